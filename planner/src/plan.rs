@@ -1,0 +1,491 @@
+//! The plan: what the planner gives and the engine runs.
+//!
+//! ```text
+//!   StreamPlan ─ operators[]  in topological order; edges are `Input::from` (an index into the same list)
+//!              ─ settings     SET 'key' = 'value', after validation
+//!              ─ tables       the definitions that the operators refer to by name
+//! ```
+//!
+//! It is ours alone: no type of DataFusion or sqlparser in it. It serializes (`docs/formats/plan.md`) and its
+//! canonical texts and fingerprints are pinned by golden tests.
+//!
+//! # Invariants
+//! 1. `operators[i].inputs[j].from < i`.
+//! 2. Operator IDs are unique in a plan.
+//! 3. Key columns, aggregate arguments and join keys are *columns of the input*: a `Project` below computes them.
+//! 4. `Input::partitioning` says by which columns rows have to be routed; the engine leaves the exchange out
+//!    where rows are there already.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use weir_types::{Column, DataType, OperatorId, Scalar, Schema, Span};
+
+/// Version of the serialized plan. A reader refuses a greater one.
+pub const PLAN_FORMAT_VERSION: u32 = 1;
+
+/// A job: all statements of one text that write somewhere.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StreamPlan {
+    /// [`PLAN_FORMAT_VERSION`] of the writer.
+    pub format_version: u32,
+    /// `SET 'job.name'`, if there was one.
+    pub job_name: Option<String>,
+    /// Every `SET 'key' = 'value'`, checked by the planner (known key, value of the right form).
+    pub settings: BTreeMap<String, String>,
+    /// The tables that operators read or write, by name.
+    pub tables: BTreeMap<String, TableDefinition>,
+    /// The operators, every input before its consumer.
+    pub operators: Vec<Operator>,
+}
+
+/// What `CREATE TABLE` said, resolved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TableDefinition {
+    /// The folded name.
+    pub name: String,
+    /// The columns as declared, computed and metadata columns among them.
+    pub columns: Vec<TableColumn>,
+    /// The event-time column (index into `columns`) and its watermark expression over the columns.
+    pub watermark: Option<WatermarkDefinition>,
+    /// Indices of the primary key's columns, in the order of the declaration.
+    pub primary_key: Vec<usize>,
+    /// Indices of `PARTITIONED BY` columns.
+    pub partitioned_by: Vec<usize>,
+    /// `WITH` options, keys lower case, values as written: `connector`, `format`, `path`, ….
+    pub options: BTreeMap<String, String>,
+    /// The place of each option in the SQL, for errors of connectors: key → span of `'key' = 'value'`.
+    #[serde(default)]
+    pub option_spans: BTreeMap<String, Span>,
+    /// The statement.
+    pub span: Span,
+}
+
+/// A column of a table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TableColumn {
+    /// Name, type, nullability, spelling.
+    #[serde(flatten)]
+    pub column: Column,
+    /// Where its value comes from.
+    pub origin: ColumnOrigin,
+}
+
+/// Where a column's value comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ColumnOrigin {
+    /// A field of the record.
+    Physical,
+    /// `METADATA [FROM 'key']`: `file`, `offset`, `line`, … given by the connector.
+    Metadata(String),
+    /// `AS expr` over the table's columns.
+    Computed(Expr),
+}
+
+/// `WATERMARK FOR column AS expr`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WatermarkDefinition {
+    /// Index of the event-time column in the table's columns.
+    pub column: usize,
+    /// The expression over the table's columns; a timestamp.
+    pub expr: Expr,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// One operator of the graph.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Operator {
+    /// Stable name. Stateless operators have one too (`path/project`, `path/filter`, …), for errors and metrics.
+    pub id: OperatorId,
+    /// What it does.
+    pub kind: OperatorKind,
+    /// Where its rows come from.
+    pub inputs: Vec<Input>,
+    /// The columns that it gives.
+    pub schema: Schema,
+    /// Whether it gives retractions.
+    pub changelog: Changelog,
+    /// Columns that identify a row of its result, if known (indices into `schema`). `Some([])`: at most one row.
+    pub unique_key: Option<Vec<usize>>,
+    /// The event-time column, if rows still carry event time: a watermark on this edge speaks of it.
+    pub event_time: Option<usize>,
+    /// Columns `window_start`, `window_end`, `window_time`, where they are known to be a window's (indices).
+    pub window: Option<WindowColumns>,
+    /// The state tables that it keeps; empty for a stateless operator.
+    pub state: Vec<StateTable>,
+    /// Hash (hex) of its own logic; see `fingerprint.rs`.
+    pub fingerprint: String,
+    /// Hash (hex) of all logic upstream of it, its own not included.
+    pub upstream_fingerprint: String,
+    /// The place in the SQL that made it.
+    pub span: Span,
+}
+
+/// The columns of a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowColumns {
+    /// Index of the column that holds the window's start.
+    pub start: Option<usize>,
+    /// Index of the column that holds the window's end.
+    pub end: Option<usize>,
+}
+
+/// An edge.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Input {
+    /// Index of the operator that gives the rows.
+    pub from: usize,
+    /// How rows must be routed to the instances of this operator.
+    pub partitioning: Partitioning,
+}
+
+/// How rows must be routed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Partitioning {
+    /// Stay on the worker.
+    Forward,
+    /// By the key group of these columns of the input; no columns means key group 0, one worker.
+    Hash(Vec<usize>),
+}
+
+/// Whether a stream carries retractions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Changelog {
+    /// Rows are only inserted.
+    AppendOnly,
+    /// Rows may be taken back.
+    Retractions,
+}
+
+/// What an operator does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OperatorKind {
+    /// Reads a table. Output: the columns of `columns` in that order.
+    Source {
+        /// Name in [`StreamPlan::tables`].
+        table: String,
+        /// The table's columns to give (indices into its columns, computed and metadata ones included), ascending.
+        columns: Vec<usize>,
+        /// A filter over *the table's columns* (column index = table column), evaluated after the watermark was
+        /// taken from every record. `None`: all rows.
+        filter: Option<Expr>,
+    },
+    /// Keeps rows for which the predicate (over the input's columns) is true.
+    Filter {
+        /// A BOOLEAN.
+        predicate: Expr,
+    },
+    /// Computes columns from the input's columns.
+    Project {
+        /// One for each output column.
+        exprs: Vec<Expr>,
+    },
+    /// All rows of all inputs; the inputs' columns have the same types.
+    Union,
+    /// Gives each row once for every window that holds it, with `window_start`, `window_end`, `window_time`
+    /// appended; windows already closed for the row (late) are left out and counted.
+    WindowAssign {
+        /// The windows.
+        window: Window,
+        /// The input's event-time column.
+        time: usize,
+    },
+    /// GROUP BY over a window: emits the groups of a window when the watermark reaches its end.
+    /// Output: group columns as `group_columns` orders them, then one column for each aggregate.
+    WindowAggregate {
+        /// The windows.
+        window: Window,
+        /// The input's event-time column.
+        time: usize,
+        /// The group's columns of the input, without the window's.
+        keys: Vec<usize>,
+        /// The output's leading columns.
+        group_columns: Vec<GroupColumn>,
+        /// The aggregates.
+        aggregates: Vec<Aggregate>,
+    },
+    /// GROUP BY without window: emits at the barrier one change for each group touched in the epoch.
+    /// Output: the key columns in the order of `keys`, then one column for each aggregate. Without keys it gives its
+    /// one row even for empty input.
+    Aggregate {
+        /// The group's columns of the input.
+        keys: Vec<usize>,
+        /// The aggregates.
+        aggregates: Vec<Aggregate>,
+    },
+    /// Equi-join of two inputs. Output: the left columns, then the right ones.
+    Join {
+        /// The kind of join.
+        join: JoinKind,
+        /// Key columns of the left input.
+        left_keys: Vec<usize>,
+        /// Key columns of the right input: as many, of the same types.
+        right_keys: Vec<usize>,
+        /// What else must hold, over the left columns followed by the right ones.
+        residual: Option<Expr>,
+    },
+    /// Writes a table.
+    Sink {
+        /// Name in [`StreamPlan::tables`].
+        table: String,
+    },
+    /// Hands rows to whoever started the job: a bare SELECT.
+    Output {
+        /// Header names, as the user spelled them.
+        names: Vec<String>,
+    },
+}
+
+/// A group column of a windowed aggregate's output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupColumn {
+    /// The n-th of `keys`.
+    Key(usize),
+    /// The window's start.
+    WindowStart,
+    /// The window's end.
+    WindowEnd,
+    /// The window's end less one unit of the event-time column; it is event time downstream.
+    WindowTime,
+}
+
+/// Windows in event time; all durations in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Window {
+    /// Windows side by side.
+    Tumble {
+        /// Length.
+        size: i64,
+        /// Shift of the first boundary after the epoch.
+        offset: i64,
+    },
+    /// Windows that overlap (or leave gaps).
+    Hop {
+        /// From one start to the next.
+        slide: i64,
+        /// Length.
+        size: i64,
+        /// Shift of the first boundary after the epoch.
+        offset: i64,
+    },
+}
+
+/// The kind of a join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JoinKind {
+    /// Pairs alone.
+    Inner,
+}
+
+/// One aggregate call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Aggregate {
+    /// Canonical text, the name of its state columns: `sum(price)`, `count(*)`.
+    pub name: String,
+    /// The function's lower-case name: `count`, `sum`, `avg`, `min`, `max`, or any of the library's.
+    pub function: String,
+    /// Argument columns of the input; empty for `count(*)`.
+    pub arguments: Vec<usize>,
+    /// DISTINCT.
+    pub distinct: bool,
+    /// FILTER (WHERE …): a BOOLEAN column of the input.
+    pub filter: Option<usize>,
+    /// The result's type.
+    pub data_type: DataType,
+    /// Where the call stands.
+    pub span: Span,
+}
+
+/// A state table that an operator keeps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StateTable {
+    /// Name within the operator: `groups`, `left`, `right`, `position`, `rows`, ….
+    pub name: String,
+    /// How it is laid out.
+    pub layout: StateLayout,
+    /// Key columns, ordered by canonical name.
+    pub key: Schema,
+    /// Value columns, called by their canonical expression.
+    pub value: Schema,
+    /// What bounds it.
+    pub bound: StateBound,
+}
+
+/// The layout of a state table; see `docs/formats/keys.md`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StateLayout {
+    /// One value for each key.
+    Map,
+    /// One value for each key and time slice; a slice is dropped whole.
+    Slices,
+    /// A multiset of rows for each key.
+    MultiMap,
+    /// Kept by the coordinator, not in keyed state (a source's position).
+    Position,
+}
+
+/// What keeps a state table from growing for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StateBound {
+    /// The watermark drops what is over.
+    Watermark,
+    /// As many entries as there are keys.
+    Keys,
+    /// Constant size.
+    Constant,
+    /// Nothing: it grows with the input.
+    Nothing,
+}
+
+/// A typed expression over the columns of an operator's input.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Expr {
+    /// What it computes.
+    pub kind: ExprKind,
+    /// The type of its result.
+    pub data_type: DataType,
+    /// Where it stands in the SQL (the innermost construct that is known).
+    #[serde(default)]
+    pub span: Span,
+}
+
+/// The kinds of expressions. All implicit casts are explicit here: both sides of a comparison or an arithmetic
+/// operation have the types that the operation takes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExprKind {
+    /// A column of the input.
+    Column(usize),
+    /// A literal of the expression's type.
+    Literal(Scalar),
+    /// Two operands.
+    Binary {
+        /// The operator.
+        op: BinaryOp,
+        /// Left operand.
+        left: Box<Expr>,
+        /// Right operand.
+        right: Box<Expr>,
+    },
+    /// NOT.
+    Not(Box<Expr>),
+    /// Unary minus.
+    Negate(Box<Expr>),
+    /// IS [NOT] NULL.
+    IsNull {
+        /// The operand.
+        expr: Box<Expr>,
+        /// IS NOT NULL.
+        negated: bool,
+    },
+    /// IS [NOT] TRUE / FALSE / UNKNOWN: never NULL. `Some(true)` is IS TRUE, `None` is IS UNKNOWN.
+    IsTruth {
+        /// The operand.
+        expr: Box<Expr>,
+        /// Which truth value.
+        value: Option<bool>,
+        /// IS NOT ….
+        negated: bool,
+    },
+    /// CAST or TRY_CAST to the expression's type.
+    Cast {
+        /// The operand.
+        expr: Box<Expr>,
+        /// TRY_CAST: NULL instead of an error.
+        safe: bool,
+    },
+    /// CASE: searched form (`operand` is already compared); the first true condition wins.
+    Case {
+        /// WHEN condition THEN result.
+        branches: Vec<(Expr, Expr)>,
+        /// ELSE.
+        otherwise: Option<Box<Expr>>,
+    },
+    /// [NOT] IN (list).
+    InList {
+        /// The operand.
+        expr: Box<Expr>,
+        /// The list; every item has the operand's type.
+        list: Vec<Expr>,
+        /// NOT IN.
+        negated: bool,
+    },
+    /// [NOT] LIKE / ILIKE / SIMILAR TO.
+    Like {
+        /// The text.
+        expr: Box<Expr>,
+        /// The pattern.
+        pattern: Box<Expr>,
+        /// The escape character.
+        escape: Option<char>,
+        /// Case does not matter.
+        case_insensitive: bool,
+        /// NOT LIKE.
+        negated: bool,
+    },
+    /// A scalar function of the library (`datafusion-functions`, `-nested`) or of Weir, by its canonical name.
+    Function {
+        /// The name.
+        name: String,
+        /// The arguments.
+        arguments: Vec<Expr>,
+    },
+    /// `now()`, `CURRENT_TIMESTAMP`, `PROCTIME()`: the epoch's processing time, TIMESTAMP_LTZ(3).
+    ProcessingTime,
+}
+
+/// Operators with two operands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the names are SQL's")]
+pub enum BinaryOp {
+    Eq,
+    NotEq,
+    Lt,
+    LtEq,
+    Gt,
+    GtEq,
+    IsDistinctFrom,
+    IsNotDistinctFrom,
+    And,
+    Or,
+    Plus,
+    Minus,
+    Multiply,
+    Divide,
+    Modulo,
+    BitAnd,
+    BitOr,
+    BitXor,
+    ShiftLeft,
+    ShiftRight,
+    RegexMatch,
+    RegexIMatch,
+    RegexNotMatch,
+    RegexNotIMatch,
+    StringConcat,
+}
+
+impl StreamPlan {
+    /// The operator of that ID.
+    pub fn operator(&self, id: &OperatorId) -> Option<&Operator> {
+        self.operators.iter().find(|operator| &operator.id == id)
+    }
+}
+
+impl Operator {
+    /// Whether it keeps state other than a source's position: such a named node is a wall.
+    pub fn is_stateful(&self) -> bool {
+        self.state.iter().any(|table| table.layout != StateLayout::Position)
+    }
+}
