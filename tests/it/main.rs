@@ -10,6 +10,6 @@
 // mod malformed;
 mod oracle;
 // mod resume;
-// mod shop;
+// mod orders;
 // mod simulation;
 // mod slt;
