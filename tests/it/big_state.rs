@@ -30,10 +30,22 @@ fn an_aggregate_with_more_keys_than_memory_is_right() {
         let ran = run(&sql(), folder.path(), &setup).unwrap();
         let rows: Vec<_> = ran.outputs[0].folded.0.keys().collect();
         let total = 4 * KEYS * (4 * KEYS - 1) / 2;
-        let expected = vec![Value::Int(4), Value::Int(KEYS), Value::Int(total), Value::Int(0), Value::Int(KEYS - 1)];
+        let expected = vec![
+            Value::Int(4),
+            Value::Int(KEYS),
+            Value::Int(total),
+            Value::Int(0),
+            Value::Int(KEYS - 1),
+        ];
         assert_eq!(rows, [&expected]);
         let state = &ran.summary.progress.state;
-        assert!(state.entries_spilled > 0 && state.entries_reloaded > 0, "{state:?}");
-        assert!(state.memory_bytes_peak as f64 <= MEMORY as f64 * 1.1, "{state:?}");
+        assert!(
+            state.entries_spilled > 0 && state.entries_reloaded > 0,
+            "{state:?}"
+        );
+        assert!(
+            state.memory_bytes_peak as f64 <= MEMORY as f64 * 1.1,
+            "{state:?}"
+        );
     }
 }

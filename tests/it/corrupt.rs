@@ -12,10 +12,14 @@ pub(crate) fn manifests(folder: &Path) -> BTreeMap<u64, PathBuf> {
     let mut found = BTreeMap::new();
     let mut folders = vec![folder.join(".weir")];
     while let Some(folder) = folders.pop() {
-        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        let Ok(entries) = std::fs::read_dir(&folder) else {
+            continue;
+        };
         for path in entries.map(|entry| entry.unwrap().path()) {
             let in_manifests = folder.file_name().is_some_and(|name| name == "manifests");
-            let number = path.file_stem().and_then(|stem| stem.to_string_lossy().parse().ok());
+            let number = path
+                .file_stem()
+                .and_then(|stem| stem.to_string_lossy().parse().ok());
             match number {
                 _ if path.is_dir() => folders.push(path),
                 Some(number) if in_manifests => drop(found.insert(number, path)),
@@ -23,18 +27,32 @@ pub(crate) fn manifests(folder: &Path) -> BTreeMap<u64, PathBuf> {
             }
         }
     }
-    assert!(!found.is_empty(), "there is a checkpoint below {}", folder.display());
+    assert!(
+        !found.is_empty(),
+        "there is a checkpoint below {}",
+        folder.display()
+    );
     found
 }
 
 /// The state files that a manifest names.
 fn files_of(manifest: &Path) -> Vec<PathBuf> {
-    let store = manifest.ancestors().nth(2).expect("manifests lie in a folder of the store");
-    let json: serde_json::Value = serde_json::from_slice(&std::fs::read(manifest).unwrap()).unwrap();
-    let workers = json["workers"].as_array().expect("a manifest lists its workers");
+    let store = manifest
+        .ancestors()
+        .nth(2)
+        .expect("manifests lie in a folder of the store");
+    let json: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(manifest).unwrap()).unwrap();
+    let workers = json["workers"]
+        .as_array()
+        .expect("a manifest lists its workers");
     workers
         .iter()
-        .flat_map(|worker| worker["files"].as_array().expect("a worker lists its files"))
+        .flat_map(|worker| {
+            worker["files"]
+                .as_array()
+                .expect("a worker lists its files")
+        })
         .map(|file| store.join(file["path"].as_str().expect("a file has a path")))
         .collect()
 }
@@ -57,9 +75,18 @@ fn replace(path: &Path, bytes: &[u8]) {
 /// Damages a state file that the newest checkpoint alone has.
 pub(crate) fn damage_newest(folder: &Path, damage: fn(&Path)) {
     let manifests = manifests(folder);
-    let (newest, older) = manifests.iter().next_back().map(|(number, path)| (path, *number)).expect("a checkpoint");
-    let others: Vec<_> = manifests.range(..older).flat_map(|(_, path)| files_of(path)).collect();
-    let own = files_of(newest).into_iter().find(|file| !others.contains(file));
+    let (newest, older) = manifests
+        .iter()
+        .next_back()
+        .map(|(number, path)| (path, *number))
+        .expect("a checkpoint");
+    let others: Vec<_> = manifests
+        .range(..older)
+        .flat_map(|(_, path)| files_of(path))
+        .collect();
+    let own = files_of(newest)
+        .into_iter()
+        .find(|file| !others.contains(file));
     damage(&own.expect("the newest checkpoint has a file of its own"));
 }
 
@@ -67,14 +94,25 @@ pub(crate) fn damage_newest(folder: &Path, damage: fn(&Path)) {
 fn stopped_thrice(root: &Path, name: &str) -> Place {
     let place = Place::new(&root.join(name), "orders", &SQL.replace("200ms", "1h"));
     for rows in ["8000", "16000", "30000"] {
-        place.must_run(&["--parallelism", "2", "--stop-after", &format!("orders={rows}")]);
+        place.must_run(&[
+            "--parallelism",
+            "2",
+            "--stop-after",
+            &format!("orders={rows}"),
+        ]);
     }
-    assert!(manifests(&place.folder).len() >= 3, "three stops leave three checkpoints");
+    assert!(
+        manifests(&place.folder).len() >= 3,
+        "three stops leave three checkpoints"
+    );
     place
 }
 
 fn orders(root: &Path) -> (Orders, Results) {
-    let orders = Orders { rows: 40_000, customers: 5_000 };
+    let orders = Orders {
+        rows: 40_000,
+        customers: 5_000,
+    };
     orders.write(root);
     (orders, orders.expected())
 }
@@ -87,7 +125,10 @@ fn resumes_after(name: &str, damage: impl Fn(&Place)) {
     damage(&place);
     let output = place.must_run(&["--parallelism", "2"]);
     let text = text_of(&output);
-    assert!(text.to_lowercase().contains("warning"), "a warning says what was passed over:\n{text}");
+    assert!(
+        text.to_lowercase().contains("warning"),
+        "a warning says what was passed over:\n{text}"
+    );
     Results::assert(&place.folder, &expected, name);
 }
 
@@ -108,7 +149,9 @@ fn a_flipped_byte_in_the_newest_checkpoint_is_found() {
 
 #[test]
 fn a_missing_state_file_is_found() {
-    resumes_after("missing", |place| damage_newest(&place.folder, |file| std::fs::remove_file(file).unwrap()));
+    resumes_after("missing", |place| {
+        damage_newest(&place.folder, |file| std::fs::remove_file(file).unwrap())
+    });
 }
 
 /// Which checkpoints are still whole after a file that two of them share was damaged decides what happens: the newest of those is
@@ -120,9 +163,14 @@ fn a_flipped_byte_in_a_shared_file_damages_all_that_share_it() {
     let place = stopped_thrice(root.path(), "shared");
     let manifests = manifests(&place.folder);
     let lists: Vec<Vec<PathBuf>> = manifests.values().map(|path| files_of(path)).collect();
-    let [.., before, newest] = lists.as_slice() else { panic!("there are checkpoints") };
+    let [.., before, newest] = lists.as_slice() else {
+        panic!("there are checkpoints")
+    };
     let shared: Vec<_> = newest.iter().filter(|file| before.contains(file)).collect();
-    assert!(!shared.is_empty(), "checkpoints are incremental: they share files");
+    assert!(
+        !shared.is_empty(),
+        "checkpoints are incremental: they share files"
+    );
     // One that the fewest name, so that as many checkpoints as possible stay whole.
     let named_by = |file: &&&PathBuf| lists.iter().filter(|list| list.contains(file)).count();
     let file = shared.iter().min_by_key(named_by).expect("a shared file");
@@ -136,7 +184,10 @@ fn a_flipped_byte_in_a_shared_file_damages_all_that_share_it() {
         Results::assert(&place.folder, &expected, "shared");
     } else {
         assert!(!output.status.success(), "no checkpoint is whole:\n{text}");
-        assert!(text.contains("--fresh"), "the error says the way out:\n{text}");
+        assert!(
+            text.contains("--fresh"),
+            "the error says the way out:\n{text}"
+        );
     }
 }
 
@@ -146,11 +197,17 @@ fn without_a_whole_checkpoint_the_error_is_clear() {
     orders(root.path());
     let place = stopped_thrice(root.path(), "none");
     for manifest in manifests(&place.folder).values() {
-        files_of(manifest).iter().filter(|file| file.exists()).for_each(|file| std::fs::remove_file(file).unwrap());
+        files_of(manifest)
+            .iter()
+            .filter(|file| file.exists())
+            .for_each(|file| std::fs::remove_file(file).unwrap());
     }
     let output = place.run(&[]).output().unwrap();
     let text = text_of(&output);
     assert!(!output.status.success(), "{text}");
-    assert!(text.contains("checkpoint") && text.contains("--fresh"), "what is wrong and the way out:\n{text}");
+    assert!(
+        text.contains("checkpoint") && text.contains("--fresh"),
+        "what is wrong and the way out:\n{text}"
+    );
     assert!(!text.contains("panicked"), "{text}");
 }

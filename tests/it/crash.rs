@@ -21,7 +21,10 @@ const PATIENCE: Duration = Duration::from_secs(120);
 fn a_killed_job_gives_what_an_undisturbed_one_gives() {
     let mut suite = Suite::begin("crash", 30, 20);
     let root = tempfile::tempdir().unwrap();
-    let orders = Orders { rows: 600_000, customers: 20_000 };
+    let orders = Orders {
+        rows: 600_000,
+        customers: 20_000,
+    };
     orders.write(root.path());
     let expected = orders.expected();
     let undisturbed = Place::new(&root.path().join("undisturbed"), "orders", SQL);
@@ -40,7 +43,12 @@ fn a_killed_job_gives_what_an_undisturbed_one_gives() {
         loop {
             let parallelism = rng.random_range(1..=4).to_string();
             let mut child = place.start(&["--parallelism", &parallelism]);
-            let context = || format!("job {jobs} after {kills_of_job} kills, seed {first}\n{}", place.log());
+            let context = || {
+                format!(
+                    "job {jobs} after {kills_of_job} kills, seed {first}\n{}",
+                    place.log()
+                )
+            };
             if kills_of_job < KILLS_PER_JOB && seed.is_some() {
                 // Short lives early on meet the start and the restore; longer ones the checkpoints.
                 let life = whole.mul_f64(rng.random_range(0.02..0.6));
@@ -53,7 +61,8 @@ fn a_killed_job_gives_what_an_undisturbed_one_gives() {
                     continue;
                 }
             }
-            let status = wait_for(&mut child, PATIENCE).unwrap_or_else(|| panic!("no end: {}", context()));
+            let status =
+                wait_for(&mut child, PATIENCE).unwrap_or_else(|| panic!("no end: {}", context()));
             assert!(status.success(), "ended with {status}: {}", context());
             Results::assert(&place.folder, &expected, &context());
             std::fs::remove_dir_all(&place.folder).unwrap();

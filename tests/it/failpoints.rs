@@ -44,7 +44,11 @@ fn names_in(source: &str) -> Vec<String> {
         .filter_map(|rest| {
             let (call, rest) = rest.split_once('"')?;
             // `failpoint::pass("name")`, perhaps with a line break between.
-            let is_call = call.chars().filter(|c| !c.is_whitespace()).collect::<String>() == "::pass(";
+            let is_call = call
+                .chars()
+                .filter(|c| !c.is_whitespace())
+                .collect::<String>()
+                == "::pass(";
             is_call.then(|| rest.split('"').next().unwrap_or_default().to_owned())
         })
         .collect()
@@ -58,7 +62,11 @@ struct Past {
 }
 
 const PASTS: &[Past] = &[
-    Past { name: "a first start", prepare: |_, _| {}, arguments: &[] },
+    Past {
+        name: "a first start",
+        prepare: |_, _| {},
+        arguments: &[],
+    },
     Past {
         name: "a stop in the middle",
         prepare: |place, _| drop(place.must_run(&["--stop-after", "orders=20000"])),
@@ -81,7 +89,9 @@ const PASTS: &[Past] = &[
     // A crash at another failure point leaves half-done work for the restore.
     Past {
         name: "a crash at the failure point",
-        prepare: |place, first| drop(start_armed(place, &format!("{first}:2"), &[])),
+        prepare: |place, first| {
+            start_armed(place, &format!("{first}:2"), &[]);
+        },
         arguments: &[],
     },
 ];
@@ -91,8 +101,19 @@ fn start_armed(place: &Place, armed: &str, arguments: &[&str]) -> bool {
     let name = armed.split(':').next().expect("a name").to_owned();
     let mut command = place.run(&[&TIGHT[..], arguments].concat());
     let before = place.log().len();
-    let log = || std::fs::OpenOptions::new().create(true).append(true).open(place.folder.join("log.txt")).unwrap();
-    let mut child = command.env("WEIR_FAILPOINT", armed).stdout(log()).stderr(log()).spawn().unwrap();
+    let log = || {
+        std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(place.folder.join("log.txt"))
+            .unwrap()
+    };
+    let mut child = command
+        .env("WEIR_FAILPOINT", armed)
+        .stdout(log())
+        .stderr(log())
+        .spawn()
+        .unwrap();
     let status = wait_for(&mut child, PATIENCE);
     assert!(status.is_some(), "{armed}: no end\n{}", place.log());
     place.log()[before..].contains(&format!("failure point {name}"))
@@ -100,9 +121,17 @@ fn start_armed(place: &Place, armed: &str, arguments: &[&str]) -> bool {
 
 /// After whatever happened: the job goes on to its end, and the files hold what they should.
 fn finish(place: &Place, expected: &Results, arguments: &[&str], context: &str) {
-    let output = place.run(&[&TIGHT[..], arguments].concat()).output().unwrap();
+    let output = place
+        .run(&[&TIGHT[..], arguments].concat())
+        .output()
+        .unwrap();
     let text = weir_tests::process::text_of(&output);
-    assert!(output.status.success(), "{context}: the next run ended with {}\n{text}\n{}", output.status, place.log());
+    assert!(
+        output.status.success(),
+        "{context}: the next run ended with {}\n{text}\n{}",
+        output.status,
+        place.log()
+    );
     Results::assert(&place.folder, expected, context);
 }
 
@@ -110,7 +139,10 @@ fn finish(place: &Place, expected: &Results, arguments: &[&str], context: &str) 
 fn every_failure_point_loses_nothing_and_doubles_nothing() {
     let mut suite = Suite::begin("failpoints", 60, 6);
     let root = tempfile::tempdir().unwrap();
-    let orders = Orders { rows: 60_000, customers: 30_000 };
+    let orders = Orders {
+        rows: 60_000,
+        customers: 30_000,
+    };
     orders.write(root.path());
     let expected = orders.expected();
     let names = names();
@@ -118,7 +150,11 @@ fn every_failure_point_loses_nothing_and_doubles_nothing() {
     let mut places = 0;
     let mut place = |root: &Path| {
         places += 1;
-        Place::new(&root.join(format!("job-{places}")), "orders", &SQL.replace("200ms", "40ms"))
+        Place::new(
+            &root.join(format!("job-{places}")),
+            "orders",
+            &SQL.replace("200ms", "40ms"),
+        )
     };
     let mut never = names.clone();
     let mut struck_at_first = Vec::new();
@@ -134,7 +170,11 @@ fn every_failure_point_loses_nothing_and_doubles_nothing() {
                 let struck = start_armed(&place, &name, past.arguments);
                 let context = format!("{name} after {} {first}", past.name);
                 // A run that was to start afresh is only done once it has done so: the same command again.
-                let again = if past.arguments.contains(&"--fresh") && struck { past.arguments } else { &[] };
+                let again = if past.arguments.contains(&"--fresh") && struck {
+                    past.arguments
+                } else {
+                    &[]
+                };
                 finish(&place, &expected, again, &context);
                 std::fs::remove_dir_all(&place.folder).unwrap();
                 if struck {
@@ -147,7 +187,10 @@ fn every_failure_point_loses_nothing_and_doubles_nothing() {
             }
         }
     }
-    assert!(never.is_empty(), "never passed, whatever the past: {never:?}");
+    assert!(
+        never.is_empty(),
+        "never passed, whatever the past: {never:?}"
+    );
     // While there is time: a later passing, and an error in place of a death.
     'more: for armed in [":3", ":1:error", ":2", ":2:error"] {
         for name in &struck_at_first {

@@ -18,16 +18,96 @@ struct Case {
 }
 
 const CASES: &[Case] = &[
-    Case { name: "a word for a number", format: "csv", file: "a.csv", text: "n,s\n1,x\ntwo,y\n3,z\n", line: 3, bad: 1, sum: 4 },
-    Case { name: "too few fields", format: "csv", file: "a.csv", text: "n,s\n1,x\n2\n3,z\n", line: 3, bad: 1, sum: 4 },
-    Case { name: "too many fields", format: "csv", file: "a.csv", text: "n,s\n1,x,extra\n3,z\n", line: 2, bad: 1, sum: 3 },
-    Case { name: "a number too big", format: "csv", file: "a.csv", text: "n,s\n1,x\n99999999999,y\n", line: 3, bad: 1, sum: 1 },
-    Case { name: "torn JSON", format: "json", file: "a.jsonl", text: "{\"n\": 1, \"s\": \"x\"}\n{\"n\": 2, \"s\"\n{\"n\": 4}\n", line: 2, bad: 1, sum: 5 },
-    Case { name: "not an object", format: "json", file: "a.jsonl", text: "{\"n\": 1}\n[1, 2]\n7\n{\"n\": 4}\n", line: 2, bad: 2, sum: 5 },
-    Case { name: "a text for a number", format: "json", file: "a.jsonl", text: "{\"n\": 1}\n{\"n\": \"many\"}\n", line: 2, bad: 1, sum: 1 },
-    Case { name: "an object for a number", format: "json", file: "a.jsonl", text: "{\"n\": {\"x\": 1}}\n{\"n\": 2}\n", line: 1, bad: 1, sum: 2 },
-    Case { name: "no UTF-8", format: "json", file: "a.jsonl", text: "{\"n\": 1, \"s\": \"\u{fffe}\"}\n{nope}\n{\"n\": 2}\n", line: 2, bad: 1, sum: 3 },
-    Case { name: "an unknown op", format: "changelog-json", file: "a.jsonl", text: "{\"op\": \"+I\", \"n\": 1}\n{\"op\": \"*\", \"n\": 2}\n{\"n\": 3}\n", line: 2, bad: 2, sum: 1 },
+    Case {
+        name: "a word for a number",
+        format: "csv",
+        file: "a.csv",
+        text: "n,s\n1,x\ntwo,y\n3,z\n",
+        line: 3,
+        bad: 1,
+        sum: 4,
+    },
+    Case {
+        name: "too few fields",
+        format: "csv",
+        file: "a.csv",
+        text: "n,s\n1,x\n2\n3,z\n",
+        line: 3,
+        bad: 1,
+        sum: 4,
+    },
+    Case {
+        name: "too many fields",
+        format: "csv",
+        file: "a.csv",
+        text: "n,s\n1,x,extra\n3,z\n",
+        line: 2,
+        bad: 1,
+        sum: 3,
+    },
+    Case {
+        name: "a number too big",
+        format: "csv",
+        file: "a.csv",
+        text: "n,s\n1,x\n99999999999,y\n",
+        line: 3,
+        bad: 1,
+        sum: 1,
+    },
+    Case {
+        name: "torn JSON",
+        format: "json",
+        file: "a.jsonl",
+        text: "{\"n\": 1, \"s\": \"x\"}\n{\"n\": 2, \"s\"\n{\"n\": 4}\n",
+        line: 2,
+        bad: 1,
+        sum: 5,
+    },
+    Case {
+        name: "not an object",
+        format: "json",
+        file: "a.jsonl",
+        text: "{\"n\": 1}\n[1, 2]\n7\n{\"n\": 4}\n",
+        line: 2,
+        bad: 2,
+        sum: 5,
+    },
+    Case {
+        name: "a text for a number",
+        format: "json",
+        file: "a.jsonl",
+        text: "{\"n\": 1}\n{\"n\": \"many\"}\n",
+        line: 2,
+        bad: 1,
+        sum: 1,
+    },
+    Case {
+        name: "an object for a number",
+        format: "json",
+        file: "a.jsonl",
+        text: "{\"n\": {\"x\": 1}}\n{\"n\": 2}\n",
+        line: 1,
+        bad: 1,
+        sum: 2,
+    },
+    Case {
+        name: "no UTF-8",
+        format: "json",
+        file: "a.jsonl",
+        text: "{\"n\": 1, \"s\": \"\u{fffe}\"}\n{nope}\n{\"n\": 2}\n",
+        line: 2,
+        bad: 1,
+        sum: 3,
+    },
+    Case {
+        name: "an unknown op",
+        format: "changelog-json",
+        file: "a.jsonl",
+        text: "{\"op\": \"+I\", \"n\": 1}\n{\"op\": \"*\", \"n\": 2}\n{\"n\": 3}\n",
+        line: 2,
+        bad: 2,
+        sum: 1,
+    },
 ];
 
 fn sql(case: &Case, on_error: &str) -> String {
@@ -40,7 +120,12 @@ fn sql(case: &Case, on_error: &str) -> String {
 fn run_case(case: &Case, sql: &str, parallelism: u32) -> Result<(Ran, tempfile::TempDir), String> {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join(case.file), case.text).unwrap();
-    let setup = Setup { parallelism, cuts: Some(3), state: Some(folder.path().join("state")), ..Setup::default() };
+    let setup = Setup {
+        parallelism,
+        cuts: Some(3),
+        state: Some(folder.path().join("state")),
+        ..Setup::default()
+    };
     run(sql, folder.path(), &setup).map(|ran| (ran, folder))
 }
 
@@ -58,8 +143,16 @@ fn a_malformed_record_stops_the_job_and_names_file_and_line() {
                 Ok(_) => panic!("{}: it ran", case.name),
                 Err(error) => error,
             };
-            assert!(error.contains(case.file), "{}: the file is named: {error}", case.name);
-            assert!(error.contains(&format!("{}", case.line)), "{}: the line is named: {error}", case.name);
+            assert!(
+                error.contains(case.file),
+                "{}: the file is named: {error}",
+                case.name
+            );
+            assert!(
+                error.contains(&format!("{}", case.line)),
+                "{}: the line is named: {error}",
+                case.name
+            );
             assert!(!error.contains("panicked"), "{}: {error}", case.name);
         }
     }
@@ -69,9 +162,14 @@ fn a_malformed_record_stops_the_job_and_names_file_and_line() {
 fn a_malformed_record_is_skipped_and_counted() {
     for case in CASES {
         let text = format!("{}SELECT sum(n), min(s) FROM t;\n", sql(case, "skip"));
-        let (ran, _folder) = run_case(case, &text, 2).unwrap_or_else(|error| panic!("{}: {error}", case.name));
+        let (ran, _folder) =
+            run_case(case, &text, 2).unwrap_or_else(|error| panic!("{}: {error}", case.name));
         assert_eq!(sum(&ran), case.sum.to_string(), "{}", case.name);
-        assert_eq!(ran.summary.progress.rejected_rows, case.bad, "{}", case.name);
+        assert_eq!(
+            ran.summary.progress.rejected_rows, case.bad,
+            "{}",
+            case.name
+        );
     }
 }
 
@@ -84,19 +182,37 @@ fn a_malformed_record_is_kept_as_a_dead_letter() {
              SELECT sum(n), min(s) FROM t;\n",
             sql(case, "dead-letter:bad")
         );
-        let (ran, folder) = run_case(case, &text, 2).unwrap_or_else(|error| panic!("{}: {error}", case.name));
+        let (ran, folder) =
+            run_case(case, &text, 2).unwrap_or_else(|error| panic!("{}: {error}", case.name));
         assert_eq!(sum(&ran), case.sum.to_string(), "{}", case.name);
         let letters = letters(folder.path());
         assert_eq!(letters.len() as u64, case.bad, "{}: {letters:?}", case.name);
-        let first = letters.iter().min_by_key(|letter| letter["line"].as_u64()).expect("a letter");
-        assert_eq!(first["line"].as_u64(), Some(case.line), "{}: {first}", case.name);
-        assert!(first["file"].as_str().is_some_and(|file| file.ends_with(case.file)), "{}: {first}", case.name);
+        let first = letters
+            .iter()
+            .min_by_key(|letter| letter["line"].as_u64())
+            .expect("a letter");
+        assert_eq!(
+            first["line"].as_u64(),
+            Some(case.line),
+            "{}: {first}",
+            case.name
+        );
+        assert!(
+            first["file"]
+                .as_str()
+                .is_some_and(|file| file.ends_with(case.file)),
+            "{}: {first}",
+            case.name
+        );
     }
 }
 
 fn letters(folder: &Path) -> Vec<serde_json::Value> {
     let lines = weir_tests::process::published_lines(&folder.join("bad"), None);
-    lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+    lines
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 #[test]

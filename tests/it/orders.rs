@@ -81,7 +81,11 @@ impl Orders {
     fn order(self, row: u64) -> Order {
         let random = mixed(row);
         // Time runs on by a second every 50 orders; one order in ten comes up to two minutes behind.
-        let behind = if random % 10 == 0 { (random >> 8) % 120 } else { 0 };
+        let behind = if random % 10 == 0 {
+            (random >> 8) % 120
+        } else {
+            0
+        };
         Order {
             at: (row / 50) as i64 - behind as i64,
             shop: (random >> 16) % SHOPS,
@@ -98,9 +102,17 @@ impl Orders {
         for file in 0..4 {
             let mut text = String::new();
             for row in file * per_file..((file + 1) * per_file).min(self.rows) {
-                let Order { at, shop, customer, amount } = self.order(row);
+                let Order {
+                    at,
+                    shop,
+                    customer,
+                    amount,
+                } = self.order(row);
                 let at = time_text(at);
-                let _ = writeln!(text, r#"{{"at":"{at}","shop":{shop},"customer":{customer},"amount":{amount}}}"#);
+                let _ = writeln!(
+                    text,
+                    r#"{{"at":"{at}","shop":{shop},"customer":{customer},"amount":{amount}}}"#
+                );
             }
             std::fs::write(folder.join(format!("{file}.jsonl")), text).unwrap();
         }
@@ -115,10 +127,16 @@ impl Orders {
 
     /// What the four outputs must hold.
     pub(crate) fn expected(self) -> Results {
-        let (mut minutes, mut customers, mut shops) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let (mut minutes, mut customers, mut shops) =
+            (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let mut watermark = i64::MIN;
         for row in 0..self.rows {
-            let Order { at, shop, customer, amount } = self.order(row);
+            let Order {
+                at,
+                shop,
+                customer,
+                amount,
+            } = self.order(row);
             let minute = at.div_euclid(60) * 60;
             if minute + 60 > watermark {
                 let (orders, sum) = minutes.entry((minute, shop)).or_insert((0i64, 0i64));
@@ -147,16 +165,33 @@ impl Orders {
         let id = |value: u64| Value::Int(value as i64);
         // The columns in the order of their names, as `row_of_json` gives them.
         Results {
-            minutes: Multiset::of(minutes.into_iter().map(|((minute, shop), (orders, amount))| {
-                vec![int(amount), Value::Text(time_text(minute)), int(orders), id(shop)]
-            })),
-            customers: Multiset::of(
-                customers
+            minutes: Multiset::of(
+                minutes
                     .into_iter()
-                    .map(|(customer, (orders, amount, largest))| vec![int(amount), id(customer), int(largest), int(orders)]),
+                    .map(|((minute, shop), (orders, amount))| {
+                        vec![
+                            int(amount),
+                            Value::Text(time_text(minute)),
+                            int(orders),
+                            id(shop),
+                        ]
+                    }),
             ),
-            shops: Multiset::of(shops.into_iter().map(|(shop, (orders, amount))| vec![int(amount), int(orders), id(shop)])),
-            cities: Multiset::of(cities.into_iter().map(|(city, orders)| vec![Value::Text(city), int(orders)])),
+            customers: Multiset::of(customers.into_iter().map(
+                |(customer, (orders, amount, largest))| {
+                    vec![int(amount), id(customer), int(largest), int(orders)]
+                },
+            )),
+            shops: Multiset::of(
+                shops
+                    .into_iter()
+                    .map(|(shop, (orders, amount))| vec![int(amount), int(orders), id(shop)]),
+            ),
+            cities: Multiset::of(
+                cities
+                    .into_iter()
+                    .map(|(city, orders)| vec![Value::Text(city), int(orders)]),
+            ),
         }
     }
 }
@@ -204,7 +239,9 @@ impl Results {
         ];
         let text: String = pairs
             .into_iter()
-            .filter_map(|(name, found, expected)| Some(format!("out/{name}: {}", found.difference(expected)?)))
+            .filter_map(|(name, found, expected)| {
+                Some(format!("out/{name}: {}", found.difference(expected)?))
+            })
             .collect();
         (!text.is_empty()).then_some(text)
     }
@@ -224,6 +261,9 @@ fn as_plain_time(value: &mut Value) {
         && text.as_bytes()[4] == b'-'
     {
         let plain = text.replace('T', " ");
-        *text = plain.trim_end_matches('Z').trim_end_matches(".000").to_owned();
+        *text = plain
+            .trim_end_matches('Z')
+            .trim_end_matches(".000")
+            .to_owned();
     }
 }

@@ -11,7 +11,10 @@ use crate::orders::{Orders, Results, SQL};
 const ROWS: u64 = 40_000;
 
 fn orders(root: &Path) -> Results {
-    let orders = Orders { rows: ROWS, customers: 5_000 };
+    let orders = Orders {
+        rows: ROWS,
+        customers: 5_000,
+    };
     orders.write(root);
     orders.expected()
 }
@@ -25,7 +28,11 @@ fn copy_folder(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
         let target = to.join(path.file_name().expect("an entry has a name"));
-        if path.is_dir() { copy_folder(&path, &target) } else { drop(std::fs::copy(&path, &target).unwrap()) }
+        if path.is_dir() {
+            copy_folder(&path, &target);
+        } else {
+            std::fs::copy(&path, &target).unwrap();
+        }
     }
 }
 
@@ -43,7 +50,14 @@ fn a_checkpoint_is_resumed_at_any_parallelism_and_on_either_backend() {
     let expected = orders(root.path());
     for (first_backend, first_workers) in [("rocksdb", "3"), ("memory", "2")] {
         let half = place(root.path(), &format!("half-{first_backend}"));
-        half.must_run(&["-p", first_workers, "--state-backend", first_backend, "--stop-after", "orders=21000"]);
+        half.must_run(&[
+            "-p",
+            first_workers,
+            "--state-backend",
+            first_backend,
+            "--stop-after",
+            "orders=21000",
+        ]);
         for workers in ["1", "2", "4"] {
             for backend in ["rocksdb", "memory"] {
                 let name = format!("from-{first_backend}-{workers}-{backend}");
@@ -64,17 +78,27 @@ fn claim(folder: &Path) {
     let old = folder.parent().expect("a place has a root");
     let mut folders = vec![folder.join(".weir")];
     while let Some(at) = folders.pop() {
-        for path in std::fs::read_dir(at).unwrap().map(|entry| entry.unwrap().path()) {
+        for path in std::fs::read_dir(at)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+        {
             if path.is_dir() {
-                if path.file_name().is_none_or(|name| name != "manifests" && name != "data") {
+                if path
+                    .file_name()
+                    .is_none_or(|name| name != "manifests" && name != "data")
+                {
                     folders.push(path);
                 }
                 continue;
             }
-            let Ok(text) = std::fs::read_to_string(&path) else { continue };
+            let Ok(text) = std::fs::read_to_string(&path) else {
+                continue;
+            };
             let other = |name: &str| old.join(name).to_string_lossy().into_owned();
             let own = folder.to_string_lossy().into_owned();
-            let named = ["half-rocksdb", "half-memory"].iter().fold(text.clone(), |text, name| text.replace(&other(name), &own));
+            let named = ["half-rocksdb", "half-memory"]
+                .iter()
+                .fold(text.clone(), |text, name| text.replace(&other(name), &own));
             if named != text {
                 std::fs::write(&path, named).unwrap();
             }
@@ -87,7 +111,14 @@ fn a_savepoint_is_a_start_for_another_folder() {
     let root = tempfile::tempdir().unwrap();
     let expected = orders(root.path());
     let first = place(root.path(), "first");
-    first.must_run(&["-p", "2", "--stop-after", "orders=17000", "--savepoint", "../saved"]);
+    first.must_run(&[
+        "-p",
+        "2",
+        "--stop-after",
+        "orders=17000",
+        "--savepoint",
+        "../saved",
+    ]);
     let second = place(root.path(), "second");
     second.must_run(&["-p", "3", "--state-backend", "memory", "--from", "../saved"]);
     // Appended files hold what came before the savepoint in one folder, and after it in the other.
@@ -129,7 +160,10 @@ fn a_finished_job_says_so_and_runs_again_only_afresh() {
     let place = place(root.path(), "finished");
     place.must_run(&[]);
     let text = text_of(&place.must_run(&[]));
-    assert!(text.contains("finished") && text.contains("--fresh"), "{text}");
+    assert!(
+        text.contains("finished") && text.contains("--fresh"),
+        "{text}"
+    );
     Results::assert(&place.folder, &expected, "after the second run");
     let text = refused(place.run(&["--fresh"]).output().unwrap());
     assert!(text.contains("--replace-output"), "{text}");
@@ -145,10 +179,24 @@ fn an_edit_that_changes_state_is_refused_and_one_that_does_not_is_not() {
     let place = place(root.path(), "edited");
     place.must_run(&["--stop-after", "orders=10000"]);
     let query = place.folder.join("orders.sql");
-    std::fs::write(&query, SQL.replace("SELECT customer, count(*), sum(amount), max(amount)", "SELECT customer, count(*), sum(amount + 1), max(amount)")).unwrap();
+    std::fs::write(
+        &query,
+        SQL.replace(
+            "SELECT customer, count(*), sum(amount), max(amount)",
+            "SELECT customer, count(*), sum(amount + 1), max(amount)",
+        ),
+    )
+    .unwrap();
     let text = refused(place.run(&[]).output().unwrap());
-    assert!(text.contains("by_customer/aggregate"), "the operator is named:\n{text}");
-    std::fs::write(&query, format!("-- A comment.\n{}", SQL.replace("WITH (", "WITH  ("))).unwrap();
+    assert!(
+        text.contains("by_customer/aggregate"),
+        "the operator is named:\n{text}"
+    );
+    std::fs::write(
+        &query,
+        format!("-- A comment.\n{}", SQL.replace("WITH (", "WITH  (")),
+    )
+    .unwrap();
     place.must_run(&[]);
     Results::assert(&place.folder, &expected, "after a comment");
 }
@@ -164,9 +212,14 @@ fn a_folder_belongs_to_one_file_and_one_process() {
     std::fs::create_dir(&other).unwrap();
     std::fs::write(other.join("orders.sql"), SQL).unwrap();
     let mut command = std::process::Command::new(weir_tests::process::binary());
-    command.current_dir(&place.folder).args(["run", "elsewhere/orders.sql", "--no-progress"]);
+    command
+        .current_dir(&place.folder)
+        .args(["run", "elsewhere/orders.sql", "--no-progress"]);
     let text = refused(command.output().unwrap());
-    assert!(text.contains("job.name"), "the error says how to name the job:\n{text}");
+    assert!(
+        text.contains("job.name"),
+        "the error says how to name the job:\n{text}"
+    );
 }
 
 const ENDLESS: &str = "\
@@ -182,20 +235,31 @@ fn a_second_process_is_refused_and_sigterm_takes_a_last_checkpoint() {
     let place = Place::new(&root.path().join("endless"), "endless", ENDLESS);
     let mut first = place.start(&["-p", "2"]);
     let started = std::time::Instant::now();
-    while !place.folder.join(".weir/endless").exists() && started.elapsed() < Duration::from_secs(20) {
+    while !place.folder.join(".weir/endless").exists()
+        && started.elapsed() < Duration::from_secs(20)
+    {
         std::thread::sleep(Duration::from_millis(20));
     }
     std::thread::sleep(Duration::from_millis(700));
     let text = refused(place.run(&[]).output().unwrap());
-    assert!(text.contains("another process") || text.contains("lock"), "{text}");
-    #[expect(unsafe_code, reason = "the standard library has no call that sends SIGTERM")]
-    // SAFETY: `kill` takes two numbers; the process is a child of ours that was not waited for.
-    let sent = unsafe { libc::kill(first.id() as i32, libc::SIGTERM) };
-    assert_eq!(sent, 0);
+    assert!(
+        text.contains("another process") || text.contains("lock"),
+        "{text}"
+    );
+    let sent = std::process::Command::new("kill")
+        .args(["-TERM", &first.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(sent.success());
     let status = wait_for(&mut first, Duration::from_secs(30)).expect("SIGTERM ends the job");
     assert!(status.success(), "{status}\n{}", place.log());
     let before = weir_tests::process::folded_changelog(&place.folder.join("out/seen"));
-    assert_eq!(before.len(), 10, "the last checkpoint published a row for each user\n{}", place.log());
+    assert_eq!(
+        before.len(),
+        10,
+        "the last checkpoint published a row for each user\n{}",
+        place.log()
+    );
     // It goes on from there.
     let mut second = place.start(&["-p", "1"]);
     std::thread::sleep(Duration::from_millis(1200));

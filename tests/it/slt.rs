@@ -43,7 +43,12 @@ type Answer = DBOutput<DefaultColumnType>;
 
 impl Script {
     fn new(setup: Setup) -> Self {
-        Self { setup, folder: tempfile::tempdir().unwrap(), text: String::new(), jobs: 0 }
+        Self {
+            setup,
+            folder: tempfile::tempdir().unwrap(),
+            text: String::new(),
+            jobs: 0,
+        }
     }
 
     fn file(&self, rest: &str) -> Answer {
@@ -57,7 +62,12 @@ impl Script {
     }
 
     fn job(&self, query: &str, setup: &Setup) -> Result<job::Ran, Failure> {
-        job::run(&format!("{}{query};\n", self.text), self.folder.path(), setup).map_err(Failure)
+        job::run(
+            &format!("{}{query};\n", self.text),
+            self.folder.path(),
+            setup,
+        )
+        .map_err(Failure)
     }
 
     /// One epoch a record: the job is stopped after the first record of every source, resumed, stopped after the second, and so on.
@@ -67,14 +77,21 @@ impl Script {
         let text = format!("{}{query};\n", self.text);
         let (mut rows, mut before) = (Vec::new(), Vec::new());
         for record in 1..=CHANGELOG_RECORDS_MAX {
-            let setup = Setup { state: state.clone(), stop_after: Some(record), ..self.setup.clone() };
-            let ran = job::run_from("changelog", &text, self.folder.path(), &setup, &before).map_err(Failure)?;
+            let setup = Setup {
+                state: state.clone(),
+                stop_after: Some(record),
+                ..self.setup.clone()
+            };
+            let ran = job::run_from("changelog", &text, self.folder.path(), &setup, &before)
+                .map_err(Failure)?;
             let mut changes = Multiset::default();
             for (row, weight) in ran.outputs[0].epochs.iter().flatten() {
                 changes.add(row.clone(), *weight);
             }
             let mut changes: Vec<_> = changes.0.into_iter().collect();
-            changes.sort_by(|(a, a_weight), (b, b_weight)| (a_weight.signum(), a).cmp(&(b_weight.signum(), b)));
+            changes.sort_by(|(a, a_weight), (b, b_weight)| {
+                (a_weight.signum(), a).cmp(&(b_weight.signum(), b))
+            });
             for (row, weight) in changes {
                 let mut texts = vec![if weight > 0 { "+" } else { "-" }.to_owned()];
                 texts.extend(texts_of(&row));
@@ -85,19 +102,36 @@ impl Script {
             }
             before = ran.outputs;
         }
-        Err(Failure(format!("no end after {CHANGELOG_RECORDS_MAX} records")))
+        Err(Failure(format!(
+            "no end after {CHANGELOG_RECORDS_MAX} records"
+        )))
     }
 
     fn sink(&mut self, rest: &str) -> Result<Answer, Failure> {
-        let (table, query) = rest.split_once(char::is_whitespace).expect("SINK table SELECT …");
+        let (table, query) = rest
+            .split_once(char::is_whitespace)
+            .expect("SINK table SELECT …");
         self.jobs += 1;
         let state = self.folder.path().join(format!("state-{}", self.jobs));
-        let setup = Setup { state: Some(state), ..self.setup.clone() };
+        let setup = Setup {
+            state: Some(state),
+            ..self.setup.clone()
+        };
         let text = format!("{}INSERT INTO {table} {query};\n", self.text);
-        job::run_named(&format!("sink_{}", self.jobs), &text, self.folder.path(), &setup).map_err(Failure)?;
+        job::run_named(
+            &format!("sink_{}", self.jobs),
+            &text,
+            self.folder.path(),
+            &setup,
+        )
+        .map_err(Failure)?;
         let target = self.folder.path().join(table);
         let lines = if target.is_file() {
-            std::fs::read_to_string(&target).unwrap().lines().map(str::to_owned).collect()
+            std::fs::read_to_string(&target)
+                .unwrap()
+                .lines()
+                .map(str::to_owned)
+                .collect()
         } else {
             published_lines(&target, None)
         };
@@ -109,7 +143,10 @@ impl Script {
     fn late(&self, query: &str) -> Result<Answer, Failure> {
         let late = self.job(query, &self.setup)?.summary.late;
         let late = late.into_iter().filter(|(_, rows)| *rows > 0);
-        Ok(answer(late.map(|(operator, rows)| vec![operator, rows.to_string()]).collect()))
+        Ok(answer(
+            late.map(|(operator, rows)| vec![operator, rows.to_string()])
+                .collect(),
+        ))
     }
 }
 
@@ -131,7 +168,8 @@ impl sqllogictest::DB for Script {
             "SELECT" | "WITH" => {
                 let ran = self.job(sql, &self.setup)?;
                 let rows = ran.outputs[0].folded.0.iter();
-                let rows = rows.flat_map(|(row, count)| std::iter::repeat_n(texts_of(row), *count as usize));
+                let rows = rows
+                    .flat_map(|(row, count)| std::iter::repeat_n(texts_of(row), *count as usize));
                 Ok(answer(rows.collect()))
             }
             _ => {
@@ -147,7 +185,10 @@ impl sqllogictest::DB for Script {
 fn texts_of(row: &Row) -> Vec<String> {
     let text = |value: &Value| match value {
         Value::Text(text) if text.is_empty() => "(empty)".to_owned(),
-        Value::Float(value) => format!("{:.10}", value).trim_end_matches('0').trim_end_matches('.').to_owned(),
+        Value::Float(value) => format!("{:.10}", value)
+            .trim_end_matches('0')
+            .trim_end_matches('.')
+            .to_owned(),
         other => other.to_string(),
     };
     row.iter().map(text).collect()
@@ -155,12 +196,18 @@ fn texts_of(row: &Row) -> Vec<String> {
 
 fn answer(rows: Vec<Vec<String>>) -> Answer {
     let columns = rows.first().map_or(0, Vec::len);
-    DBOutput::Rows { types: vec![DefaultColumnType::Any; columns], rows }
+    DBOutput::Rows {
+        types: vec![DefaultColumnType::Any; columns],
+        rows,
+    }
 }
 
 fn scripts() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("slt");
-    let mut found: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut found: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     found.retain(|path| path.extension().is_some_and(|extension| extension == "slt"));
     found.sort();
     assert!(!found.is_empty(), "there are scripts");
@@ -172,18 +219,28 @@ fn run_script(path: &Path, setup: &Setup) -> Result<(), String> {
         let script = Script::new(setup.clone());
         async move { Ok::<_, Failure>(script) }
     });
-    runner.run_file(path).map_err(|error| format!("{}\n{setup:?}", error.display(false)))
+    runner
+        .run_file(path)
+        .map_err(|error| format!("{}\n{setup:?}", error.display(false)))
 }
 
 /// `WEIR_SLT=windows` runs the scripts whose name has this in it.
 #[test]
 fn scripts_give_the_rows_that_they_say() {
     let wanted = std::env::var("WEIR_SLT").unwrap_or_default();
-    let scripts: Vec<_> =
-        scripts().into_iter().filter(|path| path.to_string_lossy().contains(&wanted)).collect();
+    let scripts: Vec<_> = scripts()
+        .into_iter()
+        .filter(|path| path.to_string_lossy().contains(&wanted))
+        .collect();
     let mut suite = Suite::begin("slt", 20, scripts.len() as u64);
     let mut failures = Vec::new();
-    let plain = [Setup::default(), Setup { parallelism: 3, ..Setup::default() }];
+    let plain = [
+        Setup::default(),
+        Setup {
+            parallelism: 3,
+            ..Setup::default()
+        },
+    ];
     for setup in plain {
         for script in &scripts {
             suite.count();

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
-    TimestampMillisecondArray,
+    ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int32Array, Int64Array, RecordBatch,
+    StringArray, TimestampMillisecondArray,
 };
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use rand::rngs::SmallRng;
@@ -85,11 +85,17 @@ pub struct Table {
 impl Table {
     /// `CREATE TABLE` over the files that [`Self::write`] makes below a job's base folder.
     pub fn ddl(&self) -> String {
-        let mut lines: Vec<_> =
-            self.columns.iter().map(|(name, kind)| format!("  {name} {}", kind.sql())).collect();
+        let mut lines: Vec<_> = self
+            .columns
+            .iter()
+            .map(|(name, kind)| format!("  {name} {}", kind.sql()))
+            .collect();
         if let Some(delay) = self.watermark {
             let column = &self.columns[delay.column].0;
-            lines.push(format!("  WATERMARK FOR {column} AS {column} - INTERVAL '{}' SECOND", delay.seconds));
+            lines.push(format!(
+                "  WATERMARK FOR {column} AS {column} - INTERVAL '{}' SECOND",
+                delay.seconds
+            ));
         }
         format!(
             "CREATE TABLE {} (\n{}\n) WITH ('connector' = 'filesystem', 'path' = '{}', 'format' = 'json');\n",
@@ -140,13 +146,17 @@ impl Table {
 
     /// The watermark that each row finds: the greatest `time − delay` of the rows before it, in milliseconds.
     pub fn own_watermarks(&self) -> Vec<Option<i64>> {
-        let Some(delay) = self.watermark else { return vec![None; self.rows.len()] };
+        let Some(delay) = self.watermark else {
+            return vec![None; self.rows.len()];
+        };
         let mut promised = None;
         self.rows
             .iter()
             .map(|row| {
                 let before = promised;
-                let Value::Time(nanos) = row[delay.column] else { panic!("event time is not NULL") };
+                let Value::Time(nanos) = row[delay.column] else {
+                    panic!("event time is not NULL")
+                };
                 promised = promised.max(Some(nanos / 1_000_000 - delay.seconds * 1000));
                 before
             })
@@ -162,8 +172,14 @@ impl Table {
             arrays.push(self.array(at, *kind));
         }
         if self.watermark.is_some() {
-            fields.push(Field::new("own_watermark", SqlType::Timestamp.arrow(), true));
-            arrays.push(Arc::new(TimestampMillisecondArray::from(self.own_watermarks())));
+            fields.push(Field::new(
+                "own_watermark",
+                SqlType::Timestamp.arrow(),
+                true,
+            ));
+            arrays.push(Arc::new(TimestampMillisecondArray::from(
+                self.own_watermarks(),
+            )));
         }
         RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap()
     }
@@ -172,7 +188,14 @@ impl Table {
         let column = self.rows.iter().map(|row| &row[at]);
         macro_rules! collect {
             ($variant:ident, $array:ty, |$value:ident| $given:expr) => {
-                Arc::new(column.map(|value| match value { Value::$variant($value) => Some($given), _ => None }).collect::<$array>())
+                Arc::new(
+                    column
+                        .map(|value| match value {
+                            Value::$variant($value) => Some($given),
+                            _ => None,
+                        })
+                        .collect::<$array>(),
+                )
             };
         }
         match kind {
@@ -225,7 +248,9 @@ pub fn random_table(name: &str, rng: &mut SmallRng) -> Table {
             columns.push((column.to_owned(), kind));
         }
     }
-    let count = *[0, 1, 7, 40, 40, 150, 150, 400].choose(rng).expect("a list of numbers");
+    let count = *[0, 1, 7, 40, 40, 150, 150, 400]
+        .choose(rng)
+        .expect("a list of numbers");
     let nulls = *[0.0, 0.1, 0.1, 0.5].choose(rng).expect("a list of numbers");
     let keys = *[2i64, 5, 20].choose(rng).expect("a list of numbers");
     // Mostly forward; some rows far behind, and so late behind a short watermark.
@@ -238,15 +263,28 @@ pub fn random_table(name: &str, rng: &mut SmallRng) -> Table {
             rows.push(again);
             continue;
         }
-        let behind = if rng.random_bool(0.2) { rng.random_range(0..60_000) } else { 0 };
+        let behind = if rng.random_bool(0.2) {
+            rng.random_range(0..60_000)
+        } else {
+            0
+        };
         let mut row = vec![Value::Time((clock - behind) * 1_000_000)];
         for (_, kind) in &columns[1..] {
-            row.push(if rng.random_bool(nulls) { Value::Null } else { random_value(*kind, keys, rng) });
+            row.push(if rng.random_bool(nulls) {
+                Value::Null
+            } else {
+                random_value(*kind, keys, rng)
+            });
         }
         rows.push(row);
     }
     let seconds = *[0, 5, 30].choose(rng).expect("a list of numbers");
-    Table { name: name.to_owned(), columns, watermark: Some(Delay { column: 0, seconds }), rows }
+    Table {
+        name: name.to_owned(),
+        columns,
+        watermark: Some(Delay { column: 0, seconds }),
+        rows,
+    }
 }
 
 fn random_value(kind: SqlType, keys: i64, rng: &mut SmallRng) -> Value {
@@ -257,14 +295,35 @@ fn random_value(kind: SqlType, keys: i64, rng: &mut SmallRng) -> Value {
         SqlType::Double => Value::Float(rng.random_range(-400..400) as f64 / 4.0),
         SqlType::Decimal => {
             let cents: i64 = rng.random_range(0..100_000);
-            let sign = if cents > 0 && rng.random_bool(0.3) { "-" } else { "" };
+            let sign = if cents > 0 && rng.random_bool(0.3) {
+                "-"
+            } else {
+                ""
+            };
             Value::Text(format!("{sign}{}.{:02}", cents / 100, cents % 100))
         }
         SqlType::String => {
-            let words = ["", "a", "b", "Ab", "häuser", "a longer string than twelve bytes", "%_", "7", "NULL"];
-            Value::Text((*words[..words.len().min(keys as usize + 3)].choose(rng).expect("a list of words")).to_owned())
+            let words = [
+                "",
+                "a",
+                "b",
+                "Ab",
+                "häuser",
+                "a longer string than twelve bytes",
+                "%_",
+                "7",
+                "NULL",
+            ];
+            Value::Text(
+                (*words[..words.len().min(keys as usize + 3)]
+                    .choose(rng)
+                    .expect("a list of words"))
+                .to_owned(),
+            )
         }
-        SqlType::Timestamp => Value::Time((1_700_000_000 + rng.random_range(0..50)) * 1_000_000_000),
+        SqlType::Timestamp => {
+            Value::Time((1_700_000_000 + rng.random_range(0..50)) * 1_000_000_000)
+        }
     }
 }
 

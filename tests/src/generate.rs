@@ -70,7 +70,11 @@ pub fn random_query(tables: &[Table], rng: &mut SmallRng) -> Query {
             columns: table
                 .columns
                 .iter()
-                .map(|(name, kind)| Column { name: name.clone(), kind: *kind, exact: true })
+                .map(|(name, kind)| Column {
+                    name: name.clone(),
+                    kind: *kind,
+                    exact: true,
+                })
                 .collect(),
             time: table.watermark.map(|delay| delay.column),
             rows: table.rows.len() as f64,
@@ -79,7 +83,13 @@ pub fn random_query(tables: &[Table], rng: &mut SmallRng) -> Query {
         .collect();
     let steps = rng.random_range(1..=4);
     let views = rng.random_bool(0.5);
-    let mut generator = Generator { rng, relations, named: Vec::new(), names: 0, joins: 0 };
+    let mut generator = Generator {
+        rng,
+        relations,
+        named: Vec::new(),
+        names: 0,
+        joins: 0,
+    };
     for _ in 1..steps {
         let (relation, weir, oracle) = generator.step();
         generator.keep(relation, weir, oracle);
@@ -88,19 +98,37 @@ pub fn random_query(tables: &[Table], rng: &mut SmallRng) -> Query {
     let with = |texts: Vec<(String, String)>| match texts.as_slice() {
         [] => String::new(),
         texts => {
-            let list: Vec<_> = texts.iter().map(|(name, text)| format!("{name} AS (\n{text}\n)")).collect();
+            let list: Vec<_> = texts
+                .iter()
+                .map(|(name, text)| format!("{name} AS (\n{text}\n)"))
+                .collect();
             format!("WITH {}\n", list.join(", "))
         }
     };
     let named = generator.named;
-    let oracle_with = with(named.iter().map(|(name, _, oracle)| (name.clone(), oracle.clone())).collect());
+    let oracle_with = with(
+        named
+            .iter()
+            .map(|(name, _, oracle)| (name.clone(), oracle.clone()))
+            .collect(),
+    );
     let mut text: String = tables.iter().map(Table::ddl).collect();
     if views {
-        named.iter().for_each(|(name, weir, _)| text.push_str(&format!("CREATE VIEW {name} AS\n{weir};\n")));
+        named.iter().for_each(|(name, weir, _)| {
+            text.push_str(&format!("CREATE VIEW {name} AS\n{weir};\n"))
+        });
     } else {
-        text.push_str(&with(named.iter().map(|(name, weir, _)| (name.clone(), weir.clone())).collect()));
+        text.push_str(&with(
+            named
+                .iter()
+                .map(|(name, weir, _)| (name.clone(), weir.clone()))
+                .collect(),
+        ));
     }
-    Query { weir: format!("{text}{weir};\n"), oracle: format!("{oracle_with}{oracle}") }
+    Query {
+        weir: format!("{text}{weir};\n"),
+        oracle: format!("{oracle_with}{oracle}"),
+    }
 }
 
 impl Generator<'_> {
@@ -122,8 +150,16 @@ impl Generator<'_> {
     /// The relation that the next step reads: most often the last one. A derived table is read once and is gone then.
     pub(crate) fn pick(&mut self) -> Relation {
         let last = self.relations.len() - 1;
-        let at = if self.rng.random_bool(0.7) { last } else { self.rng.random_range(0..=last) };
-        if self.relations[at].inline.is_some() { self.relations.remove(at) } else { self.relations[at].clone() }
+        let at = if self.rng.random_bool(0.7) {
+            last
+        } else {
+            self.rng.random_range(0..=last)
+        };
+        if self.relations[at].inline.is_some() {
+            self.relations.remove(at)
+        } else {
+            self.relations[at].clone()
+        }
     }
 }
 
@@ -132,9 +168,10 @@ impl Relation {
     pub(crate) fn from(&self) -> (String, String) {
         match &self.inline {
             None => (self.name.clone(), self.name.clone()),
-            Some((weir, oracle)) => {
-                (format!("({weir}) AS {}", self.name), format!("({oracle}) AS {}", self.name))
-            }
+            Some((weir, oracle)) => (
+                format!("({weir}) AS {}", self.name),
+                format!("({oracle}) AS {}", self.name),
+            ),
         }
     }
 }
@@ -149,12 +186,20 @@ mod tests {
         let mut failed = Vec::new();
         for seed in 0..300 {
             let mut rng = rng(seed);
-            let tables = vec![random_table("alpha", &mut rng), random_table("beta", &mut rng)];
+            let tables = vec![
+                random_table("alpha", &mut rng),
+                random_table("beta", &mut rng),
+            ];
             let query = super::random_query(&tables, &mut rng);
             if let Err(error) = Oracle::new(&tables).query(&query.oracle) {
                 failed.push(format!("seed {seed}: {error}\n{}", query.oracle));
             }
         }
-        assert!(failed.len() < 6, "{} of 300 failed:\n{}", failed.len(), failed.join("\n\n"));
+        assert!(
+            failed.len() < 6,
+            "{} of 300 failed:\n{}",
+            failed.len(),
+            failed.join("\n\n")
+        );
     }
 }

@@ -53,8 +53,12 @@ impl Setup {
         Self {
             parallelism: rng.random_range(1..=5),
             cuts: rng.random_bool(0.8).then(|| rng.random()),
-            backend: *[BackendKind::Memory, BackendKind::Rocksdb].choose(rng).expect("two backends"),
-            memory: *[None, Some(1 << 20), Some(64 << 10)].choose(rng).expect("three sizes"),
+            backend: *[BackendKind::Memory, BackendKind::Rocksdb]
+                .choose(rng)
+                .expect("two backends"),
+            memory: *[None, Some(1 << 20), Some(64 << 10)]
+                .choose(rng)
+                .expect("three sizes"),
             ..Self::default()
         }
     }
@@ -67,7 +71,11 @@ impl Setup {
         options.state_dir = self.state.clone();
         options.base = base.to_owned();
         options.simulation_seed = self.simulation;
-        options.stop_after = self.stop_after.map(|rows| (None, rows)).into_iter().collect();
+        options.stop_after = self
+            .stop_after
+            .map(|rows| (None, rows))
+            .into_iter()
+            .collect();
         // TEMP options.test_cuts = self.cuts;
         Ok(options)
     }
@@ -99,7 +107,9 @@ pub struct Ran {
 /// The diagnostics as text.
 pub fn plan(sql: &str) -> Result<StreamPlan, String> {
     let planned = weir_planner::plan(sql, &weir_planner::AnyCatalog);
-    planned.map(|planned| planned.plan).map_err(|diagnostics| diagnostics.render("query.sql", sql))
+    planned
+        .map(|planned| planned.plan)
+        .map_err(|diagnostics| diagnostics.render("query.sql", sql))
 }
 
 /// Runs a text to its end (or stop). Relative paths of its tables start from `base`.
@@ -122,7 +132,13 @@ pub fn run_named(job: &str, sql: &str, base: &Path, setup: &Setup) -> Result<Ran
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_from(job: &str, sql: &str, base: &Path, setup: &Setup, before: &[Output]) -> Result<Ran, String> {
+pub fn run_from(
+    job: &str,
+    sql: &str,
+    base: &Path,
+    setup: &Setup,
+    before: &[Output],
+) -> Result<Ran, String> {
     let plan = plan(sql)?;
     let options = setup.options(&plan, job, base)?;
     let operators: Vec<usize> = plan
@@ -147,13 +163,19 @@ pub fn run_from(job: &str, sql: &str, base: &Path, setup: &Setup, before: &[Outp
     let handler = {
         let shared = shared.clone();
         move |event: OutputEvent| {
-            let at = operators.iter().position(|&index| index == event.operator).expect("an Output operator");
+            let at = operators
+                .iter()
+                .position(|&index| index == event.operator)
+                .expect("an Output operator");
             let mut outputs = shared.lock().expect("no handler panicked");
             let changes: Vec<(Row, i64)> = event
                 .changes
                 .iter()
                 .flat_map(|batch| {
-                    rows_of(&batch.rows).into_iter().enumerate().map(|(row, values)| (values, batch.weight(row)))
+                    rows_of(&batch.rows)
+                        .into_iter()
+                        .enumerate()
+                        .map(|(row, values)| (values, batch.weight(row)))
                 })
                 .collect();
             for (row, weight) in &changes {
@@ -163,12 +185,16 @@ pub fn run_from(job: &str, sql: &str, base: &Path, setup: &Setup, before: &[Outp
             ControlFlow::Continue(())
         }
     };
-    let handle =
-        JobHandle::start(job, sql, plan, options, Arc::new(handler)).map_err(|error| error.to_string())?;
+    let handle = JobHandle::start(job, sql, plan, options, Arc::new(handler))
+        .map_err(|error| error.to_string())?;
     let summary = handle.wait().map_err(|error| error.to_string())?;
     let outputs = std::mem::take(&mut *shared.lock().expect("no handler panicked"));
     if let Some((row, count)) = outputs.iter().find_map(|output| output.folded.negative()) {
-        return Err(format!("taken back {} times too often: {}", -count, row_text(row)));
+        return Err(format!(
+            "taken back {} times too often: {}",
+            -count,
+            row_text(row)
+        ));
     }
     Ok(Ran { outputs, summary })
 }

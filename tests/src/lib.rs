@@ -11,7 +11,11 @@
 //! # Invariants
 //! 1. Whatever is random comes from a seed that a failure prints ([`suite`]).
 //! 2. The oracle shares no code with the engine: late rows and windows are computed anew ([`data`], [`generate`]).
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "test code: it watches real processes and may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "test code: it watches real processes and may panic"
+)]
 
 pub mod data;
 pub mod generate;

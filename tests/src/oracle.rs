@@ -18,8 +18,14 @@ pub struct Oracle {
 impl Default for Oracle {
     fn default() -> Self {
         let config = SessionConfig::new().with_target_partitions(1);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        Self { context: SessionContext::new_with_config(config), runtime }
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        Self {
+            context: SessionContext::new_with_config(config),
+            runtime,
+        }
     }
 }
 
@@ -45,7 +51,11 @@ impl Oracle {
     /// What the batch engine said: a query that it refuses, or an error in a row.
     pub fn query(&self, sql: &str) -> Result<Vec<Row>, String> {
         let batches = self.runtime.block_on(async {
-            let frame = self.context.sql(sql).await.map_err(|error| error.to_string())?;
+            let frame = self
+                .context
+                .sql(sql)
+                .await
+                .map_err(|error| error.to_string())?;
             frame.collect().await.map_err(|error| error.to_string())
         })?;
         Ok(batches.iter().flat_map(rows_of).collect())

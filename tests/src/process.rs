@@ -10,7 +10,10 @@ use crate::value::{Multiset, Row, Value};
 pub fn root() -> PathBuf {
     match std::env::var_os("WEIR_ROOT") {
         Some(root) => root.into(),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the repository").to_owned(),
+        None => Path::new(env!("CARGO_MANIFEST_DIR"))
+            .parent()
+            .expect("the crate lies in the repository")
+            .to_owned(),
     }
 }
 
@@ -20,10 +23,17 @@ pub fn binary() -> PathBuf {
         Some(path) => path.into(),
         None => {
             let test = std::env::current_exe().expect("a test knows where it is");
-            test.ancestors().nth(2).expect("a test lies in target/release/deps").join("weir")
+            test.ancestors()
+                .nth(2)
+                .expect("a test lies in target/release/deps")
+                .join("weir")
         }
     };
-    assert!(path.exists(), "there is no {}: build the workspace, or set WEIR_BIN", path.display());
+    assert!(
+        path.exists(),
+        "there is no {}: build the workspace, or set WEIR_BIN",
+        path.display()
+    );
     path
 }
 
@@ -40,7 +50,10 @@ impl Place {
         std::fs::create_dir_all(folder).unwrap();
         let file = format!("{stem}.sql");
         std::fs::write(folder.join(&file), sql).unwrap();
-        Self { folder: folder.to_owned(), file }
+        Self {
+            folder: folder.to_owned(),
+            file,
+        }
     }
 
     /// `weir run FILE`, ready to start.
@@ -58,14 +71,29 @@ impl Place {
     /// Runs to the end, which must be a good one.
     pub fn must_run(&self, arguments: &[&str]) -> Output {
         let output = self.run(arguments).output().unwrap();
-        assert!(output.status.success(), "weir run {arguments:?} ended with {}\n{}", output.status, text_of(&output));
+        assert!(
+            output.status.success(),
+            "weir run {arguments:?} ended with {}\n{}",
+            output.status,
+            text_of(&output)
+        );
         output
     }
 
     /// Starts it, with its output kept aside in files of the folder.
     pub fn start(&self, arguments: &[&str]) -> Child {
-        let log = || std::fs::OpenOptions::new().create(true).append(true).open(self.folder.join("log.txt")).unwrap();
-        self.run(arguments).stdout(log()).stderr(log()).spawn().unwrap()
+        let log = || {
+            std::fs::OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(self.folder.join("log.txt"))
+                .unwrap()
+        };
+        self.run(arguments)
+            .stdout(log())
+            .stderr(log())
+            .spawn()
+            .unwrap()
     }
 
     /// Everything that started processes printed.
@@ -76,7 +104,11 @@ impl Place {
 
 /// Standard output and standard error as text.
 pub fn text_of(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
 }
 
 /// SIGKILL.
@@ -103,14 +135,24 @@ pub fn published(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
-        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        let Ok(entries) = std::fs::read_dir(&folder) else {
+            continue;
+        };
         for entry in entries {
             let path = entry.unwrap().path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
             if name.starts_with(['_', '.']) {
                 continue;
             }
-            if path.is_dir() { folders.push(path) } else { found.push(path) }
+            if path.is_dir() {
+                folders.push(path)
+            } else {
+                found.push(path)
+            }
         }
     }
     found.sort();
@@ -123,7 +165,10 @@ pub fn published_lines(folder: &Path, header: Option<&str>) -> Vec<String> {
         .iter()
         .flat_map(|path| {
             let text = std::fs::read_to_string(path).unwrap();
-            text.lines().filter(|line| Some(*line) != header).map(str::to_owned).collect::<Vec<_>>()
+            text.lines()
+                .filter(|line| Some(*line) != header)
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
         })
         .collect()
 }

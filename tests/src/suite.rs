@@ -48,7 +48,9 @@ impl Suite {
         if !more {
             return None;
         }
-        let seed = self.first_seed.wrapping_add(self.drawn.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let seed = self
+            .first_seed
+            .wrapping_add(self.drawn.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         self.drawn += 1;
         Some(seed)
     }
@@ -60,13 +62,19 @@ impl Suite {
 
     /// The environment that replays the case of this seed.
     pub fn replay(&self, seed: u64) -> String {
-        format!("replay: WEIR_SEED={seed} WEIR_CASES=1 cargo xtask suites {}", self.name)
+        format!(
+            "replay: WEIR_SEED={seed} WEIR_CASES=1 cargo xtask suites {}",
+            self.name
+        )
     }
 }
 
 impl Drop for Suite {
     fn drop(&mut self) {
         let seconds = self.started.elapsed().as_secs_f64();
-        println!("suite {}: cases={} seconds={seconds:.1}", self.name, self.drawn);
+        println!(
+            "suite {}: cases={} seconds={seconds:.1}",
+            self.name, self.drawn
+        );
     }
 }

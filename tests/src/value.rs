@@ -9,7 +9,9 @@ use std::fmt;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute;
-use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit, TimestampNanosecondType, UInt64Type};
+use arrow::datatypes::{
+    DataType, Float64Type, Int64Type, TimeUnit, TimestampNanosecondType, UInt64Type,
+};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 /// Two floats are taken as equal if they differ by no more than this part of the greater of them (or of 1).
@@ -51,7 +53,9 @@ impl Value {
     pub fn is_close(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Float(a), Self::Float(b)) => {
-                a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= FLOAT_TOLERANCE * a.abs().max(b.abs()).max(1.0)
+                a == b
+                    || (a.is_nan() && b.is_nan())
+                    || (a - b).abs() <= FLOAT_TOLERANCE * a.abs().max(b.abs()).max(1.0)
             }
             _ => self == other,
         }
@@ -99,7 +103,10 @@ impl fmt::Display for Value {
 
 /// A row as one line.
 pub fn row_text(row: &Row) -> String {
-    row.iter().map(Value::to_string).collect::<Vec<_>>().join(" | ")
+    row.iter()
+        .map(Value::to_string)
+        .collect::<Vec<_>>()
+        .join(" | ")
 }
 
 /// The rows of a batch.
@@ -114,9 +121,20 @@ pub fn rows_of(batch: &RecordBatch) -> Vec<Row> {
 }
 
 fn values_of(column: &ArrayRef) -> Vec<Value> {
-    let nullable = |row: usize, value: &dyn Fn() -> Value| if column.is_null(row) { Value::Null } else { value() };
-    let cast = |to: &DataType| compute::cast(column, to).expect("a cast to the widest type of its kind");
-    let all = |value: &dyn Fn(usize) -> Value| (0..column.len()).map(|row| nullable(row, &|| value(row))).collect();
+    let nullable = |row: usize, value: &dyn Fn() -> Value| {
+        if column.is_null(row) {
+            Value::Null
+        } else {
+            value()
+        }
+    };
+    let cast =
+        |to: &DataType| compute::cast(column, to).expect("a cast to the widest type of its kind");
+    let all = |value: &dyn Fn(usize) -> Value| {
+        (0..column.len())
+            .map(|row| nullable(row, &|| value(row)))
+            .collect()
+    };
     match column.data_type() {
         DataType::Null => vec![Value::Null; column.len()],
         DataType::Boolean => all(&|row| Value::Bool(column.as_boolean().value(row))),
@@ -143,7 +161,8 @@ fn values_of(column: &ArrayRef) -> Vec<Value> {
         }
         _ => {
             let options = FormatOptions::default().with_null("NULL");
-            let formatter = ArrayFormatter::try_new(column, &options).expect("every type has a printed form");
+            let formatter =
+                ArrayFormatter::try_new(column, &options).expect("every type has a printed form");
             all(&|row| Value::Text(formatter.value(row).to_string()))
         }
     }
@@ -179,7 +198,10 @@ impl Multiset {
 
     /// A row that was taken back more often than it was given, if there is one.
     pub fn negative(&self) -> Option<(&Row, i64)> {
-        self.0.iter().find(|(_, count)| **count < 0).map(|(row, count)| (row, *count))
+        self.0
+            .iter()
+            .find(|(_, count)| **count < 0)
+            .map(|(row, count)| (row, *count))
     }
 
     /// Number of rows.
@@ -193,7 +215,10 @@ impl Multiset {
     }
 
     fn expanded(&self) -> Vec<&Row> {
-        self.0.iter().flat_map(|(row, count)| std::iter::repeat_n(row, usize::try_from(*count).unwrap_or(0))).collect()
+        self.0
+            .iter()
+            .flat_map(|(row, count)| std::iter::repeat_n(row, usize::try_from(*count).unwrap_or(0)))
+            .collect()
     }
 
     /// What `self` (the answer) and `expected` differ in, floats compared within [`FLOAT_TOLERANCE`]; `None` if in nothing.
@@ -202,7 +227,11 @@ impl Multiset {
             return None;
         }
         if let Some((row, count)) = self.negative() {
-            return Some(format!("taken back {} times too often: {}", -count, row_text(row)));
+            return Some(format!(
+                "taken back {} times too often: {}",
+                -count,
+                row_text(row)
+            ));
         }
         // Rows that are equal bit for bit cancel; what is left is matched group by group.
         let (mut extra, mut missing) = (self.clone(), expected.clone());
@@ -235,7 +264,10 @@ impl Multiset {
             missing.len()
         );
         let lines = |mark: char, rows: &[&Row]| -> String {
-            rows.iter().take(12).map(|row| format!("  {mark} {}\n", row_text(row))).collect()
+            rows.iter()
+                .take(12)
+                .map(|row| format!("  {mark} {}\n", row_text(row)))
+                .collect()
         };
         text.push_str(&lines('+', &unmatched));
         text.push_str(&lines('-', &missing));
@@ -256,16 +288,29 @@ mod tests {
         let mut answer = Multiset::of([row(1.0, "a"), row(2.0, "b")]);
         answer.add(row(1.0, "a"), -1);
         answer.add(row(1.0 + 1e-12, "a"), 1);
-        assert_eq!(answer.difference(&Multiset::of([row(1.0, "a"), row(2.0, "b")])), None);
+        assert_eq!(
+            answer.difference(&Multiset::of([row(1.0, "a"), row(2.0, "b")])),
+            None
+        );
     }
 
     #[test]
     fn a_difference_names_what_is_missing_and_what_is_too_much() {
         let answer = Multiset::of([row(1.0, "a"), row(1.0, "a")]);
-        let text = answer.difference(&Multiset::of([row(1.0, "a"), row(1.1, "a")])).expect("they differ");
-        assert!(text.contains("+ 1 | a") && text.contains("- 1.1 | a"), "{text}");
+        let text = answer
+            .difference(&Multiset::of([row(1.0, "a"), row(1.1, "a")]))
+            .expect("they differ");
+        assert!(
+            text.contains("+ 1 | a") && text.contains("- 1.1 | a"),
+            "{text}"
+        );
         let mut negative = Multiset::default();
         negative.add(row(3.0, "c"), -1);
-        assert!(negative.difference(&Multiset::default()).expect("they differ").contains("too often"));
+        assert!(
+            negative
+                .difference(&Multiset::default())
+                .expect("they differ")
+                .contains("too often")
+        );
     }
 }

@@ -35,11 +35,21 @@ impl Generator<'_> {
     }
 
     fn relation(&mut self, columns: Vec<Column>, time: Option<usize>, rows: f64) -> Relation {
-        Relation { name: self.fresh("q"), columns, time, rows, inline: None }
+        Relation {
+            name: self.fresh("q"),
+            columns,
+            time,
+            rows,
+            inline: None,
+        }
     }
 
     fn column(&mut self, kind: SqlType, exact: bool) -> Column {
-        Column { name: self.fresh("c"), kind, exact }
+        Column {
+            name: self.fresh("c"),
+            kind,
+            exact,
+        }
     }
 
     /// Columns of `input` (event time among them, if it keeps it) and some new ones, as select items.
@@ -68,9 +78,16 @@ impl Generator<'_> {
     }
 
     fn kind(&mut self) -> SqlType {
-        *[SqlType::Boolean, SqlType::BigInt, SqlType::BigInt, SqlType::Double, SqlType::String, SqlType::Timestamp]
-            .choose(self.rng)
-            .expect("a list of types")
+        *[
+            SqlType::Boolean,
+            SqlType::BigInt,
+            SqlType::BigInt,
+            SqlType::Double,
+            SqlType::String,
+            SqlType::Timestamp,
+        ]
+        .choose(self.rng)
+        .expect("a list of types")
     }
 
     fn filter(&mut self, input: &Relation, probability: f64) -> String {
@@ -85,10 +102,18 @@ impl Generator<'_> {
         let (columns, items, time) = self.select_list(&input);
         let filter = self.filter(&input, 0.7);
         let (weir, oracle) = input.from();
-        let hidden = if time.is_some() { ", own_watermark" } else { "" };
+        let hidden = if time.is_some() {
+            ", own_watermark"
+        } else {
+            ""
+        };
         let items = items.join(", ");
         let relation = self.relation(columns, time, input.rows);
-        (relation, format!("SELECT {items} FROM {weir}{filter}"), format!("SELECT {items}{hidden} FROM {oracle}{filter}"))
+        (
+            relation,
+            format!("SELECT {items} FROM {weir}{filter}"),
+            format!("SELECT {items}{hidden} FROM {oracle}{filter}"),
+        )
     }
 
     /// One aggregate call: the text, the type and whether its value is exact.
@@ -103,15 +128,27 @@ impl Generator<'_> {
             (0, _) => ("count(*)".to_owned(), SqlType::BigInt, true),
             (1, _) => (format!("count({})", any.name), SqlType::BigInt, true),
             (2 | 3, Some(number)) => {
-                let kind = if number.kind == SqlType::Double { SqlType::Double } else { SqlType::BigInt };
+                let kind = if number.kind == SqlType::Double {
+                    SqlType::Double
+                } else {
+                    SqlType::BigInt
+                };
                 (format!("sum({})", number.name), kind, number.exact)
             }
             (4, Some(number)) => (format!("avg({})", number.name), SqlType::Double, false),
-            (5, _) if any.kind != SqlType::Boolean => (format!("min({})", any.name), any.kind, any.exact),
-            (6, _) if any.kind != SqlType::Boolean => (format!("max({})", any.name), any.kind, any.exact),
+            (5, _) if any.kind != SqlType::Boolean => {
+                (format!("min({})", any.name), any.kind, any.exact)
+            }
+            (6, _) if any.kind != SqlType::Boolean => {
+                (format!("max({})", any.name), any.kind, any.exact)
+            }
             _ => {
                 let condition = self.predicate(columns, 1);
-                let function = if self.rng.random_bool(0.5) { "bool_and" } else { "bool_or" };
+                let function = if self.rng.random_bool(0.5) {
+                    "bool_and"
+                } else {
+                    "bool_or"
+                };
                 (format!("{function}({condition})"), SqlType::Boolean, true)
             }
         };
@@ -123,14 +160,23 @@ impl Generator<'_> {
     }
 
     /// Keys and aggregates: select items, the columns that they give, the texts of the keys.
-    fn grouping(&mut self, input: &Relation, most_keys: usize) -> (Vec<String>, Vec<Column>, Vec<String>) {
+    fn grouping(
+        &mut self,
+        input: &Relation,
+        most_keys: usize,
+    ) -> (Vec<String>, Vec<Column>, Vec<String>) {
         let (mut items, mut columns, mut keys) = (Vec::new(), Vec::new(), Vec::new());
-        let mut candidates: Vec<Column> = input.columns.iter().filter(|c| c.exact).cloned().collect();
+        let mut candidates: Vec<Column> =
+            input.columns.iter().filter(|c| c.exact).cloned().collect();
         candidates.shuffle(self.rng);
         let count = self.rng.random_range(0..=most_keys);
         for column in candidates.into_iter().take(count) {
             let computed = self.rng.random_bool(0.2) && column.kind == SqlType::String;
-            let text = if computed { format!("upper({})", column.name) } else { column.name.clone() };
+            let text = if computed {
+                format!("upper({})", column.name)
+            } else {
+                column.name.clone()
+            };
             let out = self.column(column.kind, true);
             items.push(format!("{text} AS {}", out.name));
             columns.push(out);
@@ -146,33 +192,63 @@ impl Generator<'_> {
     }
 
     fn having(&mut self) -> &'static str {
-        ["", "", "", " HAVING count(*) > 1", " HAVING count(*) % 2 = 0"].choose(self.rng).expect("a list")
+        [
+            "",
+            "",
+            "",
+            " HAVING count(*) > 1",
+            " HAVING count(*) % 2 = 0",
+        ]
+        .choose(self.rng)
+        .expect("a list")
     }
 
     fn aggregate(&mut self) -> Step {
         let input = self.pick();
         let (items, columns, keys) = self.grouping(&input, 3);
         let filter = self.filter(&input, 0.3);
-        let group = if keys.is_empty() { String::new() } else { format!(" GROUP BY {}", keys.join(", ")) };
+        let group = if keys.is_empty() {
+            String::new()
+        } else {
+            format!(" GROUP BY {}", keys.join(", "))
+        };
         let having = self.having();
         let (weir, oracle) = input.from();
-        let text = |from: &str| format!("SELECT {} FROM {from}{filter}{group}{having}", items.join(", "));
+        let text = |from: &str| {
+            format!(
+                "SELECT {} FROM {from}{filter}{group}{having}",
+                items.join(", ")
+            )
+        };
         let texts = (text(&weir), text(&oracle));
         (self.relation(columns, None, input.rows), texts.0, texts.1)
     }
 
     /// A relation that still has event time and a name, for a window over it.
     fn timed(&mut self) -> Option<(Relation, String)> {
-        let timed: Vec<Relation> =
-            self.relations.iter().filter(|r| r.time.is_some() && r.inline.is_none()).cloned().collect();
-        let input = if self.rng.random_bool(0.6) { timed.last() } else { timed.choose(self.rng) }?.clone();
+        let timed: Vec<Relation> = self
+            .relations
+            .iter()
+            .filter(|r| r.time.is_some() && r.inline.is_none())
+            .cloned()
+            .collect();
+        let input = if self.rng.random_bool(0.6) {
+            timed.last()
+        } else {
+            timed.choose(self.rng)
+        }?
+        .clone();
         let time = input.columns[input.time?].name.clone();
         Some((input, time))
     }
 
     fn windows(&mut self) -> Windows {
         let slide = *[1, 5, 10, 60].choose(self.rng).expect("a list");
-        let size = if self.rng.random_bool(0.5) { slide } else { slide * self.rng.random_range(2..=4) };
+        let size = if self.rng.random_bool(0.5) {
+            slide
+        } else {
+            slide * self.rng.random_range(2..=4)
+        };
         Windows { slide, size }
     }
 
@@ -198,8 +274,15 @@ impl Generator<'_> {
         let having = self.having();
         let (items, group) = (items.join(", "), group.join(", "));
         let filter = self.filter(&input, 0.2);
-        let hidden = if with_time { ", CAST(NULL AS TIMESTAMP) AS own_watermark" } else { "" };
-        let weir = format!("SELECT {items} FROM {}{filter} GROUP BY {group}{having}", windows.weir(&input.name, &time));
+        let hidden = if with_time {
+            ", CAST(NULL AS TIMESTAMP) AS own_watermark"
+        } else {
+            ""
+        };
+        let weir = format!(
+            "SELECT {items} FROM {}{filter} GROUP BY {group}{having}",
+            windows.weir(&input.name, &time)
+        );
         let oracle = format!(
             "SELECT {items}{hidden} FROM {}{filter} GROUP BY {group}{having}",
             windows.oracle(&input.name, &time)
@@ -217,10 +300,17 @@ impl Generator<'_> {
             items.push(format!("{window_column} AS {}", out.name));
             columns.push(out);
         }
-        let hidden = if time_at.is_some() { ", own_watermark" } else { "" };
+        let hidden = if time_at.is_some() {
+            ", own_watermark"
+        } else {
+            ""
+        };
         let items = items.join(", ");
         let weir = format!("SELECT {items} FROM {}", windows.weir(&input.name, &time));
-        let oracle = format!("SELECT {items}{hidden} FROM {}", windows.oracle(&input.name, &time));
+        let oracle = format!(
+            "SELECT {items}{hidden} FROM {}",
+            windows.oracle(&input.name, &time)
+        );
         let rows = input.rows * windows.overlap() as f64;
         Some((self.relation(columns, time_at, rows), weir, oracle))
     }
@@ -229,7 +319,9 @@ impl Generator<'_> {
         let (left, right) = (self.pick(), self.pick());
         // A derived table that was picked and then not used is put back.
         let give_up = |generator: &mut Self, left: Relation, right: Relation| {
-            generator.relations.extend([left, right].into_iter().filter(|r| r.inline.is_some()));
+            generator
+                .relations
+                .extend([left, right].into_iter().filter(|r| r.inline.is_some()));
             None
         };
         let integer = |kind| matches!(kind, SqlType::Int | SqlType::BigInt);
@@ -249,11 +341,20 @@ impl Generator<'_> {
         pairs.truncate(self.rng.random_range(1..=2));
         let (l, r) = (self.fresh("l"), self.fresh("r"));
         let prefixed = |columns: &[Column], prefix: &str| -> Vec<Column> {
-            columns.iter().map(|c| Column { name: format!("{prefix}.{}", c.name), ..c.clone() }).collect()
+            columns
+                .iter()
+                .map(|c| Column {
+                    name: format!("{prefix}.{}", c.name),
+                    ..c.clone()
+                })
+                .collect()
         };
         let mut both = prefixed(&left.columns, &l);
         both.extend(prefixed(&right.columns, &r));
-        let mut conditions: Vec<_> = pairs.iter().map(|(a, b)| format!("{l}.{a} = {r}.{b}")).collect();
+        let mut conditions: Vec<_> = pairs
+            .iter()
+            .map(|(a, b)| format!("{l}.{a} = {r}.{b}"))
+            .collect();
         if self.rng.random_bool(0.3) {
             conditions.push(self.predicate(&both, 1));
         }
@@ -261,11 +362,21 @@ impl Generator<'_> {
         let (columns, items, _) = self.select_list(&joined);
         let filter = self.filter(&joined, 0.3);
         let text = |left: &str, right: &str| {
-            format!("SELECT {} FROM {left} JOIN {right} ON {}{filter}", items.join(", "), conditions.join(" AND "))
+            format!(
+                "SELECT {} FROM {left} JOIN {right} ON {}{filter}",
+                items.join(", "),
+                conditions.join(" AND ")
+            )
         };
         let aliased = |relation: &Relation, alias: &str| match &relation.inline {
-            None => (format!("{} AS {alias}", relation.name), format!("{} AS {alias}", relation.name)),
-            Some((weir, oracle)) => (format!("({weir}) AS {alias}"), format!("({oracle}) AS {alias}")),
+            None => (
+                format!("{} AS {alias}", relation.name),
+                format!("{} AS {alias}", relation.name),
+            ),
+            Some((weir, oracle)) => (
+                format!("({weir}) AS {alias}"),
+                format!("({oracle}) AS {alias}"),
+            ),
         };
         let ((lw, lo), (rw, ro)) = (aliased(&left, &l), aliased(&right, &r));
         let texts = (text(&lw, &rw), text(&lo, &ro));
@@ -288,7 +399,8 @@ impl Generator<'_> {
             second_items.push(format!("{text} AS {}", column.name));
         }
         let filters = (self.filter(&first, 0.3), self.filter(&second, 0.3));
-        let ((first_weir, first_oracle), (second_weir, second_oracle)) = (first.from(), second.from());
+        let ((first_weir, first_oracle), (second_weir, second_oracle)) =
+            (first.from(), second.from());
         let text = |hidden: &str, a: &str, b: &str| {
             format!(
                 "SELECT {}{hidden} FROM {a}{}\nUNION ALL\nSELECT {}{hidden} FROM {b}{}",
@@ -298,9 +410,20 @@ impl Generator<'_> {
                 filters.1
             )
         };
-        let hidden = if time.is_some() { ", own_watermark" } else { "" };
-        let texts = (text("", &first_weir, &second_weir), text(hidden, &first_oracle, &second_oracle));
-        Some((self.relation(columns, time, first.rows + second.rows), texts.0, texts.1))
+        let hidden = if time.is_some() {
+            ", own_watermark"
+        } else {
+            ""
+        };
+        let texts = (
+            text("", &first_weir, &second_weir),
+            text(hidden, &first_oracle, &second_oracle),
+        );
+        Some((
+            self.relation(columns, time, first.rows + second.rows),
+            texts.0,
+            texts.1,
+        ))
     }
 }
 
@@ -312,9 +435,15 @@ impl Windows {
 
     fn weir(self, relation: &str, time: &str) -> String {
         if self.size == self.slide {
-            format!("TUMBLE({relation}, {time}, INTERVAL '{}' SECOND)", self.size)
+            format!(
+                "TUMBLE({relation}, {time}, INTERVAL '{}' SECOND)",
+                self.size
+            )
         } else {
-            format!("HOP({relation}, {time}, INTERVAL '{}' SECOND, INTERVAL '{}' SECOND)", self.slide, self.size)
+            format!(
+                "HOP({relation}, {time}, INTERVAL '{}' SECOND, INTERVAL '{}' SECOND)",
+                self.slide, self.size
+            )
         }
     }
 
