@@ -75,8 +75,10 @@ fn plan(selects: usize, changelog: Changelog) -> StreamPlan {
     }
 }
 
-/// Changes such as `("-", "a", Some(1))`.
-fn changes(rows: &[(&str, &str, Option<i64>)]) -> ChangeBatch {
+/// Changes such as `("-", "a", Some(1))`: a retraction of the row `a, 1`.
+type Rows<'a> = &'a [(&'a str, &'a str, Option<i64>)];
+
+fn changes(rows: Rows<'_>) -> ChangeBatch {
     let columns: Vec<ArrayRef> = vec![
         Arc::new(
             rows.iter()
@@ -97,11 +99,7 @@ fn changes(rows: &[(&str, &str, Option<i64>)]) -> ChangeBatch {
     }
 }
 
-fn print(
-    plan: &StreamPlan,
-    options: PrintOptions,
-    epochs: &[(usize, &[(&str, &str, Option<i64>)])],
-) -> String {
+fn print(plan: &StreamPlan, options: PrintOptions, epochs: &[(usize, Rows<'_>)]) -> String {
     let sheet = Sheet::default();
     let mut printer = Printer::to(
         plan,
@@ -129,7 +127,7 @@ fn bounded(format: Format) -> PrintOptions {
     }
 }
 
-const UPDATES: &[(usize, &[(&str, &str, Option<i64>)])] = &[
+const UPDATES: &[(usize, Rows<'static>)] = &[
     (0, &[("+", "b", Some(1)), ("+", "a", Some(1))]),
     (
         0,
