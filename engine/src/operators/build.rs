@@ -286,7 +286,6 @@ impl<'a> Builder<'a> {
                 .state
                 .multi_map_table(&self.operator.id, "rows"),
             schema: DataType::arrow_schema(&self.input_schema(0)),
-            changed: false,
         })
     }
 }

@@ -24,6 +24,8 @@ mod windows;
 
 #[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod tests;
 
 use weir_planner::plan::StreamPlan;
 use weir_types::{ChangeBatch, ProcessingTime, Watermark};
