@@ -51,6 +51,9 @@ struct Output {
     writer: Box<dyn RowWriter>,
     /// Columns that identify a row, for pairs of `-U` and `+U`.
     unique_key: Option<Vec<usize>>,
+    /// Whether rows are shown at once even if the widths of their columns are then a guess: a bounded query ends
+    /// soon enough.
+    settle: bool,
 }
 
 /// What becomes of the changes.
@@ -162,6 +165,7 @@ impl Printer {
                 form,
                 writer: writer(options, names, with_op),
                 unique_key: operator.unique_key.clone(),
+                settle: !options.bounded,
             });
         }
         let target = Target {
@@ -257,7 +261,9 @@ impl Output {
                 for batch in changes {
                     self.writer.write(&batch.rows, None, &mut target.out)?;
                 }
-                self.writer.settle(&mut target.out)?;
+                if self.settle {
+                    self.writer.settle(&mut target.out)?;
+                }
                 target.out.flush()?;
             }
             Form::Changes => {
@@ -269,7 +275,9 @@ impl Output {
                 status.clear();
                 target.title(self.operator, &self.title)?;
                 self.writer.write(&rows, Some(&ops), &mut target.out)?;
-                self.writer.settle(&mut target.out)?;
+                if self.settle {
+                    self.writer.settle(&mut target.out)?;
+                }
                 target.out.flush()?;
             }
         }
