@@ -78,7 +78,10 @@ fn follow(
             reporter.show_warnings(&summary.progress.warnings);
             finish(&mut printer, job, &summary)
         }
-        Err(error) => Err(Failure::engine(file, &error)),
+        Err(error) => {
+            printer.abandon();
+            Err(Failure::engine(file, &error))
+        }
     }
 }
 

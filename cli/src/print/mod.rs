@@ -241,6 +241,22 @@ impl Printer {
     }
 }
 
+impl Printer {
+    /// The job failed: shows the rows that were on their way, which are the answer up to there, and no final ones.
+    pub(crate) fn abandon(&mut self) {
+        self.status.clear();
+        for output in &mut self.outputs {
+            if matches!(output.form, Form::AsTheyCome | Form::Changes)
+                && self.target.last == Some(output.operator)
+            {
+                // The job's own failure is the one to report.
+                let _ = output.writer.settle(&mut self.target.out);
+            }
+        }
+        let _ = self.target.out.flush();
+    }
+}
+
 impl Output {
     fn take(
         &mut self,
