@@ -2,8 +2,10 @@
 // INTERFACE (bodies to be written by the binder's implementer).
 pub mod codes;
 pub mod plan;
+pub mod settings;
 pub mod syntax;
 
+pub use settings::Setting;
 use weir_types::{Diagnostic, Diagnostics, Schema};
 use std::collections::BTreeMap;
 
@@ -44,9 +46,6 @@ pub fn plan(sql: &str, catalog: &dyn Catalog) -> Result<Planned, Diagnostics> { 
 
 /// The plan as a tree (EXPLAIN): for each operator its ID, inputs, changelog mode, key, watermark, state tables.
 pub fn explain(plan: &plan::StreamPlan) -> String { let _ = plan; todo!() }
-
-/// Settings (`SET`) with default, form and meaning; the reference page is generated from it.
-pub struct Setting { pub key: &'static str, pub default: &'static str, pub help: &'static str }
 
 /// The columns that the accumulators of an aggregate keep, shared by planner (state schema) and engine (execution).
 /// Columns that two aggregates share (`count(x)` of avg(x) and count(x)) are kept once.
