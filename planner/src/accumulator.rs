@@ -35,11 +35,22 @@ pub struct AccumulatorLayout {
 
 /// See the module's table. `input` is the schema that the aggregates' arguments point into; its names are the
 /// canonical names of the arguments.
-pub fn accumulator_layout(aggregates: &[Aggregate], input: &Schema, retractions: bool) -> AccumulatorLayout {
-    let mut layout = AccumulatorLayout { columns: Vec::new(), of_aggregate: Vec::new(), rows: None };
+pub fn accumulator_layout(
+    aggregates: &[Aggregate],
+    input: &Schema,
+    retractions: bool,
+) -> AccumulatorLayout {
+    let mut layout = AccumulatorLayout {
+        columns: Vec::new(),
+        of_aggregate: Vec::new(),
+        rows: None,
+    };
     for aggregate in aggregates {
         let columns = columns_of(aggregate, input, retractions);
-        let indices = columns.into_iter().map(|column| layout.keep(column)).collect();
+        let indices = columns
+            .into_iter()
+            .map(|column| layout.keep(column))
+            .collect();
         layout.of_aggregate.push(indices);
     }
     if retractions || layout.columns.is_empty() {
@@ -51,10 +62,13 @@ pub fn accumulator_layout(aggregates: &[Aggregate], input: &Schema, retractions:
 impl AccumulatorLayout {
     /// The index of the column, which is added if there is none of that name.
     fn keep(&mut self, column: Column) -> usize {
-        self.columns.iter().position(|kept| kept.name == column.name).unwrap_or_else(|| {
-            self.columns.push(column);
-            self.columns.len() - 1
-        })
+        self.columns
+            .iter()
+            .position(|kept| kept.name == column.name)
+            .unwrap_or_else(|| {
+                self.columns.push(column);
+                self.columns.len() - 1
+            })
     }
 }
 
@@ -64,7 +78,10 @@ fn counter(name: String) -> Column {
 
 fn columns_of(aggregate: &Aggregate, input: &Schema, retractions: bool) -> Vec<Column> {
     let call = |function: &str| call_name(aggregate, input, function);
-    let argument = aggregate.arguments.first().map_or(DataType::Null, |&index| input[index].data_type.clone());
+    let argument = aggregate
+        .arguments
+        .first()
+        .map_or(DataType::Null, |&index| input[index].data_type.clone());
     match aggregate.function.as_str() {
         "count" => vec![counter(call("count"))],
         "sum" => {
@@ -89,7 +106,10 @@ fn sum_columns(name: &str, data_type: DataType, retractions: bool) -> Vec<Column
     let is_float = data_type == DataType::Float64;
     let mut columns = vec![Column::new(name, data_type)];
     if is_float {
-        columns.push(Column::new(format!("{name} compensation"), DataType::Float64));
+        columns.push(Column::new(
+            format!("{name} compensation"),
+            DataType::Float64,
+        ));
         if retractions {
             let special = ["NaNs", "+infinities", "-infinities"];
             columns.extend(special.map(|what| counter(format!("{name} {what}"))));
@@ -104,14 +124,20 @@ fn sum_type(argument: &DataType) -> DataType {
         DataType::Decimal(precision, scale) if *precision <= 38 => {
             DataType::Decimal(precision.saturating_add(10).min(38), *scale)
         }
-        DataType::Decimal(precision, scale) => DataType::Decimal(precision.saturating_add(10).min(76), *scale),
+        DataType::Decimal(precision, scale) => {
+            DataType::Decimal(precision.saturating_add(10).min(76), *scale)
+        }
         _ => DataType::Float64,
     }
 }
 
 /// The canonical text of `function` over the aggregate's arguments and filter.
 fn call_name(aggregate: &Aggregate, input: &Schema, function: &str) -> String {
-    let arguments: Vec<String> = aggregate.arguments.iter().map(|&index| input[index].name.clone()).collect();
+    let arguments: Vec<String> = aggregate
+        .arguments
+        .iter()
+        .map(|&index| input[index].name.clone())
+        .collect();
     let filter = aggregate.filter.map(|index| input[index].name.as_str());
     crate::canonical::aggregate(function, &arguments, aggregate.distinct, filter)
 }
@@ -124,11 +150,23 @@ mod tests {
 
     fn aggregate(function: &str, arguments: Vec<usize>, data_type: DataType) -> Aggregate {
         let (name, distinct, filter, span) = (String::new(), false, None, Span::default());
-        Aggregate { name, function: function.to_owned(), arguments, distinct, filter, data_type, span }
+        Aggregate {
+            name,
+            function: function.to_owned(),
+            arguments,
+            distinct,
+            filter,
+            data_type,
+            span,
+        }
     }
 
     fn names(layout: &AccumulatorLayout) -> Vec<&str> {
-        layout.columns.iter().map(|column| column.name.as_str()).collect()
+        layout
+            .columns
+            .iter()
+            .map(|column| column.name.as_str())
+            .collect()
     }
 
     #[test]
@@ -140,7 +178,15 @@ mod tests {
             aggregate("count", vec![], DataType::Int64),
         ];
         let layout = accumulator_layout(&aggregates, &input, false);
-        assert_eq!(names(&layout), ["sum(price)", "sum(price) compensation", "count(price)", "count(*)"]);
+        assert_eq!(
+            names(&layout),
+            [
+                "sum(price)",
+                "sum(price) compensation",
+                "count(price)",
+                "count(*)"
+            ]
+        );
         assert_eq!(layout.of_aggregate, [vec![0, 1, 2], vec![2], vec![3]]);
         assert_eq!(layout.rows, None);
     }
@@ -148,7 +194,8 @@ mod tests {
     #[test]
     fn retractions_need_the_number_of_rows_and_of_values() {
         let input = vec![Column::new("n", DataType::Int64)];
-        let layout = accumulator_layout(&[aggregate("sum", vec![0], DataType::Int64)], &input, true);
+        let layout =
+            accumulator_layout(&[aggregate("sum", vec![0], DataType::Int64)], &input, true);
         assert_eq!(names(&layout), ["sum(n)", "count(n)", "count(*)"]);
         assert_eq!(layout.rows, Some(2));
     }

@@ -54,7 +54,11 @@ fn print(expr: &Expr, column: &dyn Fn(usize) -> String, out: &mut String) {
             operand(expr, Binding::Bits, column, out);
             out.push_str(if *negated { " IS NOT NULL" } else { " IS NULL" });
         }
-        ExprKind::IsTruth { expr, value, negated } => {
+        ExprKind::IsTruth {
+            expr,
+            value,
+            negated,
+        } => {
             operand(expr, Binding::Bits, column, out);
             out.push_str(if *negated { " IS NOT " } else { " IS " });
             out.push_str(match value {
@@ -68,14 +72,27 @@ fn print(expr: &Expr, column: &dyn Fn(usize) -> String, out: &mut String) {
             print(inner, column, out);
             let _ = write!(out, " AS {})", expr.data_type);
         }
-        ExprKind::Case { branches, otherwise } => print_case(branches, otherwise.as_deref(), column, out),
-        ExprKind::InList { expr, list, negated } => {
+        ExprKind::Case {
+            branches,
+            otherwise,
+        } => print_case(branches, otherwise.as_deref(), column, out),
+        ExprKind::InList {
+            expr,
+            list,
+            negated,
+        } => {
             operand(expr, Binding::Bits, column, out);
             out.push_str(if *negated { " NOT IN (" } else { " IN (" });
             print_list(list, column, out);
             out.push(')');
         }
-        ExprKind::Like { expr, pattern, escape, case_insensitive, negated } => {
+        ExprKind::Like {
+            expr,
+            pattern,
+            escape,
+            case_insensitive,
+            negated,
+        } => {
             operand(expr, Binding::Bits, column, out);
             let _ = write!(
                 out,
@@ -140,9 +157,10 @@ fn binding(expr: &Expr) -> Binding {
     match &expr.kind {
         ExprKind::Binary { op, .. } => binary_binding(*op).0,
         ExprKind::Not(_) => Binding::Not,
-        ExprKind::IsNull { .. } | ExprKind::IsTruth { .. } | ExprKind::InList { .. } | ExprKind::Like { .. } => {
-            Binding::Comparison
-        }
+        ExprKind::IsNull { .. }
+        | ExprKind::IsTruth { .. }
+        | ExprKind::InList { .. }
+        | ExprKind::Like { .. } => Binding::Comparison,
         ExprKind::Negate(_) => Binding::Unary,
         ExprKind::Literal(Scalar::Int(value)) if *value < 0 => Binding::Unary,
         _ => Binding::Atom,
@@ -155,11 +173,20 @@ fn binary_binding(op: BinaryOp) -> (Binding, bool) {
     match op {
         B::Or => (Binding::Or, false),
         B::And => (Binding::And, false),
-        B::Eq | B::NotEq | B::Lt | B::LtEq | B::Gt | B::GtEq | B::IsDistinctFrom | B::IsNotDistinctFrom => {
+        B::Eq
+        | B::NotEq
+        | B::Lt
+        | B::LtEq
+        | B::Gt
+        | B::GtEq
+        | B::IsDistinctFrom
+        | B::IsNotDistinctFrom => (Binding::Comparison, false),
+        B::RegexMatch | B::RegexIMatch | B::RegexNotMatch | B::RegexNotIMatch => {
             (Binding::Comparison, false)
         }
-        B::RegexMatch | B::RegexIMatch | B::RegexNotMatch | B::RegexNotIMatch => (Binding::Comparison, false),
-        B::BitAnd | B::BitOr | B::BitXor | B::ShiftLeft | B::ShiftRight | B::StringConcat => (Binding::Bits, false),
+        B::BitAnd | B::BitOr | B::BitXor | B::ShiftLeft | B::ShiftRight | B::StringConcat => {
+            (Binding::Bits, false)
+        }
         B::Plus | B::Minus => (Binding::Sum, false),
         B::Multiply | B::Divide | B::Modulo => (Binding::Product, false),
     }
@@ -227,7 +254,9 @@ fn literal(value: &Scalar, data_type: &DataType) -> String {
         (Scalar::Int(units), DataType::Timestamp(unit) | DataType::TimestampLtz(unit)) => {
             format!("{data_type} '{}'", timestamp(*units, *unit))
         }
-        (Scalar::Decimal(digits), DataType::Decimal(_, scale)) => format!("{data_type} '{}'", decimal(digits, *scale)),
+        (Scalar::Decimal(digits), DataType::Decimal(_, scale)) => {
+            format!("{data_type} '{}'", decimal(digits, *scale))
+        }
         _ => format!("{data_type} '{value}'"),
     }
 }
@@ -261,17 +290,25 @@ fn timestamp(units: i64, unit: TimeUnit) -> String {
         TimeUnit::Nano => {
             let rest = units.rem_euclid(1_000);
             let text = EventTime(units.div_euclid(1_000)).to_string();
-            if rest == 0 { text } else { format!("{text}+{rest}ns") }
+            if rest == 0 {
+                text
+            } else {
+                format!("{text}+{rest}ns")
+            }
         }
     }
 }
 
 fn decimal(digits: &str, scale: i8) -> String {
-    let Ok(scale) = usize::try_from(scale) else { return digits.to_owned() };
+    let Ok(scale) = usize::try_from(scale) else {
+        return digits.to_owned();
+    };
     if scale == 0 {
         return digits.to_owned();
     }
-    let (sign, digits) = digits.strip_prefix('-').map_or(("", digits), |rest| ("-", rest));
+    let (sign, digits) = digits
+        .strip_prefix('-')
+        .map_or(("", digits), |rest| ("-", rest));
     let digits = format!("{digits:0>width$}", width = scale + 1);
     let (whole, fraction) = digits.split_at(digits.len() - scale);
     format!("{sign}{whole}.{fraction}")
@@ -295,24 +332,55 @@ pub(crate) fn duration(micros: i64) -> String {
             parts.push(format!("{count} {name}"));
         }
     }
-    let text = if parts.is_empty() { "0 s".to_owned() } else { parts.join(" ") };
+    let text = if parts.is_empty() {
+        "0 s".to_owned()
+    } else {
+        parts.join(" ")
+    };
     if micros < 0 { format!("-{text}") } else { text }
 }
 
 /// The canonical text of a window, its time column named `time`.
 pub(crate) fn window(window: &Window, time: &str) -> String {
-    let offset = |micros: i64| if micros == 0 { String::new() } else { format!(", offset {}", duration(micros)) };
+    let offset = |micros: i64| {
+        if micros == 0 {
+            String::new()
+        } else {
+            format!(", offset {}", duration(micros))
+        }
+    };
     match window {
-        Window::Tumble { size, offset: shift } => format!("TUMBLE({time}, {}{})", duration(*size), offset(*shift)),
-        Window::Hop { slide, size, offset: shift } => {
-            format!("HOP({time}, slide {}, size {}{})", duration(*slide), duration(*size), offset(*shift))
+        Window::Tumble {
+            size,
+            offset: shift,
+        } => format!("TUMBLE({time}, {}{})", duration(*size), offset(*shift)),
+        Window::Hop {
+            slide,
+            size,
+            offset: shift,
+        } => {
+            format!(
+                "HOP({time}, slide {}, size {}{})",
+                duration(*slide),
+                duration(*size),
+                offset(*shift)
+            )
         }
     }
 }
 
 /// The canonical text of an aggregate call.
-pub(crate) fn aggregate(function: &str, arguments: &[String], distinct: bool, filter: Option<&str>) -> String {
-    let arguments = if arguments.is_empty() { "*".to_owned() } else { arguments.join(", ") };
+pub(crate) fn aggregate(
+    function: &str,
+    arguments: &[String],
+    distinct: bool,
+    filter: Option<&str>,
+) -> String {
+    let arguments = if arguments.is_empty() {
+        "*".to_owned()
+    } else {
+        arguments.join(", ")
+    };
     let distinct = if distinct { "DISTINCT " } else { "" };
     match filter {
         None => format!("{function}({distinct}{arguments})"),

@@ -32,7 +32,10 @@ impl Level<'_> {
         match expr {
             LibraryExpr::Alias(alias) => self.convert(*alias.expr),
             LibraryExpr::Column(column) => {
-                let index = column.name.strip_prefix('?').and_then(|digits| digits.parse::<usize>().ok());
+                let index = column
+                    .name
+                    .strip_prefix('?')
+                    .and_then(|digits| digits.parse::<usize>().ok());
                 index
                     .and_then(|index| self.operands.get(index).cloned())
                     .ok_or_else(|| format!("`{}` is not a column here", column.name))
@@ -59,18 +62,38 @@ impl Level<'_> {
             LibraryExpr::Case(case) => self.case(case),
             LibraryExpr::Cast(cast) => {
                 let target = sql_type(cast.field.data_type())?;
-                Ok(cast_to(self.convert(*cast.expr)?, target, CastKind::Fails, self.span))
+                Ok(cast_to(
+                    self.convert(*cast.expr)?,
+                    target,
+                    CastKind::Fails,
+                    self.span,
+                ))
             }
             LibraryExpr::TryCast(cast) => {
                 let target = sql_type(cast.field.data_type())?;
-                Ok(cast_to(self.convert(*cast.expr)?, target, CastKind::GivesNull, self.span))
+                Ok(cast_to(
+                    self.convert(*cast.expr)?,
+                    target,
+                    CastKind::GivesNull,
+                    self.span,
+                ))
             }
             LibraryExpr::ScalarFunction(ref call) => {
                 let data_type = self.type_of(&expr)?;
-                let arguments =
-                    call.args.iter().map(|argument| self.convert(argument.clone())).collect::<Result<_, _>>()?;
-                let kind = ExprKind::Function { name: call.func.name().to_owned(), arguments };
-                Ok(Expr { kind, data_type, span: self.span })
+                let arguments = call
+                    .args
+                    .iter()
+                    .map(|argument| self.convert(argument.clone()))
+                    .collect::<Result<_, _>>()?;
+                let kind = ExprKind::Function {
+                    name: call.func.name().to_owned(),
+                    arguments,
+                };
+                Ok(Expr {
+                    kind,
+                    data_type,
+                    span: self.span,
+                })
             }
             other => Err(format!("`{other}` cannot be used here yet")),
         }
@@ -78,7 +101,9 @@ impl Level<'_> {
 
     /// The SQL type of a library expression of this level.
     pub(crate) fn type_of(&self, expr: &LibraryExpr) -> Result<DataType, String> {
-        let arrow = expr.get_type(self.schema).map_err(|error| crate::binder::library_message(&error))?;
+        let arrow = expr
+            .get_type(self.schema)
+            .map_err(|error| crate::binder::library_message(&error))?;
         sql_type(&arrow)
     }
 
@@ -87,26 +112,50 @@ impl Level<'_> {
     }
 
     fn boolean(&self, kind: ExprKind) -> Result<Expr, String> {
-        Ok(Expr { kind, data_type: DataType::Boolean, span: self.span })
+        Ok(Expr {
+            kind,
+            data_type: DataType::Boolean,
+            span: self.span,
+        })
     }
 
     /// A negated literal is a literal: `-1` has to be one for functions that look at their arguments.
     fn negated(&self, inner: Expr) -> Expr {
         let data_type = inner.data_type.clone();
         let kind = match &inner.kind {
-            ExprKind::Literal(Scalar::Int(value)) if *value != i64::MIN => ExprKind::Literal(Scalar::Int(-value)),
-            ExprKind::Literal(Scalar::Float(bits)) => ExprKind::Literal(Scalar::float(-f64::from_bits(*bits))),
+            ExprKind::Literal(Scalar::Int(value)) if *value != i64::MIN => {
+                ExprKind::Literal(Scalar::Int(-value))
+            }
+            ExprKind::Literal(Scalar::Float(bits)) => {
+                ExprKind::Literal(Scalar::float(-f64::from_bits(*bits)))
+            }
             _ => ExprKind::Negate(Box::new(inner)),
         };
-        Expr { kind, data_type, span: self.span }
+        Expr {
+            kind,
+            data_type,
+            span: self.span,
+        }
     }
 
     fn is_null(&self, inner: LibraryExpr, negated: bool) -> Result<Expr, String> {
-        self.boolean(ExprKind::IsNull { expr: self.boxed(inner)?, negated })
+        self.boolean(ExprKind::IsNull {
+            expr: self.boxed(inner)?,
+            negated,
+        })
     }
 
-    fn is_truth(&self, inner: LibraryExpr, value: Option<bool>, negated: bool) -> Result<Expr, String> {
-        self.boolean(ExprKind::IsTruth { expr: self.boxed(inner)?, value, negated })
+    fn is_truth(
+        &self,
+        inner: LibraryExpr,
+        value: Option<bool>,
+        negated: bool,
+    ) -> Result<Expr, String> {
+        self.boolean(ExprKind::IsTruth {
+            expr: self.boxed(inner)?,
+            value,
+            negated,
+        })
     }
 
     fn binary(&self, binary: BinaryExpr) -> Result<Expr, String> {
@@ -121,30 +170,63 @@ impl Level<'_> {
         };
         let (left, right) = (self.boxed(*binary.left)?, self.boxed(*binary.right)?);
         if let Some((negated, case_insensitive)) = as_like {
-            let kind = ExprKind::Like { expr: left, pattern: right, escape: None, case_insensitive, negated };
+            let kind = ExprKind::Like {
+                expr: left,
+                pattern: right,
+                escape: None,
+                case_insensitive,
+                negated,
+            };
             return self.boolean(kind);
         }
         let op = operator(binary.op)?;
-        Ok(Expr { kind: ExprKind::Binary { op, left, right }, data_type, span: self.span })
+        Ok(Expr {
+            kind: ExprKind::Binary { op, left, right },
+            data_type,
+            span: self.span,
+        })
     }
 
     /// `a BETWEEN l AND h` is `a >= l AND a <= h`; its negation `a < l OR a > h`.
     fn between(&self, between: Between) -> Result<Expr, String> {
-        let (value, low, high) =
-            (self.boxed(*between.expr)?, self.boxed(*between.low)?, self.boxed(*between.high)?);
+        let (value, low, high) = (
+            self.boxed(*between.expr)?,
+            self.boxed(*between.low)?,
+            self.boxed(*between.high)?,
+        );
         let (low_op, high_op, both) = if between.negated {
             (BinaryOp::Lt, BinaryOp::Gt, BinaryOp::Or)
         } else {
             (BinaryOp::GtEq, BinaryOp::LtEq, BinaryOp::And)
         };
-        let above = self.boolean(ExprKind::Binary { op: low_op, left: value.clone(), right: low })?;
-        let below = self.boolean(ExprKind::Binary { op: high_op, left: value, right: high })?;
-        self.boolean(ExprKind::Binary { op: both, left: Box::new(above), right: Box::new(below) })
+        let above = self.boolean(ExprKind::Binary {
+            op: low_op,
+            left: value.clone(),
+            right: low,
+        })?;
+        let below = self.boolean(ExprKind::Binary {
+            op: high_op,
+            left: value,
+            right: high,
+        })?;
+        self.boolean(ExprKind::Binary {
+            op: both,
+            left: Box::new(above),
+            right: Box::new(below),
+        })
     }
 
     fn in_list(&self, list: InList) -> Result<Expr, String> {
-        let items = list.list.into_iter().map(|item| self.convert(item)).collect::<Result<_, _>>()?;
-        self.boolean(ExprKind::InList { expr: self.boxed(*list.expr)?, list: items, negated: list.negated })
+        let items = list
+            .list
+            .into_iter()
+            .map(|item| self.convert(item))
+            .collect::<Result<_, _>>()?;
+        self.boolean(ExprKind::InList {
+            expr: self.boxed(*list.expr)?,
+            list: items,
+            negated: list.negated,
+        })
     }
 
     fn like(&self, like: Like) -> Result<Expr, String> {
@@ -159,7 +241,11 @@ impl Level<'_> {
 
     /// The library reads SIMILAR TO as a regular expression, and so do we.
     fn similar_to(&self, like: Like) -> Result<Expr, String> {
-        let op = if like.negated { BinaryOp::RegexNotMatch } else { BinaryOp::RegexMatch };
+        let op = if like.negated {
+            BinaryOp::RegexNotMatch
+        } else {
+            BinaryOp::RegexMatch
+        };
         let (left, right) = (self.boxed(*like.expr)?, self.boxed(*like.pattern)?);
         self.boolean(ExprKind::Binary { op, left, right })
     }
@@ -167,7 +253,10 @@ impl Level<'_> {
     /// The form with an operand becomes the searched form.
     fn case(&self, case: Case) -> Result<Expr, String> {
         let data_type = self.type_of(&LibraryExpr::Case(case.clone()))?;
-        let operand = case.expr.map(|operand| self.convert(*operand)).transpose()?;
+        let operand = case
+            .expr
+            .map(|operand| self.convert(*operand))
+            .transpose()?;
         let mut branches = Vec::with_capacity(case.when_then_expr.len());
         for (when, then) in case.when_then_expr {
             let (when, then) = (self.convert(*when)?, self.convert(*then)?);
@@ -181,8 +270,18 @@ impl Level<'_> {
             };
             branches.push((condition, then));
         }
-        let otherwise = case.else_expr.map(|otherwise| self.boxed(*otherwise)).transpose()?;
-        Ok(Expr { kind: ExprKind::Case { branches, otherwise }, data_type, span: self.span })
+        let otherwise = case
+            .else_expr
+            .map(|otherwise| self.boxed(*otherwise))
+            .transpose()?;
+        Ok(Expr {
+            kind: ExprKind::Case {
+                branches,
+                otherwise,
+            },
+            data_type,
+            span: self.span,
+        })
     }
 }
 
@@ -201,11 +300,22 @@ pub(crate) fn cast_to(expr: Expr, target: DataType, kind: CastKind, span: Span) 
         return expr;
     }
     if let ExprKind::Literal(Scalar::Null) = expr.kind {
-        return Expr { kind: expr.kind, data_type: target, span: expr.span };
+        return Expr {
+            kind: expr.kind,
+            data_type: target,
+            span: expr.span,
+        };
     }
     let span = if span.is_empty() { expr.span } else { span };
     let safe = kind == CastKind::GivesNull;
-    Expr { kind: ExprKind::Cast { expr: Box::new(expr), safe }, data_type: target, span }
+    Expr {
+        kind: ExprKind::Cast {
+            expr: Box::new(expr),
+            safe,
+        },
+        data_type: target,
+        span,
+    }
 }
 
 /// The SQL type of an Arrow type, or the reason why there is none.
@@ -216,8 +326,13 @@ pub(crate) fn sql_type(arrow: &ArrowType) -> Result<DataType, String> {
 /// A literal of the library as ours.
 pub(crate) fn literal(value: &ScalarValue, span: Span) -> Result<Expr, String> {
     let data_type = sql_type(&value.data_type())?;
-    let scalar = scalar(value).ok_or_else(|| format!("the literal {value} cannot stand in a plan"))?;
-    Ok(Expr { kind: ExprKind::Literal(scalar), data_type, span })
+    let scalar =
+        scalar(value).ok_or_else(|| format!("the literal {value} cannot stand in a plan"))?;
+    Ok(Expr {
+        kind: ExprKind::Literal(scalar),
+        data_type,
+        span,
+    })
 }
 
 fn scalar(value: &ScalarValue) -> Option<Scalar> {
@@ -246,10 +361,16 @@ fn scalar(value: &ScalarValue) -> Option<Scalar> {
         V::Decimal64(Some(v), _, _) => Scalar::Decimal(v.to_string()),
         V::Decimal128(Some(v), _, _) => Scalar::Decimal(v.to_string()),
         V::Decimal256(Some(v), _, _) => Scalar::Decimal(v.to_string()),
-        V::Utf8(Some(v)) | V::Utf8View(Some(v)) | V::LargeUtf8(Some(v)) => Scalar::String(v.clone()),
-        V::Binary(Some(v)) | V::BinaryView(Some(v)) | V::LargeBinary(Some(v)) => Scalar::Bytes(v.clone()),
+        V::Utf8(Some(v)) | V::Utf8View(Some(v)) | V::LargeUtf8(Some(v)) => {
+            Scalar::String(v.clone())
+        }
+        V::Binary(Some(v)) | V::BinaryView(Some(v)) | V::LargeBinary(Some(v)) => {
+            Scalar::Bytes(v.clone())
+        }
         V::IntervalYearMonth(Some(months)) => Scalar::Interval(*months, 0, 0),
-        V::IntervalDayTime(Some(v)) => Scalar::Interval(0, v.days, i64::from(v.milliseconds) * 1_000_000),
+        V::IntervalDayTime(Some(v)) => {
+            Scalar::Interval(0, v.days, i64::from(v.milliseconds) * 1_000_000)
+        }
         V::IntervalMonthDayNano(Some(v)) => Scalar::Interval(v.months, v.days, v.nanoseconds),
         _ => return None,
     })
@@ -298,7 +419,9 @@ pub(crate) fn library_scalar(value: &Scalar, data_type: &DataType) -> Option<Sca
         Scalar::Float(bits) => ScalarValue::Float64(Some(f64::from_bits(*bits))),
         Scalar::String(text) => ScalarValue::Utf8View(Some(text.clone())),
         Scalar::Decimal(digits) => match arrow {
-            ArrowType::Decimal128(p, s) => ScalarValue::Decimal128(Some(digits.parse().ok()?), p, s),
+            ArrowType::Decimal128(p, s) => {
+                ScalarValue::Decimal128(Some(digits.parse().ok()?), p, s)
+            }
             _ => return None,
         },
         Scalar::Bytes(_) | Scalar::Interval(..) => return None,

@@ -18,7 +18,8 @@ use weir_types::Schema;
 
 use crate::canonical;
 use crate::plan::{
-    Changelog, Expr, JoinKind, Operator, OperatorKind, Partitioning, StateBound, StateLayout, StateTable, StreamPlan,
+    Changelog, Expr, JoinKind, Operator, OperatorKind, Partitioning, StateBound, StateLayout,
+    StateTable, StreamPlan,
 };
 
 /// The plan as a tree (EXPLAIN): for each operator its ID, inputs, changelog mode, key, watermark, state tables.
@@ -27,8 +28,14 @@ pub fn explain(plan: &StreamPlan) -> String {
     for input in plan.operators.iter().flat_map(|operator| &operator.inputs) {
         read[input.from] = true;
     }
-    let mut printer = Printer { plan, out: String::new(), printed: BTreeSet::new() };
-    let roots: Vec<usize> = (0..plan.operators.len()).filter(|&index| !read[index]).collect();
+    let mut printer = Printer {
+        plan,
+        out: String::new(),
+        printed: BTreeSet::new(),
+    };
+    let roots: Vec<usize> = (0..plan.operators.len())
+        .filter(|&index| !read[index])
+        .collect();
     for (i, root) in roots.into_iter().enumerate() {
         if i > 0 {
             printer.out.push('\n');
@@ -50,22 +57,39 @@ impl Printer<'_> {
         let plan = self.plan;
         let operator = &plan.operators[index];
         let routed = match edge {
-            Some(Partitioning::Hash(columns)) if columns.is_empty() => "  (to one worker)".to_owned(),
-            Some(Partitioning::Hash(columns)) => format!("  (by {})", names(&operator.schema, columns)),
+            Some(Partitioning::Hash(columns)) if columns.is_empty() => {
+                "  (to one worker)".to_owned()
+            }
+            Some(Partitioning::Hash(columns)) => {
+                format!("  (by {})", names(&operator.schema, columns))
+            }
             _ => String::new(),
         };
         if !self.printed.insert(index) {
             let _ = writeln!(self.out, "{first}{} (see above){routed}", operator.id);
             return;
         }
-        let _ = writeln!(self.out, "{first}{}: {}{routed}", operator.id, self.what(operator));
-        let bar = if operator.inputs.is_empty() { " " } else { "│" };
+        let _ = writeln!(
+            self.out,
+            "{first}{}: {}{routed}",
+            operator.id,
+            self.what(operator)
+        );
+        let bar = if operator.inputs.is_empty() {
+            " "
+        } else {
+            "│"
+        };
         for line in self.details(operator) {
             let _ = writeln!(self.out, "{rest}{bar}   {line}");
         }
         for (i, input) in operator.inputs.iter().enumerate() {
             let last = i + 1 == operator.inputs.len();
-            let (branch, below) = if last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+            let (branch, below) = if last {
+                ("└─ ", "   ")
+            } else {
+                ("├─ ", "│  ")
+            };
             let (first, rest) = (format!("{rest}{branch}"), format!("{rest}{below}"));
             self.operator(input.from, &first, &rest, Some(&input.partitioning));
         }
@@ -73,16 +97,26 @@ impl Printer<'_> {
 
     /// What the operator does.
     fn what(&self, operator: &Operator) -> String {
-        let schemas: Vec<&Schema> =
-            operator.inputs.iter().map(|input| &self.plan.operators[input.from].schema).collect();
+        let schemas: Vec<&Schema> = operator
+            .inputs
+            .iter()
+            .map(|input| &self.plan.operators[input.from].schema)
+            .collect();
         let text = |expr: &Expr| canonical::text(expr, &|column| schemas[0][column].name.clone());
         match &operator.kind {
-            OperatorKind::Source { table, columns, filter } => {
+            OperatorKind::Source {
+                table,
+                columns,
+                filter,
+            } => {
                 let declared = &self.plan.tables[table].columns;
                 let name = |&column: &usize| declared[column].column.name.clone();
                 let read: Vec<String> = columns.iter().map(name).collect();
                 let filter = filter.as_ref().map_or_else(String::new, |filter| {
-                    format!(" where {}", canonical::text(filter, &|column| name(&column)))
+                    format!(
+                        " where {}",
+                        canonical::text(filter, &|column| name(&column))
+                    )
                 });
                 format!("Source {table} ({}){filter}", read.join(", "))
             }
@@ -90,32 +124,60 @@ impl Printer<'_> {
             OperatorKind::Project { exprs } => {
                 let named = exprs.iter().zip(&operator.schema).map(|(expr, column)| {
                     let text = text(expr);
-                    if text == column.name { text } else { format!("{text} AS {}", column.name) }
+                    if text == column.name {
+                        text
+                    } else {
+                        format!("{text} AS {}", column.name)
+                    }
                 });
                 format!("Project {}", named.collect::<Vec<_>>().join(", "))
             }
             OperatorKind::Union => "Union".to_owned(),
             OperatorKind::WindowAssign { window, time } => {
-                format!("WindowAssign {}", canonical::window(window, &schemas[0][*time].name))
+                format!(
+                    "WindowAssign {}",
+                    canonical::window(window, &schemas[0][*time].name)
+                )
             }
-            OperatorKind::WindowAggregate { window, time, keys, aggregates, .. } => {
+            OperatorKind::WindowAggregate {
+                window,
+                time,
+                keys,
+                aggregates,
+                ..
+            } => {
                 let window = canonical::window(window, &schemas[0][*time].name);
-                let by = if keys.is_empty() { window } else { format!("{}, {window}", names(schemas[0], keys)) };
+                let by = if keys.is_empty() {
+                    window
+                } else {
+                    format!("{}, {window}", names(schemas[0], keys))
+                };
                 let calls: Vec<&str> = aggregates.iter().map(|call| call.name.as_str()).collect();
                 format!("WindowAggregate by {by}{}", list(&calls))
             }
             OperatorKind::Aggregate { keys, aggregates } => {
-                let by = if keys.is_empty() { String::new() } else { format!(" by {}", names(schemas[0], keys)) };
+                let by = if keys.is_empty() {
+                    String::new()
+                } else {
+                    format!(" by {}", names(schemas[0], keys))
+                };
                 let calls: Vec<&str> = aggregates.iter().map(|call| call.name.as_str()).collect();
                 format!("Aggregate{by}{}", list(&calls))
             }
-            OperatorKind::Join { join, left_keys, right_keys, residual } => {
+            OperatorKind::Join {
+                join,
+                left_keys,
+                right_keys,
+                residual,
+            } => {
                 let kind = match join {
                     JoinKind::Inner => "inner",
                 };
                 let pairs = left_keys.iter().zip(right_keys);
                 let pairs: Vec<String> = pairs
-                    .map(|(&l, &r)| format!("left.{} = right.{}", schemas[0][l].name, schemas[1][r].name))
+                    .map(|(&l, &r)| {
+                        format!("left.{} = right.{}", schemas[0][l].name, schemas[1][r].name)
+                    })
                     .collect();
                 let residual = residual.as_ref().map_or_else(String::new, |residual| {
                     let width = schemas[0].len();
@@ -153,7 +215,9 @@ impl Printer<'_> {
             && let Some(watermark) = &self.plan.tables[table].watermark
         {
             let columns = &self.plan.tables[table].columns;
-            let text = canonical::text(&watermark.expr, &|column| columns[column].column.name.clone());
+            let text = canonical::text(&watermark.expr, &|column| {
+                columns[column].column.name.clone()
+            });
             facts.push(format!("watermark {text}"));
         }
         let mut lines = vec![facts.join(" · ")];
@@ -176,17 +240,35 @@ fn state(table: &StateTable) -> String {
         StateBound::Nothing => "bounded by nothing",
     };
     let columns = |schema: &Schema| {
-        let typed = schema.iter().map(|column| format!("{} {}", column.name, column.data_type));
+        let typed = schema
+            .iter()
+            .map(|column| format!("{} {}", column.name, column.data_type));
         typed.collect::<Vec<_>>().join(", ")
     };
-    let key = if table.key.is_empty() { "()".to_owned() } else { columns(&table.key) };
-    format!("state {} ({layout}, {bound}): {key} → {}", table.name, columns(&table.value))
+    let key = if table.key.is_empty() {
+        "()".to_owned()
+    } else {
+        columns(&table.key)
+    };
+    format!(
+        "state {} ({layout}, {bound}): {key} → {}",
+        table.name,
+        columns(&table.value)
+    )
 }
 
 fn names(schema: &Schema, columns: &[usize]) -> String {
-    columns.iter().map(|&column| schema[column].name.as_str()).collect::<Vec<_>>().join(", ")
+    columns
+        .iter()
+        .map(|&column| schema[column].name.as_str())
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn list(calls: &[&str]) -> String {
-    if calls.is_empty() { String::new() } else { format!(": {}", calls.join(", ")) }
+    if calls.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", calls.join(", "))
+    }
 }

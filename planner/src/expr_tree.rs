@@ -11,12 +11,20 @@ use crate::plan::{BinaryOp, Expr, ExprKind};
 impl Expr {
     /// A column of the input.
     pub fn column(index: usize, data_type: DataType, span: Span) -> Self {
-        Self { kind: ExprKind::Column(index), data_type, span }
+        Self {
+            kind: ExprKind::Column(index),
+            data_type,
+            span,
+        }
     }
 
     /// A literal.
     pub fn literal(value: Scalar, data_type: DataType, span: Span) -> Self {
-        Self { kind: ExprKind::Literal(value), data_type, span }
+        Self {
+            kind: ExprKind::Literal(value),
+            data_type,
+            span,
+        }
     }
 
     /// The column's index, if the expression is one.
@@ -33,12 +41,19 @@ impl Expr {
             ExprKind::Column(_) | ExprKind::Literal(_) | ExprKind::ProcessingTime => Vec::new(),
             ExprKind::Binary { left, right, .. } => vec![left, right],
             ExprKind::Not(inner) | ExprKind::Negate(inner) => vec![inner],
-            ExprKind::IsNull { expr, .. } | ExprKind::IsTruth { expr, .. } | ExprKind::Cast { expr, .. } => vec![expr],
-            ExprKind::Case { branches, otherwise } => {
+            ExprKind::IsNull { expr, .. }
+            | ExprKind::IsTruth { expr, .. }
+            | ExprKind::Cast { expr, .. } => vec![expr],
+            ExprKind::Case {
+                branches,
+                otherwise,
+            } => {
                 let branches = branches.iter().flat_map(|(when, then)| [when, then]);
                 branches.chain(otherwise.as_deref()).collect()
             }
-            ExprKind::InList { expr, list, .. } => std::iter::once(expr.as_ref()).chain(list).collect(),
+            ExprKind::InList { expr, list, .. } => {
+                std::iter::once(expr.as_ref()).chain(list).collect()
+            }
             ExprKind::Like { expr, pattern, .. } => vec![expr, pattern],
             ExprKind::Function { arguments, .. } => arguments.iter().collect(),
         }
@@ -50,12 +65,19 @@ impl Expr {
             ExprKind::Column(_) | ExprKind::Literal(_) | ExprKind::ProcessingTime => Vec::new(),
             ExprKind::Binary { left, right, .. } => vec![left, right],
             ExprKind::Not(inner) | ExprKind::Negate(inner) => vec![inner],
-            ExprKind::IsNull { expr, .. } | ExprKind::IsTruth { expr, .. } | ExprKind::Cast { expr, .. } => vec![expr],
-            ExprKind::Case { branches, otherwise } => {
+            ExprKind::IsNull { expr, .. }
+            | ExprKind::IsTruth { expr, .. }
+            | ExprKind::Cast { expr, .. } => vec![expr],
+            ExprKind::Case {
+                branches,
+                otherwise,
+            } => {
                 let branches = branches.iter_mut().flat_map(|(when, then)| [when, then]);
                 branches.chain(otherwise.as_deref_mut()).collect()
             }
-            ExprKind::InList { expr, list, .. } => std::iter::once(expr.as_mut()).chain(list).collect(),
+            ExprKind::InList { expr, list, .. } => {
+                std::iter::once(expr.as_mut()).chain(list).collect()
+            }
             ExprKind::Like { expr, pattern, .. } => vec![expr, pattern],
             ExprKind::Function { arguments, .. } => arguments.iter_mut().collect(),
         }
@@ -72,13 +94,19 @@ impl Expr {
         if let ExprKind::Column(index) = self.kind {
             columns.insert(index);
         }
-        self.children().into_iter().for_each(|child| child.collect_columns(columns));
+        self.children()
+            .into_iter()
+            .for_each(|child| child.collect_columns(columns));
     }
 
     /// How often the expression reads a column.
     pub fn uses(&self, column: usize) -> usize {
         let here = usize::from(self.as_column() == Some(column));
-        here + self.children().into_iter().map(|child| child.uses(column)).sum::<usize>()
+        here + self
+            .children()
+            .into_iter()
+            .map(|child| child.uses(column))
+            .sum::<usize>()
     }
 
     /// Whether some part of the expression has the property.
@@ -96,7 +124,9 @@ impl Expr {
         if let ExprKind::Column(index) = &mut self.kind {
             *index = number(*index);
         }
-        self.children_mut().into_iter().for_each(|child| child.renumber(number));
+        self.children_mut()
+            .into_iter()
+            .for_each(|child| child.renumber(number));
     }
 
     /// The same expression with each column replaced by the expression that computes it.
@@ -117,7 +147,9 @@ impl Expr {
             }
             return;
         }
-        self.children_mut().into_iter().for_each(|child| child.substitute(definition));
+        self.children_mut()
+            .into_iter()
+            .for_each(|child| child.substitute(definition));
     }
 
     /// The expression without its places: what is left is what it means.
@@ -146,7 +178,9 @@ impl Expr {
     pub fn volatile_call(&self) -> Option<(&str, Span)> {
         if let ExprKind::Function { name, .. } = &self.kind {
             let function = Library::get().scalar(name);
-            if function.is_some_and(|function| function.signature().volatility == Volatility::Volatile) {
+            if function
+                .is_some_and(|function| function.signature().volatility == Volatility::Volatile)
+            {
                 return Some((name, self.span));
             }
         }
@@ -161,7 +195,11 @@ impl Expr {
     /// The conjuncts of a condition, in the order of the text.
     pub fn conjuncts(self) -> Vec<Expr> {
         match self.kind {
-            ExprKind::Binary { op: BinaryOp::And, left, right } => {
+            ExprKind::Binary {
+                op: BinaryOp::And,
+                left,
+                right,
+            } => {
                 let mut all = left.conjuncts();
                 all.extend(right.conjuncts());
                 all
@@ -174,8 +212,16 @@ impl Expr {
     pub fn conjunction(conjuncts: impl IntoIterator<Item = Expr>) -> Option<Expr> {
         conjuncts.into_iter().reduce(|left, right| {
             let span = left.span.union(right.span);
-            let kind = ExprKind::Binary { op: BinaryOp::And, left: Box::new(left), right: Box::new(right) };
-            Expr { kind, data_type: DataType::Boolean, span }
+            let kind = ExprKind::Binary {
+                op: BinaryOp::And,
+                left: Box::new(left),
+                right: Box::new(right),
+            };
+            Expr {
+                kind,
+                data_type: DataType::Boolean,
+                span,
+            }
         })
     }
 }

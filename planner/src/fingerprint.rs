@@ -23,7 +23,12 @@ pub(crate) struct Fingerprints {
 pub(crate) fn value_settings(settings: &BTreeMap<String, String>) -> String {
     [("row.error", "fail"), ("time.zone", "UTC")]
         .into_iter()
-        .filter_map(|(key, default)| settings.get(key).filter(|value| *value != default).map(|value| (key, value)))
+        .filter_map(|(key, default)| {
+            settings
+                .get(key)
+                .filter(|value| *value != default)
+                .map(|value| (key, value))
+        })
         .map(|(key, value)| format!("{key}={value}"))
         .collect::<Vec<_>>()
         .join(",")
@@ -54,7 +59,10 @@ pub(crate) fn fingerprints(
 
 /// The typed texts, sorted: for lists whose order means nothing.
 pub(crate) fn sorted(identities: impl IntoIterator<Item = Identity>) -> String {
-    let mut texts: Vec<String> = identities.into_iter().map(|identity| identity.typed).collect();
+    let mut texts: Vec<String> = identities
+        .into_iter()
+        .map(|identity| identity.typed)
+        .collect();
     texts.sort();
     texts.join(", ")
 }

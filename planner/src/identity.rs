@@ -59,13 +59,19 @@ fn shortened(text: String) -> String {
     if text.len() <= IDENTITY_MAX {
         return text;
     }
-    let cut = (0..=IDENTITY_MAX / 2).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+    let cut = (0..=IDENTITY_MAX / 2)
+        .rev()
+        .find(|&at| text.is_char_boundary(at))
+        .unwrap_or(0);
     format!("{}…#{}", &text[..cut], &hash(&text)[..16])
 }
 
 impl Identity {
     fn new(name: String, typed: String) -> Self {
-        Self { name: shortened(name), typed: shortened(typed) }
+        Self {
+            name: shortened(name),
+            typed: shortened(typed),
+        }
     }
 
     /// The identity of an expression over columns of known identities.
@@ -80,12 +86,20 @@ impl Identity {
     }
 
     /// The identity of an aggregate call.
-    pub(crate) fn of_aggregate(function: &str, arguments: &[Self], distinct: bool, filter: Option<&Self>) -> Self {
+    pub(crate) fn of_aggregate(
+        function: &str,
+        arguments: &[Self],
+        distinct: bool,
+        filter: Option<&Self>,
+    ) -> Self {
         let text = |form: fn(&Self) -> String| {
             let arguments: Vec<String> = arguments.iter().map(form).collect();
             canonical::aggregate(function, &arguments, distinct, filter.map(form).as_deref())
         };
-        Self::new(text(|identity| identity.name.clone()), text(|identity| identity.typed.clone()))
+        Self::new(
+            text(|identity| identity.name.clone()),
+            text(|identity| identity.typed.clone()),
+        )
     }
 
     /// The identity of a table's column; computed ones are traced to what they are computed of.
@@ -99,7 +113,10 @@ impl Identity {
                         if expr.columns().contains(&other) && other != index {
                             Self::of_table_column(table, other)
                         } else {
-                            Self { name: String::new(), typed: String::new() }
+                            Self {
+                                name: String::new(),
+                                typed: String::new(),
+                            }
                         }
                     })
                     .collect();
@@ -125,12 +142,25 @@ impl Identity {
 
 /// An identity as an operand of a bigger text: with parentheses unless it is a name or a call.
 fn operand(identity: &str) -> String {
-    let is_call = identity.ends_with(')') && identity.split('(').next().is_some_and(|name| !name.contains(' '));
-    if is_call || !identity.contains(' ') { identity.to_owned() } else { format!("({identity})") }
+    let is_call = identity.ends_with(')')
+        && identity
+            .split('(')
+            .next()
+            .is_some_and(|name| !name.contains(' '));
+    if is_call || !identity.contains(' ') {
+        identity.to_owned()
+    } else {
+        format!("({identity})")
+    }
 }
 
 fn reads_by_position(table: &TableDefinition) -> bool {
-    let is = |key: &str, value: &str| table.options.get(key).is_some_and(|given| given.eq_ignore_ascii_case(value));
+    let is = |key: &str, value: &str| {
+        table
+            .options
+            .get(key)
+            .is_some_and(|given| given.eq_ignore_ascii_case(value))
+    };
     is("format", "csv") && (is("csv.header", "false") || is("header", "false"))
 }
 
@@ -150,7 +180,10 @@ const OPTIONS_WITHOUT_VALUES: [&str; 8] = [
 pub(crate) fn value_options(table: &TableDefinition) -> String {
     let counts = |key: &&String| !OPTIONS_WITHOUT_VALUES.contains(&key.as_str());
     let options = table.options.iter().filter(|(key, _)| counts(key));
-    options.map(|(key, value)| format!("{key}={value:?}")).collect::<Vec<_>>().join(",")
+    options
+        .map(|(key, value)| format!("{key}={value:?}"))
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 impl Logic {
@@ -165,12 +198,25 @@ impl Logic {
     }
 
     /// A table, read from the start.
-    pub(crate) fn source(table: &TableDefinition, columns: &[usize], filter: Option<&Expr>) -> Self {
-        let all: Vec<Identity> = (0..table.columns.len()).map(|i| Identity::of_table_column(table, i)).collect();
+    pub(crate) fn source(
+        table: &TableDefinition,
+        columns: &[usize],
+        filter: Option<&Expr>,
+    ) -> Self {
+        let all: Vec<Identity> = (0..table.columns.len())
+            .map(|i| Identity::of_table_column(table, i))
+            .collect();
         let base = hash(&format!("source({})", value_options(table)));
-        let watermark = table.watermark.as_ref().map_or_else(String::new, |watermark| {
-            format!("{} as {}", all[watermark.column].typed, Identity::of(&watermark.expr, &all).typed)
-        });
+        let watermark = table
+            .watermark
+            .as_ref()
+            .map_or_else(String::new, |watermark| {
+                format!(
+                    "{} as {}",
+                    all[watermark.column].typed,
+                    Identity::of(&watermark.expr, &all).typed
+                )
+            });
         let timed_base = hash(&format!("{base} watermark {watermark}"));
         let mut logic = Self {
             columns: columns.iter().map(|&column| all[column].clone()).collect(),
@@ -186,7 +232,8 @@ impl Logic {
 
     fn add_conjuncts(&mut self, predicate: &Expr, columns: &[Identity]) {
         for conjunct in predicate.clone().conjuncts() {
-            self.conjuncts.insert(Identity::of(&conjunct, columns).typed);
+            self.conjuncts
+                .insert(Identity::of(&conjunct, columns).typed);
         }
     }
 
@@ -199,8 +246,14 @@ impl Logic {
 
     /// After a projection.
     pub(crate) fn projected(&self, exprs: &[Expr]) -> Self {
-        let columns = exprs.iter().map(|expr| Identity::of(expr, &self.columns)).collect();
-        Self { columns, ..self.clone() }
+        let columns = exprs
+            .iter()
+            .map(|expr| Identity::of(expr, &self.columns))
+            .collect();
+        Self {
+            columns,
+            ..self.clone()
+        }
     }
 
     /// After a UNION ALL.
@@ -211,14 +264,25 @@ impl Logic {
         let columns = (0..first.columns.len())
             .map(|i| {
                 let of = |form: fn(&Identity) -> &str| {
-                    let names: Vec<&str> = branches.iter().map(|branch| form(&branch.columns[i])).collect();
+                    let names: Vec<&str> = branches
+                        .iter()
+                        .map(|branch| form(&branch.columns[i]))
+                        .collect();
                     format!("union({})", names.join(", "))
                 };
-                Identity::new(of(|identity| &identity.name), of(|identity| &identity.typed))
+                Identity::new(
+                    of(|identity| &identity.name),
+                    of(|identity| &identity.typed),
+                )
             })
             .collect();
-        let relations =
-            |timed: Timed| branches.iter().map(|branch| branch.relation(timed)).collect::<Vec<_>>().join(",");
+        let relations = |timed: Timed| {
+            branches
+                .iter()
+                .map(|branch| branch.relation(timed))
+                .collect::<Vec<_>>()
+                .join(",")
+        };
         Self {
             columns,
             conjuncts: BTreeSet::new(),
@@ -231,13 +295,23 @@ impl Logic {
     pub(crate) fn windowed(&self, window: &str, added: [Identity; 3]) -> Self {
         let base = hash(&format!("{} {window}", self.timed_base));
         let columns = self.columns.iter().cloned().chain(added).collect();
-        Self { columns, conjuncts: self.conjuncts.clone(), timed_base: base.clone(), base }
+        Self {
+            columns,
+            conjuncts: self.conjuncts.clone(),
+            timed_base: base.clone(),
+            base,
+        }
     }
 
     /// After an operator that keeps state, of the given fingerprints.
     pub(crate) fn of_operator(columns: Vec<Identity>, fingerprints: &str) -> Self {
         let base = hash(fingerprints);
-        Self { columns, conjuncts: BTreeSet::new(), timed_base: base.clone(), base }
+        Self {
+            columns,
+            conjuncts: BTreeSet::new(),
+            timed_base: base.clone(),
+            base,
+        }
     }
 }
 
@@ -270,9 +344,17 @@ pub(crate) fn group_column(column: GroupColumn, keys: &[Identity], window: &str)
 }
 
 /// The output of a join: what comes through the right input carries the join.
-pub(crate) fn joined_columns(left: &[Identity], right: &[Identity], id: &str, logic: &str) -> Vec<Identity> {
+pub(crate) fn joined_columns(
+    left: &[Identity],
+    right: &[Identity],
+    id: &str,
+    logic: &str,
+) -> Vec<Identity> {
     let through = right.iter().map(|column| {
-        Identity::new(format!("{id}:{}", operand(&column.name)), format!("{}:{}", &logic[..16], operand(&column.typed)))
+        Identity::new(
+            format!("{id}:{}", operand(&column.name)),
+            format!("{}:{}", &logic[..16], operand(&column.typed)),
+        )
     });
     left.iter().cloned().chain(through).collect()
 }

@@ -63,7 +63,10 @@ pub trait Catalog {
     /// What reading the table gives.
     fn source_traits(&self, options: &BTreeMap<String, String>) -> SourceTraits {
         let _ = options;
-        SourceTraits { bounded: true, retractions: false }
+        SourceTraits {
+            bounded: true,
+            retractions: false,
+        }
     }
 
     /// Whether the table, as a sink, takes retractions.
@@ -133,21 +136,37 @@ pub fn plan(sql: &str, catalog: &dyn Catalog) -> Result<Planned, Diagnostics> {
     let mut explained = Vec::new();
     for statement in &script.statements {
         // A failed statement has reported its mistakes; the others still have theirs to tell.
-        let Ok(bound) = binder.statement(statement) else { continue };
+        let Ok(bound) = binder.statement(statement) else {
+            continue;
+        };
         if bound.explain {
             explained.push(bound.roots);
         } else {
             roots.extend(bound.roots);
         }
     }
-    let (errors, warnings): (Vec<_>, Vec<_>) =
-        std::mem::take(&mut binder.diagnostics).into_iter().partition(|found| found.severity == Severity::Error);
+    let (errors, warnings): (Vec<_>, Vec<_>) = std::mem::take(&mut binder.diagnostics)
+        .into_iter()
+        .partition(|found| found.severity == Severity::Error);
     if !errors.is_empty() {
         return Err(Diagnostics(errors.into_iter().chain(warnings).collect()));
     }
     let lowered = |roots: &[usize]| {
-        lower::lower(&binder.graph, roots, &binder.tables, &binder.settings, binder.names.clone())
+        lower::lower(
+            &binder.graph,
+            roots,
+            &binder.tables,
+            &binder.settings,
+            binder.names.clone(),
+        )
     };
-    let explains = explained.iter().map(|roots| explain(&lowered(roots))).collect();
-    Ok(Planned { plan: lowered(&roots), explains, warnings })
+    let explains = explained
+        .iter()
+        .map(|roots| explain(&lowered(roots)))
+        .collect();
+    Ok(Planned {
+        plan: lowered(&roots),
+        explains,
+        warnings,
+    })
 }

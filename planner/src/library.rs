@@ -48,7 +48,10 @@ impl Library {
     fn new() -> Self {
         let mut scalars = HashMap::new();
         let nested = datafusion_functions_nested::all_default_nested_functions();
-        for function in datafusion_functions::all_default_functions().into_iter().chain(nested) {
+        for function in datafusion_functions::all_default_functions()
+            .into_iter()
+            .chain(nested)
+        {
             for alias in function.aliases() {
                 scalars.insert(alias.clone(), Arc::clone(&function));
             }
@@ -77,7 +80,13 @@ impl Library {
             Arc::new(datafusion_functions::unicode::planner::UnicodeFunctionPlanner),
             Arc::new(datafusion_functions_aggregate::planner::AggregateFunctionPlanner),
         ];
-        Self { scalars, aggregates, windows, planners, options: ConfigOptions::default() }
+        Self {
+            scalars,
+            aggregates,
+            windows,
+            planners,
+            options: ConfigOptions::default(),
+        }
     }
 
     /// The scalar function of that (folded) name.
@@ -97,7 +106,10 @@ impl Library {
 
     /// Every name that a call can have, for "did you mean".
     pub(crate) fn function_names(&self) -> impl Iterator<Item = &str> {
-        self.scalars.keys().chain(self.aggregates.keys()).map(String::as_str)
+        self.scalars
+            .keys()
+            .chain(self.aggregates.keys())
+            .map(String::as_str)
     }
 
     /// Binds one level over placeholder columns and makes its implicit casts explicit.
@@ -109,8 +121,10 @@ impl Library {
         level: ast::Expr,
         placeholders: &[(String, ArrowType, bool)],
     ) -> Result<(Expr, DFSchema), DataFusionError> {
-        let fields: Vec<Field> =
-            placeholders.iter().map(|(name, kind, nullable)| Field::new(name, kind.clone(), *nullable)).collect();
+        let fields: Vec<Field> = placeholders
+            .iter()
+            .map(|(name, kind, nullable)| Field::new(name, kind.clone(), *nullable))
+            .collect();
         let schema = DFSchema::try_from(ArrowSchema::new(fields))?;
         let options = ParserOptions::new().with_map_string_types_to_utf8view(true);
         let planner = SqlToRel::new_with_options(self, options);
@@ -121,9 +135,14 @@ impl Library {
 }
 
 impl ContextProvider for Library {
-    fn get_table_source(&self, name: TableReference) -> datafusion_common::Result<Arc<dyn TableSource>> {
+    fn get_table_source(
+        &self,
+        name: TableReference,
+    ) -> datafusion_common::Result<Arc<dyn TableSource>> {
         // Relations are ours: an expression never names one here.
-        Err(DataFusionError::Plan(format!("no table {name} inside an expression")))
+        Err(DataFusionError::Plan(format!(
+            "no table {name} inside an expression"
+        )))
     }
 
     fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {

@@ -62,7 +62,12 @@ pub(crate) enum NodeKind {
         aggregates: Vec<AggregateCall>,
     },
     /// Columns: those of the left input, then those of the right one.
-    Join { join: JoinKind, left_keys: Vec<Expr>, right_keys: Vec<Expr>, residual: Option<Expr> },
+    Join {
+        join: JoinKind,
+        left_keys: Vec<Expr>,
+        right_keys: Vec<Expr>,
+        residual: Option<Expr>,
+    },
     /// Writes its input's columns to a table.
     Sink { table: String },
     /// A bare SELECT.
@@ -84,7 +89,11 @@ impl AggregateCall {
     pub(crate) fn same(&self, other: &Self) -> bool {
         self.function == other.function
             && self.arguments.len() == other.arguments.len()
-            && self.arguments.iter().zip(&other.arguments).all(|(a, b)| a.same(b))
+            && self
+                .arguments
+                .iter()
+                .zip(&other.arguments)
+                .all(|(a, b)| a.same(b))
             && match (&self.filter, &other.filter) {
                 (None, None) => true,
                 (Some(a), Some(b)) => a.same(b),
@@ -108,7 +117,10 @@ pub(crate) struct Properties {
 impl Graph {
     /// Adds a node.
     pub(crate) fn add(&mut self, node: Node) -> NodeId {
-        assert!(node.inputs.iter().all(|&input| input < self.nodes.len()), "a node stands after its inputs");
+        assert!(
+            node.inputs.iter().all(|&input| input < self.nodes.len()),
+            "a node stands after its inputs"
+        );
         self.nodes.push(node);
         self.nodes.len() - 1
     }
@@ -120,7 +132,10 @@ impl Graph {
         // Inputs have smaller numbers, so that one pass from the top finds all.
         for node in (0..=root).rev() {
             if wanted[node] {
-                self.nodes[node].inputs.iter().for_each(|&input| wanted[input] = true);
+                self.nodes[node]
+                    .inputs
+                    .iter()
+                    .for_each(|&input| wanted[input] = true);
             }
         }
         (0..=root).filter(|&node| wanted[node]).collect()

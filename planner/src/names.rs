@@ -37,8 +37,15 @@ impl Path {
 
 /// A name as a part of an ID.
 pub(crate) fn quoted(name: &str) -> String {
-    let plain = !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-    if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+    let plain = !name.is_empty()
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    if plain {
+        name.to_owned()
+    } else {
+        format!("\"{}\"", name.replace('"', "\"\""))
+    }
 }
 
 /// Gives out IDs, and knows which rest on an ordinal.
@@ -63,10 +70,17 @@ impl Names {
         let next = self.next.entry(base.clone()).or_insert(0);
         loop {
             *next += 1;
-            let id = if *next == 1 { base.clone() } else { format!("{base}_{next}") };
+            let id = if *next == 1 {
+                base.clone()
+            } else {
+                format!("{base}_{next}")
+            };
             // `x/join(a)_2` could be the first of a role of its own: then the next number is taken.
             if self.taken.insert(id.clone()) {
-                return Named { id: OperatorId::new(id), ordinal: *next };
+                return Named {
+                    id: OperatorId::new(id),
+                    ordinal: *next,
+                };
             }
         }
     }
@@ -88,7 +102,9 @@ mod tests {
     fn what_repeats_gets_an_ordinal() {
         let mut names = Names::default();
         let path = Path::global("v");
-        let ids: Vec<_> = (0..3).map(|_| names.take(&path, "aggregate").id.to_string()).collect();
+        let ids: Vec<_> = (0..3)
+            .map(|_| names.take(&path, "aggregate").id.to_string())
+            .collect();
         assert_eq!(ids, ["v/aggregate", "v/aggregate_2", "v/aggregate_3"]);
     }
 }

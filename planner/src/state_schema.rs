@@ -18,7 +18,12 @@ use crate::plan::{Changelog, OperatorKind, StateBound, StateLayout, StateTable, 
 /// Whether the engine keeps what a sink table holds as keyed state, because its connector wants the whole result at
 /// each checkpoint: the file sink with `'mode' = 'snapshot'`.
 pub fn keeps_result(table: &TableDefinition) -> bool {
-    let is = |key: &str, value: &str| table.options.get(key).is_some_and(|given| given.eq_ignore_ascii_case(value));
+    let is = |key: &str, value: &str| {
+        table
+            .options
+            .get(key)
+            .is_some_and(|given| given.eq_ignore_ascii_case(value))
+    };
     is("connector", "filesystem") && is("mode", "snapshot")
 }
 
@@ -35,7 +40,12 @@ pub(crate) fn state_tables(
     inputs: &[InputFacts<'_>],
     sink: Option<&TableDefinition>,
 ) -> Vec<StateTable> {
-    let columns = |schema: &Schema, indices: &[usize]| indices.iter().map(|&i| schema[i].clone()).collect::<Schema>();
+    let columns = |schema: &Schema, indices: &[usize]| {
+        indices
+            .iter()
+            .map(|&i| schema[i].clone())
+            .collect::<Schema>()
+    };
     match kind {
         OperatorKind::Source { .. } => vec![StateTable {
             name: "position".to_owned(),
@@ -46,8 +56,16 @@ pub(crate) fn state_tables(
         }],
         OperatorKind::Aggregate { keys, aggregates } => {
             let input = &inputs[0];
-            let layout = accumulator_layout(aggregates, input.schema, input.changelog == Changelog::Retractions);
-            let bound = if keys.is_empty() { StateBound::Constant } else { StateBound::Keys };
+            let layout = accumulator_layout(
+                aggregates,
+                input.schema,
+                input.changelog == Changelog::Retractions,
+            );
+            let bound = if keys.is_empty() {
+                StateBound::Constant
+            } else {
+                StateBound::Keys
+            };
             vec![StateTable {
                 name: "groups".to_owned(),
                 layout: StateLayout::Map,
@@ -56,9 +74,15 @@ pub(crate) fn state_tables(
                 bound,
             }]
         }
-        OperatorKind::WindowAggregate { keys, aggregates, .. } => {
+        OperatorKind::WindowAggregate {
+            keys, aggregates, ..
+        } => {
             let input = &inputs[0];
-            let layout = accumulator_layout(aggregates, input.schema, input.changelog == Changelog::Retractions);
+            let layout = accumulator_layout(
+                aggregates,
+                input.schema,
+                input.changelog == Changelog::Retractions,
+            );
             vec![StateTable {
                 name: "groups".to_owned(),
                 layout: StateLayout::Slices,
@@ -67,7 +91,11 @@ pub(crate) fn state_tables(
                 bound: StateBound::Watermark,
             }]
         }
-        OperatorKind::Join { left_keys, right_keys, .. } => {
+        OperatorKind::Join {
+            left_keys,
+            right_keys,
+            ..
+        } => {
             let side = |name: &str, input: &InputFacts<'_>, keys: &[usize]| StateTable {
                 name: name.to_owned(),
                 layout: StateLayout::MultiMap,
@@ -75,7 +103,10 @@ pub(crate) fn state_tables(
                 value: input.schema.clone(),
                 bound: StateBound::Nothing,
             };
-            vec![side("left", &inputs[0], left_keys), side("right", &inputs[1], right_keys)]
+            vec![
+                side("left", &inputs[0], left_keys),
+                side("right", &inputs[1], right_keys),
+            ]
         }
         OperatorKind::Sink { .. } if sink.is_some_and(keeps_result) => {
             let input = &inputs[0];

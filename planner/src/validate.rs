@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use weir_types::DataType;
 
 use crate::plan::{
-    Aggregate, Expr, GroupColumn, Operator, OperatorKind, PLAN_FORMAT_VERSION, Partitioning, StreamPlan,
+    Aggregate, Expr, GroupColumn, Operator, OperatorKind, PLAN_FORMAT_VERSION, Partitioning,
+    StreamPlan,
 };
 
 impl StreamPlan {
@@ -35,7 +36,11 @@ impl StreamPlan {
     }
 
     fn check_operator(&self, operator: &Operator) -> Result<(), String> {
-        let inputs: Vec<&Operator> = operator.inputs.iter().map(|input| &self.operators[input.from]).collect();
+        let inputs: Vec<&Operator> = operator
+            .inputs
+            .iter()
+            .map(|input| &self.operators[input.from])
+            .collect();
         for (input, edge) in inputs.iter().zip(&operator.inputs) {
             if let Partitioning::Hash(columns) = &edge.partitioning {
                 within("routing", columns, input.schema.len())?;
@@ -60,13 +65,28 @@ impl StreamPlan {
         if !expected.contains(&inputs.len()) {
             return Err(format!("it has {} inputs", inputs.len()));
         }
-        let below = inputs.first().map_or(&[][..], |input| input.schema.as_slice());
+        let below = inputs
+            .first()
+            .map_or(&[][..], |input| input.schema.as_slice());
         match &operator.kind {
-            OperatorKind::Source { table, columns, filter } => {
-                let table = self.tables.get(table).ok_or_else(|| format!("there is no table `{table}`"))?;
+            OperatorKind::Source {
+                table,
+                columns,
+                filter,
+            } => {
+                let table = self
+                    .tables
+                    .get(table)
+                    .ok_or_else(|| format!("there is no table `{table}`"))?;
                 within("columns", columns, table.columns.len())?;
-                let types: Vec<DataType> = table.columns.iter().map(|c| c.column.data_type.clone()).collect();
-                filter.iter().try_for_each(|filter| condition(filter, &types))?;
+                let types: Vec<DataType> = table
+                    .columns
+                    .iter()
+                    .map(|c| c.column.data_type.clone())
+                    .collect();
+                filter
+                    .iter()
+                    .try_for_each(|filter| condition(filter, &types))?;
                 same_width(columns.len(), operator)
             }
             OperatorKind::Filter { predicate } => {
@@ -78,20 +98,34 @@ impl StreamPlan {
                 for (expr, column) in exprs.iter().zip(&operator.schema) {
                     check_expr(expr, &types)?;
                     if expr.data_type != column.data_type {
-                        return Err(format!("column `{}` is {}, not {}", column.name, column.data_type, expr.data_type));
+                        return Err(format!(
+                            "column `{}` is {}, not {}",
+                            column.name, column.data_type, expr.data_type
+                        ));
                     }
                 }
                 same_width(exprs.len(), operator)
             }
             OperatorKind::Union => {
-                let fits = |input: &&Operator| types_of(&input.schema) == types_of(&operator.schema);
-                if inputs.iter().all(fits) { Ok(()) } else { Err("its inputs have different types".to_owned()) }
+                let fits =
+                    |input: &&Operator| types_of(&input.schema) == types_of(&operator.schema);
+                if inputs.iter().all(fits) {
+                    Ok(())
+                } else {
+                    Err("its inputs have different types".to_owned())
+                }
             }
             OperatorKind::WindowAssign { time, .. } => {
                 within("time", [time], below.len())?;
                 same_width(below.len() + 3, operator)
             }
-            OperatorKind::WindowAggregate { time, keys, group_columns, aggregates, .. } => {
+            OperatorKind::WindowAggregate {
+                time,
+                keys,
+                group_columns,
+                aggregates,
+                ..
+            } => {
                 within("time", [time], below.len())?;
                 within("keys", keys, below.len())?;
                 for group in group_columns {
@@ -107,16 +141,25 @@ impl StreamPlan {
                 check_aggregates(aggregates, below.len())?;
                 same_width(keys.len() + aggregates.len(), operator)
             }
-            OperatorKind::Join { left_keys, right_keys, residual, .. } => {
+            OperatorKind::Join {
+                left_keys,
+                right_keys,
+                residual,
+                ..
+            } => {
                 let (left, right) = (types_of(&inputs[0].schema), types_of(&inputs[1].schema));
                 within("left keys", left_keys, left.len())?;
                 within("right keys", right_keys, right.len())?;
                 let same_type = |(l, r): (&usize, &usize)| left[*l] == right[*r];
-                if left_keys.len() != right_keys.len() || !left_keys.iter().zip(right_keys).all(same_type) {
+                if left_keys.len() != right_keys.len()
+                    || !left_keys.iter().zip(right_keys).all(same_type)
+                {
                     return Err("its keys do not match".to_owned());
                 }
                 let both: Vec<DataType> = left.into_iter().chain(right).collect();
-                residual.iter().try_for_each(|residual| condition(residual, &both))?;
+                residual
+                    .iter()
+                    .try_for_each(|residual| condition(residual, &both))?;
                 same_width(both.len(), operator)
             }
             OperatorKind::Sink { table } => {
@@ -134,10 +177,17 @@ impl StreamPlan {
 }
 
 fn types_of(schema: &[weir_types::Column]) -> Vec<DataType> {
-    schema.iter().map(|column| column.data_type.clone()).collect()
+    schema
+        .iter()
+        .map(|column| column.data_type.clone())
+        .collect()
 }
 
-fn within<'i>(what: &str, indices: impl IntoIterator<Item = &'i usize>, width: usize) -> Result<(), String> {
+fn within<'i>(
+    what: &str,
+    indices: impl IntoIterator<Item = &'i usize>,
+    width: usize,
+) -> Result<(), String> {
     match indices.into_iter().find(|&&index| index >= width) {
         Some(index) => Err(format!("{what}: there is no column {index} of {width}")),
         None => Ok(()),
@@ -146,12 +196,20 @@ fn within<'i>(what: &str, indices: impl IntoIterator<Item = &'i usize>, width: u
 
 fn same_width(expected: usize, operator: &Operator) -> Result<(), String> {
     let width = operator.schema.len();
-    if width == expected { Ok(()) } else { Err(format!("it has {width} columns instead of {expected}")) }
+    if width == expected {
+        Ok(())
+    } else {
+        Err(format!("it has {width} columns instead of {expected}"))
+    }
 }
 
 fn check_aggregates(aggregates: &[Aggregate], width: usize) -> Result<(), String> {
     aggregates.iter().try_for_each(|aggregate| {
-        within(&aggregate.name, aggregate.arguments.iter().chain(&aggregate.filter), width)
+        within(
+            &aggregate.name,
+            aggregate.arguments.iter().chain(&aggregate.filter),
+            width,
+        )
     })
 }
 
@@ -168,8 +226,13 @@ fn check_expr(expr: &Expr, types: &[DataType]) -> Result<(), String> {
     if let Some(index) = expr.as_column() {
         within("expression", [&index], types.len())?;
         if types[index] != expr.data_type {
-            return Err(format!("column {index} is {}, not {}", types[index], expr.data_type));
+            return Err(format!(
+                "column {index} is {}, not {}",
+                types[index], expr.data_type
+            ));
         }
     }
-    expr.children().into_iter().try_for_each(|child| check_expr(child, types))
+    expr.children()
+        .into_iter()
+        .try_for_each(|child| check_expr(child, types))
 }

@@ -42,8 +42,18 @@ pub(crate) struct ExprBinder<'a> {
 
 impl<'a> ExprBinder<'a> {
     /// A binder over the columns of `scope`.
-    pub(crate) fn new(scope: &'a Scope, aggregates: Aggregates<'a>, diagnostics: &'a mut Vec<Diagnostic>) -> Self {
-        Self { scope, aggregates, diagnostics, depth: 0, inside_aggregate: false }
+    pub(crate) fn new(
+        scope: &'a Scope,
+        aggregates: Aggregates<'a>,
+        diagnostics: &'a mut Vec<Diagnostic>,
+    ) -> Self {
+        Self {
+            scope,
+            aggregates,
+            diagnostics,
+            depth: 0,
+            inside_aggregate: false,
+        }
     }
 
     /// Binds an expression; all mistakes in it are reported.
@@ -54,7 +64,9 @@ impl<'a> ExprBinder<'a> {
             self.fail(
                 Diagnostic::error(codes::TOO_DEEP, message)
                     .at(span_of(expr), format!("more than {DEPTH_MAX} levels"))
-                    .help("split it with a subquery in FROM, or write IN (…) for a long chain of OR"),
+                    .help(
+                        "split it with a subquery in FROM, or write IN (…) for a long chain of OR",
+                    ),
             )
         } else {
             self.bind_kind(expr)
@@ -64,11 +76,20 @@ impl<'a> ExprBinder<'a> {
     }
 
     /// Binds a condition: a BOOLEAN.
-    pub(crate) fn bind_condition(&mut self, expr: &ast::Expr, clause: &str) -> Result<Expr, Failed> {
+    pub(crate) fn bind_condition(
+        &mut self,
+        expr: &ast::Expr,
+        clause: &str,
+    ) -> Result<Expr, Failed> {
         let bound = self.bind(expr)?;
         match bound.data_type {
             DataType::Boolean => Ok(bound),
-            DataType::Null => Ok(cast_to(bound, DataType::Boolean, CastKind::Fails, Span::default())),
+            DataType::Null => Ok(cast_to(
+                bound,
+                DataType::Boolean,
+                CastKind::Fails,
+                Span::default(),
+            )),
             ref other => {
                 let message = format!("the condition of {clause} is not a BOOLEAN");
                 self.fail(
@@ -91,27 +112,47 @@ impl<'a> ExprBinder<'a> {
             ast::Expr::Nested(inner) => self.bind(inner),
             ast::Expr::Identifier(name) => self.bind_column(std::slice::from_ref(name), span),
             ast::Expr::CompoundIdentifier(names) => self.bind_column(names, span),
-            ast::Expr::CompoundFieldAccess { root, access_chain } => self.bind_access(root, access_chain, span),
-            ast::Expr::Cast { kind, expr, data_type, .. } => {
+            ast::Expr::CompoundFieldAccess { root, access_chain } => {
+                self.bind_access(root, access_chain, span)
+            }
+            ast::Expr::Cast {
+                kind,
+                expr,
+                data_type,
+                ..
+            } => {
                 let fails = matches!(kind, ast::CastKind::Cast | ast::CastKind::DoubleColon);
-                let kind = if fails { CastKind::Fails } else { CastKind::GivesNull };
+                let kind = if fails {
+                    CastKind::Fails
+                } else {
+                    CastKind::GivesNull
+                };
                 let (operand, target) = (self.bind(expr), cast_type(data_type, span));
                 let target = target.or_else(|diagnostic| self.fail(*diagnostic))?;
                 self.cast(operand?, target, kind, span)
             }
             ast::Expr::TypedString(typed) => {
-                let target = cast_type(&typed.data_type, span).or_else(|diagnostic| self.fail(*diagnostic))?;
+                let target = cast_type(&typed.data_type, span)
+                    .or_else(|diagnostic| self.fail(*diagnostic))?;
                 let text = typed.value.clone().into_string().unwrap_or_default();
                 let value = Expr::literal(Scalar::String(text), DataType::String, span);
                 self.cast(value, target, CastKind::Fails, span)
             }
-            ast::Expr::AtTimeZone { timestamp, time_zone } => self.bind_zone(timestamp, time_zone, span),
+            ast::Expr::AtTimeZone {
+                timestamp,
+                time_zone,
+            } => self.bind_zone(timestamp, time_zone, span),
             ast::Expr::Function(call) => self.bind_call(expr, call, span),
-            ast::Expr::Exists { .. } | ast::Expr::InSubquery { .. } | ast::Expr::Subquery(_) => self.fail(
-                Diagnostic::error(codes::NOT_YET, "subqueries inside expressions are not there yet")
+            ast::Expr::Exists { .. } | ast::Expr::InSubquery { .. } | ast::Expr::Subquery(_) => {
+                self.fail(
+                    Diagnostic::error(
+                        codes::NOT_YET,
+                        "subqueries inside expressions are not there yet",
+                    )
                     .at(span, "only subqueries in FROM can be planned")
                     .help("write it as a join with a subquery in FROM"),
-            ),
+                )
+            }
             _ => self.bind_level(expr, span),
         }
     }
@@ -134,26 +175,51 @@ impl<'a> ExprBinder<'a> {
     fn field(&mut self, row: Expr, name: &Name) -> Result<Expr, Failed> {
         let DataType::Row(fields) = &row.data_type else {
             return self.fail(
-                Diagnostic::error(codes::TYPE_MISMATCH, format!("`.{}` needs a ROW", name.spelling))
-                    .at(row.span, format!("this is {}", with_article(&row.data_type))),
+                Diagnostic::error(
+                    codes::TYPE_MISMATCH,
+                    format!("`.{}` needs a ROW", name.spelling),
+                )
+                .at(
+                    row.span,
+                    format!("this is {}", with_article(&row.data_type)),
+                ),
             );
         };
         let Some(field) = fields.iter().find(|field| field.name == name.value) else {
             let near = nearest(&name.value, fields.iter().map(|field| field.name.as_str()));
             return self.fail(
-                Diagnostic::error(codes::UNKNOWN_COLUMN, format!("no field `{}` in this ROW", name.spelling))
-                    .at(name.span, format!("the row is {}", row.data_type))
-                    .nearest(near),
+                Diagnostic::error(
+                    codes::UNKNOWN_COLUMN,
+                    format!("no field `{}` in this ROW", name.spelling),
+                )
+                .at(name.span, format!("the row is {}", row.data_type))
+                .nearest(near),
             );
         };
         let (data_type, span) = (field.data_type.clone(), row.span.union(name.span));
-        let key = Expr::literal(Scalar::String(field.name.clone()), DataType::String, name.span);
-        let kind = ExprKind::Function { name: "get_field".to_owned(), arguments: vec![row, key] };
-        Ok(Expr { kind, data_type, span })
+        let key = Expr::literal(
+            Scalar::String(field.name.clone()),
+            DataType::String,
+            name.span,
+        );
+        let kind = ExprKind::Function {
+            name: "get_field".to_owned(),
+            arguments: vec![row, key],
+        };
+        Ok(Expr {
+            kind,
+            data_type,
+            span,
+        })
     }
 
     /// `t.a.b[1].c`: leading names are a column, the rest is taken step by step.
-    fn bind_access(&mut self, root: &ast::Expr, chain: &[ast::AccessExpr], span: Span) -> Result<Expr, Failed> {
+    fn bind_access(
+        &mut self,
+        root: &ast::Expr,
+        chain: &[ast::AccessExpr],
+        span: Span,
+    ) -> Result<Expr, Failed> {
         let mut names = match root {
             ast::Expr::Identifier(name) => vec![name.clone()],
             ast::Expr::CompoundIdentifier(names) => names.clone(),
@@ -166,10 +232,16 @@ impl<'a> ExprBinder<'a> {
                 rest = tail;
             }
         }
-        let mut value = if names.is_empty() { self.bind(root)? } else { self.bind_column(&names, span)? };
+        let mut value = if names.is_empty() {
+            self.bind(root)?
+        } else {
+            self.bind_column(&names, span)?
+        };
         for step in rest {
             value = match step {
-                ast::AccessExpr::Dot(ast::Expr::Identifier(name)) => self.field(value, &Name::from_ident(name))?,
+                ast::AccessExpr::Dot(ast::Expr::Identifier(name)) => {
+                    self.field(value, &Name::from_ident(name))?
+                }
                 ast::AccessExpr::Subscript(_) => self.subscript(value, step, span)?,
                 ast::AccessExpr::Dot(_) => {
                     return self.fail(
@@ -183,34 +255,59 @@ impl<'a> ExprBinder<'a> {
     }
 
     /// `value[index]` or `value[low:high]`, by the library; the placeholder of the value is the level's root.
-    fn subscript(&mut self, value: Expr, step: &ast::AccessExpr, span: Span) -> Result<Expr, Failed> {
+    fn subscript(
+        &mut self,
+        value: Expr,
+        step: &ast::AccessExpr,
+        span: Span,
+    ) -> Result<Expr, Failed> {
         let mut operands = vec![value];
         let mut step = step.clone();
         if let ast::AccessExpr::Subscript(subscript) = &mut step {
             let indices: Vec<&mut ast::Expr> = match subscript {
                 ast::Subscript::Index { index } => vec![index],
-                ast::Subscript::Slice { lower_bound, upper_bound, stride } => {
-                    [lower_bound, upper_bound, stride].into_iter().flatten().collect()
-                }
+                ast::Subscript::Slice {
+                    lower_bound,
+                    upper_bound,
+                    stride,
+                } => [lower_bound, upper_bound, stride]
+                    .into_iter()
+                    .flatten()
+                    .collect(),
             };
             for index in indices {
                 self.replace_operand(index, &mut operands)?;
             }
         }
         let root = Box::new(placeholder_ident(0));
-        let level = ast::Expr::CompoundFieldAccess { root, access_chain: vec![step] };
+        let level = ast::Expr::CompoundFieldAccess {
+            root,
+            access_chain: vec![step],
+        };
         self.library_level(level, operands, "the subscript", span)
     }
 
     // ------------------------------------------------------------------ casts
 
     /// A cast; one of a literal is done now, so that a wrong literal is found now.
-    pub(crate) fn cast(&mut self, operand: Expr, to: DataType, kind: CastKind, span: Span) -> Result<Expr, Failed> {
+    pub(crate) fn cast(
+        &mut self,
+        operand: Expr,
+        to: DataType,
+        kind: CastKind,
+        span: Span,
+    ) -> Result<Expr, Failed> {
         let (from, target) = (operand.data_type.to_arrow(), to.to_arrow());
         if operand.data_type != to && !arrow::compute::can_cast_types(&from, &target) {
             return self.fail(
-                Diagnostic::error(codes::TYPE_MISMATCH, format!("{} cannot be cast to {to}", operand.data_type))
-                    .at(span, format!("the operand is {}", with_article(&operand.data_type))),
+                Diagnostic::error(
+                    codes::TYPE_MISMATCH,
+                    format!("{} cannot be cast to {to}", operand.data_type),
+                )
+                .at(
+                    span,
+                    format!("the operand is {}", with_article(&operand.data_type)),
+                ),
             );
         }
         match folded_cast(&operand, &to, kind, span) {
@@ -219,16 +316,24 @@ impl<'a> ExprBinder<'a> {
             Err(()) => {
                 let shown = crate::canonical::text(&operand, &|_| String::new());
                 self.fail(
-                    Diagnostic::error(codes::BAD_LITERAL, format!("{shown} is not a value of {to}"))
-                        .at(operand.span.union(span), "cannot be cast")
-                        .help(format!("TRY_CAST({shown} AS {to}) gives NULL instead")),
+                    Diagnostic::error(
+                        codes::BAD_LITERAL,
+                        format!("{shown} is not a value of {to}"),
+                    )
+                    .at(operand.span.union(span), "cannot be cast")
+                    .help(format!("TRY_CAST({shown} AS {to}) gives NULL instead")),
                 )
             }
         }
     }
 
     /// `x AT TIME ZONE 'UTC'`: another zone would need its calendar in the plan.
-    fn bind_zone(&mut self, operand: &ast::Expr, zone: &ast::Expr, span: Span) -> Result<Expr, Failed> {
+    fn bind_zone(
+        &mut self,
+        operand: &ast::Expr,
+        zone: &ast::Expr,
+        span: Span,
+    ) -> Result<Expr, Failed> {
         let operand = self.bind(operand)?;
         let utc = matches!(zone, ast::Expr::Value(value)
             if value.value.clone().into_string().is_some_and(|zone| zone.eq_ignore_ascii_case("utc")));
@@ -237,9 +342,12 @@ impl<'a> ExprBinder<'a> {
             DataType::TimestampLtz(unit) if utc => DataType::Timestamp(unit),
             _ => {
                 return self.fail(
-                    Diagnostic::error(codes::NOT_YET, "AT TIME ZONE takes a timestamp and 'UTC' for now")
-                        .at(span, "another zone is not there yet")
-                        .help("shift the timestamp with an INTERVAL"),
+                    Diagnostic::error(
+                        codes::NOT_YET,
+                        "AT TIME ZONE takes a timestamp and 'UTC' for now",
+                    )
+                    .at(span, "another zone is not there yet")
+                    .help("shift the timestamp with an INTERVAL"),
                 );
             }
         };
@@ -248,7 +356,12 @@ impl<'a> ExprBinder<'a> {
 
     // ------------------------------------------------------------------ calls
 
-    fn bind_call(&mut self, expr: &ast::Expr, call: &ast::Function, span: Span) -> Result<Expr, Failed> {
+    fn bind_call(
+        &mut self,
+        expr: &ast::Expr,
+        call: &ast::Function,
+        span: Span,
+    ) -> Result<Expr, Failed> {
         let name = match call.name.0.as_slice() {
             [ast::ObjectNamePart::Identifier(name)] => Name::from_ident(name),
             _ => return self.unknown_function(&call.name.to_string(), span),
@@ -272,27 +385,43 @@ impl<'a> ExprBinder<'a> {
         }
         if library.is_window_function(&name.value) {
             return self.fail(
-                Diagnostic::error(codes::NOT_YET, format!("`{}` needs OVER, which is not there yet", name.spelling))
-                    .at(name.span, "a window function"),
+                Diagnostic::error(
+                    codes::NOT_YET,
+                    format!("`{}` needs OVER, which is not there yet", name.spelling),
+                )
+                .at(name.span, "a window function"),
             );
         }
         self.unknown_function(&name.spelling, name.span)
     }
 
     fn unknown_function(&mut self, name: &str, span: Span) -> Result<Expr, Failed> {
-        let near = nearest(&name.to_ascii_lowercase(), Library::get().function_names()).map(str::to_owned);
-        let diagnostic = Diagnostic::error(codes::UNKNOWN_FUNCTION, format!("no function `{name}`"))
-            .at(span, "not a function that Weir knows")
-            .nearest(near);
+        let near =
+            nearest(&name.to_ascii_lowercase(), Library::get().function_names()).map(str::to_owned);
+        let diagnostic =
+            Diagnostic::error(codes::UNKNOWN_FUNCTION, format!("no function `{name}`"))
+                .at(span, "not a function that Weir knows")
+                .nearest(near);
         self.fail(diagnostic)
     }
 
-    fn bind_aggregate(&mut self, name: &Name, call: &ast::Function, span: Span) -> Result<Expr, Failed> {
+    fn bind_aggregate(
+        &mut self,
+        name: &Name,
+        call: &ast::Function,
+        span: Span,
+    ) -> Result<Expr, Failed> {
         if self.inside_aggregate {
             return self.fail(
-                Diagnostic::error(codes::MISPLACED_AGGREGATE, "an aggregate inside an aggregate")
-                    .at(span, "the outer aggregate cannot see the groups of this one")
-                    .help("compute the inner one in a subquery in FROM"),
+                Diagnostic::error(
+                    codes::MISPLACED_AGGREGATE,
+                    "an aggregate inside an aggregate",
+                )
+                .at(
+                    span,
+                    "the outer aggregate cannot see the groups of this one",
+                )
+                .help("compute the inner one in a subquery in FROM"),
             );
         }
         if let Aggregates::NotIn(clause) = self.aggregates {
@@ -301,9 +430,12 @@ impl<'a> ExprBinder<'a> {
                 _ => "compute it in a subquery in FROM",
             };
             return self.fail(
-                Diagnostic::error(codes::MISPLACED_AGGREGATE, format!("an aggregate cannot stand in {clause}"))
-                    .at(span, "there are no groups here")
-                    .help(help),
+                Diagnostic::error(
+                    codes::MISPLACED_AGGREGATE,
+                    format!("an aggregate cannot stand in {clause}"),
+                )
+                .at(span, "there are no groups here")
+                .help(help),
             );
         }
         self.inside_aggregate = true;
@@ -311,17 +443,32 @@ impl<'a> ExprBinder<'a> {
         self.inside_aggregate = false;
         let bound = bound?;
         let data_type = bound.data_type.clone();
-        let Aggregates::Collect(calls) = &mut self.aggregates else { return Err(Failed) };
-        let index = calls.iter().position(|known| known.same(&bound)).unwrap_or_else(|| {
-            calls.push(bound);
-            calls.len() - 1
-        });
-        Ok(Expr::column(self.scope.columns.len() + index, data_type, span))
+        let Aggregates::Collect(calls) = &mut self.aggregates else {
+            return Err(Failed);
+        };
+        let index = calls
+            .iter()
+            .position(|known| known.same(&bound))
+            .unwrap_or_else(|| {
+                calls.push(bound);
+                calls.len() - 1
+            });
+        Ok(Expr::column(
+            self.scope.columns.len() + index,
+            data_type,
+            span,
+        ))
     }
 
     /// The call over the scope's columns, its arguments cast to what it accumulates.
-    fn aggregate_call(&mut self, name: &Name, call: &ast::Function, span: Span) -> Result<AggregateCall, Failed> {
-        super::aggregate::check_call(name, call, span).or_else(|diagnostic| self.fail(*diagnostic))?;
+    fn aggregate_call(
+        &mut self,
+        name: &Name,
+        call: &ast::Function,
+        span: Span,
+    ) -> Result<AggregateCall, Failed> {
+        super::aggregate::check_call(name, call, span)
+            .or_else(|diagnostic| self.fail(*diagnostic))?;
         let mut level = call.clone();
         let filter = match level.filter.take() {
             Some(filter) => Some(self.bind_condition(&filter, "FILTER")?),
@@ -341,9 +488,15 @@ impl<'a> ExprBinder<'a> {
         let bound = Library::get().bind_level(level, &types);
         let (bound, schema) = match bound {
             Ok(bound) => bound,
-            Err(error) => return self.level_error(&format!("`{}`", name.spelling), &operands, &error, span),
+            Err(error) => {
+                return self.level_error(&format!("`{}`", name.spelling), &operands, &error, span);
+            }
         };
-        let level = Level { operands: &operands, schema: &schema, span };
+        let level = Level {
+            operands: &operands,
+            schema: &schema,
+            span,
+        };
         match super::aggregate::from_library(&bound, &level, filter, span) {
             Ok(call) => Ok(call),
             Err(diagnostic) => self.fail(*diagnostic),
@@ -374,7 +527,11 @@ impl<'a> ExprBinder<'a> {
     }
 
     /// Binds an operand and puts its placeholder in its stead; a literal stays.
-    fn replace_operand(&mut self, operand: &mut ast::Expr, bound: &mut Vec<Expr>) -> Result<(), Failed> {
+    fn replace_operand(
+        &mut self,
+        operand: &mut ast::Expr,
+        bound: &mut Vec<Expr>,
+    ) -> Result<(), Failed> {
         if is_literal(operand) {
             return Ok(());
         }
@@ -391,17 +548,26 @@ impl<'a> ExprBinder<'a> {
         what: &str,
         span: Span,
     ) -> Result<Expr, Failed> {
-        let span = operands.iter().fold(span, |all, operand| all.union(operand.span));
+        let span = operands
+            .iter()
+            .fold(span, |all, operand| all.union(operand.span));
         let (bound, schema) = match Library::get().bind_level(level, &placeholders(&operands)) {
             Ok(bound) => bound,
             Err(error) => return self.level_error(what, &operands, &error, span),
         };
-        let level = Level { operands: &operands, schema: &schema, span };
+        let level = Level {
+            operands: &operands,
+            schema: &schema,
+            span,
+        };
         match level.convert(bound) {
             Ok(expr) => self.fold_literals(expr),
             Err(reason) => self.fail(
-                Diagnostic::error(codes::NOT_YET, format!("{what} cannot be planned: {reason}"))
-                    .at(span, "not there yet"),
+                Diagnostic::error(
+                    codes::NOT_YET,
+                    format!("{what} cannot be planned: {reason}"),
+                )
+                .at(span, "not there yet"),
             ),
         }
     }
@@ -412,8 +578,18 @@ impl<'a> ExprBinder<'a> {
             let is_cast = matches!(&child.kind, ExprKind::Cast { expr, .. }
                 if matches!(expr.kind, ExprKind::Literal(_)));
             if is_cast {
-                let ExprKind::Cast { expr: operand, safe } = child.kind.clone() else { continue };
-                let kind = if safe { CastKind::GivesNull } else { CastKind::Fails };
+                let ExprKind::Cast {
+                    expr: operand,
+                    safe,
+                } = child.kind.clone()
+                else {
+                    continue;
+                };
+                let kind = if safe {
+                    CastKind::GivesNull
+                } else {
+                    CastKind::Fails
+                };
                 *child = self.cast(*operand, child.data_type.clone(), kind, child.span)?;
             }
         }
@@ -427,14 +603,23 @@ impl<'a> ExprBinder<'a> {
         error: &datafusion_common::DataFusionError,
         span: Span,
     ) -> Result<T, Failed> {
-        let types: Vec<String> = operands.iter().map(|operand| operand.data_type.to_string()).collect();
+        let types: Vec<String> = operands
+            .iter()
+            .map(|operand| operand.data_type.to_string())
+            .collect();
         let diagnostic = if types.is_empty() {
-            Diagnostic::error(codes::TYPE_MISMATCH, format!("{what} cannot be used like this"))
-                .at(span, library_message(error))
+            Diagnostic::error(
+                codes::TYPE_MISMATCH,
+                format!("{what} cannot be used like this"),
+            )
+            .at(span, library_message(error))
         } else {
-            Diagnostic::error(codes::TYPE_MISMATCH, format!("{what} does not take {}", types.join(" and ")))
-                .at(span, "these types do not fit")
-                .help("CAST(… AS type) makes them fit, where a cast is meant")
+            Diagnostic::error(
+                codes::TYPE_MISMATCH,
+                format!("{what} does not take {}", types.join(" and ")),
+            )
+            .at(span, "these types do not fit")
+            .help("CAST(… AS type) makes them fit, where a cast is meant")
         };
         self.fail(diagnostic)
     }
@@ -446,17 +631,27 @@ fn placeholder_ident(index: usize) -> ast::Expr {
 }
 
 fn placeholders(operands: &[Expr]) -> Vec<(String, arrow::datatypes::DataType, bool)> {
-    let column = |(i, operand): (usize, &Expr)| (placeholder(i), operand.data_type.to_arrow(), true);
+    let column =
+        |(i, operand): (usize, &Expr)| (placeholder(i), operand.data_type.to_arrow(), true);
     operands.iter().enumerate().map(column).collect()
 }
 
 /// The cast of a literal, done; `None` if it is to be done at run time, `Err` if the literal is no such value.
-fn folded_cast(operand: &Expr, to: &DataType, kind: CastKind, span: Span) -> Result<Option<Expr>, ()> {
-    let ExprKind::Literal(value) = &operand.kind else { return Ok(None) };
+fn folded_cast(
+    operand: &Expr,
+    to: &DataType,
+    kind: CastKind,
+    span: Span,
+) -> Result<Option<Expr>, ()> {
+    let ExprKind::Literal(value) = &operand.kind else {
+        return Ok(None);
+    };
     if kind == CastKind::GivesNull || *value == Scalar::Null || operand.data_type == *to {
         return Ok(None);
     }
-    let Some(value) = library_scalar(value, &operand.data_type) else { return Ok(None) };
+    let Some(value) = library_scalar(value, &operand.data_type) else {
+        return Ok(None);
+    };
     // A string to an instant hangs on 'time.zone', which is applied at run time.
     if matches!(to, DataType::TimestampLtz(_)) && operand.data_type == DataType::String {
         return Ok(None);
@@ -466,13 +661,19 @@ fn folded_cast(operand: &Expr, to: &DataType, kind: CastKind, span: Span) -> Res
         return Err(());
     }
     let span = operand.span.union(span);
-    Ok(literal(&cast, span).ok().filter(|folded| folded.data_type == *to))
+    Ok(literal(&cast, span)
+        .ok()
+        .filter(|folded| folded.data_type == *to))
 }
 
 /// The clock of an epoch under its SQL names.
 fn clock_call(name: &str, span: Span) -> Option<Expr> {
     use weir_types::TimeUnit::Milli;
-    let now = Expr { kind: ExprKind::ProcessingTime, data_type: DataType::TimestampLtz(Milli), span };
+    let now = Expr {
+        kind: ExprKind::ProcessingTime,
+        data_type: DataType::TimestampLtz(Milli),
+        span,
+    };
     let target = match name {
         "now" | "current_timestamp" | "proctime" => return Some(now),
         "localtimestamp" => DataType::Timestamp(Milli),
@@ -486,6 +687,10 @@ fn clock_call(name: &str, span: Span) -> Option<Expr> {
 /// `a BIGINT`, `an INT`.
 pub(crate) fn with_article(data_type: &DataType) -> String {
     let name = data_type.to_string();
-    let article = if name.starts_with(['A', 'E', 'I', 'O', 'U']) { "an" } else { "a" };
+    let article = if name.starts_with(['A', 'E', 'I', 'O', 'U']) {
+        "an"
+    } else {
+        "a"
+    };
     format!("{article} {name}")
 }

@@ -35,7 +35,11 @@ pub(crate) struct Grouped<'a> {
 impl Binder<'_> {
     /// Binds GROUP BY: expressions, places in the SELECT list (`1`), names of SELECT items. A column of FROM wins over
     /// an item of the same name.
-    pub(crate) fn group_keys(&mut self, select: &ast::Select, scope: &Scope) -> Result<Option<GroupKeys>, Failed> {
+    pub(crate) fn group_keys(
+        &mut self,
+        select: &ast::Select,
+        scope: &Scope,
+    ) -> Result<Option<GroupKeys>, Failed> {
         let ast::GroupByExpr::Expressions(exprs, _) = &select.group_by else {
             return self.fail(
                 Diagnostic::error(codes::GROUPING_SETS, "GROUP BY ALL is not there yet")
@@ -60,18 +64,31 @@ impl Binder<'_> {
                 Err(Failed) => failed = true,
             }
         }
-        if failed { Err(Failed) } else { Ok(Some(GroupKeys { keys, span })) }
+        if failed {
+            Err(Failed)
+        } else {
+            Ok(Some(GroupKeys { keys, span }))
+        }
     }
 
-    fn group_key(&mut self, expr: &ast::Expr, select: &ast::Select, scope: &Scope) -> Result<Expr, Failed> {
+    fn group_key(
+        &mut self,
+        expr: &ast::Expr,
+        select: &ast::Select,
+        scope: &Scope,
+    ) -> Result<Expr, Failed> {
         let target = self.group_target(expr, select, scope)?;
-        let mut binder = ExprBinder::new(scope, Aggregates::NotIn("GROUP BY"), &mut self.diagnostics);
+        let mut binder =
+            ExprBinder::new(scope, Aggregates::NotIn("GROUP BY"), &mut self.diagnostics);
         let key = binder.bind(target)?;
         if key.is_volatile() {
             return self.fail(
-                Diagnostic::error(codes::VOLATILE_RETRACTIONS, "a group is found by its key, which cannot change")
-                    .at(key.span, "this gives another value each time")
-                    .help("group by a column of the data"),
+                Diagnostic::error(
+                    codes::VOLATILE_RETRACTIONS,
+                    "a group is found by its key, which cannot change",
+                )
+                .at(key.span, "this gives another value each time")
+                .help("group by a column of the data"),
             );
         }
         Ok(key)
@@ -86,15 +103,24 @@ impl Binder<'_> {
     ) -> Result<&'s ast::Expr, Failed> {
         match expr {
             ast::Expr::Value(value) => {
-                let ast::Value::Number(digits, _) = &value.value else { return Ok(expr) };
-                let item = digits.parse::<usize>().ok().and_then(|place| select.projection.get(place.checked_sub(1)?));
+                let ast::Value::Number(digits, _) = &value.value else {
+                    return Ok(expr);
+                };
+                let item = digits
+                    .parse::<usize>()
+                    .ok()
+                    .and_then(|place| select.projection.get(place.checked_sub(1)?));
                 match item.and_then(item_expr) {
                     Some(target) => Ok(target),
                     None => {
-                        let message = format!("GROUP BY {digits} is not a place in the SELECT list");
+                        let message =
+                            format!("GROUP BY {digits} is not a place in the SELECT list");
                         self.fail(
                             Diagnostic::error(codes::UNKNOWN_COLUMN, message)
-                                .at(span_of(expr), format!("there are {} items", select.projection.len()))
+                                .at(
+                                    span_of(expr),
+                                    format!("there are {} items", select.projection.len()),
+                                )
                                 .help("name the column"),
                         )
                     }
@@ -106,7 +132,9 @@ impl Binder<'_> {
                 }
                 let name = Name::from_ident(ident);
                 let called = select.projection.iter().find_map(|item| match item {
-                    ast::SelectItem::ExprWithAlias { expr, alias } if Name::from_ident(alias).value == name.value => {
+                    ast::SelectItem::ExprWithAlias { expr, alias }
+                        if Name::from_ident(alias).value == name.value =>
+                    {
                         Some(expr)
                     }
                     _ => None,
@@ -120,21 +148,31 @@ impl Binder<'_> {
 
 fn item_expr(item: &ast::SelectItem) -> Option<&ast::Expr> {
     match item {
-        ast::SelectItem::UnnamedExpr(expr) | ast::SelectItem::ExprWithAlias { expr, .. } => Some(expr),
+        ast::SelectItem::UnnamedExpr(expr) | ast::SelectItem::ExprWithAlias { expr, .. } => {
+            Some(expr)
+        }
         _ => None,
     }
 }
 
 impl Grouped<'_> {
     /// The expression over the aggregate's output columns.
-    pub(crate) fn rewrite(&self, expr: &Expr, diagnostics: &mut Vec<Diagnostic>) -> Result<Expr, Failed> {
+    pub(crate) fn rewrite(
+        &self,
+        expr: &Expr,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Result<Expr, Failed> {
         if let Some((key, column)) = self.keys.iter().find(|(key, _)| key.same(expr)) {
             return Ok(Expr::column(*column, key.data_type.clone(), expr.span));
         }
         if let ExprKind::Column(index) = expr.kind {
             if let Some(aggregate) = index.checked_sub(self.scope.columns.len()) {
                 let column = self.first_aggregate + aggregate;
-                return Ok(Expr::column(column, self.aggregates[aggregate].data_type.clone(), expr.span));
+                return Ok(Expr::column(
+                    column,
+                    self.aggregates[aggregate].data_type.clone(),
+                    expr.span,
+                ));
             }
             diagnostics.push(self.not_grouped(index, expr.span));
             return Err(Failed);
@@ -152,8 +190,11 @@ impl Grouped<'_> {
 
     fn not_grouped(&self, column: usize, span: Span) -> Diagnostic {
         let name = &self.scope.columns[column].name;
-        let diagnostic = Diagnostic::error(codes::NOT_GROUPED, format!("`{name}` is neither grouped by nor aggregated"))
-            .at(span, "which row of the group should it come from?");
+        let diagnostic = Diagnostic::error(
+            codes::NOT_GROUPED,
+            format!("`{name}` is neither grouped by nor aggregated"),
+        )
+        .at(span, "which row of the group should it come from?");
         if self.keys.is_empty() {
             diagnostic
                 .help(format!("add GROUP BY {name}"))

@@ -3,6 +3,7 @@
 use sqlparser::ast;
 use weir_types::{Column, DataType, Diagnostic, Scalar, Schema, Span};
 
+use crate::TableRole;
 use crate::codes;
 use crate::convert::{CastKind, cast_to};
 use crate::logical::{Node, NodeId, NodeKind};
@@ -10,7 +11,6 @@ use crate::names::Path;
 use crate::plan::{Changelog, ColumnOrigin, Expr, ExprKind, TableDefinition};
 use crate::state_schema::keeps_result;
 use crate::syntax::{Name, span_of};
-use crate::TableRole;
 
 use super::{Binder, Failed, Relation};
 
@@ -41,21 +41,53 @@ impl Binder<'_> {
         let id = Some(self.take_id(&path, "sink", target.span));
         let schema = self.graph.nodes[input].columns.clone();
         let properties = self.properties(input).clone();
-        let kind = NodeKind::Sink { table: table.name.clone() };
-        Ok(self.add(Node { kind, inputs: vec![input], columns: schema, properties, path, id, shared: true, span }))
+        let kind = NodeKind::Sink {
+            table: table.name.clone(),
+        };
+        Ok(self.add(Node {
+            kind,
+            inputs: vec![input],
+            columns: schema,
+            properties,
+            path,
+            id,
+            shared: true,
+            span,
+        }))
     }
 
     /// Binds a bare SELECT.
     pub(crate) fn bare_select(&mut self, query: &ast::Query, span: Span) -> Result<NodeId, Failed> {
         self.bare_selects += 1;
-        let name = if self.bare_selects == 1 { "select".to_owned() } else { format!("select_{}", self.bare_selects) };
+        let name = if self.bare_selects == 1 {
+            "select".to_owned()
+        } else {
+            format!("select_{}", self.bare_selects)
+        };
         let path = Path::global(&name);
         let relation = self.root_query(query, &path)?;
         let id = Some(self.take_id(&path, "output", span));
-        let names = relation.columns.iter().map(|column| column.external().to_owned()).collect();
+        let names = relation
+            .columns
+            .iter()
+            .map(|column| column.external().to_owned())
+            .collect();
         let properties = self.properties(relation.node).clone();
-        let (kind, inputs, columns) = (NodeKind::Output { names }, vec![relation.node], relation.columns);
-        Ok(self.add(Node { kind, inputs, columns, properties, path, id, shared: true, span }))
+        let (kind, inputs, columns) = (
+            NodeKind::Output { names },
+            vec![relation.node],
+            relation.columns,
+        );
+        Ok(self.add(Node {
+            kind,
+            inputs,
+            columns,
+            properties,
+            path,
+            id,
+            shared: true,
+            span,
+        }))
     }
 
     fn insert_target(&mut self, target: &Name) -> Result<TableDefinition, Failed> {
@@ -65,9 +97,12 @@ impl Binder<'_> {
         }
         if self.views.contains_key(&target.value) {
             return self.fail(
-                Diagnostic::error(codes::UNKNOWN_TABLE, format!("`{}` is a view", target.spelling))
-                    .at(target.span, "nothing can be written to it")
-                    .help("INSERT INTO a table"),
+                Diagnostic::error(
+                    codes::UNKNOWN_TABLE,
+                    format!("`{}` is a view", target.spelling),
+                )
+                .at(target.span, "nothing can be written to it")
+                .help("INSERT INTO a table"),
             );
         }
         if self.declared.contains_key(&target.value) {
@@ -77,35 +112,53 @@ impl Binder<'_> {
     }
 
     /// The table's columns that the INSERT fills, in the order of its list.
-    fn insert_columns(&mut self, table: &TableDefinition, names: &[Name]) -> Result<Vec<usize>, Failed> {
+    fn insert_columns(
+        &mut self,
+        table: &TableDefinition,
+        names: &[Name],
+    ) -> Result<Vec<usize>, Failed> {
         let writable: Vec<usize> = physical(table);
         if names.is_empty() {
             return Ok(writable);
         }
         let (mut columns, mut failed) = (Vec::with_capacity(names.len()), false);
         for name in names {
-            let found = table.columns.iter().position(|column| column.column.name == name.value);
+            let found = table
+                .columns
+                .iter()
+                .position(|column| column.column.name == name.value);
             let problem = match found {
                 Some(index) if !writable.contains(&index) => Some(
-                    Diagnostic::error(codes::INSERT_COLUMNS, format!("`{}` cannot be written", name.spelling))
-                        .at(name.span, "a computed or metadata column")
-                        .help("leave it out"),
+                    Diagnostic::error(
+                        codes::INSERT_COLUMNS,
+                        format!("`{}` cannot be written", name.spelling),
+                    )
+                    .at(name.span, "a computed or metadata column")
+                    .help("leave it out"),
                 ),
                 Some(index) if columns.contains(&index) => Some(
-                    Diagnostic::error(codes::INSERT_COLUMNS, format!("`{}` is listed twice", name.spelling))
-                        .at(name.span, "the second time"),
+                    Diagnostic::error(
+                        codes::INSERT_COLUMNS,
+                        format!("`{}` is listed twice", name.spelling),
+                    )
+                    .at(name.span, "the second time"),
                 ),
                 Some(index) => {
                     columns.push(index);
                     None
                 }
                 None => {
-                    let known = writable.iter().map(|&index| table.columns[index].column.name.as_str());
+                    let known = writable
+                        .iter()
+                        .map(|&index| table.columns[index].column.name.as_str());
                     let near = super::nearest(&name.value, known).map(str::to_owned);
                     Some(
-                        Diagnostic::error(codes::UNKNOWN_COLUMN, format!("no column `{}`", name.spelling))
-                            .at(name.span, format!("`{}` has no such column", table.name))
-                            .nearest(near),
+                        Diagnostic::error(
+                            codes::UNKNOWN_COLUMN,
+                            format!("no column `{}`", name.spelling),
+                        )
+                        .at(name.span, format!("`{}` has no such column", table.name))
+                        .nearest(near),
                     )
                 }
             };
@@ -128,13 +181,26 @@ impl Binder<'_> {
         let (given, wanted) = (relation.columns.len(), targets.len());
         let span = span_of(query);
         if given != wanted {
-            let list: Vec<&str> = targets.iter().map(|&index| table.columns[index].column.name.as_str()).collect();
-            let what = if names.is_empty() { format!("`{}` has", table.name) } else { "the list has".to_owned() };
+            let list: Vec<&str> = targets
+                .iter()
+                .map(|&index| table.columns[index].column.name.as_str())
+                .collect();
+            let what = if names.is_empty() {
+                format!("`{}` has", table.name)
+            } else {
+                "the list has".to_owned()
+            };
             return self.fail(
-                Diagnostic::error(codes::INSERT_COLUMNS, format!("{given} columns for {wanted}"))
-                    .at(span, format!("this query gives {given}, {what} {wanted}"))
-                    .help(format!("the columns to fill are {}", list.join(", ")))
-                    .help(format!("name fewer of them to leave the others NULL: INSERT INTO {} (…)", table.name)),
+                Diagnostic::error(
+                    codes::INSERT_COLUMNS,
+                    format!("{given} columns for {wanted}"),
+                )
+                .at(span, format!("this query gives {given}, {what} {wanted}"))
+                .help(format!("the columns to fill are {}", list.join(", ")))
+                .help(format!(
+                    "name fewer of them to leave the others NULL: INSERT INTO {} (…)",
+                    table.name
+                )),
             );
         }
         let literals = self.literal_columns(relation);
@@ -149,9 +215,12 @@ impl Binder<'_> {
                     self.assign(position, from, to, literal, place)
                 }
                 None if !to.nullable => self.fail(
-                    Diagnostic::error(codes::INSERT_COLUMNS, format!("`{}` cannot be NULL", to.name))
-                        .at(span, "the query gives it no value")
-                        .help(format!("add {} to the INSERT's columns", to.name)),
+                    Diagnostic::error(
+                        codes::INSERT_COLUMNS,
+                        format!("`{}` cannot be NULL", to.name),
+                    )
+                    .at(span, "the query gives it no value")
+                    .help(format!("add {} to the INSERT's columns", to.name)),
                 ),
                 None => Ok(Expr::literal(Scalar::Null, to.data_type.clone(), span)),
             };
@@ -185,16 +254,23 @@ impl Binder<'_> {
         if let Some(literal) = literal {
             let scope = super::scope::Scope::default();
             let aggregates = super::expr::Aggregates::NotIn("INSERT");
-            let mut binder = super::expr::ExprBinder::new(&scope, aggregates, &mut self.diagnostics);
+            let mut binder =
+                super::expr::ExprBinder::new(&scope, aggregates, &mut self.diagnostics);
             return binder.cast(literal.clone(), to.data_type.clone(), CastKind::Fails, span);
         }
         self.fail(
             Diagnostic::error(
                 codes::INSERT_TYPE,
-                format!("{} does not go into `{}`, which is {}", from.data_type, to.name, to.data_type),
+                format!(
+                    "{} does not go into `{}`, which is {}",
+                    from.data_type, to.name, to.data_type
+                ),
             )
             .at(span, format!("`{}` is {}", from.name, from.data_type))
-            .help(format!("CAST({} AS {}), where that is meant", from.name, to.data_type)),
+            .help(format!(
+                "CAST({} AS {}), where that is meant",
+                from.name, to.data_type
+            )),
         )
     }
 
@@ -204,14 +280,22 @@ impl Binder<'_> {
             NodeKind::Project { exprs } => exprs.as_slice(),
             _ => &[],
         };
-        let literal = |index: usize| exprs.get(index).filter(|expr| matches!(expr.kind, ExprKind::Literal(_))).cloned();
+        let literal = |index: usize| {
+            exprs
+                .get(index)
+                .filter(|expr| matches!(expr.kind, ExprKind::Literal(_)))
+                .cloned()
+        };
         (0..relation.columns.len()).map(literal).collect()
     }
 
     /// Where a column of the relation is computed.
     fn item_span(&self, relation: &Relation, position: usize, otherwise: Span) -> Span {
         match &self.graph.nodes[relation.node].kind {
-            NodeKind::Project { exprs } => exprs.get(position).map(|expr| expr.span).filter(|span| !span.is_empty()),
+            NodeKind::Project { exprs } => exprs
+                .get(position)
+                .map(|expr| expr.span)
+                .filter(|span| !span.is_empty()),
             _ => None,
         }
         .unwrap_or(otherwise)
@@ -230,30 +314,53 @@ impl Binder<'_> {
         if !updating || self.catalog.sink_accepts_retractions(&table.options) {
             return Ok(());
         }
-        let message = format!("`{}` cannot take rows back, and this query has to", target.spelling);
-        let mut diagnostic = Diagnostic::error(codes::SINK_RETRACTIONS, message)
-            .at(if target.span.is_empty() { span } else { target.span }, "takes inserted rows only");
+        let message = format!(
+            "`{}` cannot take rows back, and this query has to",
+            target.spelling
+        );
+        let mut diagnostic = Diagnostic::error(codes::SINK_RETRACTIONS, message).at(
+            if target.span.is_empty() {
+                span
+            } else {
+                target.span
+            },
+            "takes inserted rows only",
+        );
         if let Some((place, why)) = self.why_updating(input) {
             diagnostic = diagnostic.at(place, why);
         }
-        if table.options.get("connector").is_some_and(|connector| connector == "filesystem") {
+        if table
+            .options
+            .get("connector")
+            .is_some_and(|connector| connector == "filesystem")
+        {
             diagnostic = diagnostic
                 .help("keep the changes: 'format' = 'changelog-json'")
                 .help("or the current result as one file: 'mode' = 'snapshot'");
         }
-        self.fail(diagnostic.help("or make the result final: group by a window, TUMBLE(…) or HOP(…)"))
+        self.fail(
+            diagnostic.help("or make the result final: group by a window, TUMBLE(…) or HOP(…)"),
+        )
     }
 
     /// The step that makes the rows of a node updating.
     fn why_updating(&self, node: NodeId) -> Option<(Span, &'static str)> {
         let below = self.graph.below(node);
-        let first = below.iter().map(|&node| &self.graph.nodes[node]).find(|node| {
-            node.properties.changelog == Changelog::Retractions
-                && node.inputs.iter().all(|&input| self.graph.nodes[input].properties.changelog == Changelog::AppendOnly)
-        });
+        let first = below
+            .iter()
+            .map(|&node| &self.graph.nodes[node])
+            .find(|node| {
+                node.properties.changelog == Changelog::Retractions
+                    && node.inputs.iter().all(|&input| {
+                        self.graph.nodes[input].properties.changelog == Changelog::AppendOnly
+                    })
+            });
         first.map(|node| match node.kind {
             NodeKind::Scan { .. } => (node.span, "this table's format carries retractions"),
-            _ => (node.span, "a group's row changes whenever a row of the group comes"),
+            _ => (
+                node.span,
+                "a group's row changes whenever a row of the group comes",
+            ),
         })
     }
 
@@ -267,7 +374,11 @@ impl Binder<'_> {
     ) -> Result<(), Failed> {
         let own = &self.graph.nodes[nodes_before..];
         let keeps_state = |node: &Node| {
-            node.path == *path && matches!(node.kind, NodeKind::Aggregate { .. } | NodeKind::Join { .. })
+            node.path == *path
+                && matches!(
+                    node.kind,
+                    NodeKind::Aggregate { .. } | NodeKind::Join { .. }
+                )
         };
         let stateful = own.iter().any(keeps_state) || keeps_result(table);
         if stateful && !self.stateful_inserts.insert(path.clone()) {
@@ -318,7 +429,8 @@ fn assignable(from: &DataType, to: &DataType) -> bool {
     match (from, to) {
         (T::Float32, T::Float64) | (T::Decimal(..), T::Float64) => true,
         (T::Decimal(from_p, from_s), T::Decimal(to_p, to_s)) => {
-            to_s >= from_s && i32::from(*to_p) - i32::from(*to_s) >= i32::from(*from_p) - i32::from(*from_s)
+            to_s >= from_s
+                && i32::from(*to_p) - i32::from(*to_s) >= i32::from(*from_p) - i32::from(*from_s)
         }
         (T::Timestamp(_), T::Timestamp(_)) | (T::TimestampLtz(_), T::TimestampLtz(_)) => true,
         (T::Date, T::Timestamp(_)) => true,
@@ -328,14 +440,23 @@ fn assignable(from: &DataType, to: &DataType) -> bool {
         }
         (T::Row(from), T::Row(to)) => {
             from.len() == to.len()
-                && from.iter().zip(to).all(|(from, to)| assignable(&from.data_type, &to.data_type))
+                && from
+                    .iter()
+                    .zip(to)
+                    .all(|(from, to)| assignable(&from.data_type, &to.data_type))
         }
         _ => match (integer(from), integer(to), to) {
             (Some((from_bits, from_signed)), Some((to_bits, to_signed)), _) => {
-                if from_signed == to_signed { from_bits <= to_bits } else { to_signed && from_bits < to_bits }
+                if from_signed == to_signed {
+                    from_bits <= to_bits
+                } else {
+                    to_signed && from_bits < to_bits
+                }
             }
             (Some(_), None, T::Float32 | T::Float64) => true,
-            (Some((bits, _)), None, T::Decimal(p, s)) => i32::from(*p) - i32::from(*s) >= digits(bits),
+            (Some((bits, _)), None, T::Decimal(p, s)) => {
+                i32::from(*p) - i32::from(*s) >= digits(bits)
+            }
             _ => false,
         },
     }

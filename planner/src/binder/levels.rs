@@ -10,7 +10,10 @@ pub(crate) fn is_literal(expr: &Expr) -> bool {
         Expr::Value(_) => true,
         Expr::Interval(interval) => is_literal(&interval.value),
         Expr::Nested(inner) => is_literal(inner),
-        Expr::UnaryOp { op: UnaryOperator::Minus | UnaryOperator::Plus, expr } => is_literal(expr),
+        Expr::UnaryOp {
+            op: UnaryOperator::Minus | UnaryOperator::Plus,
+            expr,
+        } => is_literal(expr),
         _ => false,
     }
 }
@@ -26,9 +29,13 @@ pub(crate) fn operands_mut(expr: &mut Expr) -> Option<Vec<&mut Expr>> {
         | Expr::IsNotNull(e)
         | Expr::IsUnknown(e)
         | Expr::IsNotUnknown(e) => vec![e],
-        Expr::IsDistinctFrom(left, right) | Expr::IsNotDistinctFrom(left, right) => vec![left, right],
+        Expr::IsDistinctFrom(left, right) | Expr::IsNotDistinctFrom(left, right) => {
+            vec![left, right]
+        }
         Expr::InList { expr, list, .. } => std::iter::once(expr.as_mut()).chain(list).collect(),
-        Expr::Between { expr, low, high, .. } => vec![expr, low, high],
+        Expr::Between {
+            expr, low, high, ..
+        } => vec![expr, low, high],
         Expr::BinaryOp { left, right, .. } => vec![left, right],
         Expr::Like { expr, pattern, .. }
         | Expr::ILike { expr, pattern, .. }
@@ -39,22 +46,50 @@ pub(crate) fn operands_mut(expr: &mut Expr) -> Option<Vec<&mut Expr>> {
         | Expr::Floor { expr, .. } => vec![expr],
         Expr::Position { expr, r#in } => vec![expr, r#in],
         Expr::AnyOp { left, right, .. } | Expr::AllOp { left, right, .. } => vec![left, right],
-        Expr::Substring { expr, substring_from, substring_for, .. } => {
-            let bounds = [substring_from, substring_for].into_iter().flatten().map(AsMut::as_mut);
+        Expr::Substring {
+            expr,
+            substring_from,
+            substring_for,
+            ..
+        } => {
+            let bounds = [substring_from, substring_for]
+                .into_iter()
+                .flatten()
+                .map(AsMut::as_mut);
             std::iter::once(expr.as_mut()).chain(bounds).collect()
         }
-        Expr::Trim { expr, trim_what, trim_characters, .. } => {
+        Expr::Trim {
+            expr,
+            trim_what,
+            trim_characters,
+            ..
+        } => {
             let what = trim_what.iter_mut().map(AsMut::as_mut);
             let characters = trim_characters.iter_mut().flatten();
-            std::iter::once(expr.as_mut()).chain(what).chain(characters).collect()
+            std::iter::once(expr.as_mut())
+                .chain(what)
+                .chain(characters)
+                .collect()
         }
-        Expr::Overlay { expr, overlay_what, overlay_from, overlay_for } => {
+        Expr::Overlay {
+            expr,
+            overlay_what,
+            overlay_from,
+            overlay_for,
+        } => {
             let mut operands = vec![expr.as_mut(), overlay_what, overlay_from];
             operands.extend(overlay_for.iter_mut().map(AsMut::as_mut));
             operands
         }
-        Expr::Case { operand, conditions, else_result, .. } => {
-            let branches = conditions.iter_mut().flat_map(|branch| [&mut branch.condition, &mut branch.result]);
+        Expr::Case {
+            operand,
+            conditions,
+            else_result,
+            ..
+        } => {
+            let branches = conditions
+                .iter_mut()
+                .flat_map(|branch| [&mut branch.condition, &mut branch.result]);
             let operand = operand.iter_mut().map(AsMut::as_mut);
             let otherwise = else_result.iter_mut().map(AsMut::as_mut);
             operand.chain(branches).chain(otherwise).collect()
@@ -62,7 +97,9 @@ pub(crate) fn operands_mut(expr: &mut Expr) -> Option<Vec<&mut Expr>> {
         Expr::Array(array) => array.elem.iter_mut().collect(),
         Expr::Map(map) => {
             let entries = map.entries.iter_mut();
-            entries.flat_map(|entry| [entry.key.as_mut(), entry.value.as_mut()]).collect()
+            entries
+                .flat_map(|entry| [entry.key.as_mut(), entry.value.as_mut()])
+                .collect()
         }
         Expr::Function(call) => return call_arguments_mut(&mut call.args),
         _ => return None,
@@ -77,7 +114,9 @@ fn call_arguments_mut(arguments: &mut FunctionArguments) -> Option<Vec<&mut Expr
             let mut operands = Vec::with_capacity(list.args.len());
             for argument in &mut list.args {
                 let argument = match argument {
-                    FunctionArg::Unnamed(argument) | FunctionArg::Named { arg: argument, .. } => argument,
+                    FunctionArg::Unnamed(argument) | FunctionArg::Named { arg: argument, .. } => {
+                        argument
+                    }
                     FunctionArg::ExprNamed { .. } => return None,
                 };
                 match argument {

@@ -102,14 +102,31 @@ impl<'a> Binder<'a> {
 
     /// Binds a statement. Its mistakes are in `diagnostics`.
     pub(crate) fn statement(&mut self, statement: &Statement) -> Result<Bound, Failed> {
-        let mut bound = Bound { roots: Vec::new(), explain: false };
+        let mut bound = Bound {
+            roots: Vec::new(),
+            explain: false,
+        };
         match statement {
             Statement::CreateTable(table) => self.create_table(table)?,
-            Statement::CreateView { name, columns, query, materialized, span } => {
+            Statement::CreateView {
+                name,
+                columns,
+                query,
+                materialized,
+                span,
+            } => {
                 self.create_view(name, columns, query, *materialized, *span)?;
             }
-            Statement::Insert { target, columns, query, hint, span } => {
-                bound.roots.push(self.insert(target, columns, query, hint.as_ref(), *span)?);
+            Statement::Insert {
+                target,
+                columns,
+                query,
+                hint,
+                span,
+            } => {
+                bound
+                    .roots
+                    .push(self.insert(target, columns, query, hint.as_ref(), *span)?);
             }
             Statement::Select { query, span } => bound.roots.push(self.bare_select(query, *span)?),
             Statement::Set { key, value, .. } => {
@@ -129,7 +146,10 @@ impl<'a> Binder<'a> {
         let (inserts, selects) = (self.stateful_inserts.clone(), self.bare_selects);
         let bound = self.statement(statement);
         // What declares something stays declared, with its names.
-        if !matches!(statement, Statement::CreateTable(_) | Statement::CreateView { .. }) {
+        if !matches!(
+            statement,
+            Statement::CreateTable(_) | Statement::CreateView { .. }
+        ) {
             (self.names, self.locals) = (names, locals);
             (self.stateful_inserts, self.bare_selects) = (inserts, selects);
         }
@@ -145,10 +165,13 @@ impl<'a> Binder<'a> {
     /// Takes a name in the namespace of tables and views.
     pub(crate) fn declare(&mut self, name: &Name) -> Result<(), Failed> {
         if let Some(first) = self.declared.get(&name.value) {
-            let diagnostic = Diagnostic::error(codes::DUPLICATE_NAME, format!("`{}` is there already", name.spelling))
-                .at(name.span, "the second of that name")
-                .at(*first, "the first")
-                .help("tables and views share their names: give one of the two another");
+            let diagnostic = Diagnostic::error(
+                codes::DUPLICATE_NAME,
+                format!("`{}` is there already", name.spelling),
+            )
+            .at(name.span, "the second of that name")
+            .at(*first, "the first")
+            .help("tables and views share their names: give one of the two another");
             return self.fail(diagnostic);
         }
         self.declared.insert(name.value.clone(), name.span);
@@ -158,10 +181,15 @@ impl<'a> Binder<'a> {
     /// Takes a local name (CTE, derived table, hint) in a node's namespace, and gives its path.
     pub(crate) fn local(&mut self, path: &Path, name: &Name) -> Result<Path, Failed> {
         if !self.locals.insert((path.clone(), name.value.clone())) {
-            let diagnostic =
-                Diagnostic::error(codes::DUPLICATE_NAME, format!("`{}` is there already", name.spelling))
-                    .at(name.span, format!("the second of that name within `{}`", path.as_str()))
-                    .help("CTEs and derived tables of one query share their names: rename one of them");
+            let diagnostic = Diagnostic::error(
+                codes::DUPLICATE_NAME,
+                format!("`{}` is there already", name.spelling),
+            )
+            .at(
+                name.span,
+                format!("the second of that name within `{}`", path.as_str()),
+            )
+            .help("CTEs and derived tables of one query share their names: rename one of them");
             return self.fail(diagnostic);
         }
         Ok(path.local(&name.value))
@@ -175,7 +203,10 @@ impl<'a> Binder<'a> {
                 codes::ORDINAL_ID,
                 format!("the state of `{}` is found by counting", named.id),
             )
-            .at(span, "another operator before it has the same name and role")
+            .at(
+                span,
+                "another operator before it has the same name and role",
+            )
             .help("name its block: /*+ ID('name') */ after SELECT, or an alias for the subquery");
             self.diagnostics.push(warning);
         }
@@ -183,7 +214,13 @@ impl<'a> Binder<'a> {
     }
 
     /// Warns of state that grows with the input for ever.
-    pub(crate) fn warn_unbounded(&mut self, id: &OperatorId, what: &str, bound: StateBound, span: Span) {
+    pub(crate) fn warn_unbounded(
+        &mut self,
+        id: &OperatorId,
+        what: &str,
+        bound: StateBound,
+        span: Span,
+    ) {
         if bound == StateBound::Nothing {
             let warning =
                 Diagnostic::warning(codes::UNBOUNDED_STATE, format!("the state of `{id}` grows with its input"))
@@ -200,9 +237,14 @@ impl<'a> Binder<'a> {
 
     /// Adds a filter; none for no condition.
     pub(crate) fn filter(&mut self, input: NodeId, predicate: Option<Expr>, path: &Path) -> NodeId {
-        let Some(predicate) = predicate else { return input };
-        let (columns, properties, span) =
-            (self.graph.nodes[input].columns.clone(), self.graph.nodes[input].properties.clone(), predicate.span);
+        let Some(predicate) = predicate else {
+            return input;
+        };
+        let (columns, properties, span) = (
+            self.graph.nodes[input].columns.clone(),
+            self.graph.nodes[input].properties.clone(),
+            predicate.span,
+        );
         self.add(Node {
             kind: NodeKind::Filter { predicate },
             inputs: vec![input],
@@ -227,7 +269,16 @@ impl<'a> Binder<'a> {
         let properties = self.graph.nodes[input].properties.projected(&exprs);
         let inputs = vec![input];
         let kind = NodeKind::Project { exprs };
-        self.add(Node { kind, inputs, columns, properties, path: path.clone(), id: None, shared: false, span })
+        self.add(Node {
+            kind,
+            inputs,
+            columns,
+            properties,
+            path: path.clone(),
+            id: None,
+            shared: false,
+            span,
+        })
     }
 
     /// The properties of a node.
@@ -242,7 +293,10 @@ pub(crate) fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> O
     known
         .map(|candidate| (strsim::osa_distance(name, candidate), candidate))
         .filter(|(distance, candidate)| {
-            *distance <= allowed || (name.len() >= 3 && (candidate.starts_with(name) || name.starts_with(candidate)) && candidate.len() >= 3)
+            *distance <= allowed
+                || (name.len() >= 3
+                    && (candidate.starts_with(name) || name.starts_with(candidate))
+                    && candidate.len() >= 3)
         })
         .min()
         .map(|(_, candidate)| candidate)

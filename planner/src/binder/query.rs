@@ -54,7 +54,10 @@ impl Context {
 
     /// The same CTEs at another path.
     pub(crate) fn at(&self, path: Path) -> Self {
-        Self { path, ctes: self.ctes.clone() }
+        Self {
+            path,
+            ctes: self.ctes.clone(),
+        }
     }
 }
 
@@ -74,7 +77,10 @@ impl Binder<'_> {
     ) -> Result<Relation, Failed> {
         let context = match outer {
             Some(outer) => outer.at(path.clone()),
-            None => Context { path: path.clone(), ctes: None },
+            None => Context {
+                path: path.clone(),
+                ctes: None,
+            },
         };
         let bound = self.query(query, &context)?;
         if bound.stateful {
@@ -84,19 +90,37 @@ impl Binder<'_> {
     }
 
     /// Binds the query of a statement that writes: it has one reader, which wants all of its columns.
-    pub(crate) fn root_query(&mut self, query: &ast::Query, path: &Path) -> Result<Relation, Failed> {
-        self.query(query, &Context { path: path.clone(), ctes: None }).map(|bound| bound.relation)
+    pub(crate) fn root_query(
+        &mut self,
+        query: &ast::Query,
+        path: &Path,
+    ) -> Result<Relation, Failed> {
+        self.query(
+            query,
+            &Context {
+                path: path.clone(),
+                ctes: None,
+            },
+        )
+        .map(|bound| bound.relation)
     }
 
     /// Binds a query.
-    pub(crate) fn query(&mut self, query: &ast::Query, context: &Context) -> Result<BoundQuery, Failed> {
+    pub(crate) fn query(
+        &mut self,
+        query: &ast::Query,
+        context: &Context,
+    ) -> Result<BoundQuery, Failed> {
         let mut context = context.clone();
         if let Some(with) = &query.with {
             for cte in &with.cte_tables {
                 let name = Name::from_ident(&cte.alias.name);
                 let relation = self.cte(cte, &name, &context);
                 let ctes = BTreeMap::from([(name.value, relation)]);
-                context.ctes = Some(Rc::new(CteScope { ctes, outer: context.ctes.clone() }));
+                context.ctes = Some(Rc::new(CteScope {
+                    ctes,
+                    outer: context.ctes.clone(),
+                }));
             }
         }
         if query.order_by.is_some() || query.limit_clause.is_some() || query.fetch.is_some() {
@@ -112,7 +136,12 @@ impl Binder<'_> {
     fn cte(&mut self, cte: &ast::Cte, name: &Name, context: &Context) -> Result<Relation, Failed> {
         let path = self.local(&context.path, name)?;
         let relation = self.named_query(&cte.query, &path, Some(context))?;
-        let columns: Vec<Name> = cte.alias.columns.iter().map(|column| Name::from_ident(&column.name)).collect();
+        let columns: Vec<Name> = cte
+            .alias
+            .columns
+            .iter()
+            .map(|column| Name::from_ident(&column.name))
+            .collect();
         self.renamed(relation, &columns)
     }
 
@@ -121,7 +150,9 @@ impl Binder<'_> {
             ast::SetExpr::Select(select) => self.select(select, context),
             ast::SetExpr::Query(query) => self.query(query, context),
             ast::SetExpr::SetOperation {
-                op: ast::SetOperator::Union, set_quantifier: ast::SetQuantifier::All, ..
+                op: ast::SetOperator::Union,
+                set_quantifier: ast::SetQuantifier::All,
+                ..
             } => self.union(body, context),
             other => self.fail(
                 Diagnostic::error(codes::NOT_YET, "this kind of query is not there yet")
@@ -151,7 +182,8 @@ impl Binder<'_> {
         for (branch, span) in &bound {
             inputs.push(self.union_input(&branch.relation, &columns, &context.path, *span));
         }
-        let branch_properties: Vec<&Properties> = inputs.iter().map(|&input| self.properties(input)).collect();
+        let branch_properties: Vec<&Properties> =
+            inputs.iter().map(|&input| self.properties(input)).collect();
         let properties = Properties::united(&branch_properties);
         let node = self.add(Node {
             kind: NodeKind::Union,
@@ -163,26 +195,35 @@ impl Binder<'_> {
             shared: false,
             span: span_of(body),
         });
-        Ok(BoundQuery { relation: Relation { node, columns }, stateful })
+        Ok(BoundQuery {
+            relation: Relation { node, columns },
+            stateful,
+        })
     }
 
     /// The columns of a union: names of the first branch, for each position the type that all branches fit into.
     fn union_columns(&mut self, branches: &[(BoundQuery, Span)]) -> Result<Schema, Failed> {
-        let Some(((first, first_span), rest)) = branches.split_first() else { return Err(Failed) };
+        let Some(((first, first_span), rest)) = branches.split_first() else {
+            return Err(Failed);
+        };
         let mut columns = first.relation.columns.clone();
         for (branch, span) in rest {
             let (width, expected) = (branch.relation.columns.len(), columns.len());
             if width != expected {
                 return self.fail(
-                    Diagnostic::error(codes::UNION_MISMATCH, "the branches of this UNION have different widths")
-                        .at(*span, format!("{width} columns"))
-                        .at(*first_span, format!("{expected} columns"))
-                        .help("give every branch the same number of columns; NULL fills a gap"),
+                    Diagnostic::error(
+                        codes::UNION_MISMATCH,
+                        "the branches of this UNION have different widths",
+                    )
+                    .at(*span, format!("{width} columns"))
+                    .at(*first_span, format!("{expected} columns"))
+                    .help("give every branch the same number of columns; NULL fills a gap"),
                 );
             }
             for (i, column) in branch.relation.columns.iter().enumerate() {
                 let Some(common) = common_type(&columns[i].data_type, &column.data_type) else {
-                    let (name, left, right) = (&columns[i].name, &columns[i].data_type, &column.data_type);
+                    let (name, left, right) =
+                        (&columns[i].name, &columns[i].data_type, &column.data_type);
                     let message = format!("column `{name}` of this UNION is {left} and {right}");
                     return self.fail(
                         Diagnostic::error(codes::UNION_MISMATCH, message)
@@ -199,7 +240,13 @@ impl Binder<'_> {
     }
 
     /// A branch with the union's types and names.
-    fn union_input(&mut self, branch: &Relation, columns: &Schema, path: &Path, span: Span) -> usize {
+    fn union_input(
+        &mut self,
+        branch: &Relation,
+        columns: &Schema,
+        path: &Path,
+        span: Span,
+    ) -> usize {
         let exprs: Vec<Expr> = branch
             .columns
             .iter()
@@ -244,7 +291,10 @@ pub(crate) fn common_type(left: &DataType, right: &DataType) -> Option<DataType>
     if (*left == DataType::String) != (*right == DataType::String) {
         return None;
     }
-    let common = datafusion_expr::type_coercion::binary::type_union_resolution(&[left.to_arrow(), right.to_arrow()]);
+    let common = datafusion_expr::type_coercion::binary::type_union_resolution(&[
+        left.to_arrow(),
+        right.to_arrow(),
+    ]);
     common.and_then(|arrow| DataType::from_arrow(&arrow))
 }
 
@@ -258,10 +308,14 @@ pub(crate) fn implied_name(expr: &ast::Expr, position: usize) -> Column {
             None => Column::new(format!("column{}", position + 1), DataType::Null),
         },
         ast::Expr::CompoundFieldAccess { root, access_chain } => match access_chain.last() {
-            Some(ast::AccessExpr::Dot(ast::Expr::Identifier(ident))) => named(&Name::from_ident(ident)),
+            Some(ast::AccessExpr::Dot(ast::Expr::Identifier(ident))) => {
+                named(&Name::from_ident(ident))
+            }
             _ => implied_name(root, position),
         },
-        ast::Expr::Function(call) => Column::new(call.name.to_string().to_ascii_lowercase(), DataType::Null),
+        ast::Expr::Function(call) => {
+            Column::new(call.name.to_string().to_ascii_lowercase(), DataType::Null)
+        }
         ast::Expr::Cast { expr, .. } | ast::Expr::Nested(expr) => implied_name(expr, position),
         ast::Expr::Case { .. } => Column::new("case", DataType::Null),
         ast::Expr::Extract { .. } => Column::new("extract", DataType::Null),

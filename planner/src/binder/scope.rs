@@ -43,15 +43,20 @@ impl Scope {
     /// Adds a relation on the right.
     pub(crate) fn push(&mut self, alias: Option<String>, columns: &Schema) {
         let relation = self.relations.len();
-        self.relations.push(ScopeRelation { alias, first: self.columns.len(), width: columns.len() });
-        self.columns.extend(columns.iter().map(|column| ScopeColumn {
-            relation,
-            name: column.name.clone(),
-            external_name: column.external_name.clone(),
-            data_type: column.data_type.clone(),
-            nullable: column.nullable,
-            merged: false,
-        }));
+        self.relations.push(ScopeRelation {
+            alias,
+            first: self.columns.len(),
+            width: columns.len(),
+        });
+        self.columns
+            .extend(columns.iter().map(|column| ScopeColumn {
+                relation,
+                name: column.name.clone(),
+                external_name: column.external_name.clone(),
+                data_type: column.data_type.clone(),
+                nullable: column.nullable,
+                merged: false,
+            }));
     }
 
     /// The columns of one relation alone.
@@ -67,27 +72,42 @@ impl Scope {
     }
 
     /// Columns of that name; of all relations, or of one.
-    fn find<'a>(&'a self, relation: Option<usize>, name: &'a str) -> impl Iterator<Item = usize> + 'a {
-        self.columns.iter().enumerate().filter_map(move |(index, column)| {
-            let reachable = match relation {
-                Some(relation) => column.relation == relation,
-                None => !column.merged,
-            };
-            (reachable && column.name == name).then_some(index)
-        })
+    fn find<'a>(
+        &'a self,
+        relation: Option<usize>,
+        name: &'a str,
+    ) -> impl Iterator<Item = usize> + 'a {
+        self.columns
+            .iter()
+            .enumerate()
+            .filter_map(move |(index, column)| {
+                let reachable = match relation {
+                    Some(relation) => column.relation == relation,
+                    None => !column.merged,
+                };
+                (reachable && column.name == name).then_some(index)
+            })
     }
 
     /// Relations of that alias.
-    pub(crate) fn relations_called<'a>(&'a self, alias: &'a str) -> impl Iterator<Item = usize> + 'a {
+    pub(crate) fn relations_called<'a>(
+        &'a self,
+        alias: &'a str,
+    ) -> impl Iterator<Item = usize> + 'a {
         let called = move |relation: &ScopeRelation| relation.alias.as_deref() == Some(alias);
-        self.relations.iter().enumerate().filter_map(move |(i, relation)| called(relation).then_some(i))
+        self.relations
+            .iter()
+            .enumerate()
+            .filter_map(move |(i, relation)| called(relation).then_some(i))
     }
 
     /// Resolves `column`, `relation.column` or either followed by ROW fields: the column's number, and how many of the
     /// names were used for it.
     pub(crate) fn resolve(&self, names: &[Ident]) -> Result<(usize, usize), Box<Diagnostic>> {
         let parts: Vec<Name> = names.iter().map(Name::from_ident).collect();
-        let span = parts.iter().fold(Span::default(), |all, part| all.union(part.span));
+        let span = parts
+            .iter()
+            .fold(Span::default(), |all, part| all.union(part.span));
         if let [relation, column, ..] = parts.as_slice() {
             let relations: Vec<usize> = self.relations_called(&relation.value).collect();
             if let [only] = relations.as_slice() {
@@ -100,7 +120,10 @@ impl Scope {
             }
         }
         let Some(first) = parts.first() else {
-            return Err(Box::new(Diagnostic::error(codes::UNKNOWN_COLUMN, "a column without a name")));
+            return Err(Box::new(Diagnostic::error(
+                codes::UNKNOWN_COLUMN,
+                "a column without a name",
+            )));
         };
         let found: Vec<usize> = self.find(None, &first.value).collect();
         match found.as_slice() {
@@ -112,7 +135,10 @@ impl Scope {
     }
 
     fn unknown(&self, relation: Option<usize>, name: &Name, span: Span) -> Box<Diagnostic> {
-        let reachable = self.columns.iter().filter(|column| relation.is_none_or(|only| column.relation == only));
+        let reachable = self
+            .columns
+            .iter()
+            .filter(|column| relation.is_none_or(|only| column.relation == only));
         let near = super::nearest(&name.value, reachable.map(|column| column.name.as_str()));
         let place = match relation.and_then(|only| self.relations[only].alias.as_deref()) {
             Some(alias) => format!("`{alias}` has no such column"),
@@ -120,13 +146,18 @@ impl Scope {
             None => "not a column of any relation in FROM".to_owned(),
         };
         let spelled = &name.spelling;
-        let mut diagnostic = Diagnostic::error(codes::UNKNOWN_COLUMN, format!("no column `{spelled}`")).at(span, place);
+        let mut diagnostic =
+            Diagnostic::error(codes::UNKNOWN_COLUMN, format!("no column `{spelled}`"))
+                .at(span, place);
         // An unquoted name is folded: whoever declared a quoted one has to quote it here as well.
         let quoted = self.columns.iter().find(|column| {
             column.name != name.value && column.name.eq_ignore_ascii_case(&name.value)
         });
         diagnostic = match quoted {
-            Some(column) => diagnostic.help(format!("write \"{}\": the name was declared with quotes", column.name)),
+            Some(column) => diagnostic.help(format!(
+                "write \"{}\": the name was declared with quotes",
+                column.name
+            )),
             None => diagnostic.nearest(near),
         };
         if near.is_none() && quoted.is_none() {
@@ -144,11 +175,16 @@ impl Scope {
     }
 
     fn unknown_relation(&self, name: &Name) -> Box<Diagnostic> {
-        let known: Vec<&str> = self.relations.iter().filter_map(|relation| relation.alias.as_deref()).collect();
+        let known: Vec<&str> = self
+            .relations
+            .iter()
+            .filter_map(|relation| relation.alias.as_deref())
+            .collect();
         let near = super::nearest(&name.value, known.iter().copied());
         let message = format!("no relation or column `{}` here", name.spelling);
-        let mut diagnostic =
-            Diagnostic::error(codes::UNKNOWN_COLUMN, message).at(name.span, "not in FROM").nearest(near);
+        let mut diagnostic = Diagnostic::error(codes::UNKNOWN_COLUMN, message)
+            .at(name.span, "not in FROM")
+            .nearest(near);
         if near.is_none() && !known.is_empty() {
             diagnostic = diagnostic.help(format!("the relations in FROM are {}", known.join(", ")));
         }
@@ -158,11 +194,16 @@ impl Scope {
     fn ambiguous(&self, name: &str, found: &[usize], span: Span) -> Box<Diagnostic> {
         let ways: Vec<String> = found
             .iter()
-            .filter_map(|&column| self.relations[self.columns[column].relation].alias.as_deref())
+            .filter_map(|&column| {
+                self.relations[self.columns[column].relation]
+                    .alias
+                    .as_deref()
+            })
             .map(|alias| format!("{alias}.{name}"))
             .collect();
         let message = format!("`{name}` can mean more than one column");
-        let mut diagnostic = Diagnostic::error(codes::AMBIGUOUS_COLUMN, message).at(span, "which one?");
+        let mut diagnostic =
+            Diagnostic::error(codes::AMBIGUOUS_COLUMN, message).at(span, "which one?");
         if !ways.is_empty() {
             diagnostic = diagnostic.help(format!("write {}", ways.join(" or ")));
         }

@@ -34,7 +34,11 @@ struct Aggregated {
 
 impl Binder<'_> {
     /// Binds a SELECT block.
-    pub(crate) fn select(&mut self, select: &ast::Select, context: &Context) -> Result<BoundQuery, Failed> {
+    pub(crate) fn select(
+        &mut self,
+        select: &ast::Select,
+        context: &Context,
+    ) -> Result<BoundQuery, Failed> {
         let context = match hint_of_select(select) {
             Some(hint) => context.at(self.local(&context.path, &hint)?),
             None => context.clone(),
@@ -43,7 +47,11 @@ impl Binder<'_> {
         let mut from = self.from(&select.from, &context)?;
         let (mut failed, mut conjuncts) = (false, std::mem::take(&mut from.conditions));
         if let Some(condition) = &select.selection {
-            let mut binder = ExprBinder::new(&from.scope, Aggregates::NotIn("WHERE"), &mut self.diagnostics);
+            let mut binder = ExprBinder::new(
+                &from.scope,
+                Aggregates::NotIn("WHERE"),
+                &mut self.diagnostics,
+            );
             match binder.bind_condition(condition, "WHERE") {
                 Ok(condition) => conjuncts.extend(condition.conjuncts()),
                 Err(Failed) => failed = true,
@@ -67,8 +75,19 @@ impl Binder<'_> {
         let joined = self.joined(&from, conjuncts, path)?;
         let is_grouped = keys.is_some() || !aggregates.is_empty() || having.is_some();
         let (node, exprs) = if is_grouped {
-            let keys = keys.unwrap_or(GroupKeys { keys: Vec::new(), span: span_of(select) });
-            self.grouped(joined.node, &from.scope, keys, aggregates, having, &items, path)?
+            let keys = keys.unwrap_or(GroupKeys {
+                keys: Vec::new(),
+                span: span_of(select),
+            });
+            self.grouped(
+                joined.node,
+                &from.scope,
+                keys,
+                aggregates,
+                having,
+                &items,
+                path,
+            )?
         } else {
             (joined.node, items.exprs)
         };
@@ -78,7 +97,13 @@ impl Binder<'_> {
         let top = self.project(node, exprs, items.columns.clone(), path, span_of(select));
         // Two readers of one random value have to read the same.
         self.graph.nodes[top].shared = is_volatile;
-        Ok(BoundQuery { relation: Relation { node: top, columns: items.columns }, stateful })
+        Ok(BoundQuery {
+            relation: Relation {
+                node: top,
+                columns: items.columns,
+            },
+            stateful,
+        })
     }
 
     // ------------------------------------------------------------------ SELECT list
@@ -89,7 +114,10 @@ impl Binder<'_> {
         scope: &Scope,
         aggregates: &mut Vec<AggregateCall>,
     ) -> Result<Items, Failed> {
-        let mut items = Items { exprs: Vec::new(), columns: Vec::new() };
+        let mut items = Items {
+            exprs: Vec::new(),
+            columns: Vec::new(),
+        };
         let mut failed = false;
         for item in &select.projection {
             failed |= self.item(item, scope, aggregates, &mut items).is_err();
@@ -107,7 +135,11 @@ impl Binder<'_> {
         let span = span_of(item);
         match item {
             SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
-                let mut binder = ExprBinder::new(scope, Aggregates::Collect(aggregates), &mut self.diagnostics);
+                let mut binder = ExprBinder::new(
+                    scope,
+                    Aggregates::Collect(aggregates),
+                    &mut self.diagnostics,
+                );
                 let bound = binder.bind(expr)?;
                 let named = match item {
                     SelectItem::ExprWithAlias { alias, .. } => {
@@ -115,24 +147,38 @@ impl Binder<'_> {
                     }
                     _ => self.implied_column(expr, &bound, scope, items.exprs.len()),
                 };
-                let nullable = bound.as_column().and_then(|c| scope.columns.get(c)).is_none_or(|c| c.nullable);
-                items.columns.push(Column { data_type: bound.data_type.clone(), nullable, ..named });
+                let nullable = bound
+                    .as_column()
+                    .and_then(|c| scope.columns.get(c))
+                    .is_none_or(|c| c.nullable);
+                items.columns.push(Column {
+                    data_type: bound.data_type.clone(),
+                    nullable,
+                    ..named
+                });
                 items.exprs.push(bound);
                 Ok(())
             }
             SelectItem::Wildcard(_) => {
-                let reachable = (0..scope.columns.len()).filter(|&index| !scope.columns[index].merged);
+                let reachable =
+                    (0..scope.columns.len()).filter(|&index| !scope.columns[index].merged);
                 self.expand(reachable.collect(), scope, span, items)
             }
             SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
                 let name = Name::from_object(name).or_else(|diagnostic| self.fail(diagnostic))?;
                 let Some(relation) = scope.relations_called(&name.value).next() else {
-                    let known = scope.relations.iter().filter_map(|relation| relation.alias.as_deref());
+                    let known = scope
+                        .relations
+                        .iter()
+                        .filter_map(|relation| relation.alias.as_deref());
                     let near = super::nearest(&name.value, known).map(str::to_owned);
                     return self.fail(
-                        Diagnostic::error(codes::UNKNOWN_TABLE, format!("no relation `{}` in FROM", name.spelling))
-                            .at(name.span, "not in FROM")
-                            .nearest(near),
+                        Diagnostic::error(
+                            codes::UNKNOWN_TABLE,
+                            format!("no relation `{}` in FROM", name.spelling),
+                        )
+                        .at(name.span, "not in FROM")
+                        .nearest(near),
                     );
                 };
                 let relation = &scope.relations[relation];
@@ -148,20 +194,36 @@ impl Binder<'_> {
     }
 
     /// An item without alias: a column keeps the spelling of its declaration.
-    fn implied_column(&self, expr: &ast::Expr, bound: &Expr, scope: &Scope, position: usize) -> Column {
+    fn implied_column(
+        &self,
+        expr: &ast::Expr,
+        bound: &Expr,
+        scope: &Scope,
+        position: usize,
+    ) -> Column {
         match bound.as_column().and_then(|index| scope.columns.get(index)) {
             Some(known) => {
                 let external_name = known.external_name.clone();
-                Column { external_name, ..column(known.name.clone(), known.data_type.clone()) }
+                Column {
+                    external_name,
+                    ..column(known.name.clone(), known.data_type.clone())
+                }
             }
             None => implied_name(expr, position),
         }
     }
 
-    fn expand(&mut self, columns: Vec<usize>, scope: &Scope, span: Span, items: &mut Items) -> Result<(), Failed> {
+    fn expand(
+        &mut self,
+        columns: Vec<usize>,
+        scope: &Scope,
+        span: Span,
+        items: &mut Items,
+    ) -> Result<(), Failed> {
         if columns.is_empty() {
             return self.fail(
-                Diagnostic::error(codes::UNKNOWN_COLUMN, "`*` stands for no column here").at(span, "no columns"),
+                Diagnostic::error(codes::UNKNOWN_COLUMN, "`*` stands for no column here")
+                    .at(span, "no columns"),
             );
         }
         for index in columns {
@@ -183,8 +245,14 @@ impl Binder<'_> {
         scope: &Scope,
         aggregates: &mut Vec<AggregateCall>,
     ) -> Result<Option<Expr>, Failed> {
-        let Some(condition) = &select.having else { return Ok(None) };
-        let mut binder = ExprBinder::new(scope, Aggregates::Collect(aggregates), &mut self.diagnostics);
+        let Some(condition) = &select.having else {
+            return Ok(None);
+        };
+        let mut binder = ExprBinder::new(
+            scope,
+            Aggregates::Collect(aggregates),
+            &mut self.diagnostics,
+        );
         binder.bind_condition(condition, "HAVING").map(Some)
     }
 
@@ -207,14 +275,29 @@ impl Binder<'_> {
             Some(windowed) => self.window_aggregate(windowed, span, path)?,
             None => self.aggregate(input, &keys, &aggregates, span, path)?,
         };
-        let mut known: Vec<(Expr, usize)> =
-            keys.keys.iter().cloned().zip(aggregated.key_columns.iter().copied()).collect();
+        let mut known: Vec<(Expr, usize)> = keys
+            .keys
+            .iter()
+            .cloned()
+            .zip(aggregated.key_columns.iter().copied())
+            .collect();
         let further = aggregated.further.iter();
-        known.extend(further.map(|&(column, output)| (scope.reference(column, Span::default()), output)));
+        known.extend(
+            further.map(|&(column, output)| (scope.reference(column, Span::default()), output)),
+        );
         // The aggregate groups by what the text says, no more and no less.
-        assert_eq!(aggregated.key_columns.len(), keys.keys.len(), "one output column for each key of the text");
+        assert_eq!(
+            aggregated.key_columns.len(),
+            keys.keys.len(),
+            "one output column for each key of the text"
+        );
         let first_aggregate = aggregated.first_aggregate;
-        let grouped = Grouped { scope, aggregates: &aggregates, keys: known, first_aggregate };
+        let grouped = Grouped {
+            scope,
+            aggregates: &aggregates,
+            keys: known,
+            first_aggregate,
+        };
         let (mut exprs, mut failed) = (Vec::with_capacity(items.exprs.len()), false);
         for item in &items.exprs {
             match grouped.rewrite(item, &mut self.diagnostics) {
@@ -222,7 +305,9 @@ impl Binder<'_> {
                 Err(Failed) => failed = true,
             }
         }
-        let having = having.map(|having| grouped.rewrite(&having, &mut self.diagnostics)).transpose();
+        let having = having
+            .map(|having| grouped.rewrite(&having, &mut self.diagnostics))
+            .transpose();
         if failed {
             return Err(Failed);
         }
@@ -244,8 +329,10 @@ impl Binder<'_> {
         let id = self.take_id(path, "aggregate", span);
         let columns = aggregate_columns(&keys.keys, &[], &DataType::Null, aggregates);
         let key_columns: Vec<usize> = (0..keys.keys.len()).collect();
-        let properties =
-            Properties { unique_key: Some(key_columns.clone()), ..Properties::of(Changelog::Retractions) };
+        let properties = Properties {
+            unique_key: Some(key_columns.clone()),
+            ..Properties::of(Changelog::Retractions)
+        };
         let kind = NodeKind::Aggregate {
             window: None,
             keys: keys.keys.clone(),
@@ -253,23 +340,49 @@ impl Binder<'_> {
             aggregates: aggregates.to_vec(),
         };
         let (inputs, path, id) = (vec![input], path.clone(), Some(id));
-        let node = self.add(Node { kind, inputs, columns, properties, path, id, shared: false, span });
-        Ok(Aggregated { node, first_aggregate: key_columns.len(), key_columns, further: Vec::new() })
+        let node = self.add(Node {
+            kind,
+            inputs,
+            columns,
+            properties,
+            path,
+            id,
+            shared: false,
+            span,
+        });
+        Ok(Aggregated {
+            node,
+            first_aggregate: key_columns.len(),
+            key_columns,
+            further: Vec::new(),
+        })
     }
 
-    fn window_aggregate(&mut self, windowed: Windowed, span: Span, path: &Path) -> Result<Aggregated, Failed> {
+    fn window_aggregate(
+        &mut self,
+        windowed: Windowed,
+        span: Span,
+        path: &Path,
+    ) -> Result<Aggregated, Failed> {
         let changelog = self.properties(windowed.input).changelog;
         self.check_aggregates(&windowed.aggregates, changelog)?;
         if changelog == Changelog::Retractions {
             return self.fail(
-                Diagnostic::error(codes::NOT_YET, "a window over rows that can be taken back is not there yet")
-                    .at(span, "the result of a window is final")
-                    .help("group without the window's columns: the result then follows its input"),
+                Diagnostic::error(
+                    codes::NOT_YET,
+                    "a window over rows that can be taken back is not there yet",
+                )
+                .at(span, "the result of a window is final")
+                .help("group without the window's columns: the result then follows its input"),
             );
         }
         let id = self.take_id(path, "aggregate", span);
         // All three columns of the window are there for the block: they cost no state.
-        let group_columns = vec![GroupColumn::WindowStart, GroupColumn::WindowEnd, GroupColumn::WindowTime];
+        let group_columns = vec![
+            GroupColumn::WindowStart,
+            GroupColumn::WindowEnd,
+            GroupColumn::WindowTime,
+        ];
         let width = windowed.keys.len();
         let place = |column: GroupColumn| match column {
             GroupColumn::Key(key) => key,
@@ -286,13 +399,25 @@ impl Binder<'_> {
             })
             .collect();
         let of_window = windowed.window_columns.iter().enumerate();
-        let further = of_window.filter_map(|(column, which)| Some((column, place((*which)?)))).collect();
-        let time_type = self.graph.nodes[windowed.input].columns[windowed.time].data_type.clone();
-        let columns = aggregate_columns(&windowed.keys, &group_columns, &time_type, &windowed.aggregates);
+        let further = of_window
+            .filter_map(|(column, which)| Some((column, place((*which)?))))
+            .collect();
+        let time_type = self.graph.nodes[windowed.input].columns[windowed.time]
+            .data_type
+            .clone();
+        let columns = aggregate_columns(
+            &windowed.keys,
+            &group_columns,
+            &time_type,
+            &windowed.aggregates,
+        );
         let properties = Properties {
             unique_key: Some((0..=width).collect()),
             event_time: Some(width + 2),
-            window: Some(WindowColumns { start: Some(width), end: Some(width + 1) }),
+            window: Some(WindowColumns {
+                start: Some(width),
+                end: Some(width + 1),
+            }),
             ..Properties::of(Changelog::AppendOnly)
         };
         let first_aggregate = width + group_columns.len();
@@ -303,17 +428,40 @@ impl Binder<'_> {
             aggregates: windowed.aggregates,
         };
         let (inputs, id) = (vec![windowed.input], Some(id));
-        let node = self.add(Node { kind, inputs, columns, properties, path: path.clone(), id, shared: false, span });
-        let above = windowed.above.into_iter().map(|condition| condition.renumbered(&|column| column + width));
+        let node = self.add(Node {
+            kind,
+            inputs,
+            columns,
+            properties,
+            path: path.clone(),
+            id,
+            shared: false,
+            span,
+        });
+        let above = windowed
+            .above
+            .into_iter()
+            .map(|condition| condition.renumbered(&|column| column + width));
         let node = self.filter(node, Expr::conjunction(above), path);
-        Ok(Aggregated { node, key_columns, further, first_aggregate })
+        Ok(Aggregated {
+            node,
+            key_columns,
+            further,
+            first_aggregate,
+        })
     }
 
     /// What a kernel cannot take back, and what would not be the same when it is taken back.
-    fn check_aggregates(&mut self, aggregates: &[AggregateCall], changelog: Changelog) -> Result<(), Failed> {
+    fn check_aggregates(
+        &mut self,
+        aggregates: &[AggregateCall],
+        changelog: Changelog,
+    ) -> Result<(), Failed> {
         let mut failed = false;
         for call in aggregates {
-            if changelog == Changelog::Retractions && matches!(call.function.as_str(), "min" | "max") {
+            if changelog == Changelog::Retractions
+                && matches!(call.function.as_str(), "min" | "max")
+            {
                 let function = &call.function;
                 self.diagnostics.push(
                     Diagnostic::error(
@@ -358,9 +506,12 @@ impl Binder<'_> {
 }
 
 fn volatile_over_retractions(span: Span) -> Diagnostic {
-    Diagnostic::error(codes::VOLATILE_RETRACTIONS, "a retraction has to equal the row that it takes back")
-        .at(span, "this gives another value each time")
-        .help("compute it below the GROUP BY or join, where rows are only inserted")
+    Diagnostic::error(
+        codes::VOLATILE_RETRACTIONS,
+        "a retraction has to equal the row that it takes back",
+    )
+    .at(span, "this gives another value each time")
+    .help("compute it below the GROUP BY or join, where rows are only inserted")
 }
 
 /// Names of an aggregate's columns; what the user calls them comes with the projection above.
@@ -370,7 +521,10 @@ fn aggregate_columns(
     time_type: &DataType,
     aggregates: &[AggregateCall],
 ) -> Schema {
-    let keys = keys.iter().enumerate().map(|(i, key)| column(format!("key{i}"), key.data_type.clone()));
+    let keys = keys
+        .iter()
+        .enumerate()
+        .map(|(i, key)| column(format!("key{i}"), key.data_type.clone()));
     let windows = group_columns.iter().map(|which| {
         let name = match which {
             GroupColumn::WindowStart => "window_start",
@@ -381,6 +535,7 @@ fn aggregate_columns(
         column(name, time_type.clone())
     });
     let calls = aggregates.iter().enumerate();
-    let calls = calls.map(|(i, call)| column(format!("{}{i}", call.function), call.data_type.clone()));
+    let calls =
+        calls.map(|(i, call)| column(format!("{}{i}", call.function), call.data_type.clone()));
     keys.chain(windows).chain(calls).collect()
 }

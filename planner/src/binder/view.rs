@@ -28,7 +28,9 @@ impl Binder<'_> {
             );
         }
         let path = Path::global(&name.value);
-        let relation = self.named_query(query, &path, None).and_then(|relation| self.renamed(relation, columns));
+        let relation = self
+            .named_query(query, &path, None)
+            .and_then(|relation| self.renamed(relation, columns));
         let relation = if materialized { Err(Failed) } else { relation };
         declared?;
         self.views.insert(name.value.clone(), relation.clone());
@@ -36,13 +38,22 @@ impl Binder<'_> {
     }
 
     /// The relation under other column names; too many are an error, too few rename the first ones.
-    pub(crate) fn renamed(&mut self, mut relation: Relation, names: &[Name]) -> Result<Relation, Failed> {
+    pub(crate) fn renamed(
+        &mut self,
+        mut relation: Relation,
+        names: &[Name],
+    ) -> Result<Relation, Failed> {
         if names.len() > relation.columns.len() {
             let (given, there) = (names.len(), relation.columns.len());
-            let place = names.iter().fold(Span::default(), |all, name| all.union(name.span));
+            let place = names
+                .iter()
+                .fold(Span::default(), |all, name| all.union(name.span));
             return self.fail(
-                Diagnostic::error(codes::INSERT_COLUMNS, format!("{given} column names for {there} columns"))
-                    .at(place, "more names than columns"),
+                Diagnostic::error(
+                    codes::INSERT_COLUMNS,
+                    format!("{given} column names for {there} columns"),
+                )
+                .at(place, "more names than columns"),
             );
         }
         for (column, name) in relation.columns.iter_mut().zip(names) {
@@ -69,13 +80,19 @@ impl Binder<'_> {
 
     /// Reports an unknown table.
     pub(crate) fn unknown_table<T>(&mut self, name: &Name) -> Result<T, Failed> {
-        let near = super::nearest(&name.value, self.declared.keys().map(String::as_str)).map(str::to_owned);
-        let mut diagnostic =
-            Diagnostic::error(codes::UNKNOWN_TABLE, format!("no table or view `{}`", name.spelling))
-                .at(name.span, "not declared before this place");
+        let near = super::nearest(&name.value, self.declared.keys().map(String::as_str))
+            .map(str::to_owned);
+        let mut diagnostic = Diagnostic::error(
+            codes::UNKNOWN_TABLE,
+            format!("no table or view `{}`", name.spelling),
+        )
+        .at(name.span, "not declared before this place");
         diagnostic = match near {
             Some(_) => diagnostic.nearest(near),
-            None => diagnostic.help(format!("declare it first: CREATE TABLE {} (…) WITH (…)", name.spelling)),
+            None => diagnostic.help(format!(
+                "declare it first: CREATE TABLE {} (…) WITH (…)",
+                name.spelling
+            )),
         };
         self.fail(diagnostic)
     }

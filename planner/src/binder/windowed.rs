@@ -62,15 +62,23 @@ impl Graph {
     /// Follows filters and projections down from `node`.
     pub(crate) fn chain(&self, node: NodeId) -> Chain {
         let columns = self.nodes[node].columns.iter().enumerate();
-        let exprs = columns.map(|(i, column)| Expr::column(i, column.data_type.clone(), Span::default())).collect();
-        let mut chain = Chain { base: node, exprs, conjuncts: Vec::new() };
+        let exprs = columns
+            .map(|(i, column)| Expr::column(i, column.data_type.clone(), Span::default()))
+            .collect();
+        let mut chain = Chain {
+            base: node,
+            exprs,
+            conjuncts: Vec::new(),
+        };
         loop {
             let current = &self.nodes[chain.base];
             if current.shared {
                 return chain;
             }
             match &current.kind {
-                NodeKind::Filter { predicate } => chain.conjuncts.extend(predicate.clone().conjuncts()),
+                NodeKind::Filter { predicate } => {
+                    chain.conjuncts.extend(predicate.clone().conjuncts())
+                }
                 NodeKind::Project { exprs } => {
                     let below = |column: usize| exprs[column].clone();
                     for expr in chain.exprs.iter_mut().chain(&mut chain.conjuncts) {
@@ -95,10 +103,15 @@ impl Binder<'_> {
     ) -> Result<Option<Windowed>, Failed> {
         let chain = self.graph.chain(input);
         let base = &self.graph.nodes[chain.base];
-        let NodeKind::WindowAssign { window, time } = base.kind else { return Ok(None) };
+        let NodeKind::WindowAssign { window, time } = base.kind else {
+            return Ok(None);
+        };
         let below = base.inputs[0];
         let first = self.graph.nodes[below].columns.len();
-        let column_of = |expr: &Expr| expr.as_column().and_then(|column| window_column(column, first));
+        let column_of = |expr: &Expr| {
+            expr.as_column()
+                .and_then(|column| window_column(column, first))
+        };
         let written = |expr: &Expr| expr.substituted(&|column| chain.exprs[column].clone());
         let written_keys: Vec<Expr> = keys.keys.iter().map(&written).collect();
         if !written_keys.iter().any(|key| column_of(key).is_some()) {
@@ -122,7 +135,11 @@ impl Binder<'_> {
             for part in arguments.iter().chain(&filter) {
                 self.check_below(part, first, "an aggregate")?;
             }
-            calls.push(AggregateCall { arguments, filter, ..call.clone() });
+            calls.push(AggregateCall {
+                arguments,
+                filter,
+                ..call.clone()
+            });
         }
         let (mut conditions, mut above) = (Vec::new(), Vec::new());
         for conjunct in chain.conjuncts {
@@ -137,7 +154,16 @@ impl Binder<'_> {
         }
         let window_columns = chain.exprs.iter().map(column_of).collect();
         let input = self.filter(below, Expr::conjunction(conditions), path);
-        Ok(Some(Windowed { input, window, time, keys: others, of_key, aggregates: calls, window_columns, above }))
+        Ok(Some(Windowed {
+            input,
+            window,
+            time,
+            keys: others,
+            of_key,
+            aggregates: calls,
+            window_columns,
+            above,
+        }))
     }
 
     /// What is computed for each row below the window cannot know the window.

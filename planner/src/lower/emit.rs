@@ -36,7 +36,9 @@ impl Lowering<'_> {
             NodeKind::Filter { predicate } => self.filter(node, predicate, &wanted),
             NodeKind::Project { exprs } => self.project(node, exprs, &wanted),
             NodeKind::Union => self.union(node, &wanted),
-            NodeKind::WindowAssign { window, time } => self.window_assign(node, *window, *time, &wanted),
+            NodeKind::WindowAssign { window, time } => {
+                self.window_assign(node, *window, *time, &wanted)
+            }
             NodeKind::Aggregate { .. } => self.aggregate(node, &wanted),
             NodeKind::Join { .. } => self.join(node, &wanted),
             NodeKind::Sink { table } => self.sink(node, table),
@@ -60,27 +62,45 @@ impl Lowering<'_> {
     fn source(&mut self, node: NodeId, wanted: &Columns, filter: Option<&Expr>) -> Emitted {
         let graph = self.graph;
         let current = &graph.nodes[node];
-        let NodeKind::Scan { table } = &current.kind else { unreachable!("a source is a scan") };
+        let NodeKind::Scan { table } = &current.kind else {
+            unreachable!("a source is a scan")
+        };
         let definition = &self.tables[table];
         let mut columns: Vec<usize> = wanted.iter().copied().collect();
         if columns.is_empty() {
             // Rows are counted by a column: the first one is as good as any.
             columns.push(0);
         }
-        let kind =
-            OperatorKind::Source { table: table.clone(), columns: columns.clone(), filter: filter.cloned() };
+        let kind = OperatorKind::Source {
+            table: table.clone(),
+            columns: columns.clone(),
+            filter: filter.cloned(),
+        };
         let place = |column: usize| columns.iter().position(|&read| read == column);
         let logic = Logic::source(definition, &columns, filter);
         let operator = self.push(New {
-            id: current.id.clone().unwrap_or_else(|| unreachable!("a source has an ID")),
+            id: current
+                .id
+                .clone()
+                .unwrap_or_else(|| unreachable!("a source has an ID")),
             kind,
             inputs: Vec::new(),
-            schema: columns.iter().map(|&column| current.columns[column].clone()).collect(),
+            schema: columns
+                .iter()
+                .map(|&column| current.columns[column].clone())
+                .collect(),
             properties: current.properties.moved(&place),
             span: current.span,
             logic: NewLogic::Stateless(String::new(), logic),
         });
-        let emitted = Emitted { operator, columns: columns.iter().enumerate().map(|(i, &column)| (column, i)).collect() };
+        let emitted = Emitted {
+            operator,
+            columns: columns
+                .iter()
+                .enumerate()
+                .map(|(i, &column)| (column, i))
+                .collect(),
+        };
         self.emitted.insert(node, emitted.clone());
         emitted
     }
@@ -91,24 +111,39 @@ impl Lowering<'_> {
         let graph = self.graph;
         let input = graph.nodes[node].inputs[0];
         let only_reader = self.readers.get(&input) == Some(&1);
-        if matches!(graph.nodes[input].kind, NodeKind::Scan { .. }) && only_reader && !predicate.is_volatile() {
+        if matches!(graph.nodes[input].kind, NodeKind::Scan { .. })
+            && only_reader
+            && !predicate.is_volatile()
+        {
             // The filter reads the table's columns: those that nobody else reads need not leave the source.
             return self.source(input, wanted, Some(predicate));
         }
         let below = self.emit_input(node, wanted);
         let predicate = below.moved(predicate);
         let operator = self.push_filter(below.operator, predicate, &graph.nodes[node].path);
-        Emitted { operator, columns: below.columns }
+        Emitted {
+            operator,
+            columns: below.columns,
+        }
     }
 
     fn push_filter(&mut self, input: usize, predicate: Expr, path: &Path) -> usize {
         let from = &self.operators[input];
         let logic = self.logic[input].filtered(&predicate);
         let detail = Identity::of(&predicate, &self.logic[input].columns).typed;
-        let (schema, properties, span) = (from.schema.clone(), self.properties(input), predicate.span);
+        let (schema, properties, span) =
+            (from.schema.clone(), self.properties(input), predicate.span);
         let id = self.names.take(path, "filter").id;
         let (kind, inputs) = (OperatorKind::Filter { predicate }, vec![forward(input)]);
-        self.push(New { id, kind, inputs, schema, properties, span, logic: NewLogic::Stateless(detail, logic) })
+        self.push(New {
+            id,
+            kind,
+            inputs,
+            schema,
+            properties,
+            span,
+            logic: NewLogic::Stateless(detail, logic),
+        })
     }
 
     fn project(&mut self, node: NodeId, exprs: &[Expr], wanted: &Columns) -> Emitted {
@@ -118,15 +153,27 @@ impl Lowering<'_> {
         let below = self.emit(input, &columns_of(exprs.values()));
         let only_columns = exprs.values().all(|expr| expr.as_column().is_some());
         if only_columns {
-            let place = |(&column, expr): (&usize, &Expr)| Some((column, below.columns[&expr.as_column()?]));
-            return Emitted { operator: below.operator, columns: exprs.iter().filter_map(place).collect() };
+            let place = |(&column, expr): (&usize, &Expr)| {
+                Some((column, below.columns[&expr.as_column()?]))
+            };
+            return Emitted {
+                operator: below.operator,
+                columns: exprs.iter().filter_map(place).collect(),
+            };
         }
         let measured = exprs
             .iter()
-            .map(|(&column, expr)| Measured { expr: below.moved(expr), column: current.columns[column].clone() })
+            .map(|(&column, expr)| Measured {
+                expr: below.moved(expr),
+                column: current.columns[column].clone(),
+            })
             .collect();
         let operator = self.push_project(below.operator, measured, &current.path);
-        let columns = wanted.iter().enumerate().map(|(i, &column)| (column, i)).collect();
+        let columns = wanted
+            .iter()
+            .enumerate()
+            .map(|(i, &column)| (column, i))
+            .collect();
         Emitted { operator, columns }
     }
 
@@ -138,23 +185,39 @@ impl Lowering<'_> {
         exprs: &[Expr],
         wanted: &Columns,
     ) -> (NodeId, BTreeMap<usize, Expr>) {
-        let mut merged: BTreeMap<usize, Expr> = wanted.iter().map(|&column| (column, exprs[column].clone())).collect();
+        let mut merged: BTreeMap<usize, Expr> = wanted
+            .iter()
+            .map(|&column| (column, exprs[column].clone()))
+            .collect();
         loop {
             let below = &self.graph.nodes[input];
-            let NodeKind::Project { exprs } = &below.kind else { return (input, merged) };
+            let NodeKind::Project { exprs } = &below.kind else {
+                return (input, merged);
+            };
             let uses = |column: usize| merged.values().map(|expr| expr.uses(column)).sum::<usize>();
-            let is_cheap = |expr: &Expr| matches!(expr.kind, ExprKind::Column(_) | ExprKind::Literal(_));
-            let fits = exprs.iter().enumerate().all(|(column, expr)| is_cheap(expr) || uses(column) <= 1);
+            let is_cheap =
+                |expr: &Expr| matches!(expr.kind, ExprKind::Column(_) | ExprKind::Literal(_));
+            let fits = exprs
+                .iter()
+                .enumerate()
+                .all(|(column, expr)| is_cheap(expr) || uses(column) <= 1);
             if below.shared || !fits {
                 return (input, merged);
             }
-            merged.values_mut().for_each(|expr| *expr = expr.substituted(&|column| exprs[column].clone()));
+            merged
+                .values_mut()
+                .for_each(|expr| *expr = expr.substituted(&|column| exprs[column].clone()));
             input = below.inputs[0];
         }
     }
 
     /// A projection to exactly these columns; none if the input has exactly them, and is called so.
-    pub(crate) fn push_project(&mut self, input: usize, measured: Vec<Measured>, path: &Path) -> usize {
+    pub(crate) fn push_project(
+        &mut self,
+        input: usize,
+        measured: Vec<Measured>,
+        path: &Path,
+    ) -> usize {
         let from = &self.operators[input];
         let unchanged = measured.len() == from.schema.len()
             && measured.iter().enumerate().all(|(i, measured)| {
@@ -163,16 +226,34 @@ impl Lowering<'_> {
         if unchanged {
             return input;
         }
-        let (exprs, schema): (Vec<Expr>, Schema) =
-            measured.into_iter().map(|measured| (measured.expr, measured.column)).unzip();
-        let span = exprs.iter().fold(Default::default(), |all: weir_types::Span, expr| all.union(expr.span));
+        let (exprs, schema): (Vec<Expr>, Schema) = measured
+            .into_iter()
+            .map(|measured| (measured.expr, measured.column))
+            .unzip();
+        let span = exprs
+            .iter()
+            .fold(Default::default(), |all: weir_types::Span, expr| {
+                all.union(expr.span)
+            });
         let logic = self.logic[input].projected(&exprs);
-        let detail: Vec<&str> = logic.columns.iter().map(|identity| identity.typed.as_str()).collect();
+        let detail: Vec<&str> = logic
+            .columns
+            .iter()
+            .map(|identity| identity.typed.as_str())
+            .collect();
         let detail = detail.join(", ");
         let properties = self.properties(input).projected(&exprs);
         let id = self.names.take(path, "project").id;
         let (kind, inputs) = (OperatorKind::Project { exprs }, vec![forward(input)]);
-        self.push(New { id, kind, inputs, schema, properties, span, logic: NewLogic::Stateless(detail, logic) })
+        self.push(New {
+            id,
+            kind,
+            inputs,
+            schema,
+            properties,
+            span,
+            logic: NewLogic::Stateless(detail, logic),
+        })
     }
 
     fn union(&mut self, node: NodeId, wanted: &Columns) -> Emitted {
@@ -183,7 +264,11 @@ impl Lowering<'_> {
             let below = self.emit(input, wanted);
             inputs.push(self.exactly(&below, wanted, &current.columns, &current.path));
         }
-        let columns: BTreeMap<usize, usize> = wanted.iter().enumerate().map(|(i, &column)| (column, i)).collect();
+        let columns: BTreeMap<usize, usize> = wanted
+            .iter()
+            .enumerate()
+            .map(|(i, &column)| (column, i))
+            .collect();
         let branches: Vec<&Logic> = inputs.iter().map(|&input| &self.logic[input]).collect();
         let logic = Logic::united(&branches);
         let id = self.names.take(&current.path, "union").id;
@@ -191,8 +276,13 @@ impl Lowering<'_> {
             id,
             kind: OperatorKind::Union,
             inputs: inputs.into_iter().map(forward).collect(),
-            schema: wanted.iter().map(|&column| current.columns[column].clone()).collect(),
-            properties: current.properties.moved(&|column| columns.get(&column).copied()),
+            schema: wanted
+                .iter()
+                .map(|&column| current.columns[column].clone())
+                .collect(),
+            properties: current
+                .properties
+                .moved(&|column| columns.get(&column).copied()),
             span: current.span,
             logic: NewLogic::Stateless(String::new(), logic),
         });
@@ -207,13 +297,22 @@ impl Lowering<'_> {
             .map(|column| {
                 let place = below.columns[column];
                 let expr = Expr::column(place, schema[place].data_type.clone(), Default::default());
-                Measured { expr, column: names[*column].clone() }
+                Measured {
+                    expr,
+                    column: names[*column].clone(),
+                }
             })
             .collect();
         self.push_project(below.operator, measured, path)
     }
 
-    fn window_assign(&mut self, node: NodeId, window: Window, time: usize, wanted: &Columns) -> Emitted {
+    fn window_assign(
+        &mut self,
+        node: NodeId,
+        window: Window,
+        time: usize,
+        wanted: &Columns,
+    ) -> Emitted {
         let graph = self.graph;
         let current = &graph.nodes[node];
         let below = self.emit_input(node, wanted);
@@ -266,18 +365,28 @@ impl Lowering<'_> {
         };
         let identities = &self.logic[from].columns;
         let pairs = current.columns.iter().zip(identities);
-        let detail: Vec<String> = pairs.map(|(column, from)| format!("{}={}", column.name, from.typed)).collect();
+        let detail: Vec<String> = pairs
+            .map(|(column, from)| format!("{}={}", column.name, from.typed))
+            .collect();
         let logic = self.logic[from].clone();
         let operator = self.push(New {
-            id: current.id.clone().unwrap_or_else(|| unreachable!("a sink has an ID")),
-            kind: OperatorKind::Sink { table: table.to_owned() },
+            id: current
+                .id
+                .clone()
+                .unwrap_or_else(|| unreachable!("a sink has an ID")),
+            kind: OperatorKind::Sink {
+                table: table.to_owned(),
+            },
             inputs: vec![Input { from, partitioning }],
             schema: current.columns.clone(),
             properties: self.properties(from),
             span: current.span,
             logic: NewLogic::Stateless(detail.join(", "), logic),
         });
-        Emitted { operator, columns: all.iter().map(|&column| (column, column)).collect() }
+        Emitted {
+            operator,
+            columns: all.iter().map(|&column| (column, column)).collect(),
+        }
     }
 
     fn output(&mut self, node: NodeId, names: &[String]) -> Emitted {
@@ -287,17 +396,29 @@ impl Lowering<'_> {
         let below = self.emit(current.inputs[0], &all);
         let from = self.exactly(&below, &all, &current.columns, &current.path);
         let logic = self.logic[from].clone();
-        let detail: Vec<&str> = logic.columns.iter().map(|identity| identity.typed.as_str()).collect();
+        let detail: Vec<&str> = logic
+            .columns
+            .iter()
+            .map(|identity| identity.typed.as_str())
+            .collect();
         let operator = self.push(New {
-            id: current.id.clone().unwrap_or_else(|| unreachable!("an output has an ID")),
-            kind: OperatorKind::Output { names: names.to_vec() },
+            id: current
+                .id
+                .clone()
+                .unwrap_or_else(|| unreachable!("an output has an ID")),
+            kind: OperatorKind::Output {
+                names: names.to_vec(),
+            },
             inputs: vec![forward(from)],
             schema: current.columns.clone(),
             properties: self.properties(from),
             span: current.span,
             logic: NewLogic::Stateless(detail.join(", "), logic.clone()),
         });
-        Emitted { operator, columns: all.iter().map(|&column| (column, column)).collect() }
+        Emitted {
+            operator,
+            columns: all.iter().map(|&column| (column, column)).collect(),
+        }
     }
 
     /// The properties of an operator that was pushed.
@@ -321,5 +442,8 @@ impl Emitted {
 
 /// An edge that stays on its worker.
 pub(crate) fn forward(from: usize) -> Input {
-    Input { from, partitioning: Partitioning::Forward }
+    Input {
+        from,
+        partitioning: Partitioning::Forward,
+    }
 }

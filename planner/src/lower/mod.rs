@@ -22,7 +22,9 @@ use crate::fingerprint::{fingerprints, value_settings};
 use crate::identity::Logic;
 use crate::logical::{Graph, NodeId, NodeKind, Properties};
 use crate::names::Names;
-use crate::plan::{Expr, Input, Operator, OperatorKind, PLAN_FORMAT_VERSION, StreamPlan, TableDefinition};
+use crate::plan::{
+    Expr, Input, Operator, OperatorKind, PLAN_FORMAT_VERSION, StreamPlan, TableDefinition,
+};
 use crate::state_schema::{InputFacts, state_tables};
 
 /// Columns of a node, by number.
@@ -71,7 +73,10 @@ pub(crate) enum NewLogic {
     /// A stateless operator: its own canonical text, and the logic of its output.
     Stateless(String, Logic),
     /// An operator with state: its own canonical text; the columns are given once its fingerprints are known.
-    Stateful(String, Box<dyn FnOnce(&str) -> Vec<crate::identity::Identity>>),
+    Stateful(
+        String,
+        Box<dyn FnOnce(&str) -> Vec<crate::identity::Identity>>,
+    ),
 }
 
 /// Lowers the graph below `roots`.
@@ -105,11 +110,16 @@ pub(crate) fn lower(
 
 impl Lowering<'_> {
     fn finish(self) -> StreamPlan {
-        let named = self.operators.iter().filter_map(|operator| match &operator.kind {
-            OperatorKind::Source { table, .. } | OperatorKind::Sink { table } => Some(table),
-            _ => None,
-        });
-        let tables = named.filter_map(|name| Some((name.clone(), self.tables.get(name)?.clone()))).collect();
+        let named = self
+            .operators
+            .iter()
+            .filter_map(|operator| match &operator.kind {
+                OperatorKind::Source { table, .. } | OperatorKind::Sink { table } => Some(table),
+                _ => None,
+            });
+        let tables = named
+            .filter_map(|name| Some((name.clone(), self.tables.get(name)?.clone())))
+            .collect();
         let plan = StreamPlan {
             format_version: PLAN_FORMAT_VERSION,
             job_name: self.settings.get("job.name").cloned(),
@@ -123,7 +133,11 @@ impl Lowering<'_> {
 
     /// All columns of a shared node are wanted, whoever asks.
     pub(crate) fn wanted_of(&self, node: NodeId, wanted: &Columns) -> Columns {
-        if self.graph.nodes[node].shared { (0..self.graph.nodes[node].columns.len()).collect() } else { wanted.clone() }
+        if self.graph.nodes[node].shared {
+            (0..self.graph.nodes[node].columns.len()).collect()
+        } else {
+            wanted.clone()
+        }
     }
 
     /// Collects what is wanted of the sources.
@@ -150,24 +164,44 @@ impl Lowering<'_> {
         match &current.kind {
             NodeKind::Scan { .. } => Vec::new(),
             NodeKind::Filter { predicate } => vec![wanted | &predicate.columns()],
-            NodeKind::Project { exprs } => vec![columns_of(wanted.iter().map(|&column| &exprs[column]))],
+            NodeKind::Project { exprs } => {
+                vec![columns_of(wanted.iter().map(|&column| &exprs[column]))]
+            }
             NodeKind::Union => current.inputs.iter().map(|_| wanted.clone()).collect(),
             NodeKind::WindowAssign { time, .. } => {
-                let mut below: Columns = wanted.iter().copied().filter(|&column| column < width(0)).collect();
+                let mut below: Columns = wanted
+                    .iter()
+                    .copied()
+                    .filter(|&column| column < width(0))
+                    .collect();
                 below.insert(*time);
                 vec![below]
             }
-            NodeKind::Aggregate { window, keys, aggregates, .. } => {
-                let calls = aggregates.iter().flat_map(|call| call.arguments.iter().chain(&call.filter));
+            NodeKind::Aggregate {
+                window,
+                keys,
+                aggregates,
+                ..
+            } => {
+                let calls = aggregates
+                    .iter()
+                    .flat_map(|call| call.arguments.iter().chain(&call.filter));
                 let mut below = columns_of(keys.iter().chain(calls));
                 below.extend(window.map(|(_, time)| time));
                 vec![below]
             }
-            NodeKind::Join { left_keys, right_keys, residual, .. } => {
+            NodeKind::Join {
+                left_keys,
+                right_keys,
+                residual,
+                ..
+            } => {
                 let first_right = width(0);
                 let both = wanted | &columns_of(residual.iter());
                 let left = both.iter().copied().filter(|&column| column < first_right);
-                let right = both.iter().filter_map(|&column| column.checked_sub(first_right));
+                let right = both
+                    .iter()
+                    .filter_map(|&column| column.checked_sub(first_right));
                 vec![
                     left.chain(columns_of(left_keys.iter())).collect(),
                     right.chain(columns_of(right_keys.iter())).collect(),
@@ -179,16 +213,30 @@ impl Lowering<'_> {
 
     /// Adds an operator: its state tables and fingerprints follow from what it does and reads.
     pub(crate) fn push(&mut self, new: New) -> usize {
-        let New { id, kind, inputs, schema, properties, span, logic } = new;
+        let New {
+            id,
+            kind,
+            inputs,
+            schema,
+            properties,
+            span,
+            logic,
+        } = new;
         let table = match &kind {
-            OperatorKind::Source { table, .. } | OperatorKind::Sink { table } => self.tables.get(table),
+            OperatorKind::Source { table, .. } | OperatorKind::Sink { table } => {
+                self.tables.get(table)
+            }
             _ => None,
         };
         let facts: Vec<InputFacts<'_>> = inputs
             .iter()
             .map(|input| {
                 let from = &self.operators[input.from];
-                InputFacts { schema: &from.schema, changelog: from.changelog, unique_key: from.unique_key.as_deref() }
+                InputFacts {
+                    schema: &from.schema,
+                    changelog: from.changelog,
+                    unique_key: from.unique_key.as_deref(),
+                }
             })
             .collect();
         let state = state_tables(&kind, &facts, table);
@@ -206,7 +254,11 @@ impl Lowering<'_> {
                 Logic::of_operator(columns(&crate::identity::hash(&both)), &both)
             }
         };
-        debug_assert_eq!(output.columns.len(), schema.len(), "one identity for each column of {id}");
+        debug_assert_eq!(
+            output.columns.len(),
+            schema.len(),
+            "one identity for each column of {id}"
+        );
         self.logic.push(output);
         self.operators.push(Operator {
             id,

@@ -23,10 +23,13 @@ struct Fitting {
 impl Fitting {
     /// The place of an expression's column; a new one if there is none of its identity.
     fn place(&mut self, identity: Identity, expr: Expr) -> usize {
-        self.exprs.iter().position(|(known, _)| *known == identity).unwrap_or_else(|| {
-            self.exprs.push((identity, expr));
-            self.exprs.len() - 1
-        })
+        self.exprs
+            .iter()
+            .position(|(known, _)| *known == identity)
+            .unwrap_or_else(|| {
+                self.exprs.push((identity, expr));
+                self.exprs.len() - 1
+            })
     }
 
     /// Sorts the columns from `first` on by identity.
@@ -43,7 +46,10 @@ impl Fitting {
     fn measured(&self) -> Vec<Measured> {
         let named = |(identity, expr): &(Identity, Expr)| {
             let column = Column::new(identity.name.clone(), expr.data_type.clone());
-            Measured { expr: expr.clone(), column }
+            Measured {
+                expr: expr.clone(),
+                column,
+            }
         };
         self.exprs.iter().map(named).collect()
     }
@@ -55,7 +61,13 @@ impl Lowering<'_> {
     pub(crate) fn aggregate(&mut self, node: NodeId, wanted: &Columns) -> Emitted {
         let graph = self.graph;
         let current = &graph.nodes[node];
-        let NodeKind::Aggregate { window, keys, group_columns, aggregates } = &current.kind else {
+        let NodeKind::Aggregate {
+            window,
+            keys,
+            group_columns,
+            aggregates,
+        } = &current.kind
+        else {
             unreachable!("the caller looked at the kind")
         };
         let below = self.emit_input(node, wanted);
@@ -68,7 +80,10 @@ impl Lowering<'_> {
         }
         fitting.sort_from(0);
         let key_count = fitting.exprs.len();
-        for part in aggregates.iter().flat_map(|call| call.arguments.iter().chain(&call.filter)) {
+        for part in aggregates
+            .iter()
+            .flat_map(|call| call.arguments.iter().chain(&call.filter))
+        {
             fitting.place(identity(part), below.moved(part));
         }
         let time = window.map(|(_, time)| {
@@ -87,9 +102,14 @@ impl Lowering<'_> {
             self.push_project(below.operator, fitting.measured(), &current.path)
         };
         let (calls, call_identities, of_call) = canonical_calls(aggregates, &fitting, &identity);
-        let key_places: Vec<usize> = keys.iter().map(|key| fitting.find(&identity(key))).collect();
-        let key_identities: Vec<Identity> =
-            fitting.exprs[..key_count].iter().map(|(identity, _)| identity.clone()).collect();
+        let key_places: Vec<usize> = keys
+            .iter()
+            .map(|key| fitting.find(&identity(key)))
+            .collect();
+        let key_identities: Vec<Identity> = fitting.exprs[..key_count]
+            .iter()
+            .map(|(identity, _)| identity.clone())
+            .collect();
         let fitted_time = time.map(|time| fitting.find(&Identity::of(&time, &known)));
 
         // The output: keys, the window's columns that somebody reads, aggregates.
@@ -103,14 +123,20 @@ impl Lowering<'_> {
         }
         let first_call = output_groups.len();
         let first_logical_call = keys.len() + group_columns.len();
-        columns.extend(of_call.iter().enumerate().map(|(i, &call)| (first_logical_call + i, first_call + call)));
+        columns.extend(
+            of_call
+                .iter()
+                .enumerate()
+                .map(|(i, &call)| (first_logical_call + i, first_call + call)),
+        );
 
         let time_name = fitted_time.map(|place| fitting.exprs[place].0.clone());
         let window_text = |form: fn(&Identity) -> &str| match (window, &time_name) {
             (Some((window, _)), Some(time)) => canonical::window(window, form(time)),
             _ => String::new(),
         };
-        let (shown_window, typed_window) = (window_text(|id| &id.name), window_text(|id| &id.typed));
+        let (shown_window, typed_window) =
+            (window_text(|id| &id.name), window_text(|id| &id.typed));
         let identities: Vec<Identity> = output_groups
             .iter()
             .map(|group| group_column(*group, &key_identities, &shown_window))
@@ -128,7 +154,10 @@ impl Lowering<'_> {
             GroupColumn::WindowTime => "window_time".to_owned(),
         });
         let names = names.chain(call_identities.iter().map(|identity| identity.name.clone()));
-        let schema: Schema = names.zip(types).map(|(name, data_type)| Column::new(name, data_type)).collect();
+        let schema: Schema = names
+            .zip(types)
+            .map(|(name, data_type)| Column::new(name, data_type))
+            .collect();
         let detail = format!(
             "window {typed_window} keys {} aggregates {}",
             sorted(key_identities),
@@ -143,14 +172,27 @@ impl Lowering<'_> {
                 group_columns: output_groups,
                 aggregates: calls,
             },
-            _ => OperatorKind::Aggregate { keys: input_keys.clone(), aggregates: calls },
+            _ => OperatorKind::Aggregate {
+                keys: input_keys.clone(),
+                aggregates: calls,
+            },
         };
         let operator = self.push(New {
-            id: current.id.clone().unwrap_or_else(|| unreachable!("an aggregate has an ID")),
+            id: current
+                .id
+                .clone()
+                .unwrap_or_else(|| unreachable!("an aggregate has an ID")),
             kind,
-            inputs: vec![Input { from: input, partitioning: Partitioning::Hash(input_keys) }],
+            inputs: vec![Input {
+                from: input,
+                partitioning: Partitioning::Hash(input_keys),
+            }],
             schema,
-            properties: deduplicated(current.properties.moved(&|column| columns.get(&column).copied())),
+            properties: deduplicated(
+                current
+                    .properties
+                    .moved(&|column| columns.get(&column).copied()),
+            ),
             span: current.span,
             logic: NewLogic::Stateful(detail, Box::new(move |_| identities)),
         });
@@ -162,31 +204,75 @@ impl Lowering<'_> {
     pub(crate) fn join(&mut self, node: NodeId, wanted: &Columns) -> Emitted {
         let graph = self.graph;
         let current = &graph.nodes[node];
-        let NodeKind::Join { join, left_keys, right_keys, residual } = &current.kind else {
+        let NodeKind::Join {
+            join,
+            left_keys,
+            right_keys,
+            residual,
+        } = &current.kind
+        else {
             unreachable!("the caller looked at the kind")
         };
         let first_right = graph.nodes[current.inputs[0]].columns.len();
         let read = wanted | &columns_of(residual.iter());
         let wanted_inputs = self.wanted_inputs(node, wanted);
-        let left_read = read.iter().copied().filter(|&column| column < first_right).collect();
-        let right_read = read.iter().filter_map(|&column| column.checked_sub(first_right)).collect();
-        let left = self.side(current.inputs[0], &wanted_inputs[0], &left_read, left_keys, &current.path);
-        let right = self.side(current.inputs[1], &wanted_inputs[1], &right_read, right_keys, &current.path);
+        let left_read = read
+            .iter()
+            .copied()
+            .filter(|&column| column < first_right)
+            .collect();
+        let right_read = read
+            .iter()
+            .filter_map(|&column| column.checked_sub(first_right))
+            .collect();
+        let left = self.side(
+            current.inputs[0],
+            &wanted_inputs[0],
+            &left_read,
+            left_keys,
+            &current.path,
+        );
+        let right = self.side(
+            current.inputs[1],
+            &wanted_inputs[1],
+            &right_read,
+            right_keys,
+            &current.path,
+        );
 
         // Pairs of key columns in the order of their identities, each once.
-        let mut pairs: Vec<(usize, usize)> = left.keys.iter().copied().zip(right.keys.iter().copied()).collect();
-        let names = |&(l, r): &(usize, usize)| (left.identities[l].clone(), right.identities[r].clone());
+        let mut pairs: Vec<(usize, usize)> = left
+            .keys
+            .iter()
+            .copied()
+            .zip(right.keys.iter().copied())
+            .collect();
+        let names =
+            |&(l, r): &(usize, usize)| (left.identities[l].clone(), right.identities[r].clone());
         pairs.sort_by_key(names);
         pairs.dedup();
         let pair_texts: Vec<String> = pairs
             .iter()
-            .map(|&(l, r)| format!("{} = {}", left.identities[l].typed, right.identities[r].typed))
+            .map(|&(l, r)| {
+                format!(
+                    "{} = {}",
+                    left.identities[l].typed, right.identities[r].typed
+                )
+            })
             .collect();
 
         let left_width = left.identities.len();
         let mut columns = left.columns.clone();
-        columns.extend(right.columns.iter().map(|(&column, &place)| (first_right + column, left_width + place)));
-        let output = Emitted { operator: 0, columns };
+        columns.extend(
+            right
+                .columns
+                .iter()
+                .map(|(&column, &place)| (first_right + column, left_width + place)),
+        );
+        let output = Emitted {
+            operator: 0,
+            columns,
+        };
         let residual = residual.as_ref().map(|residual| output.moved(residual));
         let both: Vec<Identity> = left
             .identities
@@ -197,7 +283,9 @@ impl Lowering<'_> {
                 typed: format!("right:{}", identity.typed),
             }))
             .collect();
-        let residual_text = residual.iter().flat_map(|residual| residual.clone().conjuncts());
+        let residual_text = residual
+            .iter()
+            .flat_map(|residual| residual.clone().conjuncts());
         let residual_text = sorted(residual_text.map(|conjunct| Identity::of(&conjunct, &both)));
         let detail = format!(
             "inner on {} residual {residual_text} left {} right {}",
@@ -208,9 +296,17 @@ impl Lowering<'_> {
         let mut schema = self.operators[left.operator].schema.clone();
         schema.extend(self.operators[right.operator].schema.iter().cloned());
         let (left_places, right_places): (Vec<usize>, Vec<usize>) = pairs.into_iter().unzip();
-        let id = current.id.clone().unwrap_or_else(|| unreachable!("a join has an ID"));
-        let properties = deduplicated(current.properties.moved(&|column| output.columns.get(&column).copied()));
-        let (id_text, left_identities, right_identities) = (id.to_string(), left.identities, right.identities);
+        let id = current
+            .id
+            .clone()
+            .unwrap_or_else(|| unreachable!("a join has an ID"));
+        let properties = deduplicated(
+            current
+                .properties
+                .moved(&|column| output.columns.get(&column).copied()),
+        );
+        let (id_text, left_identities, right_identities) =
+            (id.to_string(), left.identities, right.identities);
         let operator = self.push(New {
             id,
             kind: OperatorKind::Join {
@@ -220,22 +316,40 @@ impl Lowering<'_> {
                 residual,
             },
             inputs: vec![
-                Input { from: left.operator, partitioning: Partitioning::Hash(left_places) },
-                Input { from: right.operator, partitioning: Partitioning::Hash(right_places) },
+                Input {
+                    from: left.operator,
+                    partitioning: Partitioning::Hash(left_places),
+                },
+                Input {
+                    from: right.operator,
+                    partitioning: Partitioning::Hash(right_places),
+                },
             ],
             schema,
             properties,
             span: current.span,
             logic: NewLogic::Stateful(
                 detail,
-                Box::new(move |logic| joined_columns(&left_identities, &right_identities, &id_text, logic)),
+                Box::new(move |logic| {
+                    joined_columns(&left_identities, &right_identities, &id_text, logic)
+                }),
             ),
         });
-        Emitted { operator, columns: output.columns }
+        Emitted {
+            operator,
+            columns: output.columns,
+        }
     }
 
     /// One side of a join: the columns that the block reads, and the computed keys, ordered by identity.
-    fn side(&mut self, input: NodeId, wanted: &Columns, read: &Columns, keys: &[Expr], path: &Path) -> Side {
+    fn side(
+        &mut self,
+        input: NodeId,
+        wanted: &Columns,
+        read: &Columns,
+        keys: &[Expr],
+        path: &Path,
+    ) -> Side {
         let below = self.emit(input, wanted);
         let known = self.logic[below.operator].columns.clone();
         let schema = self.operators[below.operator].schema.clone();
@@ -256,9 +370,16 @@ impl Lowering<'_> {
         let place = |expr: &Expr| fitting.find(&Identity::of(expr, &known));
         Side {
             operator,
-            columns: read.iter().map(|&wanted| (wanted, place(&column(wanted)))).collect(),
+            columns: read
+                .iter()
+                .map(|&wanted| (wanted, place(&column(wanted))))
+                .collect(),
             keys: keys.iter().map(|key| place(&below.moved(key))).collect(),
-            identities: fitting.exprs.iter().map(|(identity, _)| identity.clone()).collect(),
+            identities: fitting
+                .exprs
+                .iter()
+                .map(|(identity, _)| identity.clone())
+                .collect(),
         }
     }
 }
@@ -282,21 +403,36 @@ fn canonical_calls(
 ) -> (Vec<Aggregate>, Vec<Identity>, Vec<usize>) {
     let identity_of = |call: &AggregateCall| {
         let arguments: Vec<Identity> = call.arguments.iter().map(identity).collect();
-        Identity::of_aggregate(&call.function, &arguments, false, call.filter.as_ref().map(identity).as_ref())
+        Identity::of_aggregate(
+            &call.function,
+            &arguments,
+            false,
+            call.filter.as_ref().map(identity).as_ref(),
+        )
     };
     let identities: Vec<Identity> = calls.iter().map(identity_of).collect();
     let mut order = identities.clone();
     order.sort();
     order.dedup();
     let aggregate = |known: &Identity| {
-        let call = identities.iter().position(|identity| identity == known).map(|i| &calls[i]);
+        let call = identities
+            .iter()
+            .position(|identity| identity == known)
+            .map(|i| &calls[i]);
         let call = call.unwrap_or_else(|| unreachable!("every identity is one of a call"));
         Aggregate {
             name: known.name.clone(),
             function: call.function.clone(),
-            arguments: call.arguments.iter().map(|argument| fitting.find(&identity(argument))).collect(),
+            arguments: call
+                .arguments
+                .iter()
+                .map(|argument| fitting.find(&identity(argument)))
+                .collect(),
             distinct: false,
-            filter: call.filter.as_ref().map(|filter| fitting.find(&identity(filter))),
+            filter: call
+                .filter
+                .as_ref()
+                .map(|filter| fitting.find(&identity(filter))),
             data_type: call.data_type.clone(),
             span: call.span,
         }
