@@ -1,5 +1,6 @@
 //! From SQL text to a [`plan::StreamPlan`]: a library that does no I/O and starts no task.
 // INTERFACE (bodies to be written by the binder's implementer).
+pub mod codes;
 pub mod plan;
 pub mod syntax;
 

@@ -15,7 +15,7 @@ pub(crate) fn check(report: &mut Report) {
         Err(error) => return report.check("house rules", Err(error)),
     };
     for (name, rule) in RULES {
-        let wrong: Vec<String> = files.iter().flat_map(|file| rule(file)).collect();
+        let wrong: Vec<String> = files.iter().flat_map(rule).collect();
         report.check(
             name,
             if wrong.is_empty() {
