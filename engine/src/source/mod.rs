@@ -33,7 +33,7 @@ use weir_types::{OperatorId, SplitId, Watermark};
 
 pub(crate) use columns::{ColumnPlan, RowBuilder};
 pub(crate) use dead_letter::{DeadLetters, wire as wire_dead_letters};
-pub(crate) use reader::{Reader, Turn};
+pub(crate) use reader::{Reader, Surroundings, Turn};
 
 use crate::Result;
 use crate::clock::Clock;
@@ -387,6 +387,11 @@ impl SharedSource {
     /// Whether every split has ended. A source that may still get splits never does.
     pub(crate) fn has_ended(&self) -> bool {
         self.splits.iter().all(|split| split.ended.load(Ordering::Acquire))
+    }
+
+    /// Whether new records may come although there are none now.
+    pub(crate) fn is_live(&self) -> bool {
+        !self.source.bounded() && !self.is_done()
     }
 
     /// Whether it gives nothing more: ended, or the number of records asked for is reached.

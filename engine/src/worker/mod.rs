@@ -47,7 +47,7 @@ use weir_types::{ChangeBatch, CheckpointId, OperatorId, Watermark, WorkerId, fai
 use align::Change;
 use inlet::{Inlet, Received};
 use node::Node;
-pub(crate) use thread::run as run_thread;
+pub(crate) use thread::{guarded, run as run_thread, step};
 
 use crate::coordinator::{EpochReport, Event};
 use crate::exchange::Message;
