@@ -285,9 +285,7 @@ mod tests {
         for start in 0..25 {
             outlet.send(&batch(start * 10..start * 10 + 10)).unwrap();
         }
-        outlet
-            .signal(|| Message::Watermark(Watermark(1)))
-            .unwrap();
+        outlet.signal(|| Message::Watermark(Watermark(1))).unwrap();
         let mut sizes = Vec::new();
         let mut values = Vec::new();
         while let Some(message) = channels[0].pop() {

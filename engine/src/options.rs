@@ -105,7 +105,9 @@ impl JobOptions {
                 }
             }
             "checkpoint.interval" => self.checkpoint_interval = duration(key, value)?,
-            "checkpoint.retain" => self.checkpoints_retained = number(key, value, 1, 1_000_000)? as usize,
+            "checkpoint.retain" => {
+                self.checkpoints_retained = number(key, value, 1, 1_000_000)? as usize
+            }
             "checkpoint.mode" => {
                 self.exactly_once = match value {
                     "exactly-once" => true,
@@ -125,7 +127,10 @@ impl JobOptions {
 
 /// Only bare SELECTs: nothing is kept.
 pub(crate) fn is_ephemeral(plan: &StreamPlan) -> bool {
-    !plan.operators.iter().any(|operator| matches!(operator.kind, OperatorKind::Sink { .. }))
+    !plan
+        .operators
+        .iter()
+        .any(|operator| matches!(operator.kind, OperatorKind::Sink { .. }))
 }
 
 fn number(key: &str, value: &str, least: u64, most: u64) -> Result<u64> {
@@ -177,7 +182,9 @@ fn bytes(key: &str, value: &str) -> Result<usize> {
 
 fn split_unit(value: &str) -> (Option<f64>, &str) {
     let value = value.trim();
-    let end = value.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(value.len());
+    let end = value
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(value.len());
     (value[..end].parse().ok(), value[end..].trim())
 }
 

@@ -52,7 +52,9 @@ pub(crate) fn run(
                     let (checkpoints, last) = coordinator.checkpoints();
                     return Ok((outcome, checkpoints, last));
                 }
-                Pace::Wait(_) => shared.clock.advance(Duration::from_micros(random.random_range(0..500))),
+                Pace::Wait(_) => shared
+                    .clock
+                    .advance(Duration::from_micros(random.random_range(0..500))),
             }
             continue;
         }
@@ -60,7 +62,9 @@ pub(crate) fn run(
             Step::Worked => {
                 idle.fill(false);
                 still = Duration::ZERO;
-                shared.clock.advance(Duration::from_micros(random.random_range(0..50)));
+                shared
+                    .clock
+                    .advance(Duration::from_micros(random.random_range(0..50)));
             }
             Step::Idle => idle[turn] = true,
         }
@@ -71,7 +75,9 @@ pub(crate) fn run(
             still += pause;
             idle.fill(false);
             if still > STANDSTILL_MAX && !shared.sources.iter().any(|source| source.is_live()) {
-                return Err(Error::Job(format!("the simulation with seed {seed} stands still")));
+                return Err(Error::Job(format!(
+                    "the simulation with seed {seed} stands still"
+                )));
             }
         }
     }

@@ -81,13 +81,18 @@ impl Topology {
 fn leaving(operator: &Operator, arriving: &[Option<Vec<usize>>]) -> Option<Vec<usize>> {
     let first = arriving.first()?.as_ref()?;
     let through = |place: &dyn Fn(usize) -> Option<usize>| {
-        first.iter().map(|&column| place(column)).collect::<Option<Vec<_>>>()
+        first
+            .iter()
+            .map(|&column| place(column))
+            .collect::<Option<Vec<_>>>()
     };
     match &operator.kind {
         OperatorKind::Filter { .. } | OperatorKind::WindowAssign { .. } => Some(first.clone()),
-        OperatorKind::Project { exprs } => {
-            through(&|column| exprs.iter().position(|expr| expr.kind == ExprKind::Column(column)))
-        }
+        OperatorKind::Project { exprs } => through(&|column| {
+            exprs
+                .iter()
+                .position(|expr| expr.kind == ExprKind::Column(column))
+        }),
         OperatorKind::Union => arriving
             .iter()
             .all(|other| other.as_ref() == Some(first))
@@ -95,7 +100,11 @@ fn leaving(operator: &Operator, arriving: &[Option<Vec<usize>>]) -> Option<Vec<u
         OperatorKind::Aggregate { keys, .. } => {
             through(&|column| keys.iter().position(|&key| key == column))
         }
-        OperatorKind::WindowAggregate { keys, group_columns, .. } => through(&|column| {
+        OperatorKind::WindowAggregate {
+            keys,
+            group_columns,
+            ..
+        } => through(&|column| {
             let key = keys.iter().position(|&key| key == column)?;
             group_columns
                 .iter()
@@ -103,6 +112,8 @@ fn leaving(operator: &Operator, arriving: &[Option<Vec<usize>>]) -> Option<Vec<u
         }),
         // The left columns come first.
         OperatorKind::Join { .. } => Some(first.clone()),
-        OperatorKind::Source { .. } | OperatorKind::Sink { .. } | OperatorKind::Output { .. } => None,
+        OperatorKind::Source { .. } | OperatorKind::Sink { .. } | OperatorKind::Output { .. } => {
+            None
+        }
     }
 }

@@ -52,7 +52,10 @@ enum Stage {
         failed: Option<String>,
         answers: usize,
     },
-    Publishing { checkpoint: CheckpointId, parts: Parts },
+    Publishing {
+        checkpoint: CheckpointId,
+        parts: Parts,
+    },
 }
 
 /// What to publish.
@@ -96,7 +99,8 @@ impl CheckpointLedger {
 
     /// How long until one may be due; `None` if there is nothing to save.
     pub(crate) fn wait(&self, now: Duration) -> Option<Duration> {
-        (self.is_free() && self.unsaved).then(|| (self.last_begun + self.interval).saturating_sub(now))
+        (self.is_free() && self.unsaved)
+            .then(|| (self.last_begun + self.interval).saturating_sub(now))
     }
 
     /// Whether something happened that no checkpoint holds.
@@ -143,7 +147,13 @@ impl CheckpointLedger {
         checkpoint: CheckpointId,
         result: Result<WorkerSnapshot, String>,
     ) {
-        if let Stage::Gathering { checkpoint: current, snapshots, failed, answers, .. } = &mut self.stage
+        if let Stage::Gathering {
+            checkpoint: current,
+            snapshots,
+            failed,
+            answers,
+            ..
+        } = &mut self.stage
             && *current == checkpoint
         {
             *answers += 1;
@@ -158,12 +168,22 @@ impl CheckpointLedger {
 
     /// When every worker has answered: what to publish, or why there is nothing.
     pub(crate) fn complete(&mut self) -> Option<Result<Complete, String>> {
-        let Stage::Gathering { aligned, answers, .. } = &self.stage else { return None };
+        let Stage::Gathering {
+            aligned, answers, ..
+        } = &self.stage
+        else {
+            return None;
+        };
         if *aligned < self.workers || *answers < self.workers {
             return None;
         }
-        let Stage::Gathering { checkpoint, snapshots, parts, failed, .. } =
-            std::mem::replace(&mut self.stage, Stage::Nothing)
+        let Stage::Gathering {
+            checkpoint,
+            snapshots,
+            parts,
+            failed,
+            ..
+        } = std::mem::replace(&mut self.stage, Stage::Nothing)
         else {
             return None;
         };
@@ -177,8 +197,15 @@ impl CheckpointLedger {
             return Some(Err(error));
         }
         self.unsaved = false;
-        self.stage = Stage::Publishing { checkpoint, parts: all.clone() };
-        Some(Ok(Complete { checkpoint, snapshots: snapshots.into_values().collect(), parts: all }))
+        self.stage = Stage::Publishing {
+            checkpoint,
+            parts: all.clone(),
+        };
+        Some(Ok(Complete {
+            checkpoint,
+            snapshots: snapshots.into_values().collect(),
+            parts: all,
+        }))
     }
 
     /// The manifest is durable and the sinks have committed; or neither happened.
@@ -222,7 +249,12 @@ mod tests {
     }
 
     fn ledger() -> CheckpointLedger {
-        CheckpointLedger::new(Duration::from_secs(10), 2, CheckpointId(4), Some(CheckpointId(4)))
+        CheckpointLedger::new(
+            Duration::from_secs(10),
+            2,
+            CheckpointId(4),
+            Some(CheckpointId(4)),
+        )
     }
 
     #[test]
@@ -238,7 +270,10 @@ mod tests {
         ledger.on_snapshot(WorkerId(1), id, Ok(snapshot(1)));
         let complete = ledger.complete().unwrap().unwrap();
         assert_eq!(complete.snapshots.len(), 2);
-        assert_eq!(complete.parts[&OperatorId::new("out/sink")], [json!("a"), json!("b")]);
+        assert_eq!(
+            complete.parts[&OperatorId::new("out/sink")],
+            [json!("a"), json!("b")]
+        );
         assert!(!ledger.is_free());
         ledger.on_published(true);
         assert_eq!((ledger.last, ledger.published), (Some(id), 1));
@@ -262,7 +297,11 @@ mod tests {
             ledger.on_snapshot(WorkerId(0), next, Ok(snapshot(0)));
             ledger.on_snapshot(WorkerId(1), next, Ok(snapshot(1)));
             let complete = ledger.complete().unwrap().unwrap();
-            let expected = if success { vec![json!("a"), json!("b"), json!("c")] } else { vec![json!("a"), json!("b")] };
+            let expected = if success {
+                vec![json!("a"), json!("b"), json!("c")]
+            } else {
+                vec![json!("a"), json!("b")]
+            };
             assert_eq!(complete.parts[&OperatorId::new("out/sink")], expected);
             ledger.on_published(success);
         }

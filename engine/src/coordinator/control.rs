@@ -70,11 +70,18 @@ pub(crate) struct EpochFacts {
 impl EpochControl {
     /// Epoch 1 is open. `last_now`: processing time of the restored checkpoint.
     pub(crate) fn new(last_now: i64, budget: u64) -> Self {
-        let open = |epoch| Open { epoch, budget, ..Open::default() };
+        let open = |epoch| Open {
+            epoch,
+            budget,
+            ..Open::default()
+        };
         Self {
             closing: AtomicU64::new(0),
             now: [AtomicI64::new(last_now), AtomicI64::new(last_now)],
-            book: Mutex::new(Book { epochs: [open(2), open(1)], last_now }),
+            book: Mutex::new(Book {
+                epochs: [open(2), open(1)],
+                last_now,
+            }),
             shutdown: AtomicBool::new(false),
             news: AtomicBool::new(false),
             caught_up: AtomicBool::new(false),
@@ -135,7 +142,11 @@ impl EpochControl {
         let mut book = lock(&self.book);
         self.open(&mut book, epoch, wall_micros);
         book.epochs[(epoch % 2) as usize].checkpoint = checkpoint;
-        assert_eq!(self.closing.load(Ordering::Acquire) + 1, epoch, "epochs end in order");
+        assert_eq!(
+            self.closing.load(Ordering::Acquire) + 1,
+            epoch,
+            "epochs end in order"
+        );
         self.news.store(false, Ordering::Release);
         self.caught_up.store(false, Ordering::Relaxed);
         self.closing.store(epoch, Ordering::Release);
@@ -150,7 +161,11 @@ impl EpochControl {
     /// the next one if nothing was dealt in it yet.
     pub(crate) fn through(&self, epoch: u64, budget: u64) {
         let mut book = lock(&self.book);
-        book.epochs[(epoch % 2) as usize] = Open { epoch: epoch + 2, budget, ..Open::default() };
+        book.epochs[(epoch % 2) as usize] = Open {
+            epoch: epoch + 2,
+            budget,
+            ..Open::default()
+        };
         let next = &mut book.epochs[((epoch + 1) % 2) as usize];
         next.budget = next.budget.max(budget);
     }
@@ -190,7 +205,10 @@ mod tests {
         assert_eq!(control.now(1), ProcessingTime(1000));
         control.close(1, None, 6000);
         control.on_dealt(2, 1, 7000);
-        assert_eq!((control.now(1), control.now(2)), (ProcessingTime(1000), ProcessingTime(7000)));
+        assert_eq!(
+            (control.now(1), control.now(2)),
+            (ProcessingTime(1000), ProcessingTime(7000))
+        );
         control.through(1, 10);
         control.close(2, None, 1);
         control.through(2, 10);

@@ -20,9 +20,9 @@ mod pacer;
 mod publish;
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, Sender};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
 use rand::SeedableRng;
@@ -34,8 +34,8 @@ use weir_types::{CheckpointId, OperatorId, Watermark, WorkerId};
 
 pub(crate) use checkpoint::CheckpointLedger;
 use checkpoint::Complete;
-use control::EpochFacts;
 pub(crate) use control::EpochControl;
+use control::EpochFacts;
 pub(crate) use output::Outputs;
 use pacer::Pacer;
 pub(crate) use publish::{Published, Publisher, Publishing};
@@ -47,7 +47,11 @@ use crate::{Error, Outcome, Result};
 /// What workers and the publisher tell the coordinator.
 pub(crate) enum Event {
     EpochDone(Box<EpochReport>),
-    Snapshot { worker: WorkerId, checkpoint: CheckpointId, result: Box<weir_state::Result<WorkerSnapshot>> },
+    Snapshot {
+        worker: WorkerId,
+        checkpoint: CheckpointId,
+        result: Box<weir_state::Result<WorkerSnapshot>>,
+    },
     Published(Published),
     Failed(Error),
 }
@@ -161,7 +165,11 @@ impl Coordinator {
         let now = self.job.clock.elapsed();
         if let Some(outcome) = self.ending {
             let over = self.ending_through && self.ledger.is_free();
-            return Ok(if over { Pace::Finished(outcome) } else { Pace::Wait(WAIT_MAX) });
+            return Ok(if over {
+                Pace::Finished(outcome)
+            } else {
+                Pace::Wait(WAIT_MAX)
+            });
         }
         if self.closing.is_none() {
             let facts = self.job.control.facts(self.epoch);
@@ -181,10 +189,16 @@ impl Coordinator {
         if drained || done || self.job.is_stopping() {
             // A checkpoint in the making is finished first: the last one comes after it.
             if self.job.store.is_none() || self.ledger.is_free() {
-                let outcome = if drained { Outcome::Drained } else { Outcome::Stopped };
+                let outcome = if drained {
+                    Outcome::Drained
+                } else {
+                    Outcome::Stopped
+                };
                 let nothing_new = facts.records == 0 && !facts.news && !self.ledger.has_unsaved();
                 let save = self.job.store.is_some()
-                    && (drained || !nothing_new || (self.job.options.savepoint.is_some() && self.ledger.last.is_none()));
+                    && (drained
+                        || !nothing_new
+                        || (self.job.options.savepoint.is_some() && self.ledger.last.is_none()));
                 self.ending = Some(outcome);
                 self.close(now, facts, save);
             }
@@ -200,9 +214,15 @@ impl Coordinator {
     fn close(&mut self, now: Duration, facts: EpochFacts, checkpoint: bool) {
         let checkpoint = checkpoint.then(|| self.ledger.begin(now));
         self.pacer.on_close(now, facts);
-        self.job.control.close(self.epoch, checkpoint, self.job.clock.wall_micros());
-        self.closing =
-            Some(Closing { at: now, budget_used: facts.budget_used, checkpoint, done: 0 });
+        self.job
+            .control
+            .close(self.epoch, checkpoint, self.job.clock.wall_micros());
+        self.closing = Some(Closing {
+            at: now,
+            budget_used: facts.budget_used,
+            checkpoint,
+            done: 0,
+        });
         self.job.wake_workers();
     }
 
@@ -210,14 +230,20 @@ impl Coordinator {
         match event {
             Event::Failed(error) => Err(error),
             Event::EpochDone(report) => self.on_epoch_done(*report),
-            Event::Snapshot { worker, checkpoint, result } => {
+            Event::Snapshot {
+                worker,
+                checkpoint,
+                result,
+            } => {
                 let result = result.map_err(|error| error.to_string());
                 self.ledger.on_snapshot(worker, checkpoint, result);
                 Ok(())
             }
             Event::Published(Published::Done(checkpoint)) => {
                 self.ledger.on_published(true);
-                self.job.last_checkpoint.store(checkpoint.0, Ordering::Release);
+                self.job
+                    .last_checkpoint
+                    .store(checkpoint.0, Ordering::Release);
                 Ok(())
             }
             Event::Published(Published::NotWritten(reason)) => {
@@ -233,13 +259,17 @@ impl Coordinator {
         if self.ending.is_some() {
             return Err(Error::Job(format!("the last checkpoint failed: {reason}")));
         }
-        self.job.warn(format!("a checkpoint failed and is taken up by the next one: {reason}"));
+        self.job.warn(format!(
+            "a checkpoint failed and is taken up by the next one: {reason}"
+        ));
         Ok(())
     }
 
     fn on_epoch_done(&mut self, report: EpochReport) -> Result<()> {
         let Some(closing) = &mut self.closing else {
-            return Err(Error::Job("a worker completed an epoch that was not closed".to_owned()));
+            return Err(Error::Job(
+                "a worker completed an epoch that was not closed".to_owned(),
+            ));
         };
         debug_assert_eq!(report.epoch, self.epoch);
         closing.done += 1;
@@ -249,8 +279,14 @@ impl Coordinator {
                 self.counters.clear();
             }
             for (operator, inputs) in report.watermarks {
-                let least = self.watermarks.entry(operator).or_insert_with(|| inputs.clone());
-                least.iter_mut().zip(inputs).for_each(|(least, other)| *least = (*least).min(other));
+                let least = self
+                    .watermarks
+                    .entry(operator)
+                    .or_insert_with(|| inputs.clone());
+                least
+                    .iter_mut()
+                    .zip(inputs)
+                    .for_each(|(least, other)| *least = (*least).min(other));
             }
             for (name, value) in report.counters {
                 *self.counters.entry(name).or_default() += value;
@@ -265,7 +301,9 @@ impl Coordinator {
 
     /// The epoch came through on all workers.
     fn on_through(&mut self) -> Result<()> {
-        let Some(closing) = self.closing.take() else { return Ok(()) };
+        let Some(closing) = self.closing.take() else {
+            return Ok(());
+        };
         if closing.checkpoint.is_some() {
             self.sources = self
                 .job
@@ -281,7 +319,12 @@ impl Coordinator {
         let flush = self.job.clock.elapsed().saturating_sub(closing.at);
         self.pacer.on_through(flush, closing.budget_used);
         self.job.control.through(self.epoch, self.pacer.budget());
-        if self.job.outputs.release(self.epoch, &self.job.output).is_break() {
+        if self
+            .job
+            .outputs
+            .release(self.epoch, &self.job.output)
+            .is_break()
+        {
             self.job.stop();
         }
         if self.ending.is_some() {
@@ -295,7 +338,9 @@ impl Coordinator {
 
     fn publish(&mut self, complete: Complete) -> Result<()> {
         let json = |what: &str, value: serde_json::Result<Value>| {
-            value.map_err(|error| Error::Job(format!("cannot write {what} to the manifest: {error}")))
+            value.map_err(|error| {
+                Error::Job(format!("cannot write {what} to the manifest: {error}"))
+            })
         };
         let mut counters = self.job.restored_counters.clone();
         for (name, value) in &self.counters {

@@ -19,7 +19,10 @@ impl Outputs {
     /// An operator of one worker gave its rows of an epoch.
     pub(crate) fn collect(&self, epoch: u64, worker: WorkerId, event: OutputEvent) {
         let mut waiting = lock(&self.waiting);
-        waiting.entry((epoch, event.operator, worker.0)).or_default().extend(event.changes);
+        waiting
+            .entry((epoch, event.operator, worker.0))
+            .or_default()
+            .extend(event.changes);
     }
 
     /// The epoch is through: one call for each operator that gave rows. `Break`: nobody reads any more.

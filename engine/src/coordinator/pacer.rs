@@ -97,7 +97,12 @@ mod tests {
     use super::*;
 
     fn facts(records: u64, budget_used: bool, backlog: bool) -> EpochFacts {
-        EpochFacts { records, budget_used, news: false, backlog }
+        EpochFacts {
+            records,
+            budget_used,
+            news: false,
+            backlog,
+        }
     }
 
     #[test]
@@ -105,7 +110,10 @@ mod tests {
         let pacer = Pacer::new(Duration::from_millis(10), 8, None);
         assert!(!pacer.is_due(Duration::from_secs(60), facts(0, false, false)));
         assert!(pacer.is_due(Duration::from_secs(60), facts(1, false, false)));
-        let news = EpochFacts { news: true, ..EpochFacts::default() };
+        let news = EpochFacts {
+            news: true,
+            ..EpochFacts::default()
+        };
         assert!(pacer.is_due(Duration::from_secs(60), news));
     }
 

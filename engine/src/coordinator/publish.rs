@@ -48,12 +48,19 @@ impl Publisher {
             .enable_time()
             .build()
             .map_err(|error| Error::Job(format!("cannot start the publisher: {error}")))?;
-        Ok(Self { store, committers, retain, runtime })
+        Ok(Self {
+            store,
+            committers,
+            retain,
+            runtime,
+        })
     }
 
     fn publish(&mut self, manifest: &Manifest, parts: &Parts) -> Published {
         let written = pass("engine.manifest.before").and_then(|()| {
-            self.runtime.block_on(self.store.publish(manifest)).map_err(Error::from)
+            self.runtime
+                .block_on(self.store.publish(manifest))
+                .map_err(Error::from)
         });
         if let Err(error) = written {
             return Published::NotWritten(error.to_string());

@@ -45,18 +45,26 @@ impl JobFolder {
         let path = folder.join("counters.json");
         let mut counters: Counters = match std::fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
-                Error::Job(format!("{} cannot be read: {error}; it was changed from outside", path.display()))
+                Error::Job(format!(
+                    "{} cannot be read: {error}; it was changed from outside",
+                    path.display()
+                ))
             })?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Counters::default(),
             Err(error) => return Err(failed("cannot read", &path, &error)),
         };
         counters.generation += 1;
-        let folder = Self { folder: folder.to_path_buf(), _lock: lock, counters };
+        let folder = Self {
+            folder: folder.to_path_buf(),
+            _lock: lock,
+            counters,
+        };
         folder.write_counters()?;
         let scratch = folder.scratch();
         // Databases of an earlier process: what counts of them is in the checkpoints.
         if scratch.exists() {
-            std::fs::remove_dir_all(&scratch).map_err(|error| failed("cannot clear", &scratch, &error))?;
+            std::fs::remove_dir_all(&scratch)
+                .map_err(|error| failed("cannot clear", &scratch, &error))?;
         }
         Ok(folder)
     }
@@ -128,7 +136,13 @@ fn check_owner(path: &Path, job: &str, file: Option<&Path>) -> Result<()> {
         Ok(bytes) => serde_json::from_slice::<Owner>(&bytes)
             .map_err(|error| Error::Job(format!("{} cannot be read: {error}", path.display())))?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return write_durably(path, &Owner { job: job.to_owned(), file: file.map(Path::to_path_buf) });
+            return write_durably(
+                path,
+                &Owner {
+                    job: job.to_owned(),
+                    file: file.map(Path::to_path_buf),
+                },
+            );
         }
         Err(error) => return Err(failed("cannot read", path, &error)),
     };
@@ -137,7 +151,13 @@ fn check_owner(path: &Path, job: &str, file: Option<&Path>) -> Result<()> {
     {
         // A file that was moved is the same job: nobody else can claim the folder.
         if !theirs.exists() {
-            return write_durably(path, &Owner { job: job.to_owned(), file: Some(ours.to_path_buf()) });
+            return write_durably(
+                path,
+                &Owner {
+                    job: job.to_owned(),
+                    file: Some(ours.to_path_buf()),
+                },
+            );
         }
         return Err(Error::Job(format!(
             "the state of job `{job}` belongs to {}, not to {}; name this job with SET 'job.name' = '…' in its file",
@@ -186,7 +206,12 @@ mod tests {
         third.note_checkpoint(CheckpointId(7)).unwrap();
         third.note_checkpoint(CheckpointId(3)).unwrap();
         drop(third);
-        assert_eq!(JobFolder::take(&folder, "job", None).unwrap().highest_checkpoint(), CheckpointId(7));
+        assert_eq!(
+            JobFolder::take(&folder, "job", None)
+                .unwrap()
+                .highest_checkpoint(),
+            CheckpointId(7)
+        );
     }
 
     #[test]

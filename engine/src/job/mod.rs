@@ -37,8 +37,8 @@ use crate::source::SharedSource;
 use crate::sync::lock;
 use crate::topology::Topology;
 use crate::worker::WorkerCounters;
-pub(crate) use supervise::Ended;
 use crate::{Error, JobOptions, JobSummary, OutputHandler, Progress, Result};
+pub(crate) use supervise::Ended;
 
 /// What the threads of a job share.
 pub(crate) struct Shared {
@@ -154,21 +154,38 @@ impl Shared {
         let before: u64 = self
             .restored_counters
             .iter()
-            .filter(|(name, _)| *name == kind || name.split_once(':').is_some_and(|(first, _)| first == kind))
+            .filter(|(name, _)| {
+                *name == kind || name.split_once(':').is_some_and(|(first, _)| first == kind)
+            })
             .map(|(_, value)| value)
             .sum();
         before + self.counters.iter().map(of).sum::<u64>()
     }
 
-    fn total_of_operator(&self, kind: &str, index: usize, of: impl Fn(&WorkerCounters) -> &Vec<AtomicU64>) -> u64 {
+    fn total_of_operator(
+        &self,
+        kind: &str,
+        index: usize,
+        of: impl Fn(&WorkerCounters) -> &Vec<AtomicU64>,
+    ) -> u64 {
         let name = format!("{kind}:{}", self.plan.operators[index].id);
         let before = self.restored_counters.get(&name).copied().unwrap_or(0);
-        before + self.counters.iter().map(|worker| of(worker)[index].load(Ordering::Relaxed)).sum::<u64>()
+        before
+            + self
+                .counters
+                .iter()
+                .map(|worker| of(worker)[index].load(Ordering::Relaxed))
+                .sum::<u64>()
     }
 
     /// A snapshot of the progress.
     pub(crate) fn progress(&self) -> Progress {
-        let sum = |values: &[AtomicU64]| values.iter().map(|value| value.load(Ordering::Relaxed)).sum::<u64>();
+        let sum = |values: &[AtomicU64]| {
+            values
+                .iter()
+                .map(|value| value.load(Ordering::Relaxed))
+                .sum::<u64>()
+        };
         let mut bytes_total = Some(0);
         let mut bytes_done = 0;
         for source in &self.sources {
@@ -179,7 +196,9 @@ impl Shared {
         let watermark = self.watermark.load(Ordering::Acquire);
         let last = self.last_checkpoint.load(Ordering::Acquire);
         Progress {
-            rows_in: self.total("records_in", |worker| worker.records_in.load(Ordering::Relaxed)),
+            rows_in: self.total("records_in", |worker| {
+                worker.records_in.load(Ordering::Relaxed)
+            }),
             rows_out: self.total("written", |worker| sum(&worker.written)),
             bytes_done,
             bytes_total,
@@ -235,16 +254,24 @@ impl JobHandle {
         output: OutputHandler,
     ) -> Result<Self> {
         match start::prepare(job, sql, plan, options, output)? {
-            start::Prepared::Drained(summary) => {
-                Ok(Self { shared: None, thread: None, ended: Some(*summary) })
-            }
+            start::Prepared::Drained(summary) => Ok(Self {
+                shared: None,
+                thread: None,
+                ended: Some(*summary),
+            }),
             start::Prepared::Ready(ready) => {
                 let shared = ready.shared.clone();
                 let thread = std::thread::Builder::new()
                     .name("weir-coordinator".to_owned())
                     .spawn(move || supervise::run(*ready))
-                    .map_err(|error| Error::Job(format!("cannot start the coordinator: {error}")))?;
-                Ok(Self { shared: Some(shared), thread: Some(thread), ended: None })
+                    .map_err(|error| {
+                        Error::Job(format!("cannot start the coordinator: {error}"))
+                    })?;
+                Ok(Self {
+                    shared: Some(shared),
+                    thread: Some(thread),
+                    ended: None,
+                })
             }
         }
     }
@@ -276,11 +303,15 @@ impl JobHandle {
     /// Why the job failed.
     pub fn wait(mut self) -> Result<JobSummary> {
         if let Some(thread) = self.thread.take() {
-            return thread
-                .join()
-                .unwrap_or_else(|_| Err(Error::Job("the coordinator panicked; this is a mistake in Weir".to_owned())));
+            return thread.join().unwrap_or_else(|_| {
+                Err(Error::Job(
+                    "the coordinator panicked; this is a mistake in Weir".to_owned(),
+                ))
+            });
         }
-        self.ended.take().ok_or_else(|| Error::Job("the job was waited for already".to_owned()))
+        self.ended
+            .take()
+            .ok_or_else(|| Error::Job("the job was waited for already".to_owned()))
     }
 }
 

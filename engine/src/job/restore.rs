@@ -52,7 +52,11 @@ impl Restore<'_> {
     /// Finds the checkpoint to start from and makes the sinks agree with it.
     pub(crate) fn run(mut self) -> Result<Start> {
         let listed = self.runtime.block_on(self.store.list())?;
-        let highest = listed.last().copied().unwrap_or_default().max(self.folder.highest_checkpoint());
+        let highest = listed
+            .last()
+            .copied()
+            .unwrap_or_default()
+            .max(self.folder.highest_checkpoint());
         self.folder.note_checkpoint(highest)?;
         if let Some(savepoint) = self.options.restore_from.clone() {
             return self.from_savepoint(&savepoint, &listed, highest);
@@ -71,7 +75,12 @@ impl Restore<'_> {
         };
         if manifest.drained && self.only_prints() {
             self.folder.forget()?;
-            return Ok(Start { manifest: None, highest, warnings, drained: false });
+            return Ok(Start {
+                manifest: None,
+                highest,
+                warnings,
+                drained: false,
+            });
         }
         self.check(&manifest)?;
         self.settle_sinks(&manifest, highest)?;
@@ -84,10 +93,19 @@ impl Restore<'_> {
                 EventTime(manifest.processing_time)
             ));
         }
-        Ok(Start { manifest: Some(manifest), highest, warnings, drained })
+        Ok(Start {
+            manifest: Some(manifest),
+            highest,
+            warnings,
+            drained,
+        })
     }
 
-    fn from_the_beginning(&mut self, highest: CheckpointId, warnings: Vec<String>) -> Result<Start> {
+    fn from_the_beginning(
+        &mut self,
+        highest: CheckpointId,
+        warnings: Vec<String>,
+    ) -> Result<Start> {
         for (operator, committer) in self.committers.iter_mut() {
             if self.options.exactly_once && committer.holds_output()? {
                 return Err(Error::Job(format!(
@@ -98,22 +116,33 @@ impl Restore<'_> {
             }
             committer.rollback_to(None)?;
         }
-        Ok(Start { manifest: None, highest, warnings, drained: false })
+        Ok(Start {
+            manifest: None,
+            highest,
+            warnings,
+            drained: false,
+        })
     }
 
     /// The plan must fit, and so must the key groups.
     fn check(&self, manifest: &Manifest) -> Result<()> {
         let plan: StreamPlan = serde_json::from_value(manifest.plan.clone()).map_err(|error| {
-            Error::Job(format!("the plan in checkpoint {} cannot be read: {error}", manifest.checkpoint))
+            Error::Job(format!(
+                "the plan in checkpoint {} cannot be read: {error}",
+                manifest.checkpoint
+            ))
         })?;
         resume::check(self.job, &plan, self.plan)
     }
 
     /// Finishes the checkpoint's transactions, then withdraws what came later.
     fn settle_sinks(&mut self, manifest: &Manifest, highest: CheckpointId) -> Result<()> {
-        let parts: BTreeMap<String, Vec<Value>> =
-            serde_json::from_value(manifest.sinks.clone()).map_err(|error| {
-                Error::Job(format!("the sinks in checkpoint {} cannot be read: {error}", manifest.checkpoint))
+        let parts: BTreeMap<String, Vec<Value>> = serde_json::from_value(manifest.sinks.clone())
+            .map_err(|error| {
+                Error::Job(format!(
+                    "the sinks in checkpoint {} cannot be read: {error}",
+                    manifest.checkpoint
+                ))
             })?;
         pass("engine.restore.before-recommit")?;
         for (operator, committer) in self.committers.iter_mut() {
@@ -138,7 +167,10 @@ impl Restore<'_> {
         highest: CheckpointId,
     ) -> Result<Start> {
         if !savepoint.is_dir() {
-            return Err(Error::Job(format!("there is no savepoint {}", savepoint.display())));
+            return Err(Error::Job(format!(
+                "there is no savepoint {}",
+                savepoint.display()
+            )));
         }
         let saved = CheckpointStore::local(savepoint.to_path_buf())?;
         let (manifest, warnings) = self.runtime.block_on(saved.newest_whole())?;
@@ -151,7 +183,11 @@ impl Restore<'_> {
         })?;
         self.check(&manifest)?;
         // Should this start be interrupted, a later one must not go on from a checkpoint whose output is withdrawn.
-        let later: Vec<_> = listed.iter().filter(|id| **id > manifest.checkpoint).rev().collect();
+        let later: Vec<_> = listed
+            .iter()
+            .filter(|id| **id > manifest.checkpoint)
+            .rev()
+            .collect();
         for checkpoint in later {
             self.runtime.block_on(self.store.remove(*checkpoint))?;
         }
@@ -164,19 +200,28 @@ impl Restore<'_> {
         imported.sinks = Value::Object(serde_json::Map::new());
         self.runtime.block_on(saved.export(&imported, self.store))?;
         let drained = imported.drained;
-        Ok(Start { manifest: Some(imported), highest, warnings, drained })
+        Ok(Start {
+            manifest: Some(imported),
+            highest,
+            warnings,
+            drained,
+        })
     }
 
     /// A job whose results are on the screen alone runs again when it is drained.
     fn only_prints(&self) -> bool {
-        self.plan.operators.iter().all(|operator| match &operator.kind {
-            OperatorKind::Sink { table } => self
-                .plan
-                .tables
-                .get(table)
-                .is_some_and(|table| table.options.get("connector").is_some_and(|name| name == "print")),
-            _ => true,
-        })
+        self.plan
+            .operators
+            .iter()
+            .all(|operator| match &operator.kind {
+                OperatorKind::Sink { table } => self.plan.tables.get(table).is_some_and(|table| {
+                    table
+                        .options
+                        .get("connector")
+                        .is_some_and(|name| name == "print")
+                }),
+                _ => true,
+            })
     }
 }
 

@@ -17,7 +17,9 @@ pub(crate) fn check(job: &str, old: &StreamPlan, new: &StreamPlan) -> Result<()>
     for (id, operator) in &old {
         match new.get(id) {
             None => differences.push(format!("{id}: is not in the query any more")),
-            Some(now) => differences.extend(difference(operator, now).map(|what| format!("{id}: {what}"))),
+            Some(now) => {
+                differences.extend(difference(operator, now).map(|what| format!("{id}: {what}")))
+            }
         }
     }
     for id in new.keys().filter(|id| !old.contains_key(*id)) {
@@ -38,7 +40,10 @@ fn kept(plan: &StreamPlan) -> BTreeMap<&OperatorId, &Operator> {
         .iter()
         .filter(|operator| {
             operator.is_stateful()
-                || matches!(operator.kind, OperatorKind::Source { .. } | OperatorKind::Sink { .. })
+                || matches!(
+                    operator.kind,
+                    OperatorKind::Source { .. } | OperatorKind::Sink { .. }
+                )
         })
         .map(|operator| (&operator.id, operator))
         .collect()

@@ -73,7 +73,12 @@ pub(super) fn prepare(
     options.exactly_once &= folder.is_some();
     let sinks = open_sinks(job, &plan, &options, generation)?;
     let mut committers = open_committers(&plan, &sinks)?;
-    let mut start = Start { manifest: None, highest: CheckpointId(0), warnings: Vec::new(), drained: false };
+    let mut start = Start {
+        manifest: None,
+        highest: CheckpointId(0),
+        warnings: Vec::new(),
+        drained: false,
+    };
     let mut store = None;
     if let Some(folder) = &mut folder {
         if options.fresh {
@@ -98,7 +103,10 @@ pub(super) fn prepare(
             let target = CheckpointStore::local(target.clone())?;
             runtime.block_on(store.export(manifest, &target))?;
         }
-        return Ok(Prepared::Drained(Box::new(already_drained(manifest, start.warnings))));
+        return Ok(Prepared::Drained(Box::new(already_drained(
+            manifest,
+            start.warnings,
+        ))));
     }
     if let Some(manifest) = &start.manifest {
         // Fixed at the first start: keys would be looked for where they are not.
@@ -124,19 +132,30 @@ pub(super) fn prepare(
     let workers = options.parallelism as usize;
     let ledger = CheckpointLedger::new(options.checkpoint_interval, workers, start.highest, last);
     let publisher = match &store {
-        Some(store) => {
-            Some(Publisher::new(store.clone(), committers, options.checkpoints_retained)?)
-        }
+        Some(store) => Some(Publisher::new(
+            store.clone(),
+            committers,
+            options.checkpoints_retained,
+        )?),
         None => None,
     };
     let topology = Topology::new(&plan, options.parallelism, &is_dead_letter);
     let channels = topology
         .exchanges
         .iter()
-        .map(|(_, node, input, _)| ((*node, *input), (0..workers * workers).map(|_| Arc::new(Channel::default())).collect()))
+        .map(|(_, node, input, _)| {
+            (
+                (*node, *input),
+                (0..workers * workers)
+                    .map(|_| Arc::new(Channel::default()))
+                    .collect(),
+            )
+        })
         .collect();
     let budget = options.batch_rows as u64 * u64::from(options.parallelism);
-    let last_now = manifest.as_ref().map_or(i64::MIN, |manifest| manifest.processing_time);
+    let last_now = manifest
+        .as_ref()
+        .map_or(i64::MIN, |manifest| manifest.processing_time);
     let shared = Shared {
         name: job.to_owned(),
         sql: sql.to_owned(),
@@ -148,23 +167,32 @@ pub(super) fn prepare(
         sources,
         dead_letters,
         sinks,
-        counters: (0..workers).map(|_| WorkerCounters::new(plan.operators.len())).collect(),
+        counters: (0..workers)
+            .map(|_| WorkerCounters::new(plan.operators.len()))
+            .collect(),
         channels,
         wakes: (0..workers).map(|_| Arc::new(Notify::new())).collect(),
-        events: EventSender { sender, wake: Arc::new(Notify::new()) },
+        events: EventSender {
+            sender,
+            wake: Arc::new(Notify::new()),
+        },
         outputs: Outputs::default(),
         output,
         state: SharedState::new(options.backend, options.state_memory)?,
         scratch,
-        restored_watermarks: part(manifest.as_ref(), "watermarks", |manifest| &manifest.watermarks)?,
+        restored_watermarks: part(manifest.as_ref(), "watermarks", |manifest| {
+            &manifest.watermarks
+        })?,
         restored_counters: part(manifest.as_ref(), "counters", |manifest| &manifest.counters)?,
-        restore: manifest.zip(store.clone()).map(|(manifest, store)| RestoreFrom {
-            store,
-            backend: manifest.backend,
-            key_groups: manifest.key_groups,
-            tables: manifest.tables,
-            workers: manifest.workers,
-        }),
+        restore: manifest
+            .zip(store.clone())
+            .map(|(manifest, store)| RestoreFrom {
+                store,
+                backend: manifest.backend,
+                key_groups: manifest.key_groups,
+                tables: manifest.tables,
+                workers: manifest.workers,
+            }),
         store,
         last_checkpoint: AtomicU64::new(last.map_or(0, |last| last.0)),
         watermark: AtomicI64::new(i64::MIN),
@@ -193,10 +221,16 @@ fn next_ephemeral() -> u64 {
 
 fn already_drained(manifest: &Manifest, mut warnings: Vec<String>) -> JobSummary {
     if warnings.is_empty() {
-        warnings.push(format!("finished at {} UTC; --fresh runs it again", EventTime(manifest.processing_time)));
+        warnings.push(format!(
+            "finished at {} UTC; --fresh runs it again",
+            EventTime(manifest.processing_time)
+        ));
     }
-    let progress =
-        Progress { last_checkpoint: Some(manifest.checkpoint), warnings, ..Progress::default() };
+    let progress = Progress {
+        last_checkpoint: Some(manifest.checkpoint),
+        warnings,
+        ..Progress::default()
+    };
     JobSummary {
         outcome: Outcome::AlreadyDrained,
         progress,
@@ -215,11 +249,16 @@ fn part<T: DeserializeOwned + Default>(
     name: &str,
     value: impl Fn(&Manifest) -> &Value,
 ) -> Result<T> {
-    let Some(manifest) = manifest else { return Ok(T::default()) };
+    let Some(manifest) = manifest else {
+        return Ok(T::default());
+    };
     match value(manifest) {
         Value::Null => Ok(T::default()),
         value => serde_json::from_value(value.clone()).map_err(|error| {
-            Error::Job(format!("the {name} in checkpoint {} cannot be read: {error}", manifest.checkpoint))
+            Error::Job(format!(
+                "the {name} in checkpoint {} cannot be read: {error}",
+                manifest.checkpoint
+            ))
         }),
     }
 }
@@ -240,14 +279,21 @@ fn open_sinks(
             operator: operator.id.clone(),
             message: format!("the plan does not define table `{table}`"),
         })?;
-        let input = operator.inputs.first().map(|input| &plan.operators[input.from]);
+        let input = operator
+            .inputs
+            .first()
+            .map(|input| &plan.operators[input.from]);
         let primary_key = Some(definition.primary_key.clone()).filter(|key| !key.is_empty());
         let request = TableRequest {
             table: table.clone(),
             options: definition.options.clone(),
             option_spans: definition.option_spans.clone(),
             columns: operator.schema.clone(),
-            declared: definition.columns.iter().map(|column| column.column.clone()).collect(),
+            declared: definition
+                .columns
+                .iter()
+                .map(|column| column.column.clone())
+                .collect(),
             metadata: Vec::new(),
             retractions: input.is_some_and(|input| input.changelog == Changelog::Retractions),
             unique_key: primary_key.or_else(|| operator.unique_key.clone()),
@@ -287,7 +333,9 @@ fn open_sources(
     let mut sources = Vec::new();
     let mut warnings = Vec::new();
     for (index, operator) in plan.operators.iter().enumerate() {
-        let OperatorKind::Source { table, .. } = &operator.kind else { continue };
+        let OperatorKind::Source { table, .. } = &operator.kind else {
+            continue;
+        };
         let definition = plan.tables.get(table).ok_or_else(|| Error::Internal {
             operator: operator.id.clone(),
             message: format!("the plan does not define table `{table}`"),
@@ -306,7 +354,10 @@ fn open_sources(
             .map(|(_, records)| *records);
         // An option of the table, or a setting for all.
         let option = |key: &str| {
-            let value = definition.options.get(key).or_else(|| plan.settings.get(key))?;
+            let value = definition
+                .options
+                .get(key)
+                .or_else(|| plan.settings.get(key))?;
             Some(duration(key, value))
         };
         let (source, more) = SharedSource::open(
@@ -317,8 +368,12 @@ fn open_sources(
             columns,
             definition.watermark.is_some(),
             limit,
-            option("source.idle-timeout").transpose()?.filter(|timeout| !timeout.is_zero()),
-            option("watermark.max-drift").transpose()?.map(|drift| drift.as_micros() as i64),
+            option("source.idle-timeout")
+                .transpose()?
+                .filter(|timeout| !timeout.is_zero()),
+            option("watermark.max-drift")
+                .transpose()?
+                .map(|drift| drift.as_micros() as i64),
             restored.get(operator.id.as_str()).unwrap_or(&nothing),
         )?;
         warnings.extend(more);

@@ -17,7 +17,15 @@ pub(crate) type Ended = (Outcome, u64, Option<CheckpointId>);
 
 /// Runs a job to its end.
 pub(super) fn run(ready: Ready) -> Result<JobSummary> {
-    let Ready { shared, events, ledger, publisher, resumed_from, folder, scratch } = ready;
+    let Ready {
+        shared,
+        events,
+        ledger,
+        publisher,
+        resumed_from,
+        folder,
+        scratch,
+    } = ready;
     let ended = match shared.options.simulation_seed {
         Some(seed) => simulate::run(seed, &shared, events, ledger, publisher),
         None => run_threads(&shared, events, ledger, publisher),
@@ -103,9 +111,13 @@ fn wait(runtime: &tokio::runtime::Runtime, shared: &Shared, limit: Duration) {
 }
 
 fn write_savepoint(shared: &Shared, last: Option<CheckpointId>) -> Result<()> {
-    let Some(folder) = &shared.options.savepoint else { return Ok(()) };
+    let Some(folder) = &shared.options.savepoint else {
+        return Ok(());
+    };
     let (Some(store), Some(last)) = (&shared.store, last) else {
-        return Err(Error::Job("a job that keeps no state has no savepoint".to_owned()));
+        return Err(Error::Job(
+            "a job that keeps no state has no savepoint".to_owned(),
+        ));
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()

@@ -38,14 +38,21 @@ impl ColumnPlan {
     /// For the source operator `index` of the plan.
     pub(crate) fn new(plan: &StreamPlan, index: usize) -> Result<Self> {
         let operator = &plan.operators[index];
-        let OperatorKind::Source { table, columns, filter } = &operator.kind else {
+        let OperatorKind::Source {
+            table,
+            columns,
+            filter,
+        } = &operator.kind
+        else {
             return Err(internal(&operator.id, "is not a source"));
         };
         let table = table_of(plan, table, &operator.id)?;
         let mut needed = vec![false; table.columns.len()];
         let mut computed = Vec::new();
         let mut roots = columns.clone();
-        filter.iter().for_each(|filter| columns_of(filter, &mut roots));
+        filter
+            .iter()
+            .for_each(|filter| columns_of(filter, &mut roots));
         if let Some(watermark) = &table.watermark {
             roots.push(watermark.column);
             columns_of(&watermark.expr, &mut roots);
@@ -61,8 +68,14 @@ impl ColumnPlan {
         };
         let mut decoded = of_kind(|origin| matches!(origin, ColumnOrigin::Physical));
         let physical = decoded.len();
-        decoded.extend(of_kind(|origin| matches!(origin, ColumnOrigin::Metadata(_))));
-        Ok(Self { decoded, computed, physical })
+        decoded.extend(of_kind(|origin| {
+            matches!(origin, ColumnOrigin::Metadata(_))
+        }));
+        Ok(Self {
+            decoded,
+            computed,
+            physical,
+        })
     }
 
     /// What to ask the connector for.
@@ -160,18 +173,32 @@ impl RowBuilder {
     /// For the source operator `index`.
     pub(crate) fn new(plan: &StreamPlan, index: usize, columns: &ColumnPlan) -> Result<Self> {
         let operator = &plan.operators[index];
-        let OperatorKind::Source { table, columns: output, filter } = &operator.kind else {
+        let OperatorKind::Source {
+            table,
+            columns: output,
+            filter,
+        } = &operator.kind
+        else {
             return Err(internal(&operator.id, "is not a source"));
         };
         let table = table_of(plan, table, &operator.id)?;
-        let order: Vec<usize> = columns.decoded.iter().chain(&columns.computed).copied().collect();
+        let order: Vec<usize> = columns
+            .decoded
+            .iter()
+            .chain(&columns.computed)
+            .copied()
+            .collect();
         let place = |column: usize| order.iter().position(|&other| other == column);
         let schema: Schema = order
             .iter()
             .map(|&column| table.columns[column].column.clone())
             .collect();
         let compile = |expr: &Expr, known: usize| {
-            CompiledExpr::compile(&moved(expr, &place), &schema[..known].to_vec(), &operator.id)
+            CompiledExpr::compile(
+                &moved(expr, &place),
+                &schema[..known].to_vec(),
+                &operator.id,
+            )
         };
         let mut computed = Vec::new();
         let mut schemas = vec![arrow_schema(&schema[..columns.decoded.len()])];
@@ -182,11 +209,14 @@ impl RowBuilder {
                 schemas.push(arrow_schema(&schema[..known + 1]));
             }
         }
-        let placed = |column: usize| place(column).ok_or_else(|| internal(&operator.id, "a column is missing"));
+        let placed = |column: usize| {
+            place(column).ok_or_else(|| internal(&operator.id, "a column is missing"))
+        };
         let watermark = match &table.watermark {
-            Some(watermark) => {
-                Some((placed(watermark.column)?, compile(&watermark.expr, schema.len())?))
-            }
+            Some(watermark) => Some((
+                placed(watermark.column)?,
+                compile(&watermark.expr, schema.len())?,
+            )),
             None => None,
         };
         Ok(Self {
@@ -194,8 +224,14 @@ impl RowBuilder {
             computed,
             schemas,
             watermark,
-            filter: filter.as_ref().map(|filter| compile(filter, schema.len())).transpose()?,
-            output: output.iter().map(|&column| placed(column)).collect::<Result<_>>()?,
+            filter: filter
+                .as_ref()
+                .map(|filter| compile(filter, schema.len()))
+                .transpose()?,
+            output: output
+                .iter()
+                .map(|&column| placed(column))
+                .collect::<Result<_>>()?,
             output_schema: DataType::arrow_schema(&operator.schema),
         })
     }
@@ -225,7 +261,12 @@ impl RowBuilder {
                 Some((times, self.micros(&expression)?))
             }
         };
-        Ok(Prepared { working, retracted: batch.retracted, offsets: batch.offsets, times })
+        Ok(Prepared {
+            working,
+            retracted: batch.retracted,
+            offsets: batch.offsets,
+            times,
+        })
     }
 
     /// Filters and projects; `own` are the own watermarks of rows that are behind.
@@ -236,21 +277,38 @@ impl RowBuilder {
         now: ProcessingTime,
         split: &str,
     ) -> Result<ChangeBatch> {
-        let Prepared { working, retracted, offsets, .. } = prepared;
+        let Prepared {
+            working,
+            retracted,
+            offsets,
+            ..
+        } = prepared;
         let rows = working.num_rows();
-        let columns = self.output.iter().map(|&place| working.column(place).clone()).collect();
+        let columns = self
+            .output
+            .iter()
+            .map(|&place| working.column(place).clone())
+            .collect();
         let output = self.assemble(&self.output_schema, columns, rows)?;
-        let changes = ChangeBatch { rows: output, retracted, own_watermark: own };
-        let Some(filter) = &self.filter else { return Ok(changes) };
-        let keep = filter
-            .evaluate_filter(&working, now)
-            .map_err(|error| place_error(error, split, &offsets, |row| {
+        let changes = ChangeBatch {
+            rows: output,
+            retracted,
+            own_watermark: own,
+        };
+        let Some(filter) = &self.filter else {
+            return Ok(changes);
+        };
+        let keep = filter.evaluate_filter(&working, now).map_err(|error| {
+            place_error(error, split, &offsets, |row| {
                 filter.evaluate_filter(&working.slice(row, 1), now).err()
-            }))?;
+            })
+        })?;
         if keep.true_count() == rows {
             return Ok(changes);
         }
-        changes.filter(&keep).map_err(|error| internal(&self.operator, &error.to_string()))
+        changes
+            .filter(&keep)
+            .map_err(|error| internal(&self.operator, &error.to_string()))
     }
 
     fn evaluate(
@@ -262,7 +320,9 @@ impl RowBuilder {
         offsets: &[u64],
     ) -> Result<arrow::array::ArrayRef> {
         expr.evaluate(rows, now).map_err(|error| {
-            place_error(error, split, offsets, |row| expr.evaluate(&rows.slice(row, 1), now).err())
+            place_error(error, split, offsets, |row| {
+                expr.evaluate(&rows.slice(row, 1), now).err()
+            })
         })
     }
 
@@ -288,15 +348,22 @@ impl RowBuilder {
         split: &str,
         offsets: &[u64],
     ) -> Error {
-        let row = (0..times.len()).find(|&row| times.is_null(row)).unwrap_or(0);
-        let values = working.columns().iter().zip(working.schema().fields().iter()).map(|(array, field)| {
-            let text = if array.is_null(row) {
-                "NULL".to_owned()
-            } else {
-                arrow::util::display::array_value_to_string(array, row).unwrap_or_default()
-            };
-            (field.name().clone(), text)
-        });
+        let row = (0..times.len())
+            .find(|&row| times.is_null(row))
+            .unwrap_or(0);
+        let schema = working.schema();
+        let values = working
+            .columns()
+            .iter()
+            .zip(schema.fields().iter())
+            .map(|(array, field)| {
+                let text = if array.is_null(row) {
+                    "NULL".to_owned()
+                } else {
+                    arrow::util::display::array_value_to_string(array, row).unwrap_or_default()
+                };
+                (field.name().clone(), text)
+            });
         Error::Row(Box::new(RowError {
             operator: self.operator.clone(),
             span: weir_types::Span::default(),
@@ -331,9 +398,12 @@ fn table_of<'a>(
     table: &str,
     operator: &OperatorId,
 ) -> Result<&'a weir_planner::plan::TableDefinition> {
-    plan.tables
-        .get(table)
-        .ok_or_else(|| internal(operator, &format!("the plan does not define table `{table}`")))
+    plan.tables.get(table).ok_or_else(|| {
+        internal(
+            operator,
+            &format!("the plan does not define table `{table}`"),
+        )
+    })
 }
 
 fn arrow_schema(columns: &[Column]) -> SchemaRef {
@@ -341,7 +411,10 @@ fn arrow_schema(columns: &[Column]) -> SchemaRef {
 }
 
 fn internal(operator: &OperatorId, message: &str) -> Error {
-    Error::Internal { operator: operator.clone(), message: message.to_owned() }
+    Error::Internal {
+        operator: operator.clone(),
+        message: message.to_owned(),
+    }
 }
 
 /// The columns that an expression reads, with repetitions.

@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, Int64Array, RecordBatch, RecordBatchOptions, StringViewArray, new_null_array,
+    ArrayRef, BinaryArray, Int64Array, RecordBatch, RecordBatchOptions, StringViewArray,
+    new_null_array,
 };
 use weir_connectors::RecordError;
 use weir_planner::plan::{Changelog, Input, Operator, OperatorKind, Partitioning, StreamPlan};
@@ -23,18 +24,33 @@ use crate::{Error, Result};
 pub(crate) fn wire(plan: &mut StreamPlan) -> Result<(Vec<bool>, BTreeMap<usize, usize>)> {
     let mut sources_of: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (index, operator) in plan.operators.iter().enumerate() {
-        let OperatorKind::Source { table, .. } = &operator.kind else { continue };
-        let Some(definition) = plan.tables.get(table) else { continue };
-        let Some(target) =
-            definition.options.get("on.error").and_then(|value| value.strip_prefix("dead-letter:"))
+        let OperatorKind::Source { table, .. } = &operator.kind else {
+            continue;
+        };
+        let Some(definition) = plan.tables.get(table) else {
+            continue;
+        };
+        let Some(target) = definition
+            .options
+            .get("on.error")
+            .and_then(|value| value.strip_prefix("dead-letter:"))
         else {
             continue;
         };
         if !plan.tables.contains_key(target) {
-            let span = definition.option_spans.get("on.error").copied().unwrap_or(Span::default());
-            let diagnostic = Diagnostic::error("E0101", format!("no table `{target}` for malformed records"))
-                .at(span, "this table is not defined")
-                .help(format!("CREATE TABLE {target} (reason STRING, record STRING) WITH (…)"));
+            let span = definition
+                .option_spans
+                .get("on.error")
+                .copied()
+                .unwrap_or(Span::default());
+            let diagnostic = Diagnostic::error(
+                "E0101",
+                format!("no table `{target}` for malformed records"),
+            )
+            .at(span, "this table is not defined")
+            .help(format!(
+                "CREATE TABLE {target} (reason STRING, record STRING) WITH (…)"
+            ));
             return Err(Error::Plan(diagnostic.into()));
         }
         sources_of.entry(target.to_owned()).or_default().push(index);
@@ -43,14 +59,21 @@ pub(crate) fn wire(plan: &mut StreamPlan) -> Result<(Vec<bool>, BTreeMap<usize, 
     let mut targets = BTreeMap::new();
     for (table, sources) in sources_of {
         let definition = &plan.tables[&table];
-        let schema: Schema = definition.columns.iter().map(|column| column.column.clone()).collect();
+        let schema: Schema = definition
+            .columns
+            .iter()
+            .map(|column| column.column.clone())
+            .collect();
         let span = definition.span;
         for &source in &sources {
             targets.insert(source, plan.operators.len());
         }
         let inputs = sources
             .iter()
-            .map(|&from| Input { from, partitioning: Partitioning::Forward })
+            .map(|&from| Input {
+                from,
+                partitioning: Partitioning::Forward,
+            })
             .collect();
         plan.operators.push(Operator {
             id: OperatorId::new(format!("{table}/dead_letter")),
@@ -81,11 +104,17 @@ pub(crate) struct DeadLetters {
 impl DeadLetters {
     /// For sink `node` of the plan.
     pub(crate) fn new(plan: &StreamPlan, node: usize) -> Self {
-        Self { node, schema: plan.operators[node].schema.clone() }
+        Self {
+            node,
+            schema: plan.operators[node].schema.clone(),
+        }
     }
 
     /// One row for each rejected record.
-    pub(crate) fn rows(&self, rejected: &[RecordError]) -> Result<ChangeBatch, arrow::error::ArrowError> {
+    pub(crate) fn rows(
+        &self,
+        rejected: &[RecordError],
+    ) -> Result<ChangeBatch, arrow::error::ArrowError> {
         let arrow = DataType::arrow_schema(&self.schema);
         let columns = self
             .schema
@@ -108,7 +137,9 @@ impl DeadLetters {
 /// The values of a column by its name; `None`: nothing is known by that name.
 fn fill(name: &str, rejected: &[RecordError]) -> Option<ArrayRef> {
     let text = |value: fn(&RecordError) -> &str| -> ArrayRef {
-        Arc::new(StringViewArray::from_iter_values(rejected.iter().map(value)))
+        Arc::new(StringViewArray::from_iter_values(
+            rejected.iter().map(value),
+        ))
     };
     let number = |value: fn(&RecordError) -> Option<i64>| -> ArrayRef {
         Arc::new(rejected.iter().map(value).collect::<Int64Array>())
@@ -128,9 +159,9 @@ fn fill(name: &str, rejected: &[RecordError]) -> Option<ArrayRef> {
                 .collect();
             Arc::new(StringViewArray::from_iter_values(lossy))
         }
-        "record_bytes" => {
-            Arc::new(BinaryArray::from_iter_values(rejected.iter().map(|error| &error.record)))
-        }
+        "record_bytes" => Arc::new(BinaryArray::from_iter_values(
+            rejected.iter().map(|error| &error.record),
+        )),
         _ => return None,
     })
 }

@@ -25,8 +25,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use rand::rngs::SmallRng;
 use rand::Rng;
+use rand::rngs::SmallRng;
 use serde::{Deserialize, Serialize};
 use weir_connectors::{Chunk, Deal, Dealer, Position, Source};
 use weir_types::{OperatorId, SplitId, Watermark};
@@ -124,7 +124,11 @@ pub(crate) type SourceCheckpoint = BTreeMap<String, BTreeMap<String, SplitCheckp
 /// What a worker gets when it asks for work.
 pub(crate) enum NextChunk {
     /// Chunk `number` of a split.
-    Chunk { split: usize, number: u64, chunk: Chunk },
+    Chunk {
+        split: usize,
+        number: u64,
+        chunk: Chunk,
+    },
     /// Every split ended the epoch.
     EpochEnded,
     /// Nothing now: a live source is quiet, or the epoch's budget is used.
@@ -190,8 +194,14 @@ impl SharedSource {
             max_drift_micros,
             emitted: AtomicI64::new(i64::MIN),
         };
-        let least = source.splits.iter().map(|split| lock(&split.prefix).maximum).min();
-        source.emitted.store(least.unwrap_or(i64::MIN), Ordering::Relaxed);
+        let least = source
+            .splits
+            .iter()
+            .map(|split| lock(&split.prefix).maximum)
+            .min();
+        source
+            .emitted
+            .store(least.unwrap_or(i64::MIN), Ordering::Relaxed);
         Ok((source, listing.warnings))
     }
 
@@ -219,7 +229,11 @@ impl SharedSource {
         }
         // Without any split there is nothing that could end the epoch but the control itself.
         all_ended_epoch &= asking.control.is_closing(asking.epoch);
-        Ok(if all_ended_epoch { NextChunk::EpochEnded } else { NextChunk::Nothing })
+        Ok(if all_ended_epoch {
+            NextChunk::EpochEnded
+        } else {
+            NextChunk::Nothing
+        })
     }
 
     fn deal(
@@ -229,7 +243,10 @@ impl SharedSource {
         asking: &mut Asking<'_>,
     ) -> Result<Option<NextChunk>> {
         let split = &self.splits[index];
-        let mut records_max = asking.control.allowance(asking.epoch).min(asking.chunk_records_max);
+        let mut records_max = asking
+            .control
+            .allowance(asking.epoch)
+            .min(asking.chunk_records_max);
         if let Some(left) = self.limit_left(index) {
             records_max = records_max.min(left);
             if left == 0 {
@@ -247,7 +264,9 @@ impl SharedSource {
         let now = asking.clock.elapsed();
         match dealing.dealer.deal(bytes_max, records_max)? {
             Deal::Chunk(chunk) => {
-                asking.control.on_dealt(asking.epoch, chunk.records, asking.clock.wall_micros());
+                asking
+                    .control
+                    .on_dealt(asking.epoch, chunk.records, asking.clock.wall_micros());
                 split.records.fetch_add(chunk.records, Ordering::AcqRel);
                 dealing.last_chunk_at = now;
                 if std::mem::take(&mut dealing.idle) {
@@ -258,7 +277,11 @@ impl SharedSource {
                 split.note_progress(dealing.dealer.as_ref());
                 let number = dealing.chunks;
                 dealing.chunks += 1;
-                Ok(Some(NextChunk::Chunk { split: index, number, chunk }))
+                Ok(Some(NextChunk::Chunk {
+                    split: index,
+                    number,
+                    chunk,
+                }))
             }
             Deal::Pending => {
                 asking.control.on_caught_up();
@@ -295,12 +318,18 @@ impl SharedSource {
         if !self.splits[..index].iter().all(ended) {
             return Some(0);
         }
-        let used: u64 = self.splits.iter().map(|split| split.records.load(Ordering::Acquire)).sum();
+        let used: u64 = self
+            .splits
+            .iter()
+            .map(|split| split.records.load(Ordering::Acquire))
+            .sum();
         Some(limit.saturating_sub(used))
     }
 
     fn is_ahead(&self, index: usize) -> bool {
-        let Some(drift) = self.max_drift_micros else { return false };
+        let Some(drift) = self.max_drift_micros else {
+            return false;
+        };
         let maximum = |split: &Split| lock(&split.prefix).maximum;
         let least = self
             .splits
@@ -386,7 +415,9 @@ impl SharedSource {
 
     /// Whether every split has ended. A source that may still get splits never does.
     pub(crate) fn has_ended(&self) -> bool {
-        self.splits.iter().all(|split| split.ended.load(Ordering::Acquire))
+        self.splits
+            .iter()
+            .all(|split| split.ended.load(Ordering::Acquire))
     }
 
     /// Whether new records may come although there are none now.
@@ -396,18 +427,29 @@ impl SharedSource {
 
     /// Whether it gives nothing more: ended, or the number of records asked for is reached.
     pub(crate) fn is_done(&self) -> bool {
-        let records: u64 = self.splits.iter().map(|split| split.records.load(Ordering::Acquire)).sum();
+        let records: u64 = self
+            .splits
+            .iter()
+            .map(|split| split.records.load(Ordering::Acquire))
+            .sum();
         self.has_ended() || self.limit.is_some_and(|limit| records >= limit)
     }
 
     /// The running maxima to start from, by split.
     pub(crate) fn split_watermarks(&self) -> Vec<i64> {
-        self.splits.iter().map(|split| lock(&split.prefix).maximum).collect()
+        self.splits
+            .iter()
+            .map(|split| lock(&split.prefix).maximum)
+            .collect()
     }
 
     /// Input done and in all (if every split knows).
     pub(crate) fn progress(&self) -> (u64, Option<u64>) {
-        let done = self.splits.iter().map(|split| split.progress_done.load(Ordering::Relaxed)).sum();
+        let done = self
+            .splits
+            .iter()
+            .map(|split| split.progress_done.load(Ordering::Relaxed))
+            .sum();
         let total = self
             .splits
             .iter()
@@ -446,7 +488,8 @@ impl Split {
     fn note_progress(&self, dealer: &dyn Dealer) {
         let (done, total) = dealer.progress();
         self.progress_done.store(done, Ordering::Relaxed);
-        self.progress_total.store(total.unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.progress_total
+            .store(total.unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     fn end_epoch(&self, dealing: &mut Dealing, epoch: u64) {

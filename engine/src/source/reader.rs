@@ -42,8 +42,18 @@ pub(crate) struct Reader {
 
 enum Phase {
     Ready,
-    Decoded { split: usize, number: u64, batches: Vec<Prepared>, maximum: i64 },
-    Giving { split: usize, maximum: i64, batches: VecDeque<(Prepared, Option<arrow::array::Int64Array>)>, cut: Option<ChangeBatch> },
+    Decoded {
+        split: usize,
+        number: u64,
+        batches: Vec<Prepared>,
+        maximum: i64,
+    },
+    Giving {
+        split: usize,
+        maximum: i64,
+        batches: VecDeque<(Prepared, Option<arrow::array::Int64Array>)>,
+        cut: Option<ChangeBatch>,
+    },
     Ending,
     Ended,
 }
@@ -81,7 +91,11 @@ impl Reader {
             decoder: source.source.decoder()?,
             rows: RowBuilder::new(plan, source.node, &source.columns)?,
             phase: Phase::Ready,
-            splits: source.split_watermarks().into_iter().map(|maximum| (maximum, true)).collect(),
+            splits: source
+                .split_watermarks()
+                .into_iter()
+                .map(|maximum| (maximum, true))
+                .collect(),
             given: Watermark::MIN,
             idle: false,
             batch_rows,
@@ -100,12 +114,18 @@ impl Reader {
     pub(crate) fn turn(&mut self, mut around: Surroundings<'_>) -> Result<Turn> {
         match std::mem::replace(&mut self.phase, Phase::Ready) {
             Phase::Ready => self.take_chunk(&mut around),
-            Phase::Decoded { split, number, batches, maximum } => {
-                self.publish(around.source, split, number, batches, maximum)
-            }
-            Phase::Giving { split, maximum, batches, cut } => {
-                self.give(&mut around, split, maximum, batches, cut)
-            }
+            Phase::Decoded {
+                split,
+                number,
+                batches,
+                maximum,
+            } => self.publish(around.source, split, number, batches, maximum),
+            Phase::Giving {
+                split,
+                maximum,
+                batches,
+                cut,
+            } => self.give(&mut around, split, maximum, batches, cut),
             Phase::Ending => Ok(self.end(&around)),
             Phase::Ended => {
                 self.phase = Phase::Ended;
@@ -128,7 +148,11 @@ impl Reader {
                 self.phase = Phase::Ending;
                 Ok(Turn::Worked)
             }
-            NextChunk::Chunk { split, number, chunk } => {
+            NextChunk::Chunk {
+                split,
+                number,
+                chunk,
+            } => {
                 let now = around.control.now(around.epoch);
                 self.records += chunk.records;
                 let decoded = self.decoder.decode(&chunk)?;
@@ -142,7 +166,12 @@ impl Reader {
                     }
                     batches.push(prepared);
                 }
-                self.phase = Phase::Decoded { split, number, batches, maximum };
+                self.phase = Phase::Decoded {
+                    split,
+                    number,
+                    batches,
+                    maximum,
+                };
                 Ok(Turn::Worked)
             }
         }
@@ -157,7 +186,12 @@ impl Reader {
         maximum: i64,
     ) -> Result<Turn> {
         let Some(start) = source.prefix(split, number) else {
-            self.phase = Phase::Decoded { split, number, batches, maximum };
+            self.phase = Phase::Decoded {
+                split,
+                number,
+                batches,
+                maximum,
+            };
             return Ok(Turn::Nothing);
         };
         // First of all: the worker of the next chunk waits for this.
@@ -174,7 +208,12 @@ impl Reader {
                 (prepared, own)
             })
             .collect();
-        self.phase = Phase::Giving { split, maximum: running, batches, cut: None };
+        self.phase = Phase::Giving {
+            split,
+            maximum: running,
+            batches,
+            cut: None,
+        };
         Ok(Turn::Worked)
     }
 
@@ -194,9 +233,11 @@ impl Reader {
                     let split = &around.source.splits[split].id.0;
                     Some(self.rows.finish(prepared, own, now, split)?)
                 }
-                Some(_) => Some(ChangeBatch::append_only(arrow::array::RecordBatch::new_empty(
-                    std::sync::Arc::new(arrow::datatypes::Schema::empty()),
-                ))),
+                Some(_) => Some(ChangeBatch::append_only(
+                    arrow::array::RecordBatch::new_empty(std::sync::Arc::new(
+                        arrow::datatypes::Schema::empty(),
+                    )),
+                )),
                 None => None,
             },
         };
@@ -215,8 +256,17 @@ impl Reader {
         } else {
             (batch, None)
         };
-        self.phase = Phase::Giving { split, maximum, batches, cut };
-        Ok(if batch.num_rows() == 0 { Turn::Worked } else { Turn::Rows(batch) })
+        self.phase = Phase::Giving {
+            split,
+            maximum,
+            batches,
+            cut,
+        };
+        Ok(if batch.num_rows() == 0 {
+            Turn::Worked
+        } else {
+            Turn::Rows(batch)
+        })
     }
 
     /// The watermark of what this worker knows, if it rose.
@@ -224,7 +274,12 @@ impl Reader {
         if !source.has_watermark {
             return Turn::Worked;
         }
-        let least = self.splits.iter().filter(|(_, holds)| *holds).map(|(maximum, _)| *maximum).min();
+        let least = self
+            .splits
+            .iter()
+            .filter(|(_, holds)| *holds)
+            .map(|(maximum, _)| *maximum)
+            .min();
         match least.map(Watermark) {
             Some(least) if least > self.given || (self.idle && least > Watermark::MIN) => {
                 self.idle = false;

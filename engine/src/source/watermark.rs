@@ -12,26 +12,26 @@
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use arrow::datatypes::{
-    DataType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
-    TimestampSecondType,
+    DataType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
+    TimestampNanosecondType, TimestampSecondType,
 };
 
 /// A timestamp column in microseconds; nanoseconds are rounded down. `None`: not a timestamp.
 pub(crate) fn micros(array: &ArrayRef) -> Option<Int64Array> {
     Some(match array.data_type() {
-        DataType::Timestamp(TimeUnit::Second, _) => {
-            array.as_primitive::<TimestampSecondType>().unary(|value| value.saturating_mul(1_000_000))
-        }
-        DataType::Timestamp(TimeUnit::Millisecond, _) => {
-            array.as_primitive::<TimestampMillisecondType>().unary(|value| value.saturating_mul(1_000))
-        }
+        DataType::Timestamp(TimeUnit::Second, _) => array
+            .as_primitive::<TimestampSecondType>()
+            .unary(|value| value.saturating_mul(1_000_000)),
+        DataType::Timestamp(TimeUnit::Millisecond, _) => array
+            .as_primitive::<TimestampMillisecondType>()
+            .unary(|value| value.saturating_mul(1_000)),
         DataType::Timestamp(TimeUnit::Microsecond, _) => {
             let array = array.as_primitive::<TimestampMicrosecondType>();
             Int64Array::new(array.values().clone(), array.nulls().cloned())
         }
-        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
-            array.as_primitive::<TimestampNanosecondType>().unary(|value| value.div_euclid(1_000))
-        }
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => array
+            .as_primitive::<TimestampNanosecondType>()
+            .unary(|value| value.div_euclid(1_000)),
         _ => return None,
     })
 }
@@ -81,7 +81,15 @@ mod tests {
         assert_eq!(own, [None, Some(5), None, Some(15), None]);
         assert_eq!(end, 15);
         assert!(own_watermarks(&times, &expression, i64::MIN).1 == 15);
-        assert!(own_watermarks(&Int64Array::from(vec![1, 2]), &Int64Array::from(vec![0, 1]), 0).0.is_none());
+        assert!(
+            own_watermarks(
+                &Int64Array::from(vec![1, 2]),
+                &Int64Array::from(vec![0, 1]),
+                0
+            )
+            .0
+            .is_none()
+        );
     }
 
     #[test]
@@ -90,10 +98,16 @@ mod tests {
         let expression: Vec<i64> = times.iter().map(|time| time - 4).collect();
         let whole = own_watermarks(&times.clone().into(), &expression.clone().into(), 2);
         for cut in 0..times.len() {
-            let (first, middle) =
-                own_watermarks(&times[..cut].to_vec().into(), &expression[..cut].to_vec().into(), 2);
-            let (second, end) =
-                own_watermarks(&times[cut..].to_vec().into(), &expression[cut..].to_vec().into(), middle);
+            let (first, middle) = own_watermarks(
+                &times[..cut].to_vec().into(),
+                &expression[..cut].to_vec().into(),
+                2,
+            );
+            let (second, end) = own_watermarks(
+                &times[cut..].to_vec().into(),
+                &expression[cut..].to_vec().into(),
+                middle,
+            );
             let values = |own: Option<Int64Array>, len: usize| -> Vec<Option<i64>> {
                 own.map_or(vec![None; len], |own| own.iter().collect())
             };

@@ -46,7 +46,13 @@ impl Alignment {
             .iter()
             .zip(restored)
             .map(|(&count, &watermark)| Input {
-                channels: vec![Mark { watermark, idle: false }; count],
+                channels: vec![
+                    Mark {
+                        watermark,
+                        idle: false
+                    };
+                    count
+                ],
             })
             .collect();
         let combined = restored.iter().copied().min().unwrap_or(Watermark::MIN);
@@ -75,7 +81,12 @@ impl Alignment {
     }
 
     /// A watermark came on a channel.
-    pub(crate) fn on_watermark(&mut self, input: usize, channel: usize, value: Watermark) -> Change {
+    pub(crate) fn on_watermark(
+        &mut self,
+        input: usize,
+        channel: usize,
+        value: Watermark,
+    ) -> Change {
         let mark = &mut self.inputs[input].channels[channel];
         mark.watermark = mark.watermark.max(value);
         mark.idle = false;
@@ -91,7 +102,10 @@ impl Alignment {
     /// The barrier of one input came; whether all have now. Then counting starts anew.
     pub(crate) fn on_barrier(&mut self) -> bool {
         self.barriers += 1;
-        assert!(self.barriers <= self.inputs.len(), "an input sent two barriers in one epoch");
+        assert!(
+            self.barriers <= self.inputs.len(),
+            "an input sent two barriers in one epoch"
+        );
         let aligned = self.barriers == self.inputs.len();
         if aligned {
             self.barriers = 0;
@@ -137,9 +151,15 @@ mod tests {
         let mut marks = Alignment::new(&[2, 1], &[Watermark::MIN; 2]);
         assert_eq!(marks.on_watermark(0, 0, Watermark(10)), Change::None);
         assert_eq!(marks.on_watermark(0, 1, Watermark(20)), Change::None);
-        assert_eq!(marks.on_watermark(1, 0, Watermark(5)), Change::Watermark(Watermark(5)));
+        assert_eq!(
+            marks.on_watermark(1, 0, Watermark(5)),
+            Change::Watermark(Watermark(5))
+        );
         assert_eq!(marks.on_watermark(1, 0, Watermark(3)), Change::None);
-        assert_eq!(marks.on_watermark(1, 0, Watermark(30)), Change::Watermark(Watermark(10)));
+        assert_eq!(
+            marks.on_watermark(1, 0, Watermark(30)),
+            Change::Watermark(Watermark(10))
+        );
         assert_eq!(marks.input_watermarks(), [Watermark(10), Watermark(30)]);
     }
 
@@ -150,7 +170,10 @@ mod tests {
         assert_eq!(marks.on_idle(0, 1), Change::Watermark(Watermark(10)));
         assert_eq!(marks.on_idle(0, 0), Change::Idle);
         assert_eq!(marks.on_idle(0, 0), Change::None);
-        assert_eq!(marks.on_watermark(0, 0, Watermark(10)), Change::Watermark(Watermark(10)));
+        assert_eq!(
+            marks.on_watermark(0, 0, Watermark(10)),
+            Change::Watermark(Watermark(10))
+        );
         assert_eq!(marks.on_watermark(0, 1, Watermark(4)), Change::None);
         assert_eq!(marks.watermark(), Watermark(10));
     }

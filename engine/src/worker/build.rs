@@ -33,7 +33,8 @@ impl Worker {
         let roots = build_roots(id, &job, &nodes)?;
         let simulated = job.options.simulation_seed.is_some();
         let seed = job.options.simulation_seed.or(job.options.test_cuts);
-        let random = seed.map(|seed| SmallRng::seed_from_u64(seed.wrapping_add(1 + u64::from(id.0))));
+        let random =
+            seed.map(|seed| SmallRng::seed_from_u64(seed.wrapping_add(1 + u64::from(id.0))));
         Ok(Self {
             id,
             nodes_left: nodes.len(),
@@ -67,7 +68,12 @@ fn open_state(id: WorkerId, job: &Shared) -> Result<WorkerState> {
         inline_writes: job.options.simulation_seed.is_some(),
     };
     let tables = operators::table_specs(&job.plan);
-    Ok(WorkerState::open(job.state.clone(), options, tables, job.restore.as_ref())?)
+    Ok(WorkerState::open(
+        job.state.clone(),
+        options,
+        tables,
+        job.restore.as_ref(),
+    )?)
 }
 
 fn build_node(
@@ -106,7 +112,11 @@ fn build_node(
             .exchanges
             .iter()
             .any(|(_, node, other, _)| *node == index && *other == input);
-        if exchanged { job.options.parallelism as usize } else { 1 }
+        if exchanged {
+            job.options.parallelism as usize
+        } else {
+            1
+        }
     };
     let channels: Vec<usize> = (0..operator.inputs.len()).map(upstream).collect();
     let restored = job.restored_watermarks(index);
@@ -137,7 +147,10 @@ fn build_node(
         held: None,
         locals,
         outlets,
-        is_sink: matches!(operator.kind, OperatorKind::Sink { .. } | OperatorKind::Output { .. }),
+        is_sink: matches!(
+            operator.kind,
+            OperatorKind::Sink { .. } | OperatorKind::Output { .. }
+        ),
     })
 }
 
@@ -148,7 +161,8 @@ fn collecting_handler(id: WorkerId, job: &Arc<Shared>, epoch: &Arc<AtomicU64>) -
     let epoch = epoch.clone();
     Arc::new(move |event| {
         if let Some(job) = job.upgrade() {
-            job.outputs.collect(epoch.load(Ordering::Acquire), id, event);
+            job.outputs
+                .collect(epoch.load(Ordering::Acquire), id, event);
         }
         std::ops::ControlFlow::Continue(())
     })
@@ -165,12 +179,18 @@ fn channel(
 ) -> (Arc<Channel>, Arc<Notify>) {
     let workers = job.options.parallelism as usize;
     let grid = &job.channels[&(node, input)];
-    (grid[from as usize * workers + to as usize].clone(), job.wakes[wake as usize].clone())
+    (
+        grid[from as usize * workers + to as usize].clone(),
+        job.wakes[wake as usize].clone(),
+    )
 }
 
 /// Inlets first, the last of the plan first: what is further down makes room for what is above.
 fn build_roots(id: WorkerId, job: &Arc<Shared>, nodes: &[Node]) -> Result<Vec<Root>> {
-    let mut restored = Root { feed: Feed::Restored, stack: Vec::new() };
+    let mut restored = Root {
+        feed: Feed::Restored,
+        stack: Vec::new(),
+    };
     for (index, node) in nodes.iter().enumerate().rev() {
         let value = node.alignment.watermark();
         if node.operator.is_some() && value > Watermark::MIN {
@@ -178,22 +198,38 @@ fn build_roots(id: WorkerId, job: &Arc<Shared>, nodes: &[Node]) -> Result<Vec<Ro
         }
     }
     let mut roots = vec![restored];
-    let mut edges: Vec<(usize, usize)> =
-        job.topology.exchanges.iter().map(|(_, node, input, _)| (*node, *input)).collect();
+    let mut edges: Vec<(usize, usize)> = job
+        .topology
+        .exchanges
+        .iter()
+        .map(|(_, node, input, _)| (*node, *input))
+        .collect();
     edges.sort_unstable_by(|a, b| b.cmp(a));
     for (node, input) in edges {
         let channels = (0..job.options.parallelism)
             .map(|from| channel(job, node, input, from, id.0, from))
             .collect();
         let feed = Feed::Inlet(Inlet::new(node, input, channels));
-        roots.push(Root { feed, stack: Vec::new() });
+        roots.push(Root {
+            feed,
+            stack: Vec::new(),
+        });
     }
     for (index, source) in job.sources.iter().enumerate() {
         let reader = Box::new(Reader::new(&job.plan, source, job.options.batch_rows)?);
-        let dead_letters =
-            job.dead_letters.get(&source.node).map(|&node| DeadLetters::new(&job.plan, node));
-        let feed = Feed::Source { index, reader, dead_letters };
-        roots.push(Root { feed, stack: Vec::new() });
+        let dead_letters = job
+            .dead_letters
+            .get(&source.node)
+            .map(|&node| DeadLetters::new(&job.plan, node));
+        let feed = Feed::Source {
+            index,
+            reader,
+            dead_letters,
+        };
+        roots.push(Root {
+            feed,
+            stack: Vec::new(),
+        });
     }
     Ok(roots)
 }

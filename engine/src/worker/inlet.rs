@@ -30,9 +30,19 @@ pub(crate) enum Received {
 
 impl Inlet {
     /// `channels`: from each worker, with the wake-up of that worker (it may wait for room).
-    pub(crate) fn new(node: usize, input: usize, channels: Vec<(Arc<Channel>, Arc<Notify>)>) -> Self {
+    pub(crate) fn new(
+        node: usize,
+        input: usize,
+        channels: Vec<(Arc<Channel>, Arc<Notify>)>,
+    ) -> Self {
         let at_barrier = vec![false; channels.len()];
-        Self { node, input, channels, at_barrier, next: 0 }
+        Self {
+            node,
+            input,
+            channels,
+            at_barrier,
+            next: 0,
+        }
     }
 
     /// The next message, channels in turns.
@@ -43,7 +53,9 @@ impl Inlet {
                 continue;
             }
             let (channel, sender) = &self.channels[index];
-            let Some(message) = channel.pop() else { continue };
+            let Some(message) = channel.pop() else {
+                continue;
+            };
             sender.notify_one();
             self.next = index + 1;
             if matches!(message, Message::Barrier) {

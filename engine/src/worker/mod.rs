@@ -89,27 +89,63 @@ struct Root {
 enum Feed {
     /// Watermarks of a restored job, before anything else.
     Restored,
-    Source { index: usize, reader: Box<Reader>, dead_letters: Option<DeadLetters> },
+    Source {
+        index: usize,
+        reader: Box<Reader>,
+        dead_letters: Option<DeadLetters>,
+    },
     Inlet(Inlet),
 }
 
 /// One call of an operator, or one thing to send on.
 enum Item {
-    Batch { node: usize, input: usize, batch: ChangeBatch },
-    Watermark { node: usize, input: usize, channel: usize, value: Watermark },
-    Idle { node: usize, input: usize, channel: usize },
-    Barrier { node: usize },
+    Batch {
+        node: usize,
+        input: usize,
+        batch: ChangeBatch,
+    },
+    Watermark {
+        node: usize,
+        input: usize,
+        channel: usize,
+        value: Watermark,
+    },
+    Idle {
+        node: usize,
+        input: usize,
+        channel: usize,
+    },
+    Barrier {
+        node: usize,
+    },
     /// `on_watermark` of an operator.
-    Fire { node: usize, value: Watermark },
-    Resume { node: usize },
+    Fire {
+        node: usize,
+        value: Watermark,
+    },
+    Resume {
+        node: usize,
+    },
     /// Rows of this operator go to its consumers.
-    Give { node: usize, batch: ChangeBatch },
+    Give {
+        node: usize,
+        batch: ChangeBatch,
+    },
     /// A watermark of this operator goes to its consumers, or is held until the barrier.
-    Forward { node: usize, value: Watermark },
+    Forward {
+        node: usize,
+        value: Watermark,
+    },
     /// The operator has flushed: what it held goes on.
-    ForwardHeld { node: usize },
-    ForwardIdle { node: usize },
-    ForwardBarrier { node: usize },
+    ForwardHeld {
+        node: usize,
+    },
+    ForwardIdle {
+        node: usize,
+    },
+    ForwardBarrier {
+        node: usize,
+    },
 }
 
 impl Item {
@@ -153,7 +189,11 @@ pub(crate) struct WorkerCounters {
 impl WorkerCounters {
     pub(crate) fn new(operators: usize) -> Self {
         let zeros = || (0..operators).map(|_| AtomicU64::new(0)).collect();
-        Self { late: zeros(), written: zeros(), ..Self::default() }
+        Self {
+            late: zeros(),
+            written: zeros(),
+            ..Self::default()
+        }
     }
 }
 
@@ -201,7 +241,9 @@ impl Worker {
                 // One input a turn: roots downstream get theirs before more is read.
                 return Ok(self.feed(root)? || worked);
             }
-            let Some(item) = self.roots[root].stack.pop() else { return Ok(worked) };
+            let Some(item) = self.roots[root].stack.pop() else {
+                return Ok(worked);
+            };
             if !self.is_ready(&item) {
                 self.roots[root].stack.push(item);
                 return Ok(worked);
@@ -221,7 +263,9 @@ impl Worker {
         let node = &self.nodes[item.node()];
         match item {
             Item::Resume { .. } | Item::Give { .. } => node.has_room(),
-            Item::Batch { .. } | Item::Fire { .. } | Item::Barrier { .. } => !node.busy && node.has_room(),
+            Item::Batch { .. } | Item::Fire { .. } | Item::Barrier { .. } => {
+                !node.busy && node.has_room()
+            }
             // Signals are small and few: they are always taken.
             _ => true,
         }
@@ -239,14 +283,29 @@ impl Worker {
                     Some(Received::Barrier) => stack.push(Item::Barrier { node }),
                     Some(Received::Message(channel, message)) => stack.push(match message {
                         Message::Batch(batch) => Item::Batch { node, input, batch },
-                        Message::Watermark(value) => Item::Watermark { node, input, channel, value },
-                        Message::Idle => Item::Idle { node, input, channel },
-                        Message::Barrier => return Err(self.wrong(node, "a barrier passed the inlet")),
+                        Message::Watermark(value) => Item::Watermark {
+                            node,
+                            input,
+                            channel,
+                            value,
+                        },
+                        Message::Idle => Item::Idle {
+                            node,
+                            input,
+                            channel,
+                        },
+                        Message::Barrier => {
+                            return Err(self.wrong(node, "a barrier passed the inlet"));
+                        }
                     }),
                 }
                 Ok(true)
             }
-            Feed::Source { index, reader, dead_letters } => {
+            Feed::Source {
+                index,
+                reader,
+                dead_letters,
+            } => {
                 let source = &self.job.sources[*index];
                 let node = source.node;
                 self.running = node;
@@ -256,7 +315,10 @@ impl Worker {
                     clock: &self.job.clock,
                     epoch: self.epoch,
                     chunk_records_max: self.job.chunk_records_max(),
-                    cuts: self.random.as_mut().filter(|_| self.job.options.test_cuts.is_some()),
+                    cuts: self
+                        .random
+                        .as_mut()
+                        .filter(|_| self.job.options.test_cuts.is_some()),
                 })?;
                 let worked = !matches!(turn, Turn::Nothing);
                 match turn {
@@ -267,16 +329,24 @@ impl Worker {
                     Turn::Barrier => stack.push(Item::ForwardBarrier { node }),
                 }
                 let counters = &self.job.counters[self.id.0 as usize];
-                counters.records_in.fetch_add(std::mem::take(&mut reader.records), Ordering::Relaxed);
+                counters
+                    .records_in
+                    .fetch_add(std::mem::take(&mut reader.records), Ordering::Relaxed);
                 let rejected = std::mem::take(&mut reader.rejected);
                 if !rejected.is_empty() {
-                    counters.rejected.fetch_add(rejected.len() as u64, Ordering::Relaxed);
+                    counters
+                        .rejected
+                        .fetch_add(rejected.len() as u64, Ordering::Relaxed);
                     if let Some(table) = dead_letters {
                         let batch = table.rows(&rejected).map_err(|error| Error::Internal {
                             operator: self.nodes[table.node].id.clone(),
                             message: error.to_string(),
                         })?;
-                        stack.push(Item::Batch { node: table.node, input: 0, batch });
+                        stack.push(Item::Batch {
+                            node: table.node,
+                            input: 0,
+                            batch,
+                        });
                     }
                 }
                 if worked {
@@ -295,14 +365,27 @@ impl Worker {
                     let written = &self.job.counters[self.id.0 as usize].written[node];
                     written.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
                 }
-                self.call(node, stack, |operator, ctx| operator.on_batch(input, batch, ctx))
+                self.call(node, stack, |operator, ctx| {
+                    operator.on_batch(input, batch, ctx)
+                })
             }
-            Item::Watermark { node, input, channel, value } => {
-                let change = self.nodes[node].alignment.on_watermark(input, channel, value);
+            Item::Watermark {
+                node,
+                input,
+                channel,
+                value,
+            } => {
+                let change = self.nodes[node]
+                    .alignment
+                    .on_watermark(input, channel, value);
                 push_change(node, change, stack);
                 Ok(())
             }
-            Item::Idle { node, input, channel } => {
+            Item::Idle {
+                node,
+                input,
+                channel,
+            } => {
                 let change = self.nodes[node].alignment.on_idle(input, channel);
                 push_change(node, change, stack);
                 Ok(())
@@ -317,7 +400,9 @@ impl Worker {
             }
             Item::Fire { node, value } => {
                 stack.push(Item::Forward { node, value });
-                self.call(node, stack, |operator, ctx| operator.on_watermark(value, ctx))
+                self.call(node, stack, |operator, ctx| {
+                    operator.on_watermark(value, ctx)
+                })
             }
             Item::Resume { node } => {
                 self.nodes[node].busy = false;
@@ -335,7 +420,11 @@ impl Worker {
             },
             Item::ForwardIdle { node } => {
                 for &(node, input, _) in &self.nodes[node].locals {
-                    stack.push(Item::Idle { node, input, channel: 0 });
+                    stack.push(Item::Idle {
+                        node,
+                        input,
+                        channel: 0,
+                    });
                 }
                 self.signal(node, || Message::Idle)
             }
@@ -386,14 +475,23 @@ impl Worker {
             })?;
         }
         for &(node, input, _) in from.locals.iter().filter(|(_, _, rows)| *rows) {
-            stack.push(Item::Batch { node, input, batch: batch.clone() });
+            stack.push(Item::Batch {
+                node,
+                input,
+                batch: batch.clone(),
+            });
         }
         Ok(())
     }
 
     fn forward(&mut self, node: usize, value: Watermark, stack: &mut Vec<Item>) -> Result<()> {
         for &(node, input, _) in &self.nodes[node].locals {
-            stack.push(Item::Watermark { node, input, channel: 0, value });
+            stack.push(Item::Watermark {
+                node,
+                input,
+                channel: 0,
+                value,
+            });
         }
         self.signal(node, || Message::Watermark(value))
     }
@@ -422,15 +520,20 @@ impl Worker {
             pass("engine.barrier.aligned")?;
             for (index, node) in self.nodes.iter_mut().enumerate() {
                 self.running = index;
-                let Some(operator) = &mut node.operator else { continue };
+                let Some(operator) = &mut node.operator else {
+                    continue;
+                };
                 if let Some(part) = operator.prepare(checkpoint)? {
                     report.prepared.insert(node.id.clone(), part);
                 }
-                report.watermarks.insert(node.id.clone(), node.alignment.input_watermarks());
+                report
+                    .watermarks
+                    .insert(node.id.clone(), node.alignment.input_watermarks());
             }
             pass("engine.prepare.after")?;
             if let Some(store) = &self.job.store {
-                self.snapshots.push((checkpoint, self.state.freeze(checkpoint, store)?));
+                self.snapshots
+                    .push((checkpoint, self.state.freeze(checkpoint, store)?));
             }
             pass("engine.freeze.after")?;
             report.counters = self.counters();
@@ -454,8 +557,14 @@ impl Worker {
     fn counters(&self) -> BTreeMap<String, u64> {
         let counters = &self.job.counters[self.id.0 as usize];
         let mut named = BTreeMap::from([
-            ("records_in".to_owned(), counters.records_in.load(Ordering::Relaxed)),
-            ("rejected".to_owned(), counters.rejected.load(Ordering::Relaxed)),
+            (
+                "records_in".to_owned(),
+                counters.records_in.load(Ordering::Relaxed),
+            ),
+            (
+                "rejected".to_owned(),
+                counters.rejected.load(Ordering::Relaxed),
+            ),
         ]);
         for (index, node) in self.nodes.iter().enumerate() {
             for (kind, values) in [("late", &counters.late), ("written", &counters.written)] {
@@ -472,19 +581,27 @@ impl Worker {
     fn poll_snapshots(&mut self) -> bool {
         let mut finished = false;
         let (id, job) = (self.id, &self.job);
-        self.snapshots.retain_mut(|(checkpoint, pending)| match pending.try_result() {
-            None => true,
-            Some(result) => {
-                finished = true;
-                job.tell(Event::Snapshot { worker: id, checkpoint: *checkpoint, result: Box::new(result) });
-                false
-            }
-        });
+        self.snapshots
+            .retain_mut(|(checkpoint, pending)| match pending.try_result() {
+                None => true,
+                Some(result) => {
+                    finished = true;
+                    job.tell(Event::Snapshot {
+                        worker: id,
+                        checkpoint: *checkpoint,
+                        result: Box::new(result),
+                    });
+                    false
+                }
+            });
         finished
     }
 
     fn wrong(&self, node: usize, message: &str) -> Error {
-        Error::Internal { operator: self.nodes[node].id.clone(), message: message.to_owned() }
+        Error::Internal {
+            operator: self.nodes[node].id.clone(),
+            message: message.to_owned(),
+        }
     }
 }
 

@@ -32,6 +32,8 @@ impl Node {
 
     /// Holds rows until the barrier, and so the watermark.
     pub(crate) fn holds_watermark(&self) -> bool {
-        self.operator.as_ref().is_some_and(|operator| operator.holds_watermark())
+        self.operator
+            .as_ref()
+            .is_some_and(|operator| operator.holds_watermark())
     }
 }

@@ -35,7 +35,11 @@ fn drive(id: WorkerId, job: &Arc<Shared>) -> Result<()> {
         match step(&mut worker)? {
             Step::Worked => park = PARK_MIN,
             Step::Idle => {
-                let limit = if worker.has_snapshots() { PARK_MIN } else { park };
+                let limit = if worker.has_snapshots() {
+                    PARK_MIN
+                } else {
+                    park
+                };
                 runtime.block_on(async {
                     // Woken or not, the next step finds out.
                     let _ = tokio::time::timeout(limit, wake.notified()).await;
@@ -51,7 +55,10 @@ fn drive(id: WorkerId, job: &Arc<Shared>) -> Result<()> {
 pub(crate) fn step(worker: &mut Worker) -> Result<Step> {
     match catch_unwind(AssertUnwindSafe(|| worker.step())) {
         Ok(result) => result,
-        Err(panic) => Err(Error::Panic { operator: worker.running(), message: message(&*panic) }),
+        Err(panic) => Err(Error::Panic {
+            operator: worker.running(),
+            message: message(&*panic),
+        }),
     }
 }
 
