@@ -176,7 +176,7 @@ impl Harness {
 
     /// Rows left out because they failed.
     pub(super) fn rejected_rows(&self) -> u64 {
-        self.context.rejected_rows
+        self.operator.as_ref().unwrap().rejected_rows()
     }
 
     fn call(
