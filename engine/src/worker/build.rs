@@ -48,6 +48,7 @@ impl Worker {
                 output: None,
                 now: ProcessingTime(0),
                 late_rows: 0,
+                rejected_rows: 0,
                 batch_rows: job.options.batch_rows,
             },
             random,
