@@ -48,7 +48,6 @@ impl Worker {
                 output: None,
                 now: ProcessingTime(0),
                 late_rows: 0,
-                rejected_rows: 0,
                 batch_rows: job.options.batch_rows,
             },
             random,
