@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use weir_engine::{JobHandle, JobOptions, JobSummary};
-use weir_planner::AnyCatalog as ConnectorCatalog;
+use weir_engine::{ConnectorCatalog, JobHandle, JobOptions, JobSummary};
 use weir_planner::Catalog;
 use weir_planner::plan::{OperatorKind, StreamPlan};
 use weir_types::Diagnostics;

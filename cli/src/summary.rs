@@ -15,7 +15,7 @@ pub(crate) fn describe(job: &str, summary: &JobSummary, rows_before: u64) -> Str
             format!("{job}: stopped after {time}; the same command goes on from there")
         }
         Outcome::AlreadyDrained => {
-            let at = None::<i64>.map(|micros| {
+            let at = summary.finished_at_micros.map(|micros| {
                 format!(
                     "finished at {} UTC",
                     EventTime(micros / 1_000_000 * 1_000_000)
@@ -122,6 +122,7 @@ mod tests {
                 ("quiet/aggregate".to_owned(), 0),
             ],
             written: vec![("out".to_owned(), 24)],
+            finished_at_micros: None,
         };
         let expected = "\
 flights: done in 0.50 s
