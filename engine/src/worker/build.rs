@@ -146,6 +146,7 @@ fn build_node(
             operator.kind,
             OperatorKind::Sink { .. } | OperatorKind::Output { .. }
         ),
+        rejected: 0,
         // A sink may keep its whole result.
         is_stateful: operator.is_stateful() || matches!(operator.kind, OperatorKind::Sink { .. }),
     })

@@ -449,15 +449,16 @@ impl Worker {
             return Err(self.wrong(node, "a source was called as an operator"));
         };
         let progress = call(operator.as_mut(), &mut self.ctx)?;
+        let rejected = operator.rejected_rows();
+        let newly = rejected - std::mem::replace(&mut self.nodes[node].rejected, rejected);
+        if newly > 0 {
+            self.job.counters[self.id.0 as usize]
+                .rejected
+                .fetch_add(newly, Ordering::Relaxed);
+        }
         if self.ctx.late_rows > 0 {
             let late = std::mem::take(&mut self.ctx.late_rows);
             self.job.counters[self.id.0 as usize].late[node].fetch_add(late, Ordering::Relaxed);
-        }
-        if self.ctx.rejected_rows > 0 {
-            let rejected = std::mem::take(&mut self.ctx.rejected_rows);
-            self.job.counters[self.id.0 as usize]
-                .rejected
-                .fetch_add(rejected, Ordering::Relaxed);
         }
         if self.nodes[node].is_stateful {
             // After every batch: a budget is small against what a few batches of new keys take.
