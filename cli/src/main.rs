@@ -1,2 +1,57 @@
-//! Weir.
-fn main() {}
+//! The `weir` command: talks to people, and leaves the work to the crates below.
+//!
+//! ```text
+//!   arguments ─▶ query file ─▶ plan ─▶ job ──▶ printed results   (standard output)
+//!                                       └────▶ progress, summary (standard error)
+//! ```
+//!
+//! # Invariants
+//! 1. Standard output carries results alone; everything about the run goes to standard error.
+//! 2. Every end has its exit code (`exit.rs`, docs/cli.md).
+//! 3. Nothing here knows how a query is planned or run: it calls `weir_planner::plan` and `JobHandle`.
+
+mod arguments;
+mod check;
+mod exit;
+mod explain;
+mod print;
+mod progress;
+mod query_file;
+mod run;
+mod signals;
+mod summary;
+mod text;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::arguments::{Arguments, Command};
+
+/// Many small allocations on many threads: the system's allocator is markedly slower at that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    log_to_stderr();
+    let ended = match arguments.command {
+        Command::Run(options) => run::run(&options),
+        Command::Explain(options) => explain::explain(&options),
+        Command::Check(options) => check::check(&options),
+    };
+    match ended {
+        Ok(code) => code.into(),
+        Err(failure) => failure.report(),
+    }
+}
+
+/// Logs are off unless asked for: `WEIR_LOG=info`, `WEIR_LOG=weir_engine=debug`.
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("WEIR_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("off"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+}

@@ -1,1 +1,26 @@
-//! Weir.
+//! What the end-to-end tests are made of: running jobs, comparing results, random data and queries, the batch oracle.
+//!
+//! ```text
+//!   data (random rows) ──▶ files ──▶ job (the engine, in this process)  ──▶ changes ──▶ fold ─┐
+//!                     │        └──▶ process (the binary, to be killed)  ──▶ files ────▶ fold ─┼─▶ compare
+//!                     └──▶ oracle (DataFusion, batch) ─────────────────────────────▶ rows ────┘
+//! ```
+//!
+//! The tests themselves are in `it/`, one module a suite; scripts of SQL in `slt/`.
+//!
+//! # Invariants
+//! 1. Whatever is random comes from a seed that a failure prints ([`suite`]).
+//! 2. The oracle shares no code with the engine: late rows and windows are computed anew ([`data`], [`generate`]).
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "test code: it watches real processes and may panic"
+)]
+
+pub mod data;
+pub mod generate;
+pub mod job;
+pub mod oracle;
+pub mod process;
+pub mod suite;
+pub mod value;

@@ -22,7 +22,11 @@ pub struct ChangeBatch {
 impl ChangeBatch {
     /// An append-only batch in which no row is behind.
     pub fn append_only(rows: RecordBatch) -> Self {
-        Self { rows, retracted: None, own_watermark: None }
+        Self {
+            rows,
+            retracted: None,
+            own_watermark: None,
+        }
     }
 
     /// Number of rows, insertions and retractions.
@@ -43,7 +47,11 @@ impl ChangeBatch {
     /// The same changes over other columns (same number of rows).
     pub fn with_rows(&self, rows: RecordBatch) -> Self {
         debug_assert_eq!(rows.num_rows(), self.num_rows());
-        Self { rows, retracted: self.retracted.clone(), own_watermark: self.own_watermark.clone() }
+        Self {
+            rows,
+            retracted: self.retracted.clone(),
+            own_watermark: self.own_watermark.clone(),
+        }
     }
 
     /// The rows where `keep` is true (NULL counts as false).
@@ -59,8 +67,17 @@ impl ChangeBatch {
             .transpose()?
             .map(|array| array.to_data().into())
             .map(|array: BooleanArray| array.values().clone());
-        let own_watermark = self.own_watermark.as_ref().map(|own| compute::filter(own, keep)).transpose()?;
-        Ok(Self { rows, retracted, own_watermark: own_watermark.and_then(into_watermarks) }.normalized())
+        let own_watermark = self
+            .own_watermark
+            .as_ref()
+            .map(|own| compute::filter(own, keep))
+            .transpose()?;
+        Ok(Self {
+            rows,
+            retracted,
+            own_watermark: own_watermark.and_then(into_watermarks),
+        }
+        .normalized())
     }
 
     /// The rows at `indices`, in that order.
@@ -69,21 +86,38 @@ impl ChangeBatch {
     /// From Arrow's kernels, when an index is out of bounds.
     pub fn take(&self, indices: &UInt32Array) -> Result<Self, ArrowError> {
         let rows = compute::take_record_batch(&self.rows, indices)?;
-        let retracted = self
-            .retracted
+        let retracted = self.retracted.as_ref().map(|bits| {
+            indices
+                .values()
+                .iter()
+                .map(|&i| bits.value(i as usize))
+                .collect::<BooleanBuffer>()
+        });
+        let own_watermark = self
+            .own_watermark
             .as_ref()
-            .map(|bits| indices.values().iter().map(|&i| bits.value(i as usize)).collect::<BooleanBuffer>());
-        let own_watermark =
-            self.own_watermark.as_ref().map(|own| compute::take(own, indices, None)).transpose()?;
-        Ok(Self { rows, retracted, own_watermark: own_watermark.and_then(into_watermarks) }.normalized())
+            .map(|own| compute::take(own, indices, None))
+            .transpose()?;
+        Ok(Self {
+            rows,
+            retracted,
+            own_watermark: own_watermark.and_then(into_watermarks),
+        }
+        .normalized())
     }
 
     /// Rows `offset .. offset + length`, without a copy.
     pub fn slice(&self, offset: usize, length: usize) -> Self {
         Self {
             rows: self.rows.slice(offset, length),
-            retracted: self.retracted.as_ref().map(|bits| bits.slice(offset, length)),
-            own_watermark: self.own_watermark.as_ref().map(|own| own.slice(offset, length)),
+            retracted: self
+                .retracted
+                .as_ref()
+                .map(|bits| bits.slice(offset, length)),
+            own_watermark: self
+                .own_watermark
+                .as_ref()
+                .map(|own| own.slice(offset, length)),
         }
         .normalized()
     }
@@ -95,31 +129,53 @@ impl ChangeBatch {
     pub fn concat(batches: &[Self]) -> Result<Self, ArrowError> {
         let schema = batches[0].rows.schema();
         let rows = compute::concat_batches(&schema, batches.iter().map(|batch| &batch.rows))?;
-        let retracted = batches.iter().any(|batch| batch.retracted.is_some()).then(|| {
-            batches
-                .iter()
-                .flat_map(|batch| (0..batch.num_rows()).map(|row| batch.is_retracted(row)))
-                .collect::<BooleanBuffer>()
-        });
-        let own_watermark = batches.iter().any(|batch| batch.own_watermark.is_some()).then(|| {
-            batches
-                .iter()
-                .flat_map(|batch| {
-                    (0..batch.num_rows()).map(|row| {
-                        batch.own_watermark.as_ref().filter(|own| own.is_valid(row)).map(|own| own.value(row))
+        let retracted = batches
+            .iter()
+            .any(|batch| batch.retracted.is_some())
+            .then(|| {
+                batches
+                    .iter()
+                    .flat_map(|batch| (0..batch.num_rows()).map(|row| batch.is_retracted(row)))
+                    .collect::<BooleanBuffer>()
+            });
+        let own_watermark = batches
+            .iter()
+            .any(|batch| batch.own_watermark.is_some())
+            .then(|| {
+                batches
+                    .iter()
+                    .flat_map(|batch| {
+                        (0..batch.num_rows()).map(|row| {
+                            batch
+                                .own_watermark
+                                .as_ref()
+                                .filter(|own| own.is_valid(row))
+                                .map(|own| own.value(row))
+                        })
                     })
-                })
-                .collect::<Int64Array>()
-        });
-        Ok(Self { rows, retracted, own_watermark })
+                    .collect::<Int64Array>()
+            });
+        Ok(Self {
+            rows,
+            retracted,
+            own_watermark,
+        })
     }
 
     /// Drops a bitmap without a set bit and an own-watermark column without a value.
     fn normalized(mut self) -> Self {
-        if self.retracted.as_ref().is_some_and(|bits| bits.count_set_bits() == 0) {
+        if self
+            .retracted
+            .as_ref()
+            .is_some_and(|bits| bits.count_set_bits() == 0)
+        {
             self.retracted = None;
         }
-        if self.own_watermark.as_ref().is_some_and(|own| own.null_count() == own.len()) {
+        if self
+            .own_watermark
+            .as_ref()
+            .is_some_and(|own| own.null_count() == own.len())
+        {
             self.own_watermark = None;
         }
         self
@@ -128,7 +184,9 @@ impl ChangeBatch {
 
 fn into_watermarks(array: arrow::array::ArrayRef) -> Option<Int64Array> {
     use arrow::array::AsArray;
-    array.as_primitive_opt::<arrow::datatypes::Int64Type>().cloned()
+    array
+        .as_primitive_opt::<arrow::datatypes::Int64Type>()
+        .cloned()
 }
 
 #[cfg(test)]
@@ -142,18 +200,30 @@ mod tests {
     fn batch(values: Vec<i64>, retracted: Vec<bool>) -> ChangeBatch {
         let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)]));
         let rows = RecordBatch::try_new(schema, vec![Arc::new(Int64Array::from(values))]).unwrap();
-        ChangeBatch { rows, retracted: Some(retracted.into()), own_watermark: None }
+        ChangeBatch {
+            rows,
+            retracted: Some(retracted.into()),
+            own_watermark: None,
+        }
     }
 
     #[test]
     fn filter_take_and_concat_carry_retractions_along() {
         let changes = batch(vec![1, 2, 3], vec![false, true, true]);
-        let kept = changes.filter(&BooleanArray::from(vec![true, false, true])).unwrap();
-        assert_eq!((kept.num_rows(), kept.weight(0), kept.weight(1)), (2, 1, -1));
+        let kept = changes
+            .filter(&BooleanArray::from(vec![true, false, true]))
+            .unwrap();
+        assert_eq!(
+            (kept.num_rows(), kept.weight(0), kept.weight(1)),
+            (2, 1, -1)
+        );
         let taken = changes.take(&UInt32Array::from(vec![2, 0])).unwrap();
         assert_eq!((taken.weight(0), taken.weight(1)), (-1, 1));
         assert!(changes.slice(0, 1).retracted.is_none());
         let both = ChangeBatch::concat(&[changes.slice(0, 1), taken]).unwrap();
-        assert_eq!((0..3).map(|row| both.weight(row)).collect::<Vec<_>>(), [1, -1, 1]);
+        assert_eq!(
+            (0..3).map(|row| both.weight(row)).collect::<Vec<_>>(),
+            [1, -1, 1]
+        );
     }
 }

@@ -92,7 +92,12 @@ pub struct Column {
 impl Column {
     /// A nullable column whose external name is its name.
     pub fn new(name: impl Into<String>, data_type: DataType) -> Self {
-        Self { name: name.into(), data_type, nullable: true, external_name: None }
+        Self {
+            name: name.into(),
+            data_type,
+            nullable: true,
+            external_name: None,
+        }
     }
 
     /// The name in files, records and headers: the spelling in the DDL.
@@ -130,9 +135,11 @@ impl DataType {
             Self::Timestamp(unit) => A::Timestamp(unit.to_arrow(), None),
             Self::TimestampLtz(unit) => A::Timestamp(unit.to_arrow(), Some("+00:00".into())),
             Self::Interval => A::Interval(arrow_types::IntervalUnit::MonthDayNano),
-            Self::Array(element) => {
-                A::List(Arc::new(arrow_types::Field::new("item", element.to_arrow(), true)))
-            }
+            Self::Array(element) => A::List(Arc::new(arrow_types::Field::new(
+                "item",
+                element.to_arrow(),
+                true,
+            ))),
             Self::Row(fields) => A::Struct(fields.iter().map(Column::to_arrow_field).collect()),
             Self::Map(key, value) => {
                 let entries = vec![
@@ -179,7 +186,8 @@ impl DataType {
                 fields
                     .iter()
                     .map(|field| {
-                        let mut column = Column::new(field.name(), Self::from_arrow(field.data_type())?);
+                        let mut column =
+                            Column::new(field.name(), Self::from_arrow(field.data_type())?);
                         column.nullable = field.is_nullable();
                         Some(column)
                     })

@@ -57,12 +57,18 @@ impl Diagnostic {
 
     /// A warning without a place yet.
     pub fn warning(code: Code, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, ..Self::error(code, message) }
+        Self {
+            severity: Severity::Warning,
+            ..Self::error(code, message)
+        }
     }
 
     /// Adds a place and what is wrong there.
     pub fn at(mut self, span: Span, text: impl Into<String>) -> Self {
-        self.labels.push(Label { span, text: text.into() });
+        self.labels.push(Label {
+            span,
+            text: text.into(),
+        });
         self
     }
 
@@ -88,21 +94,48 @@ impl Diagnostic {
             Severity::Warning => "warning",
         };
         let mut out = format!("{kind}[{}]: {}\n", self.code, self.message);
-        let places: Vec<_> = self.labels.iter().filter(|label| !label.span.is_empty()).collect();
-        let width = places.iter().map(|l| l.span.start.line.to_string().len()).max().unwrap_or(1);
+        let places: Vec<_> = self
+            .labels
+            .iter()
+            .filter(|label| !label.span.is_empty())
+            .collect();
+        let width = places
+            .iter()
+            .map(|l| l.span.start.line.to_string().len())
+            .max()
+            .unwrap_or(1);
         for (i, label) in places.iter().enumerate() {
             let Span { start, end } = label.span;
             let arrow = if i == 0 { "-->" } else { ":::" };
-            let _ = writeln!(out, "{:width$}{arrow} {name}:{}:{}", "", start.line, start.column, width = width + 1);
-            let Some(line) = source.lines().nth(start.line as usize - 1) else { continue };
+            let _ = writeln!(
+                out,
+                "{:width$}{arrow} {name}:{}:{}",
+                "",
+                start.line,
+                start.column,
+                width = width + 1
+            );
+            let Some(line) = source.lines().nth(start.line as usize - 1) else {
+                continue;
+            };
             let line = line.replace('\t', " ");
-            let last = if end.line == start.line { end.column } else { line.chars().count() as u32 + 1 };
+            let last = if end.line == start.line {
+                end.column
+            } else {
+                line.chars().count() as u32 + 1
+            };
             let marks = last.saturating_sub(start.column).max(1) as usize;
             let _ = writeln!(out, "{:width$} |", "", width = width + 1);
             let _ = writeln!(out, " {:>width$} | {line}", start.line);
             let pad = " ".repeat(start.column.saturating_sub(1) as usize);
             let text = format!("{pad}{} {}", "^".repeat(marks), label.text);
-            let _ = writeln!(out, "{:width$} | {}", "", text.trim_end(), width = width + 1);
+            let _ = writeln!(
+                out,
+                "{:width$} | {}",
+                "",
+                text.trim_end(),
+                width = width + 1
+            );
         }
         if !places.is_empty() && !self.help.is_empty() {
             let _ = writeln!(out, "{:width$} |", "", width = width + 1);
@@ -118,7 +151,11 @@ impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "[{}] {}", self.code, self.message)?;
         if let Some(label) = self.labels.iter().find(|label| !label.span.is_empty()) {
-            write!(f, " at line {}, column {}", label.span.start.line, label.span.start.column)?;
+            write!(
+                f,
+                " at line {}, column {}",
+                label.span.start.line, label.span.start.column
+            )?;
             if !label.text.is_empty() {
                 write!(f, ": {}", label.text)?;
             }
@@ -154,12 +191,18 @@ impl From<Diagnostic> for Diagnostics {
 impl Diagnostics {
     /// All messages, rendered one after another with an empty line between.
     pub fn render(&self, name: &str, source: &str) -> String {
-        self.0.iter().map(|diagnostic| diagnostic.render(name, source)).collect::<Vec<_>>().join("\n")
+        self.0
+            .iter()
+            .map(|diagnostic| diagnostic.render(name, source))
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     /// Whether one of them is an error.
     pub fn has_errors(&self) -> bool {
-        self.0.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
+        self.0
+            .iter()
+            .any(|diagnostic| diagnostic.severity == Severity::Error)
     }
 }
 
@@ -173,7 +216,14 @@ mod tests {
             .at(Span::new((2, 3), (2, 8)), "not found here")
             .nearest(Some("price"))
             .render("q.sql", "SELECT\n  prise\nFROM bids");
-        let expected = "error[P0001]: no column `prise`\n --> q.sql:2:3\n  |\n 2 |   prise\n  |   ^^^^^ not found here\n  |\n  = help: did you mean `price`?\n";
-        assert_eq!(text, expected.replace("\n  |   ^", "\n  |   ^"));
+        let expected = "error[P0001]: no column `prise`
+  --> q.sql:2:3
+   |
+ 2 |   prise
+   |   ^^^^^ not found here
+   |
+   = help: did you mean `price`?
+";
+        assert_eq!(text, expected);
     }
 }

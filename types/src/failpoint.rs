@@ -25,12 +25,22 @@ fn armed() -> Option<&'static Armed> {
     static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
     ARMED
         .get_or_init(|| {
-            let text = std::env::var("WEIR_FAILPOINT").ok().filter(|text| !text.is_empty())?;
+            let text = std::env::var("WEIR_FAILPOINT")
+                .ok()
+                .filter(|text| !text.is_empty())?;
             let mut parts = text.split(':');
             let name = parts.next()?.to_owned();
             let passing = parts.next().and_then(|n| n.parse().ok()).unwrap_or(1);
-            let action = if parts.next() == Some("error") { Action::Error } else { Action::Kill };
-            Some(Armed { name, countdown: AtomicU64::new(passing), action })
+            let action = if parts.next() == Some("error") {
+                Action::Error
+            } else {
+                Action::Kill
+            };
+            Some(Armed {
+                name,
+                countdown: AtomicU64::new(passing),
+                action,
+            })
         })
         .as_ref()
 }

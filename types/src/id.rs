@@ -104,7 +104,10 @@ impl KeyGroupRange {
     /// workers than groups.
     pub fn of_worker(worker: WorkerId, workers: u32, groups: u16) -> Self {
         let (w, p, g) = (u64::from(worker.0), u64::from(workers), u64::from(groups));
-        Self { start: (w * g / p) as u16, end: ((w + 1) * g / p) as u16 }
+        Self {
+            start: (w * g / p) as u16,
+            end: ((w + 1) * g / p) as u16,
+        }
     }
 
     /// Whether `group` belongs to the range.
@@ -139,7 +142,11 @@ mod tests {
                     let owner = group.worker(workers, groups);
                     for worker in (0..workers).map(WorkerId) {
                         let range = KeyGroupRange::of_worker(worker, workers, groups);
-                        assert_eq!(range.contains(group), worker == owner, "{groups} {workers} {group}");
+                        assert_eq!(
+                            range.contains(group),
+                            worker == owner,
+                            "{groups} {workers} {group}"
+                        );
                     }
                 }
             }
@@ -148,6 +155,9 @@ mod tests {
 
     #[test]
     fn folder_names_are_safe_and_distinct() {
-        assert_eq!(OperatorId::new("top.x/join(a)").folder_name(), "top.x%2Fjoin%28a%29");
+        assert_eq!(
+            OperatorId::new("top.x/join(a)").folder_name(),
+            "top.x%2Fjoin%28a%29"
+        );
     }
 }

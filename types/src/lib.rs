@@ -20,7 +20,9 @@ mod time;
 pub use batch::ChangeBatch;
 pub use data_type::{Column, DataType, Schema, TimeUnit};
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Label, Severity};
-pub use id::{CheckpointId, EpochId, Generation, KeyGroup, KeyGroupRange, OperatorId, SplitId, WorkerId};
+pub use id::{
+    CheckpointId, EpochId, Generation, KeyGroup, KeyGroupRange, OperatorId, SplitId, WorkerId,
+};
 pub use scalar::Scalar;
 pub use span::{Location, Span};
 pub use time::{EventTime, ProcessingTime, Watermark};

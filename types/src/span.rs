@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 /// A place in a text: line and column, both counted from 1; columns count characters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 pub struct Location {
     /// Line, from 1. Zero means "unknown".
     pub line: u32,
@@ -24,8 +26,14 @@ impl Span {
     /// A span from line and column to line and column (end exclusive).
     pub fn new(start: (u32, u32), end: (u32, u32)) -> Self {
         Self {
-            start: Location { line: start.0, column: start.1 },
-            end: Location { line: end.0, column: end.1 },
+            start: Location {
+                line: start.0,
+                column: start.1,
+            },
+            end: Location {
+                line: end.0,
+                column: end.1,
+            },
         }
     }
 
@@ -41,7 +49,10 @@ impl Span {
         } else if other.is_empty() {
             self
         } else {
-            Self { start: self.start.min(other.start), end: self.end.max(other.end) }
+            Self {
+                start: self.start.min(other.start),
+                end: self.end.max(other.end),
+            }
         }
     }
 }

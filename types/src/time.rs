@@ -28,7 +28,11 @@ impl Watermark {
 
     /// This watermark lowered by a duration in microseconds; MIN and MAX stay what they are.
     pub fn minus(self, micros: i64) -> Self {
-        if self == Self::MIN || self == Self::MAX { self } else { Self(self.0.saturating_sub(micros)) }
+        if self == Self::MIN || self == Self::MAX {
+            self
+        } else {
+            Self(self.0.saturating_sub(micros))
+        }
     }
 }
 
@@ -45,7 +49,10 @@ impl fmt::Display for Watermark {
 impl fmt::Display for EventTime {
     /// ISO 8601 without a zone: `2013-01-01 05:15:00`, with as many fraction digits as needed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (days, micros) = (self.0.div_euclid(86_400_000_000), self.0.rem_euclid(86_400_000_000));
+        let (days, micros) = (
+            self.0.div_euclid(86_400_000_000),
+            self.0.rem_euclid(86_400_000_000),
+        );
         let (year, month, day) = civil_from_days(days);
         let (seconds, fraction) = (micros / 1_000_000, micros % 1_000_000);
         write!(
@@ -86,9 +93,15 @@ mod tests {
     #[test]
     fn event_times_print_as_iso_dates() {
         assert_eq!(EventTime(0).to_string(), "1970-01-01 00:00:00");
-        assert_eq!(EventTime(1_357_017_300_000_000).to_string(), "2013-01-01 05:15:00");
+        assert_eq!(
+            EventTime(1_357_017_300_000_000).to_string(),
+            "2013-01-01 05:15:00"
+        );
         assert_eq!(EventTime(-1).to_string(), "1969-12-31 23:59:59.999999");
-        assert_eq!(EventTime(951_782_400_500_000).to_string(), "2000-02-29 00:00:00.500");
+        assert_eq!(
+            EventTime(951_782_400_500_000).to_string(),
+            "2000-02-29 00:00:00.500"
+        );
     }
 
     #[test]

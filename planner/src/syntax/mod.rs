@@ -1,49 +1,135 @@
 //! From text to statements: tokens, our dialect, our DDL beside sqlparser's queries.
 //!
-//! INTERFACE between the front end (this module) and the binder: the types below. Spans are of the *original* text.
-#![allow(missing_docs, clippy::todo, unused_variables)]
+//! ```text
+//!   text ─▶ tokens.rs ───▶ statement.rs ───▶ ddl.rs, types.rs   CREATE TABLE, CREATE VIEW
+//!           one pass,      cut at `;`,       sqlparser           queries and expressions (dialect.rs)
+//!           long forms     one parser            │
+//!           made short     a statement           ▼
+//!                                            walker.rs           refuses what nobody would look at
+//! ```
+//!
+//! # Invariants, on which the binder relies
+//! 1. Spans are of the *original* text.
+//! 2. Window table functions are in the short form, whatever spelling the text had: [`window_call`] knows them.
+//! 3. Nothing is left in a query that datafusion-sql or the binder would silently ignore (`walker.rs`).
+//! 4. Every type in a CAST, TRY_CAST or `::` is one of ours: [`cast_type`] gives it.
+//! 5. A hint stands right after SELECT or INSERT and is one that we know: [`hint_of_select`] gives it.
+
+mod cursor;
+mod ddl;
+mod dialect;
+mod errors;
+mod name;
+mod query;
+mod statement;
+mod tokens;
+mod types;
+mod walker;
+mod window;
+
 use sqlparser::ast;
 use weir_types::{DataType, Diagnostics, Span};
 
+pub use name::Name;
+pub use window::{WindowCall, WindowFunction, WindowRelation, window_call};
+
 /// The statements of one text, in order.
+#[derive(Debug)]
 pub struct Script {
+    /// In the order of the text; statement sets are flattened.
     pub statements: Vec<Statement>,
 }
 
-/// A name as the user wrote it: folded (`value`) and as spelled.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Name {
-    /// Folded to lower case unless quoted.
-    pub value: String,
-    /// Without quotes, in the user's case.
-    pub spelling: String,
-    pub span: Span,
-}
-
+/// One statement.
+#[derive(Debug)]
+#[allow(
+    missing_docs,
+    reason = "fields are explained where they are not obvious"
+)]
 pub enum Statement {
     CreateTable(CreateTable),
-    CreateView { name: Name, columns: Vec<Name>, query: Box<ast::Query>, materialized: bool, span: Span },
+    CreateView {
+        name: Name,
+        columns: Vec<Name>,
+        query: Box<ast::Query>,
+        materialized: bool,
+        span: Span,
+    },
     /// `columns` empty: all, in order. `hint`: `/*+ ID('n') */` after INSERT.
-    Insert { target: Name, columns: Vec<Name>, query: Box<ast::Query>, hint: Option<Name>, span: Span },
+    Insert {
+        target: Name,
+        columns: Vec<Name>,
+        query: Box<ast::Query>,
+        hint: Option<Name>,
+        span: Span,
+    },
     /// A bare SELECT.
-    Select { query: Box<ast::Query>, span: Span },
-    Set { key: String, value: String, key_span: Span, value_span: Span },
-    Explain { statement: Box<Statement>, span: Span },
+    Select {
+        query: Box<ast::Query>,
+        span: Span,
+    },
+    /// A known setting with a value of the right form.
+    Set {
+        key: String,
+        value: String,
+        key_span: Span,
+        value_span: Span,
+    },
+    Explain {
+        statement: Box<Statement>,
+        span: Span,
+    },
 }
 
+/// `CREATE TABLE`. Columns that its clauses name exist; names are not there twice.
+#[derive(Debug)]
+#[allow(
+    missing_docs,
+    reason = "fields are explained where they are not obvious"
+)]
 pub struct CreateTable {
     pub name: Name,
     pub columns: Vec<ColumnDefinition>,
+    /// Column, expression, and the place of the whole clause.
     pub watermark: Option<(Name, ast::Expr, Span)>,
     pub primary_key: Vec<Name>,
     pub partitioned_by: Vec<Name>,
-    /// Keys lower case.
     pub options: Vec<TableOption>,
     pub span: Span,
 }
-pub struct TableOption { pub key: String, pub value: String, pub span: Span }
-pub struct ColumnDefinition { pub name: Name, pub kind: ColumnKind, pub not_null: bool, pub span: Span }
+
+/// `'key' = 'value'` in WITH.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableOption {
+    /// Lower case.
+    pub key: String,
+    /// As written.
+    pub value: String,
+    /// Key, `=` and value.
+    pub span: Span,
+}
+
+/// A column in CREATE TABLE.
+#[derive(Debug)]
+#[allow(
+    missing_docs,
+    reason = "fields are explained where they are not obvious"
+)]
+pub struct ColumnDefinition {
+    pub name: Name,
+    pub kind: ColumnKind,
+    pub not_null: bool,
+    pub span: Span,
+}
+
+/// Where a column's value comes from.
+#[derive(Debug)]
+#[allow(
+    missing_docs,
+    reason = "fields are explained where they are not obvious"
+)]
 pub enum ColumnKind {
+    /// `name TYPE`
     Physical(DataType),
     /// `name TYPE METADATA [FROM 'key'] [VIRTUAL]`
     Metadata { data_type: DataType, key: String },
@@ -53,13 +139,41 @@ pub enum ColumnKind {
 
 /// Parses a text. Every mistake that can be found is in the answer, not only the first.
 ///
-/// Guarantees to the binder: window table functions are in the short form (`TUMBLE(rel, col, INTERVAL …)`, `rel` a name or a
-/// parenthesized query), whatever spelling the text had; nothing that the binder or datafusion-sql would silently ignore
-/// is left in a query (`walker.rs`); hints are taken out of the AST and found by [`hint_of_select`].
-pub fn parse(sql: &str) -> Result<Script, Diagnostics> { todo!() }
+/// # Errors
+/// What is wrong, in the order of the text.
+pub fn parse(sql: &str) -> Result<Script, Diagnostics> {
+    let (script, problems) = statement::script(sql);
+    if problems.is_empty() {
+        Ok(script)
+    } else {
+        Err(Diagnostics(problems))
+    }
+}
 
 /// The local name that `/*+ ID('n') */` gives to this SELECT block.
-pub fn hint_of_select(select: &ast::Select) -> Option<Name> { todo!() }
+pub fn hint_of_select(select: &ast::Select) -> Option<Name> {
+    select
+        .optimizer_hints
+        .iter()
+        .find_map(|hint| tokens::hint_name(&hint.text))
+}
+
+/// The type in a CAST, TRY_CAST or `::`: every one arrives as a custom type that this function reads, so that
+/// casts and CREATE TABLE know the same types (`ROW<…>`, `TIMESTAMP_LTZ(3)`, …). For the binder's `TypePlanner`.
+///
+/// `None` for other AST types, those of typed literals (`DATE '2020-01-01'`) for example.
+pub fn cast_type(data_type: &ast::DataType) -> Option<DataType> {
+    types::of_ast(data_type)
+}
 
 /// The span of an AST node in the original text (sqlparser's `Spanned`).
-pub fn span_of(node: &impl ast::Spanned) -> Span { todo!() }
+pub fn span_of(node: &impl ast::Spanned) -> Span {
+    to_span(node.span())
+}
+
+/// sqlparser's spans count as ours do: from 1, in characters, the end exclusive; line 0 is nowhere.
+pub(crate) fn to_span(span: sqlparser::tokenizer::Span) -> Span {
+    let at =
+        |location: sqlparser::tokenizer::Location| (location.line as u32, location.column as u32);
+    Span::new(at(span.start), at(span.end))
+}

@@ -1,0 +1,220 @@
+//! What can be typed after `weir`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Streaming SQL: continuous queries over files and streams, with exact results after a crash.
+#[derive(Parser)]
+#[command(
+    name = "weir",
+    version,
+    after_help = "Exit codes: 0 done, 1 the job failed, 2 usage or SQL, 3 the job's folder \
+refuses the start, 130 stopped at once. See docs/cli.md."
+)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Runs a query file: goes on from the job's last checkpoint, takes a last one on Ctrl-C.
+    Run(Box<RunOptions>),
+    /// Shows the plan: operators, their IDs, what flows between them, what each keeps.
+    Explain(ExplainOptions),
+    /// Plans a query file and reports every mistake and warning, without running it.
+    Check(CheckOptions),
+}
+
+/// `weir run`.
+#[derive(Args)]
+pub(crate) struct RunOptions {
+    /// The query file.
+    pub(crate) file: PathBuf,
+
+    /// Number of workers, each a thread with its share of the keys [default: one for each core].
+    #[arg(long, short = 'p', value_name = "N", help_heading = "Job")]
+    pub(crate) parallelism: Option<u32>,
+    /// Where checkpoints and state live [default: .weir/JOB].
+    #[arg(long, value_name = "FOLDER", help_heading = "Job")]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Memory for state, for example 64MiB; what does not fit goes to disk [default: 512MiB].
+    #[arg(long, value_name = "SIZE", help_heading = "Job")]
+    pub(crate) state_memory: Option<String>,
+    /// Where state is kept beyond memory.
+    #[arg(long, value_name = "BACKEND", help_heading = "Job")]
+    pub(crate) state_backend: Option<Backend>,
+    /// Time between checkpoints, for example 200ms; exactly-once results show at checkpoints [default: 10s].
+    #[arg(long, value_name = "TIME", help_heading = "Job")]
+    pub(crate) checkpoint_interval: Option<String>,
+    /// Time between consistent cuts; updating results change once per cut [default: 10ms].
+    #[arg(long, value_name = "TIME", help_heading = "Job")]
+    pub(crate) epoch_interval: Option<String>,
+    /// Any setting, as `SET 'key' = 'value'` in the file would.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value, help_heading = "Job")]
+    pub(crate) set: Vec<(String, String)>,
+
+    /// Forgets the job's checkpoints and starts from the beginning.
+    #[arg(long, help_heading = "Start and stop")]
+    pub(crate) fresh: bool,
+    /// With --fresh: removes what this job wrote earlier.
+    #[arg(long, requires = "fresh", help_heading = "Start and stop")]
+    pub(crate) replace_output: bool,
+    /// Starts from this savepoint instead of the job's last checkpoint.
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        conflicts_with = "fresh",
+        help_heading = "Start and stop"
+    )]
+    pub(crate) from: Option<PathBuf>,
+    /// Stops after exactly so many records of a source (of each, without TABLE).
+    #[arg(long, value_name = "[TABLE=]ROWS", value_parser = table_and_rows, help_heading = "Start and stop")]
+    pub(crate) stop_after: Vec<(Option<String>, u64)>,
+    /// Writes a savepoint at the end.
+    #[arg(long, value_name = "FOLDER", help_heading = "Start and stop")]
+    pub(crate) savepoint: Option<PathBuf>,
+
+    /// How the rows of a bare SELECT are printed.
+    #[arg(long, value_enum, default_value_t = Format::Table, help_heading = "Results")]
+    pub(crate) format: Format,
+    /// Prints every change (+I -U +U -D) instead of the final rows.
+    #[arg(long, help_heading = "Results")]
+    pub(crate) changelog: bool,
+    /// No progress on standard error; the summary at the end stays.
+    #[arg(long, help_heading = "Results")]
+    pub(crate) no_progress: bool,
+}
+
+/// `weir explain`.
+#[derive(Args)]
+pub(crate) struct ExplainOptions {
+    /// The query file.
+    pub(crate) file: PathBuf,
+    /// The plan as JSON (docs/formats/plan.md) instead of a tree.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `weir check`.
+#[derive(Args)]
+pub(crate) struct CheckOptions {
+    /// The query file.
+    pub(crate) file: PathBuf,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Aligned columns.
+    Table,
+    /// One JSON object a line.
+    Json,
+    /// Comma-separated values with a header.
+    Csv,
+}
+
+/// 'state.backend'.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Backend {
+    /// On disk, with a cache in memory.
+    Rocksdb,
+    /// In memory alone; checkpoints are still written.
+    Memory,
+}
+
+impl RunOptions {
+    /// The flags that stand for a setting, as `SET` would have them; later ones win.
+    pub(crate) fn settings(&self) -> Vec<(String, String)> {
+        let mut settings = self.set.clone();
+        let mut flag = |key: &str, value: Option<String>| {
+            settings.extend(value.map(|value| (key.to_owned(), value)));
+        };
+        flag(
+            "parallelism",
+            self.parallelism.map(|count| count.to_string()),
+        );
+        flag(
+            "state.dir",
+            self.state_dir
+                .as_ref()
+                .map(|folder| folder.to_string_lossy().into_owned()),
+        );
+        flag("state.memory", self.state_memory.clone());
+        flag(
+            "state.backend",
+            self.state_backend.map(|backend| backend.name().to_owned()),
+        );
+        flag("checkpoint.interval", self.checkpoint_interval.clone());
+        flag("epoch.interval", self.epoch_interval.clone());
+        settings
+    }
+}
+
+impl Backend {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Rocksdb => "rocksdb",
+            Self::Memory => "memory",
+        }
+    }
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => {
+            Ok((key.trim().to_owned(), value.trim().to_owned()))
+        }
+        _ => Err("write it as KEY=VALUE, for example --set checkpoint.interval=200ms".to_owned()),
+    }
+}
+
+fn table_and_rows(text: &str) -> Result<(Option<String>, u64), String> {
+    let (table, rows) = match text.split_once('=') {
+        Some((table, rows)) => (Some(table.to_owned()), rows),
+        None => (None, text),
+    };
+    let rows = rows.replace('_', "");
+    let rows = rows.parse().map_err(|_| {
+        "write it as ROWS or TABLE=ROWS, for example --stop-after bids=1000".to_owned()
+    })?;
+    Ok((table, rows))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_of_the_arguments_is_consistent() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn stop_after_takes_a_number_or_a_table_with_one() {
+        assert_eq!(table_and_rows("1000"), Ok((None, 1000)));
+        assert_eq!(
+            table_and_rows("bids=1_000"),
+            Ok((Some("bids".to_owned()), 1000))
+        );
+        assert!(table_and_rows("bids=").is_err());
+        assert!(table_and_rows("-1").is_err());
+    }
+
+    #[test]
+    fn a_flag_is_a_setting_and_wins_over_set() {
+        let Command::Run(options) =
+            Arguments::parse_from(["weir", "run", "q.sql", "-p", "4", "--set", "parallelism=2"])
+                .command
+        else {
+            panic!("`run` was parsed as something else");
+        };
+        assert_eq!(
+            options.settings().last(),
+            Some(&("parallelism".to_owned(), "4".to_owned()))
+        );
+        assert!(key_and_value("x").is_err());
+    }
+}

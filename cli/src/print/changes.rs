@@ -1,0 +1,118 @@
+//! Changes of one epoch as people know them: `+I -U +U -D`.
+//!
+//! Inside the engine a change is an insertion or a retraction. Where a result has a unique key, the retraction and the
+//! insertion of one key in one epoch are one update, and are printed as the pair `-U`, `+U`; a retraction alone is a
+//! deletion. Without a key there is nothing to pair by: `-D` and `+I`.
+
+use std::collections::HashMap;
+
+use arrow::array::{RecordBatch, UInt32Array};
+use arrow::error::ArrowError;
+use arrow::row::{RowConverter, SortField};
+use weir_types::ChangeBatch;
+
+/// How a row changes the result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Op {
+    Insert,
+    UpdateBefore,
+    UpdateAfter,
+    Delete,
+}
+
+impl Op {
+    /// The spelling that `changelog-json` has too.
+    pub(crate) fn symbol(self) -> &'static str {
+        match self {
+            Self::Insert => "+I",
+            Self::UpdateBefore => "-U",
+            Self::UpdateAfter => "+U",
+            Self::Delete => "-D",
+        }
+    }
+}
+
+/// The rows of an epoch with their ops: keys in the order of their first change, `-U` right before its `+U`.
+/// `None` if there is no row.
+pub(crate) fn pair_up(
+    changes: &[ChangeBatch],
+    unique_key: Option<&[usize]>,
+) -> Result<Option<(RecordBatch, Vec<Op>)>, ArrowError> {
+    let changes: Vec<_> = changes
+        .iter()
+        .filter(|batch| batch.num_rows() > 0)
+        .cloned()
+        .collect();
+    if changes.is_empty() {
+        return Ok(None);
+    }
+    let all = ChangeBatch::concat(&changes)?;
+    let updating = all.retracted.is_some();
+    let (order, ops) = match unique_key {
+        Some(key) if updating => paired(&all, key)?,
+        _ => in_order(&all),
+    };
+    let rows = if updating {
+        all.take(&UInt32Array::from(order))?.rows
+    } else {
+        all.rows
+    };
+    Ok(Some((rows, ops)))
+}
+
+fn in_order(all: &ChangeBatch) -> (Vec<u32>, Vec<Op>) {
+    let ops = (0..all.num_rows()).map(|row| {
+        if all.is_retracted(row) {
+            Op::Delete
+        } else {
+            Op::Insert
+        }
+    });
+    ((0..all.num_rows() as u32).collect(), ops.collect())
+}
+
+fn paired(all: &ChangeBatch, key: &[usize]) -> Result<(Vec<u32>, Vec<Op>), ArrowError> {
+    let mut groups: Vec<Vec<u32>> = Vec::new();
+    if key.is_empty() {
+        groups.push((0..all.num_rows() as u32).collect());
+    } else {
+        let columns: Vec<_> = key
+            .iter()
+            .map(|&column| all.rows.column(column).clone())
+            .collect();
+        let fields = columns
+            .iter()
+            .map(|column| SortField::new(column.data_type().clone()))
+            .collect();
+        let keys = RowConverter::new(fields)?.convert_columns(&columns)?;
+        let mut group_of = HashMap::new();
+        for (row, key) in keys.iter().enumerate() {
+            let group = *group_of.entry(key).or_insert_with(|| {
+                groups.push(Vec::new());
+                groups.len() - 1
+            });
+            groups[group].push(row as u32);
+        }
+    }
+    let (mut order, mut ops) = (Vec::new(), Vec::new());
+    for group in groups {
+        let (retracted, inserted): (Vec<u32>, Vec<u32>) = group
+            .into_iter()
+            .partition(|&row| all.is_retracted(row as usize));
+        let updated = !retracted.is_empty() && !inserted.is_empty();
+        let before = if updated {
+            Op::UpdateBefore
+        } else {
+            Op::Delete
+        };
+        let after = if updated { Op::UpdateAfter } else { Op::Insert };
+        ops.extend(
+            retracted
+                .iter()
+                .map(|_| before)
+                .chain(inserted.iter().map(|_| after)),
+        );
+        order.extend(retracted.into_iter().chain(inserted));
+    }
+    Ok((order, ops))
+}

@@ -1,0 +1,139 @@
+//! Rows in aligned columns.
+//!
+//! ```text
+//!  origin │ flights
+//! ────────┼─────────
+//!  EWR    │     120
+//! (1 row)
+//! ```
+//!
+//! The first rows are held until there are enough of them, or until nothing more comes for now, to find the widths.
+//! Then rows are written through; one that is wider than its column pushes its neighbours aside.
+
+use std::io::{self, Write};
+
+use arrow::array::RecordBatch;
+use unicode_width::UnicodeWidthStr;
+
+use crate::print::changes::Op;
+use crate::print::{RowWriter, cell};
+use crate::text::counted;
+
+/// So many rows decide the widths of the columns.
+const HELD_ROWS_MAX: usize = 1000;
+
+pub(crate) struct Table {
+    header: Vec<String>,
+    /// Width of each column, once it is decided.
+    widths: Option<Vec<usize>>,
+    /// Whether each column is aligned to the right.
+    right: Vec<bool>,
+    held: Vec<Vec<String>>,
+    rows: u64,
+}
+
+impl Table {
+    pub(crate) fn new(header: Vec<String>) -> Self {
+        let right = vec![false; header.len()];
+        Self {
+            header,
+            widths: None,
+            right,
+            held: Vec::new(),
+            rows: 0,
+        }
+    }
+
+    /// Decides the widths if they are not yet, and writes what was held.
+    fn release(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        if self.widths.is_none() {
+            let mut widths: Vec<usize> = self.header.iter().map(|name| name.width()).collect();
+            for row in &self.held {
+                for (width, cell) in widths.iter_mut().zip(row) {
+                    *width = (*width).max(cell.width());
+                }
+            }
+            // Names of numbers stand above the numbers.
+            write_row(&self.header, &widths, &self.right, out)?;
+            let rules: Vec<String> = widths.iter().map(|width| "─".repeat(width + 2)).collect();
+            writeln!(out, "{}", rules.join("┼"))?;
+            self.widths = Some(widths);
+        }
+        let widths = self.widths.as_deref().unwrap_or_default();
+        for row in self.held.drain(..) {
+            write_row(&row, widths, &self.right, out)?;
+        }
+        Ok(())
+    }
+}
+
+impl RowWriter for Table {
+    fn write(
+        &mut self,
+        rows: &RecordBatch,
+        ops: Option<&[Op]>,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        let first = usize::from(ops.is_some());
+        let mut columns = Vec::with_capacity(rows.num_columns());
+        for (i, column) in rows.columns().iter().enumerate() {
+            self.right[first + i] = cell::is_number(column.data_type());
+            columns.push(cell::texts(column).map_err(io::Error::other)?);
+        }
+        for row in 0..rows.num_rows() {
+            let op = ops.map(|ops| ops[row].symbol().to_owned());
+            let cells = columns.iter_mut().map(|column| {
+                column[row]
+                    .take()
+                    .map_or_else(|| "NULL".to_owned(), one_line)
+            });
+            self.held.push(op.into_iter().chain(cells).collect());
+            self.rows += 1;
+            if self.held.len() >= HELD_ROWS_MAX {
+                self.release(out)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        self.release(out)
+    }
+
+    fn finish(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        self.release(out)?;
+        writeln!(out, "({})", counted(self.rows, "row", "rows"))
+    }
+}
+
+fn write_row(
+    cells: &[String],
+    widths: &[usize],
+    right: &[bool],
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let mut line = String::new();
+    for (i, cell) in cells.iter().enumerate() {
+        let pad = " ".repeat(widths[i].saturating_sub(cell.width()));
+        let (before, after) = if right[i] {
+            (pad.as_str(), "")
+        } else {
+            ("", pad.as_str())
+        };
+        line.push_str(if i == 0 { " " } else { "│ " });
+        line.push_str(before);
+        line.push_str(cell);
+        line.push_str(after);
+        line.push(' ');
+    }
+    writeln!(out, "{}", line.trim_end())
+}
+
+/// A line break in a value would tear the table apart; other control characters could command the terminal.
+fn one_line(text: String) -> String {
+    if text.chars().any(char::is_control) {
+        text.escape_debug().to_string()
+    } else {
+        text
+    }
+}

@@ -1,0 +1,216 @@
+//! `weir run FILE`: plans, starts, follows, and says how it ended.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use weir_engine::{ConnectorCatalog, JobHandle, JobOptions, JobSummary};
+use weir_planner::Catalog;
+use weir_planner::plan::{OperatorKind, StreamPlan};
+use weir_types::Diagnostics;
+
+use crate::arguments::RunOptions;
+use crate::exit::{Code, Failure};
+use crate::print::{PrintOptions, Printer, is_closed_pipe};
+use crate::progress::{Reporter, StatusLine};
+use crate::query_file::QueryFile;
+use crate::signals::StopRequest;
+use crate::summary;
+
+/// Runs a file to its end, or until somebody stops it.
+pub(crate) fn run(options: &RunOptions) -> Result<Code, Failure> {
+    let file = QueryFile::read(&options.file)?;
+    let mut planned = file.plan()?;
+    file.warn(&planned.warnings);
+    for text in &planned.explains {
+        println!("{}", text.trim_end());
+    }
+    if planned.plan.operators.is_empty() {
+        if planned.explains.is_empty() {
+            return Err(Failure::usage(format!(
+                "{} has neither an INSERT nor a SELECT: there is nothing to run",
+                file.shown
+            )));
+        }
+        return Ok(Code::Done);
+    }
+    apply_settings(&mut planned.plan, options.settings())?;
+    let job = planned.plan.job_name.clone().unwrap_or_else(|| file.stem());
+    let job_options = job_options(&file, &planned.plan, &job, options)?;
+    follow(&file, planned.plan, &job, job_options, options)
+}
+
+/// Starts the job and stays with it.
+fn follow(
+    file: &QueryFile,
+    plan: StreamPlan,
+    job: &str,
+    job_options: JobOptions,
+    options: &RunOptions,
+) -> Result<Code, Failure> {
+    let status = Arc::new(StatusLine::new(!options.no_progress));
+    let print = PrintOptions {
+        format: options.format,
+        changelog: options.changelog,
+        bounded: is_bounded(&plan),
+    };
+    let printer = Printer::new(&plan, print, Arc::clone(&status)).map_err(Failure::failed)?;
+    let printer = Arc::new(Mutex::new(printer));
+    let stop = StopRequest::listen()
+        .map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
+
+    let handle = JobHandle::start(
+        job,
+        &file.sql,
+        plan,
+        job_options,
+        Printer::handler(&printer),
+    )
+    .map_err(|error| Failure::engine(file, &error))?;
+    // Counts go on after a resume; the rate is that of this start.
+    let rows_before = handle.progress().rows_in;
+    let mut reporter = Reporter::new(
+        job,
+        &status,
+        !options.no_progress,
+        rows_before,
+        Instant::now(),
+    );
+    watch(&handle, &mut reporter, &stop, &status);
+    let ended = handle.wait();
+    status.clear();
+
+    let mut printer = printer.lock().unwrap_or_else(PoisonError::into_inner);
+    match ended {
+        Ok(summary) => {
+            reporter.show_warnings(&summary.progress.warnings);
+            finish(&mut printer, job, &summary, rows_before)
+        }
+        Err(error) => {
+            printer.abandon();
+            Err(Failure::engine(file, &error))
+        }
+    }
+}
+
+/// Prints what is still to print, and the summary.
+fn finish(
+    printer: &mut Printer,
+    job: &str,
+    summary: &JobSummary,
+    rows_before: u64,
+) -> Result<Code, Failure> {
+    match printer.finish() {
+        // Whoever read the results has seen enough; that is a stop like any other.
+        Err(error) if is_closed_pipe(&error) => return Ok(Code::Done),
+        Err(error) => {
+            return Err(Failure::failed(format!(
+                "cannot print the results: {error}"
+            )));
+        }
+        Ok(()) => {}
+    }
+    if !printer.is_idle() && summary.resumed_from.is_some() {
+        eprintln!("note: rows that were printed before the checkpoint are not printed again");
+    }
+    eprint!("{}", summary::describe(job, summary, rows_before));
+    Ok(Code::Done)
+}
+
+/// Shows progress and passes a stop on, until the job has ended.
+fn watch(handle: &JobHandle, reporter: &mut Reporter<'_>, stop: &StopRequest, status: &StatusLine) {
+    let mut stopping = false;
+    while !handle.is_finished() {
+        if stop.asked() && !stopping {
+            stopping = true;
+            status.clear();
+            eprintln!("stopping: taking a last checkpoint (again to stop at once, without one)");
+            handle.stop();
+        }
+        reporter.show(&handle.progress(), stopping, Instant::now());
+        let shown = Instant::now();
+        while !handle.is_finished()
+            && (stopping || !stop.asked())
+            && shown.elapsed() < REDRAW_INTERVAL
+        {
+            std::thread::park_timeout(POLL_INTERVAL);
+        }
+    }
+}
+
+/// Between two looks of the status line.
+const REDRAW_INTERVAL: Duration = Duration::from_millis(200);
+/// Between two looks whether something happened: what a short job may lose at its end.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
+
+/// Settings of flags go where those of `SET` are, after the same check.
+fn apply_settings(plan: &mut StreamPlan, settings: Vec<(String, String)>) -> Result<(), Failure> {
+    let mut problems = Vec::new();
+    for (key, value) in settings {
+        if let Err(problem) = weir_planner::settings::check(&key, &value) {
+            problems.push(problem.without_place());
+        }
+        if key == "job.name" {
+            plan.job_name = Some(value.clone());
+        }
+        plan.settings.insert(key, value);
+    }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::flags(&Diagnostics(problems)))
+    }
+}
+
+fn job_options(
+    file: &QueryFile,
+    plan: &StreamPlan,
+    job: &str,
+    options: &RunOptions,
+) -> Result<JobOptions, Failure> {
+    let mut job_options =
+        JobOptions::resolve(plan, job).map_err(|error| Failure::engine(file, &error))?;
+    job_options.file = Some(file.path.clone());
+    job_options.base = std::env::current_dir()
+        .map_err(|error| Failure::failed(format!("no current folder: {error}")))?;
+    job_options.fresh = options.fresh;
+    job_options.replace_output = options.replace_output;
+    job_options.stop_after.clone_from(&options.stop_after);
+    job_options.savepoint.clone_from(&options.savepoint);
+    job_options.restore_from.clone_from(&options.from);
+    known_tables(plan, &job_options.stop_after)?;
+    Ok(job_options)
+}
+
+/// `--stop-after TABLE=…` must name a source of the job, or it would never stop.
+fn known_tables(plan: &StreamPlan, stop_after: &[(Option<String>, u64)]) -> Result<(), Failure> {
+    let sources: Vec<&str> = sources(plan).map(|(table, _)| table).collect();
+    for table in stop_after.iter().filter_map(|(table, _)| table.as_deref()) {
+        if !sources.contains(&table) {
+            let known = sources.join(", ");
+            return Err(Failure::usage(format!(
+                "--stop-after: no source `{table}` in this job; it reads {known}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The tables that a job reads, with their options.
+fn sources(plan: &StreamPlan) -> impl Iterator<Item = (&str, &BTreeMap<String, String>)> {
+    plan.operators
+        .iter()
+        .filter_map(|operator| match &operator.kind {
+            OperatorKind::Source { table, .. } => plan
+                .tables
+                .get(table)
+                .map(|definition| (table.as_str(), &definition.options)),
+            _ => None,
+        })
+}
+
+/// Whether every source ends by itself.
+fn is_bounded(plan: &StreamPlan) -> bool {
+    let catalog = ConnectorCatalog;
+    sources(plan).all(|(_, options)| catalog.source_traits(options).bounded)
+}

@@ -1,0 +1,42 @@
+//! The help texts, as snapshots: a changed flag is a change that users see.
+
+use crate::weir::{Folder, root};
+
+/// Compares with `cli/tests/it/snapshots/NAME`; `cargo xtask update-snapshots` writes it instead.
+fn snapshot(name: &str, text: &str) {
+    let path = root().join("cli/tests/it/snapshots").join(name);
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(
+        text,
+        expected,
+        "{}: see `cargo xtask update-snapshots`",
+        path.display()
+    );
+}
+
+#[test]
+fn every_command_has_a_help_text() {
+    let folder = Folder::new();
+    for command in ["", "run", "explain", "check"] {
+        let arguments: Vec<&str> = [command, "--help"]
+            .into_iter()
+            .filter(|word| !word.is_empty())
+            .collect();
+        let ended = folder.weir(&arguments);
+        assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+        let name = if command.is_empty() { "weir" } else { command };
+        snapshot(&format!("help-{name}.txt"), &ended.stdout);
+    }
+}
+
+#[test]
+fn the_version_is_that_of_the_workspace() {
+    assert_eq!(
+        Folder::new().weir(&["--version"]).stdout,
+        format!("weir {}\n", env!("CARGO_PKG_VERSION"))
+    );
+}

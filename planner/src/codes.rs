@@ -1,0 +1,110 @@
+//! The codes of the planner's errors and warnings: one constant each, and [`ALL`], the table that tests go by.
+//!
+//! A code never changes its meaning and is never used again for another. Each has a page in `docs/errors`, with a
+//! query that provokes it. `P0…` are found in the text alone (`syntax`, `settings`), `P1…` by the
+//! binder; `W…` are warnings.
+
+use weir_types::Code;
+
+/// What a code is about, for the index of `docs/errors`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CodeEntry {
+    /// The code.
+    pub code: Code,
+    /// What it means, in a few words.
+    pub title: &'static str,
+}
+
+macro_rules! codes {
+    ($($name:ident $code:literal $title:literal)*) => {
+        $(#[doc = concat!("`", $code, "`: ", $title, ".")] pub const $name: Code = $code;)*
+        /// Every code, in order.
+        pub const ALL: &[CodeEntry] = &[$(CodeEntry { code: $code, title: $title }),*];
+    };
+}
+
+codes! {
+    UNEXPECTED_TOKEN "P0001" "something else was expected here"
+    BAD_TOKEN "P0002" "text that is not SQL"
+    UNKNOWN_STATEMENT "P0003" "a statement that Weir does not have"
+    TOO_DEEP "P0004" "an expression or query that is nested too deeply"
+    MISPLACED_HINT "P0005" "a hint where nobody looks for one"
+    UNKNOWN_HINT "P0006" "a hint that Weir does not know"
+    STATEMENT_SET "P0007" "a statement set that is not closed, or a statement that cannot be in one"
+    QUALIFIED_NAME "P0008" "a name with a catalog or database"
+    UNKNOWN_TYPE "P0010" "a type that Weir does not know"
+    TYPE_PARAMETER "P0011" "a type's precision, scale or length is out of range"
+    KEY_ENFORCED "P0012" "a primary key that would have to be enforced"
+    DECLARED_TWICE "P0013" "something that can be declared once only"
+    NO_SUCH_COLUMN_IN_TABLE "P0014" "a table's clause names a column that the table does not have"
+    COLUMN_OPTION "P0015" "a column option that a stream cannot keep"
+    TABLE_FORM "P0016" "a form of CREATE TABLE or CREATE VIEW that Weir does not have"
+    TABLE_OPTION "P0017" "an option of a table that is not 'key' = 'value'"
+    UNKNOWN_SETTING "P0020" "a setting that Weir does not know"
+    SETTING_VALUE "P0021" "a setting's value has the wrong form"
+    SETTING_NOT_YET "P0022" "a value of a setting that Weir does not support yet"
+    WINDOW_ARGUMENTS "P0030" "arguments of a window function that do not fit"
+    WINDOW_INTERVAL "P0031" "a window's length that is not a fixed, positive time"
+    WINDOW_NOT_YET "P0032" "a window function that Weir does not support yet"
+    WINDOW_PLACE "P0033" "a window function outside of FROM"
+    ORDER_LIMIT "P0040" "ORDER BY, LIMIT, OFFSET and FETCH are not supported yet"
+    DISTINCT "P0041" "SELECT DISTINCT is not supported yet"
+    SET_OPERATION "P0042" "a set operation other than UNION ALL"
+    JOIN_KIND "P0043" "a kind of join that Weir does not support yet"
+    OVER "P0044" "OVER, WINDOW and QUALIFY are not supported yet"
+    SUBQUERY "P0045" "a subquery inside an expression"
+    QUERY_BODY "P0046" "a query that is neither SELECT nor UNION ALL"
+    TABLE_FUNCTION "P0047" "a table function, UNNEST or LATERAL in FROM"
+    TABLE_VERSION "P0048" "a table as of a point in time"
+    GROUPING_SETS "P0049" "GROUPING SETS, ROLLUP, CUBE or GROUP BY ALL"
+    AGGREGATE_MODIFIER "P0050" "a modifier of an aggregate that Weir does not support yet"
+    RECURSIVE "P0051" "a recursive common table expression"
+    ALIAS "P0052" "a derived table without a name"
+    FOREIGN_CLAUSE "P0053" "a clause of another system"
+    EXPRESSION "P0054" "an expression that Weir does not have"
+    WILDCARD_OPTION "P0055" "a * with EXCEPT, EXCLUDE, REPLACE or RENAME"
+    FUNCTION_ARGUMENTS "P0056" "arguments of a function in a form that Weir does not take"
+
+    UNKNOWN_TABLE "P1001" "no table or view of that name"
+    UNKNOWN_COLUMN "P1002" "no column of that name"
+    UNKNOWN_FUNCTION "P1003" "no function of that name"
+    AMBIGUOUS_COLUMN "P1004" "a column name that two relations have"
+    TYPE_MISMATCH "P1005" "an operator or function that does not take these types"
+    DUPLICATE_NAME "P1006" "two things of one name in one namespace"
+    NOT_GROUPED "P1007" "a column that is neither grouped by nor within an aggregate"
+    MISPLACED_AGGREGATE "P1008" "an aggregate where none can stand"
+    BAD_LITERAL "P1009" "a literal that is not a value of its type"
+    JOIN_WITHOUT_KEY "P1011" "a join without an equality between its sides"
+    NOT_YET "P1012" "something of SQL that is not built yet"
+    NO_EVENT_TIME "P1013" "a window over a relation without event time"
+    BAD_WINDOW "P1014" "a window call that does not fit its relation"
+    INSERT_COLUMNS "P1015" "an INSERT whose columns do not fit"
+    INSERT_TYPE "P1016" "a value that cannot be assigned to its column"
+    SINK_RETRACTIONS "P1017" "a sink that cannot take retractions"
+    MINMAX_RETRACTIONS "P1018" "min or max over an input that takes rows back"
+    INSERT_NEEDS_HINT "P1019" "a second stateful INSERT into one target without a hint"
+    BAD_TABLE "P1020" "a watermark or computed column that cannot be"
+    VOLATILE_RETRACTIONS "P1021" "a volatile function over rows that may be taken back"
+    UNION_MISMATCH "P1022" "branches of a UNION that do not fit together"
+    WINDOW_COLUMN_USE "P1024" "a windowed aggregate that looks at the window's columns where it cannot"
+    ORDINAL_ID "W1001" "a stateful operator whose ID rests on an ordinal"
+    UNBOUNDED_STATE "W1002" "state that nothing bounds"
+    VOLATILE "W1003" "a volatile function in a projection"
+}
+
+/// What `code` means, in a few words.
+pub fn title(code: &str) -> Option<&'static str> {
+    ALL.iter()
+        .find(|entry| entry.code == code)
+        .map(|entry| entry.title)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_distinct_and_in_order() {
+        assert!(ALL.windows(2).all(|pair| pair[0].code < pair[1].code));
+    }
+}

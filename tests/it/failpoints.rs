@@ -1,0 +1,208 @@
+//! A death at every named step from freeze to commit, and an error there: nothing lost, nothing doubled.
+//!
+//! The names are read from the sources, so that a new failure point is a new case without anybody thinking of it. Most are passed by any
+//! run. Others need a past: a crash between manifest and commit (so that a restore has something to finish), published output that a
+//! restore withdraws, a `--fresh`. Each name is tried in one past after the other until it strikes; a name that never strikes fails.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use weir_tests::process::{Place, root, wait_for};
+use weir_tests::suite::Suite;
+
+use crate::corrupt::{damage_newest, flip_byte};
+use crate::orders::{Orders, Results, SQL};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// State does not fit: there are spills, at the gate too.
+const TIGHT: [&str; 4] = ["--state-memory", "1MiB", "--parallelism", "2"];
+
+/// Every name that a source passes to `failpoint::pass`, in all crates.
+fn names() -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for part in ["state", "connectors", "engine", "cli"] {
+        let mut folders = vec![root().join(part).join("src")];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.extension().is_some_and(|extension| extension == "rs") {
+                    names.extend(names_in(&std::fs::read_to_string(path).unwrap()));
+                }
+            }
+        }
+    }
+    names
+}
+
+/// The literals of calls of `pass`: each crate has a function of that name which makes the error its own.
+fn names_in(source: &str) -> Vec<String> {
+    let squeezed: String = source.chars().filter(|c| !c.is_whitespace()).collect();
+    let calls = squeezed
+        .match_indices("pass(\"")
+        .map(|(at, text)| (at, at + text.len()));
+    calls
+        .filter(|(at, _)| !squeezed[..*at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
+        .filter_map(|(_, from)| squeezed[from..].split('"').next().map(str::to_owned))
+        .collect()
+}
+
+/// A past: what happened in the folder before the failure point is armed, and the arguments of the run that passes it.
+struct Past {
+    name: &'static str,
+    prepare: fn(&Place, &str),
+    arguments: &'static [&'static str],
+}
+
+const PASTS: &[Past] = &[
+    Past {
+        name: "a first start",
+        prepare: |_, _| {},
+        arguments: &[],
+    },
+    Past {
+        name: "a stop in the middle",
+        prepare: |place, _| drop(place.must_run(&["--stop-after", "orders=20000"])),
+        arguments: &["--savepoint", "saved"],
+    },
+    Past {
+        name: "the newest checkpoint is damaged",
+        prepare: |place, _| {
+            place.must_run(&["--stop-after", "orders=15000"]);
+            place.must_run(&["--stop-after", "orders=40000"]);
+            damage_newest(&place.folder, flip_byte);
+        },
+        arguments: &[],
+    },
+    Past {
+        name: "finished, and started afresh",
+        prepare: |place, _| drop(place.must_run(&[])),
+        arguments: &["--fresh", "--replace-output"],
+    },
+    // A crash at another failure point leaves half-done work for the restore.
+    Past {
+        name: "a crash at the failure point",
+        prepare: |place, first| {
+            start_armed(place, &format!("{first}:2"), &[]);
+        },
+        arguments: &[],
+    },
+];
+
+/// Runs with a failure point armed; whether it struck.
+fn start_armed(place: &Place, armed: &str, arguments: &[&str]) -> bool {
+    let name = armed.split(':').next().expect("a name").to_owned();
+    let mut command = place.run(&[&TIGHT[..], arguments].concat());
+    let before = place.log().len();
+    let log = || {
+        std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(place.folder.join("log.txt"))
+            .unwrap()
+    };
+    let mut child = command
+        .env("WEIR_FAILPOINT", armed)
+        .stdout(log())
+        .stderr(log())
+        .spawn()
+        .unwrap();
+    let status = wait_for(&mut child, PATIENCE);
+    assert!(status.is_some(), "{armed}: no end\n{}", place.log());
+    place.log()[before..].contains(&format!("failure point {name}"))
+}
+
+/// After whatever happened: the job goes on to its end, and the files hold what they should.
+fn finish(place: &Place, expected: &Results, arguments: &[&str], context: &str) {
+    let output = place
+        .run(&[&TIGHT[..], arguments].concat())
+        .output()
+        .unwrap();
+    let text = weir_tests::process::text_of(&output);
+    assert!(
+        output.status.success(),
+        "{context}: the next run ended with {}\n{text}\n{}",
+        output.status,
+        place.log()
+    );
+    Results::assert(&place.folder, expected, context);
+}
+
+#[test]
+fn every_failure_point_loses_nothing_and_doubles_nothing() {
+    let mut suite = Suite::begin("failpoints", 60, 6);
+    let root = tempfile::tempdir().unwrap();
+    let orders = Orders {
+        rows: 60_000,
+        customers: 30_000,
+    };
+    orders.write(root.path());
+    let expected = orders.expected();
+    let names = names();
+    assert!(names.len() >= 6, "there are failure points: {names:?}");
+    let mut places = 0;
+    let mut place = |root: &Path| {
+        places += 1;
+        Place::new(
+            &root.join(format!("job-{places}")),
+            "orders",
+            &SQL.replace("200ms", "40ms"),
+        )
+    };
+    let mut never = names.clone();
+    let mut struck_at_first = Vec::new();
+    for past in PASTS {
+        let firsts: Vec<String> = match past.name {
+            "a crash at the failure point" => struck_at_first.clone(),
+            _ => vec![String::new()],
+        };
+        for first in firsts {
+            for name in never.clone() {
+                let place = place(root.path());
+                (past.prepare)(&place, &first);
+                let struck = start_armed(&place, &name, past.arguments);
+                let context = format!("{name} after {} {first}", past.name);
+                // A run that was to start afresh is only done once it has done so: the same command again.
+                let again = if past.arguments.contains(&"--fresh") && struck {
+                    past.arguments
+                } else {
+                    &[]
+                };
+                finish(&place, &expected, again, &context);
+                std::fs::remove_dir_all(&place.folder).unwrap();
+                if struck {
+                    suite.count();
+                    never.remove(&name);
+                    if past.name == PASTS[0].name {
+                        struck_at_first.push(name);
+                    }
+                }
+            }
+        }
+    }
+    assert!(
+        never.is_empty(),
+        "never passed, whatever the past: {never:?}"
+    );
+    // While there is time: a later passing, and an error in place of a death.
+    'more: for armed in [":3", ":1:error", ":2", ":2:error"] {
+        for name in &struck_at_first {
+            if suite.next_seed().is_none() {
+                break 'more;
+            }
+            let place = place(root.path());
+            start_armed(&place, &format!("{name}{armed}"), &[]);
+            finish(&place, &expected, &[], &format!("{name}{armed}"));
+            std::fs::remove_dir_all(&place.folder).unwrap();
+        }
+    }
+}
+
+#[test]
+fn names_of_failure_points_are_found_in_sources() {
+    let source = "failpoint::pass(\"a.b\")?;\npass(\n    \"c\")?; bypass(\"no\"); passing(\"no\")";
+    assert_eq!(names_in(source), ["a.b", "c"]);
+}

@@ -1,0 +1,19 @@
+//! The end-to-end tests: one module a suite. `docs/testing.md` says how they are run.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "test code: it watches real processes and may panic"
+)]
+
+mod big_state;
+mod corrupt;
+mod crash;
+mod docs;
+mod failpoints;
+mod flights;
+mod malformed;
+mod oracle;
+mod orders;
+mod resume;
+mod simulation;
+mod slt;

@@ -1,0 +1,313 @@
+//! Random queries over random rows, against a batch engine: whatever the parallelism, the cuts, the memory and the stops.
+//!
+//! A failing case is made smaller (fewer rows) while it still fails, and printed whole: the SQL and the rows.
+
+use std::path::Path;
+
+use rand::Rng;
+use rand::rngs::SmallRng;
+use weir_engine::Outcome;
+use weir_tests::data::{Table, random_table, rng};
+use weir_tests::generate::{Query, random_query};
+use weir_tests::job::{Ran, Setup, run, run_from};
+use weir_tests::oracle::Oracle;
+use weir_tests::suite::Suite;
+use weir_tests::value::Multiset;
+
+/// Failures to collect before the suite stops.
+const FAILURES_MAX: usize = 5;
+
+/// How a case is run: the setup, and where it is stopped and resumed with which other setup.
+#[derive(Clone, Debug)]
+struct Way {
+    setup: Setup,
+    files: usize,
+    resume: Option<(u64, Setup)>,
+}
+
+impl Way {
+    fn random(rng: &mut SmallRng, rows: usize) -> Self {
+        let setup = Setup::random(rng);
+        let resume = rng
+            .random_bool(0.35)
+            .then(|| (rng.random_range(1..=rows.max(1) as u64), Setup::random(rng)));
+        Self {
+            setup,
+            files: rng.random_range(1..=3),
+            resume,
+        }
+    }
+}
+
+#[test]
+fn generated_queries_give_what_a_batch_engine_gives() {
+    let mut suite = Suite::with_share("oracle", 0.8, 30, 20);
+    let mut failures = Vec::new();
+    let (mut unanswered, mut drawn) = (0, 0);
+    while let Some(seed) = suite.next_seed() {
+        drawn += 1;
+        match check(seed) {
+            Ok(true) => {}
+            Ok(false) => unanswered += 1,
+            Err(text) => failures.push(format!("seed {seed}: {text}\n{}", suite.replay(seed))),
+        }
+        if failures.len() >= FAILURES_MAX {
+            break;
+        }
+    }
+    assert!(
+        failures.is_empty(),
+        "{} of {drawn} cases failed\n\n{}",
+        failures.len(),
+        failures.join("\n\n")
+    );
+    assert!(
+        unanswered * 10 <= drawn,
+        "the batch engine itself failed in {unanswered} of {drawn} cases"
+    );
+}
+
+/// `Ok(false)`: the batch engine has no answer, so there is nothing to compare.
+fn check(seed: u64) -> Result<bool, String> {
+    let mut rng = rng(seed);
+    let tables: Vec<Table> = ["alpha", "beta"]
+        .iter()
+        .map(|name| random_table(name, &mut rng))
+        .collect();
+    let query = random_query(&tables, &mut rng);
+    let rows = tables
+        .iter()
+        .map(|table| table.rows.len())
+        .max()
+        .unwrap_or(0);
+    let Some(expected) = answer(&tables, &query) else {
+        return Ok(false);
+    };
+    let plain = Way {
+        setup: Setup::default(),
+        files: 1,
+        resume: None,
+    };
+    let ways = [
+        plain,
+        Way::random(&mut rng, rows),
+        Way::random(&mut rng, rows),
+    ];
+    for way in ways {
+        if let Err(reason) = compare(&tables, &query, &expected, &way) {
+            let (tables, reason) = smaller(tables, &query, &way, reason);
+            let rows: String = tables.iter().map(Table::describe).collect();
+            return Err(format!(
+                "{reason}\n{way:?}\n{rows}\n-- Weir\n{}\n-- oracle\n{}",
+                query.weir, query.oracle
+            ));
+        }
+    }
+    Ok(true)
+}
+
+fn answer(tables: &[Table], query: &Query) -> Option<Multiset> {
+    match Oracle::new(tables).query(&query.oracle) {
+        Ok(rows) => Some(Multiset::of(rows)),
+        Err(error) => {
+            if std::env::var_os("WEIR_VERBOSE").is_some() {
+                println!("the batch engine: {error}\n{}", query.oracle);
+            }
+            None
+        }
+    }
+}
+
+fn compare(tables: &[Table], query: &Query, expected: &Multiset, way: &Way) -> Result<(), String> {
+    let folder = tempfile::tempdir().unwrap();
+    tables
+        .iter()
+        .for_each(|table| table.write(folder.path(), way.files));
+    let ran = run_way(tables, query, folder.path(), way)?;
+    match ran.outputs[0].folded.difference(expected) {
+        Some(text) => Err(text),
+        None => Ok(()),
+    }
+}
+
+fn run_way(tables: &[Table], query: &Query, base: &Path, way: &Way) -> Result<Ran, String> {
+    let sql = &query.weir;
+    let Some((rows, second)) = &way.resume else {
+        return run(sql, base, &way.setup);
+    };
+    let state = Some(base.join("state"));
+    let first = Setup {
+        state: state.clone(),
+        stop_after: Some(*rows),
+        ..way.setup.clone()
+    };
+    let before = run_from("resumed", sql, base, &first, &[])?;
+    if before.summary.outcome == Outcome::Stopped {
+        check_prefix(tables, query, &before, *rows)?;
+    }
+    let second = Setup {
+        state,
+        ..second.clone()
+    };
+    run_from("resumed", sql, base, &second, &before.outputs)
+}
+
+/// What was given by a stop is the exact answer over what was read by then. (Windows that are still open are not in it, and so a
+/// query with windows is not looked at.)
+fn check_prefix(tables: &[Table], query: &Query, before: &Ran, rows: u64) -> Result<(), String> {
+    if query.oracle.contains("window_end") {
+        return Ok(());
+    }
+    let mut prefix = tables.to_vec();
+    prefix
+        .iter_mut()
+        .for_each(|table| table.rows.truncate(rows as usize));
+    let Some(expected) = answer(&prefix, query) else {
+        return Ok(());
+    };
+    match before.outputs[0].folded.difference(&expected) {
+        Some(text) => Err(format!("stopped after {rows} records: {text}")),
+        None => Ok(()),
+    }
+}
+
+/// Fewer rows that fail too, found by leaving out halves, quarters, … of each table.
+fn smaller(
+    mut tables: Vec<Table>,
+    query: &Query,
+    way: &Way,
+    mut reason: String,
+) -> (Vec<Table>, String) {
+    let started = std::time::Instant::now();
+    for at in 0..tables.len() {
+        let mut piece = tables[at].rows.len().div_ceil(2);
+        while piece > 0 {
+            let mut from = 0;
+            while from < tables[at].rows.len() {
+                if started.elapsed().as_secs() > 10 {
+                    return (tables, reason);
+                }
+                let mut fewer = tables.clone();
+                let to = (from + piece).min(fewer[at].rows.len());
+                fewer[at].rows.drain(from..to);
+                let still =
+                    answer(&fewer, query).map(|expected| compare(&fewer, query, &expected, way));
+                match still {
+                    Some(Err(text)) => (tables, reason) = (fewer, text),
+                    _ => from += piece,
+                }
+            }
+            piece = if piece == 1 { 0 } else { piece.div_ceil(2) };
+        }
+    }
+    (tables, reason)
+}
+
+/// The queries that are worth a name, each run in many ways.
+#[test]
+fn hand_written_queries_give_what_a_batch_engine_gives() {
+    let mut suite = Suite::with_share("oracle", 0.2, 30, HAND_WRITTEN.len() as u64);
+    let mut rng = rng(7);
+    for (name, query) in HAND_WRITTEN {
+        suite.count();
+        let table = |name: &str, rng: &mut SmallRng| loop {
+            let table = random_table(name, rng);
+            if table.rows.len() >= 40 && table.columns.len() == 9 {
+                break table;
+            }
+        };
+        let tables = vec![table("alpha", &mut rng), table("beta", &mut rng)];
+        let ddl: String = tables.iter().map(Table::ddl).collect();
+        let query = Query {
+            weir: format!("{ddl}{query};\n"),
+            oracle: (*query).to_owned(),
+        };
+        let expected = Oracle::new(&tables)
+            .query(&query.oracle)
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        let expected = Multiset::of(expected);
+        for _ in 0..4 {
+            let way = Way::random(&mut rng, tables[0].rows.len());
+            if let Err(reason) = compare(&tables, &query, &expected, &way) {
+                panic!("{name}: {reason}\n{way:?}\n{}", query.weir);
+            }
+        }
+    }
+}
+
+const HAND_WRITTEN: &[(&str, &str)] = &[
+    ("a projection keeps duplicates", "SELECT k, s FROM alpha"),
+    (
+        "NULL is neither equal nor different",
+        "SELECT k FROM alpha WHERE NOT (k = 1 AND s = 'a')",
+    ),
+    (
+        "every aggregate at once",
+        "SELECT k, count(*), count(b), sum(b), sum(d), sum(m), avg(b), avg(d), min(s), max(s), min(d), max(u), bool_and(f), \
+         bool_or(f) FROM alpha GROUP BY k",
+    ),
+    (
+        "NULL is a group of its own",
+        "SELECT s, f, count(*) FROM alpha GROUP BY s, f",
+    ),
+    (
+        "a total over everything",
+        "SELECT count(*), sum(b), min(s) FROM alpha",
+    ),
+    (
+        "a total over nothing is one row",
+        "SELECT count(*), sum(b), min(s), bool_or(f) FROM alpha WHERE k > 1000",
+    ),
+    (
+        "a group over nothing is no row",
+        "SELECT k, count(*) FROM alpha WHERE k > 1000 GROUP BY k",
+    ),
+    (
+        "groups come and go with HAVING",
+        "SELECT k, sum(b) FROM alpha GROUP BY k HAVING sum(b) % 2 = 0",
+    ),
+    (
+        "an aggregate of an aggregate",
+        "SELECT n, count(*), sum(t) FROM (SELECT k, s, count(*) AS n, sum(b) AS t FROM alpha GROUP BY k, s) AS x GROUP BY n",
+    ),
+    (
+        "three aggregates, one above the other",
+        "WITH one AS (SELECT k, s, f, count(*) AS n FROM alpha GROUP BY k, s, f), \
+         two AS (SELECT k, s, sum(n) AS n, count(*) AS c FROM one GROUP BY k, s) \
+         SELECT c, sum(n), count(*) FROM two GROUP BY c",
+    ),
+    (
+        "an inner join keeps pairs",
+        "SELECT a.k, a.s, b.s FROM alpha AS a JOIN beta AS b ON a.k = b.k AND a.s = b.s",
+    ),
+    (
+        "a join with another condition",
+        "SELECT a.b, b.d FROM alpha AS a JOIN beta AS b ON a.k = b.k AND a.b < b.b",
+    ),
+    (
+        "a table joined with itself",
+        "SELECT a.s, b.s FROM alpha AS a JOIN alpha AS b ON a.k = b.i AND a.s < b.s",
+    ),
+    (
+        "a join of aggregates",
+        "SELECT a.k, a.n, b.n FROM (SELECT k, count(*) AS n FROM alpha GROUP BY k) AS a \
+         JOIN (SELECT i, sum(b) AS n FROM beta GROUP BY i) AS b ON a.k = b.i",
+    ),
+    (
+        "an aggregate of a join of aggregates",
+        "SELECT x.n, count(*), sum(y.t) FROM (SELECT k, count(*) AS n FROM alpha GROUP BY k) AS x \
+         JOIN (SELECT k, sum(b) AS t FROM beta GROUP BY k) AS y ON x.k = y.k GROUP BY x.n",
+    ),
+    (
+        "a union of a stream and of changes",
+        "SELECT s, sum(n) FROM (SELECT s, 1 AS n FROM alpha UNION ALL SELECT s, count(*) AS n FROM beta GROUP BY s) AS x GROUP BY s",
+    ),
+    (
+        "a CTE that is read twice",
+        "WITH x AS (SELECT k, count(*) AS n FROM alpha GROUP BY k) SELECT l.n, r.k FROM x AS l JOIN x AS r ON l.n = r.n",
+    ),
+    (
+        "filters of aggregates",
+        "SELECT k, count(*) FILTER (WHERE f), sum(b) FILTER (WHERE s LIKE 'a%'), max(d) FILTER (WHERE b > 1) FROM alpha GROUP BY k",
+    ),
+];

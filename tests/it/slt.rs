@@ -1,0 +1,257 @@
+//! Scripts of SQL (`tests/slt/*.slt`): rows, changelogs and errors of bounded jobs.
+//!
+//! A script is read by the `sqllogictest` crate; what its records mean here:
+//!
+//! * `statement ok` with `FILE name`, then lines: writes a file into the script's folder.
+//! * `statement ok` with `CREATE …` or `SET …`: planned, and added to the text that later queries run with.
+//! * `statement ok` with `RESET`: forgets the text and the files.
+//! * `query …` with a SELECT: runs text and SELECT as one job to its end; the answer is the folded result.
+//! * `query …` with `CHANGELOG SELECT …`: the job is stopped and resumed after each record, so that every record is an epoch; the
+//!   answer is every change in its order, the first column being `+` or `-`. Changes of one epoch are sorted, retractions first.
+//! * `query …` with `SINK table SELECT …`: `INSERT INTO table SELECT …`; the answer is the lines of the files that the table has then.
+//! * `query …` with `LATE SELECT …`: the operators that left out late rows, and how many.
+//!
+//! Every script runs with one worker, with three, and several times with random cuts, backends and memory.
+
+use std::path::{Path, PathBuf};
+
+use sqllogictest::{DBOutput, DefaultColumnType, Runner};
+use weir_engine::Outcome;
+use weir_tests::data::rng;
+use weir_tests::job::{self, Setup};
+use weir_tests::process::published_lines;
+use weir_tests::suite::Suite;
+use weir_tests::value::{Multiset, Row, Value};
+
+/// More records than any table of a `CHANGELOG` query has.
+const CHANGELOG_RECORDS_MAX: u64 = 60;
+
+/// What a script talks to.
+struct Script {
+    setup: Setup,
+    folder: tempfile::TempDir,
+    /// The statements so far.
+    text: String,
+    jobs: usize,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Failure(String);
+
+type Answer = DBOutput<DefaultColumnType>;
+
+impl Script {
+    fn new(setup: Setup) -> Self {
+        Self {
+            setup,
+            folder: tempfile::tempdir().unwrap(),
+            text: String::new(),
+            jobs: 0,
+        }
+    }
+
+    fn file(&self, rest: &str) -> Answer {
+        let (name, lines) = rest.split_once('\n').unwrap_or((rest, ""));
+        let path = self.folder.path().join(name.trim());
+        std::fs::create_dir_all(path.parent().expect("a file is in a folder")).unwrap();
+        // The parser drops the last line's end.
+        let end = if lines.is_empty() { "" } else { "\n" };
+        std::fs::write(path, format!("{lines}{end}")).unwrap();
+        DBOutput::StatementComplete(0)
+    }
+
+    fn job(&self, query: &str, setup: &Setup) -> Result<job::Ran, Failure> {
+        job::run(
+            &format!("{}{query};\n", self.text),
+            self.folder.path(),
+            setup,
+        )
+        .map_err(Failure)
+    }
+
+    /// One epoch a record: the job is stopped after the first record of every source, resumed, stopped after the second, and so on.
+    fn changelog(&mut self, query: &str) -> Result<Answer, Failure> {
+        self.jobs += 1;
+        let state = Some(self.folder.path().join(format!("state-{}", self.jobs)));
+        let text = format!("{}{query};\n", self.text);
+        let (mut rows, mut before) = (Vec::new(), Vec::new());
+        for record in 1..=CHANGELOG_RECORDS_MAX {
+            let setup = Setup {
+                state: state.clone(),
+                stop_after: Some(record),
+                ..self.setup.clone()
+            };
+            let ran = job::run_from("changelog", &text, self.folder.path(), &setup, &before)
+                .map_err(Failure)?;
+            let mut changes = Multiset::default();
+            for (row, weight) in ran.outputs[0].epochs.iter().flatten() {
+                changes.add(row.clone(), *weight);
+            }
+            let mut changes: Vec<_> = changes.0.into_iter().collect();
+            changes.sort_by(|(a, a_weight), (b, b_weight)| {
+                (a_weight.signum(), a).cmp(&(b_weight.signum(), b))
+            });
+            for (row, weight) in changes {
+                let mut texts = vec![if weight > 0 { "+" } else { "-" }.to_owned()];
+                texts.extend(texts_of(&row));
+                rows.extend(std::iter::repeat_n(texts, weight.unsigned_abs() as usize));
+            }
+            if ran.summary.outcome != Outcome::Stopped {
+                return Ok(answer(rows));
+            }
+            before = ran.outputs;
+        }
+        Err(Failure(format!(
+            "no end after {CHANGELOG_RECORDS_MAX} records"
+        )))
+    }
+
+    fn sink(&mut self, rest: &str) -> Result<Answer, Failure> {
+        let (table, query) = rest
+            .split_once(char::is_whitespace)
+            .expect("SINK table SELECT …");
+        self.jobs += 1;
+        let state = self.folder.path().join(format!("state-{}", self.jobs));
+        let setup = Setup {
+            state: Some(state),
+            ..self.setup.clone()
+        };
+        let text = format!("{}INSERT INTO {table} {query};\n", self.text);
+        job::run_named(
+            &format!("sink_{}", self.jobs),
+            &text,
+            self.folder.path(),
+            &setup,
+        )
+        .map_err(Failure)?;
+        let target = self.folder.path().join(table);
+        let lines = if target.is_file() {
+            std::fs::read_to_string(&target)
+                .unwrap()
+                .lines()
+                .map(str::to_owned)
+                .collect()
+        } else {
+            published_lines(&target, None)
+        };
+        let answer = answer(lines.into_iter().map(|line| vec![line]).collect());
+        let _ = std::fs::remove_dir_all(&target).or_else(|_| std::fs::remove_file(&target));
+        Ok(answer)
+    }
+
+    fn late(&self, query: &str) -> Result<Answer, Failure> {
+        let late = self.job(query, &self.setup)?.summary.late;
+        let late = late.into_iter().filter(|(_, rows)| *rows > 0);
+        Ok(answer(
+            late.map(|(operator, rows)| vec![operator, rows.to_string()])
+                .collect(),
+        ))
+    }
+}
+
+impl sqllogictest::DB for Script {
+    type Error = Failure;
+    type ColumnType = DefaultColumnType;
+
+    fn run(&mut self, sql: &str) -> Result<Answer, Failure> {
+        let (word, rest) = sql.split_once(char::is_whitespace).unwrap_or((sql, ""));
+        match word {
+            "FILE" => Ok(self.file(rest)),
+            "RESET" => {
+                *self = Self::new(self.setup.clone());
+                Ok(DBOutput::StatementComplete(0))
+            }
+            "CHANGELOG" => self.changelog(rest),
+            "SINK" => self.sink(rest),
+            "LATE" => self.late(rest),
+            "SELECT" | "WITH" => {
+                let ran = self.job(sql, &self.setup)?;
+                let rows = ran.outputs[0].folded.0.iter();
+                let rows = rows
+                    .flat_map(|(row, count)| std::iter::repeat_n(texts_of(row), *count as usize));
+                Ok(answer(rows.collect()))
+            }
+            _ => {
+                let text = format!("{}{sql};\n", self.text);
+                job::plan(&text).map_err(Failure)?;
+                self.text = text;
+                Ok(DBOutput::StatementComplete(0))
+            }
+        }
+    }
+}
+
+fn texts_of(row: &Row) -> Vec<String> {
+    let text = |value: &Value| match value {
+        Value::Text(text) if text.is_empty() => "(empty)".to_owned(),
+        Value::Float(value) => format!("{:.10}", value)
+            .trim_end_matches('0')
+            .trim_end_matches('.')
+            .to_owned(),
+        other => other.to_string(),
+    };
+    row.iter().map(text).collect()
+}
+
+fn answer(rows: Vec<Vec<String>>) -> Answer {
+    let columns = rows.first().map_or(0, Vec::len);
+    DBOutput::Rows {
+        types: vec![DefaultColumnType::Any; columns],
+        rows,
+    }
+}
+
+fn scripts() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("slt");
+    let mut found: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    found.retain(|path| path.extension().is_some_and(|extension| extension == "slt"));
+    found.sort();
+    assert!(!found.is_empty(), "there are scripts");
+    found
+}
+
+fn run_script(path: &Path, setup: &Setup) -> Result<(), String> {
+    let mut runner = Runner::new(|| {
+        let script = Script::new(setup.clone());
+        async move { Ok::<_, Failure>(script) }
+    });
+    runner
+        .run_file(path)
+        .map_err(|error| format!("{}\n{setup:?}", error.display(false)))
+}
+
+/// `WEIR_SLT=windows` runs the scripts whose name has this in it.
+#[test]
+fn scripts_give_the_rows_that_they_say() {
+    let wanted = std::env::var("WEIR_SLT").unwrap_or_default();
+    let scripts: Vec<_> = scripts()
+        .into_iter()
+        .filter(|path| path.to_string_lossy().contains(&wanted))
+        .collect();
+    let mut suite = Suite::begin("slt", 20, scripts.len() as u64);
+    let mut failures = Vec::new();
+    let plain = [
+        Setup::default(),
+        Setup {
+            parallelism: 3,
+            ..Setup::default()
+        },
+    ];
+    for setup in plain {
+        for script in &scripts {
+            suite.count();
+            failures.extend(run_script(script, &setup).err());
+        }
+        assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+    }
+    while let Some(seed) = suite.next_seed() {
+        let script = &scripts[seed as usize % scripts.len()];
+        failures.extend(run_script(script, &Setup::random(&mut rng(seed))).err());
+        assert!(failures.len() < 3, "{}", failures.join("\n\n"));
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+}

@@ -1,0 +1,333 @@
+//! Tables of test data: the same rows as files for a job, as declarations in SQL, and as Arrow batches for the oracle.
+//!
+//! A table with a watermark gives the oracle one column more, `own_watermark`: for each row the greatest promise of the rows before it,
+//! computed here from the definition (DESIGN 3, "Late"), not by the engine.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int32Array, Int64Array, RecordBatch,
+    StringArray, TimestampMillisecondArray,
+};
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use rand::rngs::SmallRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+
+use crate::value::{Row, Value, row_text};
+
+/// The types that test tables use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names are SQL's")]
+pub enum SqlType {
+    Boolean,
+    Int,
+    BigInt,
+    Double,
+    /// DECIMAL(10, 2); its values are [`Value::Text`] such as `12.50`.
+    Decimal,
+    String,
+    /// TIMESTAMP(3).
+    Timestamp,
+}
+
+impl SqlType {
+    /// As it is declared.
+    pub fn sql(self) -> &'static str {
+        match self {
+            Self::Boolean => "BOOLEAN",
+            Self::Int => "INT",
+            Self::BigInt => "BIGINT",
+            Self::Double => "DOUBLE",
+            Self::Decimal => "DECIMAL(10, 2)",
+            Self::String => "STRING",
+            Self::Timestamp => "TIMESTAMP(3)",
+        }
+    }
+
+    fn arrow(self) -> DataType {
+        match self {
+            Self::Boolean => DataType::Boolean,
+            Self::Int => DataType::Int32,
+            Self::BigInt => DataType::Int64,
+            Self::Double => DataType::Float64,
+            Self::Decimal => DataType::Decimal128(10, 2),
+            Self::String => DataType::Utf8,
+            Self::Timestamp => DataType::Timestamp(TimeUnit::Millisecond, None),
+        }
+    }
+}
+
+/// `WATERMARK FOR column AS column - INTERVAL 'delay' SECOND`.
+#[derive(Clone, Copy, Debug)]
+pub struct Delay {
+    /// The event-time column.
+    pub column: usize,
+    /// How far behind the greatest event time the watermark stays.
+    pub seconds: i64,
+}
+
+/// A table: declaration and rows, in the order in which they are read.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// Its name.
+    pub name: String,
+    /// Names and types.
+    pub columns: Vec<(String, SqlType)>,
+    /// The watermark, if it has event time.
+    pub watermark: Option<Delay>,
+    /// The rows.
+    pub rows: Vec<Row>,
+}
+
+impl Table {
+    /// `CREATE TABLE` over the files that [`Self::write`] makes below a job's base folder.
+    pub fn ddl(&self) -> String {
+        let mut lines: Vec<_> = self
+            .columns
+            .iter()
+            .map(|(name, kind)| format!("  {name} {}", kind.sql()))
+            .collect();
+        if let Some(delay) = self.watermark {
+            let column = &self.columns[delay.column].0;
+            lines.push(format!(
+                "  WATERMARK FOR {column} AS {column} - INTERVAL '{}' SECOND",
+                delay.seconds
+            ));
+        }
+        format!(
+            "CREATE TABLE {} (\n{}\n) WITH ('connector' = 'filesystem', 'path' = '{}', 'format' = 'json');\n",
+            self.name,
+            lines.join(",\n"),
+            self.name
+        )
+    }
+
+    /// Writes the rows as JSON lines into `base/NAME/`, cut into `files` files whose names are in the order of the rows.
+    pub fn write(&self, base: &Path, files: usize) {
+        let folder = base.join(&self.name);
+        std::fs::create_dir_all(&folder).unwrap();
+        let per_file = self.rows.len().div_ceil(files.max(1)).max(1);
+        let mut chunks: Vec<&[Row]> = self.rows.chunks(per_file).collect();
+        if chunks.is_empty() {
+            chunks.push(&[]);
+        }
+        for (number, rows) in chunks.into_iter().enumerate() {
+            let mut text = String::new();
+            for row in rows {
+                text.push_str(&self.json(row));
+                text.push('\n');
+            }
+            std::fs::write(folder.join(format!("{number:03}.jsonl")), text).unwrap();
+        }
+    }
+
+    fn json(&self, row: &Row) -> String {
+        let fields: serde_json::Map<_, _> = self
+            .columns
+            .iter()
+            .zip(row)
+            .map(|((name, _), value)| {
+                let value = match value {
+                    Value::Null => serde_json::Value::Null,
+                    Value::Bool(value) => (*value).into(),
+                    Value::Int(value) => (*value).into(),
+                    Value::Float(value) => (*value).into(),
+                    time @ Value::Time(_) => time.to_string().into(),
+                    Value::Text(text) => text.clone().into(),
+                };
+                (name.clone(), value)
+            })
+            .collect();
+        serde_json::Value::Object(fields).to_string()
+    }
+
+    /// The watermark that each row finds: the greatest `time − delay` of the rows before it, in milliseconds.
+    pub fn own_watermarks(&self) -> Vec<Option<i64>> {
+        let Some(delay) = self.watermark else {
+            return vec![None; self.rows.len()];
+        };
+        let mut promised = None;
+        self.rows
+            .iter()
+            .map(|row| {
+                let before = promised;
+                let Value::Time(nanos) = row[delay.column] else {
+                    panic!("event time is not NULL")
+                };
+                promised = promised.max(Some(nanos / 1_000_000 - delay.seconds * 1000));
+                before
+            })
+            .collect()
+    }
+
+    /// The rows for the oracle, with the column `own_watermark` where there is event time.
+    pub fn batch(&self) -> RecordBatch {
+        let mut fields = Vec::new();
+        let mut arrays: Vec<ArrayRef> = Vec::new();
+        for (at, (name, kind)) in self.columns.iter().enumerate() {
+            fields.push(Field::new(name, kind.arrow(), true));
+            arrays.push(self.array(at, *kind));
+        }
+        if self.watermark.is_some() {
+            fields.push(Field::new(
+                "own_watermark",
+                SqlType::Timestamp.arrow(),
+                true,
+            ));
+            arrays.push(Arc::new(TimestampMillisecondArray::from(
+                self.own_watermarks(),
+            )));
+        }
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap()
+    }
+
+    fn array(&self, at: usize, kind: SqlType) -> ArrayRef {
+        let column = self.rows.iter().map(|row| &row[at]);
+        macro_rules! collect {
+            ($variant:ident, $array:ty, |$value:ident| $given:expr) => {
+                Arc::new(
+                    column
+                        .map(|value| match value {
+                            Value::$variant($value) => Some($given),
+                            _ => None,
+                        })
+                        .collect::<$array>(),
+                )
+            };
+        }
+        match kind {
+            SqlType::Boolean => collect!(Bool, BooleanArray, |v| *v),
+            SqlType::Int => collect!(Int, Int32Array, |v| *v as i32),
+            SqlType::BigInt => collect!(Int, Int64Array, |v| *v),
+            SqlType::Double => collect!(Float, Float64Array, |v| *v),
+            SqlType::String => collect!(Text, StringArray, |v| v.clone()),
+            SqlType::Timestamp => collect!(Time, TimestampMillisecondArray, |v| *v / 1_000_000),
+            SqlType::Decimal => {
+                let unscaled = column.map(|value| match value {
+                    Value::Text(text) => Some(text.replace('.', "").parse::<i128>().unwrap()),
+                    _ => None,
+                });
+                let array = unscaled.collect::<Decimal128Array>();
+                Arc::new(array.with_precision_and_scale(10, 2).unwrap())
+            }
+        }
+    }
+
+    /// Declaration and rows as text, for a failure.
+    pub fn describe(&self) -> String {
+        let mut text = self.ddl();
+        for row in self.rows.iter().take(400) {
+            let _ = writeln!(text, "--   {}", row_text(row));
+        }
+        if self.rows.len() > 400 {
+            let _ = writeln!(text, "--   … {} rows in all", self.rows.len());
+        }
+        text
+    }
+}
+
+/// A table of random rows: event time that runs ahead and falls back, keys with few values, NULLs, duplicates.
+pub fn random_table(name: &str, rng: &mut SmallRng) -> Table {
+    let mut columns = vec![("ts".to_owned(), SqlType::Timestamp)];
+    let pool = [
+        ("k", SqlType::Int),
+        ("b", SqlType::BigInt),
+        ("s", SqlType::String),
+        ("f", SqlType::Boolean),
+        ("d", SqlType::Double),
+        ("m", SqlType::Decimal),
+        ("i", SqlType::Int),
+        ("u", SqlType::Timestamp),
+    ];
+    for (at, (column, kind)) in pool.into_iter().enumerate() {
+        // Key columns are always there: joins and groups need them.
+        if at < 3 || rng.random_bool(0.6) {
+            columns.push((column.to_owned(), kind));
+        }
+    }
+    let count = *[0, 1, 7, 40, 40, 150, 150, 400]
+        .choose(rng)
+        .expect("a list of numbers");
+    let nulls = *[0.0, 0.1, 0.1, 0.5].choose(rng).expect("a list of numbers");
+    let keys = *[2i64, 5, 20].choose(rng).expect("a list of numbers");
+    // Mostly forward; some rows far behind, and so late behind a short watermark.
+    let mut clock: i64 = 1_700_000_000_000;
+    let mut rows: Vec<Row> = Vec::with_capacity(count);
+    for _ in 0..count {
+        clock += rng.random_range(0..3000);
+        if !rows.is_empty() && rng.random_bool(0.1) {
+            let again = rows.choose(rng).expect("there are rows").clone();
+            rows.push(again);
+            continue;
+        }
+        let behind = if rng.random_bool(0.2) {
+            rng.random_range(0..60_000)
+        } else {
+            0
+        };
+        let mut row = vec![Value::Time((clock - behind) * 1_000_000)];
+        for (_, kind) in &columns[1..] {
+            row.push(if rng.random_bool(nulls) {
+                Value::Null
+            } else {
+                random_value(*kind, keys, rng)
+            });
+        }
+        rows.push(row);
+    }
+    let seconds = *[0, 5, 30].choose(rng).expect("a list of numbers");
+    Table {
+        name: name.to_owned(),
+        columns,
+        watermark: Some(Delay { column: 0, seconds }),
+        rows,
+    }
+}
+
+fn random_value(kind: SqlType, keys: i64, rng: &mut SmallRng) -> Value {
+    match kind {
+        SqlType::Boolean => Value::Bool(rng.random()),
+        SqlType::Int | SqlType::BigInt => Value::Int(rng.random_range(-1..keys)),
+        // Quarters: sums of them are exact, so that a comparison in the query never hangs on the order of additions.
+        SqlType::Double => Value::Float(rng.random_range(-400..400) as f64 / 4.0),
+        SqlType::Decimal => {
+            let cents: i64 = rng.random_range(0..100_000);
+            let sign = if cents > 0 && rng.random_bool(0.3) {
+                "-"
+            } else {
+                ""
+            };
+            Value::Text(format!("{sign}{}.{:02}", cents / 100, cents % 100))
+        }
+        SqlType::String => {
+            let words = [
+                "",
+                "a",
+                "b",
+                "Ab",
+                "häuser",
+                "a longer string than twelve bytes",
+                "%_",
+                "7",
+                "NULL",
+            ];
+            Value::Text(
+                (*words[..words.len().min(keys as usize + 3)]
+                    .choose(rng)
+                    .expect("a list of words"))
+                .to_owned(),
+            )
+        }
+        SqlType::Timestamp => {
+            Value::Time((1_700_000_000 + rng.random_range(0..50)) * 1_000_000_000)
+        }
+    }
+}
+
+/// The generator of a case.
+pub fn rng(seed: u64) -> SmallRng {
+    SmallRng::seed_from_u64(seed)
+}

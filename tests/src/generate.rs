@@ -1,0 +1,227 @@
+//! Random queries of the language, each in two spellings: for Weir and for the oracle.
+//!
+//! ```text
+//!   tables ─▶ step ─▶ step ─▶ … ─▶ SELECT       a step is one block: filter and projection, GROUP BY, window, join, union
+//!              named: a view or a CTE            what a later step reads is chosen among all named ones
+//!              inline: a derived table
+//! ```
+//!
+//! Both spellings are the same text but for windows. The oracle has no streams: there a relation with event time carries the hidden
+//! column `own_watermark`, and a window is a computed column with the lateness rule as a filter.
+//!
+//! Expressions cannot fail and floats are sums of quarters, so that the answers are equal whatever the order of additions; a column
+//! that holds an average is *inexact* and never used in a comparison.
+
+mod expression;
+mod step;
+
+use rand::Rng;
+use rand::rngs::SmallRng;
+
+use crate::data::{SqlType, Table};
+
+/// A column of a relation within a generated query.
+#[derive(Clone, Debug)]
+pub(crate) struct Column {
+    pub(crate) name: String,
+    pub(crate) kind: SqlType,
+    /// False for floats that hang on the order of additions: averages, and what is made of them.
+    pub(crate) exact: bool,
+}
+
+/// A table, or a step that later steps can read.
+#[derive(Clone, Debug)]
+pub(crate) struct Relation {
+    pub(crate) name: String,
+    pub(crate) columns: Vec<Column>,
+    /// Its event-time column, while it has one.
+    pub(crate) time: Option<usize>,
+    /// More or less how many rows it has, so that joins stay small.
+    pub(crate) rows: f64,
+    /// A derived table: its two texts stand in the FROM of the one step that reads it.
+    pub(crate) inline: Option<(String, String)>,
+}
+
+/// A generated query.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// For Weir: tables, views, and the SELECT.
+    pub weir: String,
+    /// For the oracle: one SELECT with CTEs.
+    pub oracle: String,
+}
+
+/// What a query is being made of.
+pub(crate) struct Generator<'a> {
+    pub(crate) rng: &'a mut SmallRng,
+    pub(crate) relations: Vec<Relation>,
+    /// Named steps so far: name, Weir's text, the oracle's.
+    named: Vec<(String, String, String)>,
+    names: usize,
+    joins: usize,
+}
+
+/// A random query over these tables.
+pub fn random_query(tables: &[Table], rng: &mut SmallRng) -> Query {
+    let relations = tables
+        .iter()
+        .map(|table| Relation {
+            name: table.name.clone(),
+            columns: table
+                .columns
+                .iter()
+                .map(|(name, kind)| Column {
+                    name: name.clone(),
+                    kind: *kind,
+                    exact: true,
+                })
+                .collect(),
+            time: table.watermark.map(|delay| delay.column),
+            rows: table.rows.len() as f64,
+            inline: None,
+        })
+        .collect();
+    let steps = rng.random_range(1..=4);
+    let views = rng.random_bool(0.5);
+    let mut generator = Generator {
+        rng,
+        relations,
+        named: Vec::new(),
+        names: 0,
+        joins: 0,
+    };
+    for _ in 1..steps {
+        let (relation, weir, oracle) = generator.step();
+        generator.keep(relation, weir, oracle);
+    }
+    let (_, weir, oracle) = generator.step();
+    let with = |texts: Vec<(String, String)>| match texts.as_slice() {
+        [] => String::new(),
+        texts => {
+            let list: Vec<_> = texts
+                .iter()
+                .map(|(name, text)| format!("{name} AS (\n{text}\n)"))
+                .collect();
+            format!("WITH {}\n", list.join(", "))
+        }
+    };
+    let named = generator.named;
+    let oracle_with = with(
+        named
+            .iter()
+            .map(|(name, _, oracle)| (name.clone(), oracle.clone()))
+            .collect(),
+    );
+    let mut text: String = tables.iter().map(Table::ddl).collect();
+    if views {
+        named.iter().for_each(|(name, weir, _)| {
+            text.push_str(&format!("CREATE VIEW {name} AS\n{weir};\n"))
+        });
+    } else {
+        text.push_str(&with(
+            named
+                .iter()
+                .map(|(name, weir, _)| (name.clone(), weir.clone()))
+                .collect(),
+        ));
+    }
+    Query {
+        weir: format!("{text}{weir};\n"),
+        oracle: format!("{oracle_with}{oracle}"),
+    }
+}
+
+impl Generator<'_> {
+    /// A name that nothing has yet.
+    pub(crate) fn fresh(&mut self, prefix: &str) -> String {
+        self.names += 1;
+        format!("{prefix}{}", self.names)
+    }
+
+    fn keep(&mut self, mut relation: Relation, weir: String, oracle: String) {
+        if self.rng.random_bool(0.25) {
+            relation.inline = Some((weir, oracle));
+        } else {
+            self.named.push((relation.name.clone(), weir, oracle));
+        }
+        self.relations.push(relation);
+    }
+
+    /// The relation that the next step reads: most often the last one. A derived table is read once and is gone then.
+    pub(crate) fn pick(&mut self) -> Relation {
+        let last = self.relations.len() - 1;
+        let at = if self.rng.random_bool(0.7) {
+            last
+        } else {
+            self.rng.random_range(0..=last)
+        };
+        if self.relations[at].inline.is_some() {
+            self.relations.remove(at)
+        } else {
+            self.relations[at].clone()
+        }
+    }
+}
+
+impl Relation {
+    /// How FROM calls it: for Weir and for the oracle.
+    pub(crate) fn from(&self) -> (String, String) {
+        match &self.inline {
+            None => (self.name.clone(), self.name.clone()),
+            Some((weir, oracle)) => (
+                format!("({weir}) AS {}", self.name),
+                format!("({oracle}) AS {}", self.name),
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::data::{random_table, rng};
+    use crate::oracle::Oracle;
+
+    #[test]
+    fn the_batch_engine_answers_nearly_all_generated_queries_and_most_with_rows() {
+        let (mut failed, mut with_rows) = (Vec::new(), 0);
+        let constructs = [
+            "JOIN",
+            "UNION ALL",
+            "TUMBLE",
+            "HOP",
+            "HAVING",
+            "FILTER",
+            "CREATE VIEW",
+            "WITH q",
+            "(SELECT",
+            "window_time",
+            "avg(",
+        ];
+        let mut seen = constructs.map(|_| 0);
+        for seed in 0..300 {
+            let mut rng = rng(seed);
+            let tables = vec![
+                random_table("alpha", &mut rng),
+                random_table("beta", &mut rng),
+            ];
+            let query = super::random_query(&tables, &mut rng);
+            for (construct, count) in constructs.iter().zip(&mut seen) {
+                *count += usize::from(query.weir.contains(construct));
+            }
+            match Oracle::new(&tables).query(&query.oracle) {
+                Ok(rows) => with_rows += usize::from(!rows.is_empty()),
+                Err(error) => failed.push(format!("seed {seed}: {error}\n{}", query.oracle)),
+            }
+        }
+        assert!(
+            failed.len() < 6,
+            "{} of 300 failed:\n{}",
+            failed.len(),
+            failed.join("\n\n")
+        );
+        assert!(with_rows > 180, "{with_rows} of 300 answers have rows");
+        for (construct, count) in constructs.iter().zip(seen) {
+            assert!(count >= 10, "{construct} is in {count} of 300 queries");
+        }
+    }
+}

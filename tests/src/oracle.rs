@@ -1,0 +1,63 @@
+//! The batch engine that knows the right answer: the full DataFusion, over the same rows.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use datafusion::datasource::MemTable;
+use datafusion::prelude::{SessionConfig, SessionContext};
+
+use crate::data::Table;
+use crate::value::{Row, rows_of};
+
+/// A batch engine with some tables.
+pub struct Oracle {
+    context: SessionContext,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Default for Oracle {
+    fn default() -> Self {
+        let config = SessionConfig::new().with_target_partitions(1);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        Self {
+            context: SessionContext::new_with_config(config),
+            runtime,
+        }
+    }
+}
+
+impl Oracle {
+    /// One that knows these tables.
+    pub fn new(tables: &[Table]) -> Self {
+        let oracle = Self::default();
+        for table in tables {
+            oracle.register(&table.name, table.batch());
+        }
+        oracle
+    }
+
+    /// Adds a table.
+    pub fn register(&self, name: &str, batch: RecordBatch) {
+        let table = MemTable::try_new(batch.schema(), vec![vec![batch]]).unwrap();
+        self.context.register_table(name, Arc::new(table)).unwrap();
+    }
+
+    /// The answer.
+    ///
+    /// # Errors
+    /// What the batch engine said: a query that it refuses, or an error in a row.
+    pub fn query(&self, sql: &str) -> Result<Vec<Row>, String> {
+        let batches = self.runtime.block_on(async {
+            let frame = self
+                .context
+                .sql(sql)
+                .await
+                .map_err(|error| error.to_string())?;
+            frame.collect().await.map_err(|error| error.to_string())
+        })?;
+        Ok(batches.iter().flat_map(rows_of).collect())
+    }
+}
