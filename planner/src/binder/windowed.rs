@@ -77,15 +77,11 @@ impl Graph {
             }
             match &current.kind {
                 NodeKind::Filter { predicate } => {
-                    chain.conjuncts.extend(predicate.clone().conjuncts())
+                    // What is filtered first is judged first: a later condition may fail on the rows that are gone.
+                    let later = std::mem::take(&mut chain.conjuncts);
+                    chain.conjuncts = predicate.clone().conjuncts();
+                    chain.conjuncts.extend(later);
                 }
-                NodeKind::Project { exprs } => {
-                    let below = |column: usize| exprs[column].clone();
-                    for expr in chain.exprs.iter_mut().chain(&mut chain.conjuncts) {
-                        *expr = expr.substituted(&below);
-                    }
-                }
-                _ => return chain,
             }
             chain.base = current.inputs[0];
         }
