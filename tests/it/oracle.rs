@@ -9,7 +9,7 @@ use rand::rngs::SmallRng;
 use weir_engine::Outcome;
 use weir_tests::data::{Table, random_table, rng};
 use weir_tests::generate::{Query, random_query};
-use weir_tests::job::{Ran, Setup, run, run_from};
+use weir_tests::job::{Ran, Setup, plan, run, run_from};
 use weir_tests::oracle::Oracle;
 use weir_tests::suite::Suite;
 use weir_tests::value::Multiset;
@@ -201,6 +201,29 @@ fn smaller(
         }
     }
     (tables, reason)
+}
+
+/// Also what the smaller suites of a short run never draw.
+#[test]
+fn the_planner_takes_every_generated_query() {
+    let mut refused = Vec::new();
+    for seed in 0..400 {
+        let mut rng = rng(seed);
+        let tables = vec![
+            random_table("alpha", &mut rng),
+            random_table("beta", &mut rng),
+        ];
+        let query = random_query(&tables, &mut rng);
+        if let Err(text) = plan(&query.weir) {
+            refused.push(format!("seed {seed}:\n{text}"));
+        }
+    }
+    assert!(
+        refused.is_empty(),
+        "{} of 400 are refused\n{}",
+        refused.len(),
+        refused.join("\n")
+    );
 }
 
 /// The queries that are worth a name, each run in many ways.

@@ -38,6 +38,11 @@ pub(crate) struct Relation {
     pub(crate) time: Option<usize>,
     /// More or less how many rows it has, so that joins stay small.
     pub(crate) rows: f64,
+    /// Its rows can be taken back: no `min` and `max` over it (P1018).
+    pub(crate) retracts: bool,
+    /// It gives columns of a window that was assigned below: a GROUP BY over them is a windowed one, which aggregates no
+    /// expression of them (P1024).
+    pub(crate) windowed: bool,
     /// A derived table: its two texts stand in the FROM of the one step that reads it.
     pub(crate) inline: Option<(String, String)>,
 }
@@ -78,6 +83,8 @@ pub fn random_query(tables: &[Table], rng: &mut SmallRng) -> Query {
                 .collect(),
             time: table.watermark.map(|delay| delay.column),
             rows: table.rows.len() as f64,
+            retracts: false,
+            windowed: false,
             inline: None,
         })
         .collect();
@@ -159,6 +166,15 @@ impl Generator<'_> {
             self.relations.remove(at)
         } else {
             self.relations[at].clone()
+        }
+    }
+}
+
+impl Generator<'_> {
+    /// A derived table that was picked and then not used can be picked again.
+    pub(crate) fn put_back(&mut self, relation: Relation) {
+        if relation.inline.is_some() {
+            self.relations.push(relation);
         }
     }
 }
