@@ -474,7 +474,7 @@ mod tests {
         assert!(text("checkpoint.intervall", "1 s").contains("did you mean `checkpoint.interval`"));
         assert!(text("checkpoint.interval", "often").starts_with("[P0021]"));
         assert!(text("checkpoint.interval", "0 s").starts_with("[P0021]"));
-        assert!(text("state.backend", "rocks").contains("did you mean"));
+        assert!(text("state.backend", "roksdb").contains("did you mean"));
         assert!(text("state.memory", "1 KB").starts_with("[P0021]"));
         assert!(text("row.error", "dead-letter:bad").starts_with("[P0022]"));
         assert!(text("time.zone", "Europe/Oslo").starts_with("[P0022]"));

@@ -32,7 +32,8 @@ fn run<T>(
     tokens: &[TokenWithSpan],
     rule: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
 ) -> Result<T, ParserError> {
-    let mut parser = Parser::new(&WeirDialect).with_tokens_with_locations(tokens.to_vec());
+    let dialect = WeirDialect::for_tokens(tokens.len());
+    let mut parser = Parser::new(&dialect).with_tokens_with_locations(tokens.to_vec());
     let parsed = rule(&mut parser)?;
     match parser.peek_token_ref() {
         token if token.token == Token::EOF => Ok(parsed),

@@ -39,7 +39,8 @@ pub(crate) struct Chunk {
 pub(crate) fn scan(sql: &str) -> (Vec<Chunk>, Vec<Diagnostic>) {
     let mut problems = Vec::new();
     let mut tokens = Vec::new();
-    let mut tokenizer = Tokenizer::new(&WeirDialect, sql);
+    let dialect = WeirDialect::for_tokens(0);
+    let mut tokenizer = Tokenizer::new(&dialect, sql);
     let broken = tokenizer.tokenize_with_location_into_buf(&mut tokens).err();
     let mut chunks = Vec::new();
     let mut current = Vec::new();
