@@ -266,13 +266,13 @@ impl Form {
     }
 }
 
-/// `'a'`, `'b'` or `'c'`.
+/// `'a', 'b' or 'c'`.
 fn quoted(words: &[&str]) -> String {
-    words
-        .iter()
-        .map(|word| format!("'{word}'"))
-        .collect::<Vec<_>>()
-        .join(" or ")
+    let quoted: Vec<_> = words.iter().map(|word| format!("'{word}'")).collect();
+    match quoted.as_slice() {
+        [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+        all => all.join(""),
+    }
 }
 
 /// A time as people write it: `200ms`, `10 s`, `1.5 s`, `1 min 30 s`, `2 hours`, `1d`. A number alone counts
@@ -474,7 +474,7 @@ mod tests {
         assert!(text("checkpoint.intervall", "1 s").contains("did you mean `checkpoint.interval`"));
         assert!(text("checkpoint.interval", "often").starts_with("[P0021]"));
         assert!(text("checkpoint.interval", "0 s").starts_with("[P0021]"));
-        assert!(text("state.backend", "rocks").contains("did you mean"));
+        assert!(text("state.backend", "roksdb").contains("did you mean"));
         assert!(text("state.memory", "1 KB").starts_with("[P0021]"));
         assert!(text("row.error", "dead-letter:bad").starts_with("[P0022]"));
         assert!(text("time.zone", "Europe/Oslo").starts_with("[P0022]"));

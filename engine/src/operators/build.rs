@@ -40,6 +40,7 @@ pub fn build(mut context: BuildContext<'_>) -> Result<Box<dyn Operator>> {
         OperatorKind::Source { .. } => panic!("{}: sources are run by the runtime", operator.id),
         OperatorKind::Filter { predicate } => Box::new(Filter {
             operator: operator.id.clone(),
+            rejected_rows: 0,
             predicate: built.expr(predicate, &built.input_schema(0))?,
         }),
         OperatorKind::Project { exprs } => Box::new(built.project(exprs)?),
@@ -170,6 +171,7 @@ impl<'a> Builder<'a> {
             .collect::<Result<_>>()?;
         Ok(Project {
             operator: self.id(),
+            rejected_rows: 0,
             exprs,
             schema: self.schema(),
         })
@@ -286,7 +288,6 @@ impl<'a> Builder<'a> {
                 .state
                 .multi_map_table(&self.operator.id, "rows"),
             schema: DataType::arrow_schema(&self.input_schema(0)),
-            changed: false,
         })
     }
 }

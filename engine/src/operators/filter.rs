@@ -13,6 +13,8 @@ use crate::expr::{CompiledExpr, RowErrorMode, as_filter};
 /// Keeps rows.
 pub(super) struct Filter {
     pub(super) operator: OperatorId,
+    /// Rows left out because they failed.
+    pub(super) rejected_rows: u64,
     pub(super) predicate: CompiledExpr,
 }
 
@@ -27,7 +29,7 @@ impl Operator for Filter {
         if self.predicate.mode() == RowErrorMode::Skip
             && let Some(failed) = &evaluated.failed
         {
-            ctx.rejected_rows += failed.count_set_bits() as u64;
+            self.rejected_rows += failed.count_set_bits() as u64;
         }
         // A row that failed is NULL here, and NULL does not pass.
         let keep: BooleanArray = as_filter(&evaluated.values)?;
@@ -41,5 +43,9 @@ impl Operator for Filter {
             ),
         }
         Ok(Progress::Done)
+    }
+
+    fn rejected_rows(&self) -> u64 {
+        self.rejected_rows
     }
 }

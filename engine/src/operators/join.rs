@@ -40,6 +40,8 @@ pub(super) struct Join {
     residual: Option<CompiledExpr>,
     schema: SchemaRef,
     pending: Option<Pending>,
+    /// Pairs left out because the residual failed on them.
+    rejected_rows: u64,
 }
 
 /// A batch whose pairs are not all given yet.
@@ -77,6 +79,7 @@ impl Join {
             residual,
             schema,
             pending: None,
+            rejected_rows: 0,
         }
     }
 
@@ -156,7 +159,7 @@ impl Join {
         })
     }
 
-    fn emit_where_residual(&self, pairs: ChangeBatch, ctx: &mut OperatorContext) -> Result<()> {
+    fn emit_where_residual(&mut self, pairs: ChangeBatch, ctx: &mut OperatorContext) -> Result<()> {
         let Some(residual) = &self.residual else {
             ctx.emit(pairs);
             return Ok(());
@@ -165,7 +168,7 @@ impl Join {
         if residual.mode() == RowErrorMode::Skip
             && let Some(failed) = &evaluated.failed
         {
-            ctx.rejected_rows += failed.count_set_bits() as u64;
+            self.rejected_rows += failed.count_set_bits() as u64;
         }
         let keep = as_filter(&evaluated.values)?;
         ctx.emit(
@@ -247,5 +250,9 @@ impl Operator for Join {
             Some(pending) => self.give(pending, ctx),
             None => Ok(Progress::Done),
         }
+    }
+
+    fn rejected_rows(&self) -> u64 {
+        self.rejected_rows
     }
 }

@@ -24,6 +24,8 @@ mod windows;
 
 #[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod tests;
 
 use weir_planner::plan::StreamPlan;
 use weir_types::{ChangeBatch, ProcessingTime, Watermark};
@@ -50,8 +52,6 @@ pub struct OperatorContext {
     /// Counts late rows dropped by this operator on this worker: rows that at least one of their windows had
     /// closed for.
     pub late_rows: u64,
-    /// Counts rows left out because an expression failed on them (`'row.error' = 'skip'`).
-    pub rejected_rows: u64,
     /// Most rows that a batch should have.
     pub batch_rows: usize,
 }
@@ -63,7 +63,6 @@ impl OperatorContext {
             output: None,
             now,
             late_rows: 0,
-            rejected_rows: 0,
             batch_rows,
         }
     }
@@ -138,6 +137,11 @@ pub trait Operator {
     /// Holds rows until the barrier, and so the watermark too.
     fn holds_watermark(&self) -> bool {
         false
+    }
+
+    /// Rows that it has left out since it was built, because an expression failed on them (`'row.error' = 'skip'`).
+    fn rejected_rows(&self) -> u64 {
+        0
     }
 
     /// Sinks: right before the freeze of a checkpoint. The answer goes to the manifest.

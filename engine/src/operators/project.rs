@@ -18,6 +18,8 @@ use crate::expr::{CompiledExpr, RowErrorMode};
 /// Computes columns.
 pub(super) struct Project {
     pub(super) operator: OperatorId,
+    /// Rows left out because they failed.
+    pub(super) rejected_rows: u64,
     pub(super) exprs: Vec<CompiledExpr>,
     pub(super) schema: SchemaRef,
 }
@@ -46,7 +48,7 @@ impl Operator for Project {
         let mut projected =
             batch.with_rows(rows.map_err(|error| internal(&self.operator, &error))?);
         if let Some(skipped) = skipped {
-            ctx.rejected_rows += skipped.count_set_bits() as u64;
+            self.rejected_rows += skipped.count_set_bits() as u64;
             let keep = BooleanArray::new(!&skipped, None);
             projected = projected
                 .filter(&keep)
@@ -54,5 +56,9 @@ impl Operator for Project {
         }
         ctx.emit(projected);
         Ok(Progress::Done)
+    }
+
+    fn rejected_rows(&self) -> u64 {
+        self.rejected_rows
     }
 }

@@ -3,12 +3,13 @@
 //! ```text
 //!   append-only input   batch ─▶ write                                    at once
 //!   updating input      batch ─▶ collected ─▶ net changes ─▶ write        at the end of the epoch
-//!   snapshot            batch ─▶ state `rows`;  before prepare: all rows ─▶ write, if anything changed
+//!   snapshot            batch ─▶ state `rows`;  before prepare: all rows ─▶ write
 //! ```
 //!
 //! # Invariants
 //! 1. A row that comes and goes within one epoch never reaches the sink.
-//! 2. In snapshot mode the state is the result; what the sink holds is made from it alone.
+//! 2. In snapshot mode the state is the result; what the sink holds is made from it alone. Every worker writes its whole
+//!    share at every checkpoint, also if it has not changed: another worker's may have, and the result is merged from all.
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -26,8 +27,6 @@ pub(super) struct SnapshotRows {
     pub(super) key: Vec<usize>,
     pub(super) table: MultiMapTable,
     pub(super) schema: SchemaRef,
-    /// Since the last prepare.
-    pub(super) changed: bool,
 }
 
 /// Writes a table.
@@ -66,7 +65,7 @@ impl Sink {
 }
 
 impl SnapshotRows {
-    fn apply(&mut self, changes: &ChangeBatch) -> Result<()> {
+    fn apply(&self, changes: &ChangeBatch) -> Result<()> {
         let keys: Vec<_> = self
             .key
             .iter()
@@ -76,9 +75,7 @@ impl SnapshotRows {
         let weights: Vec<i64> = (0..changes.num_rows())
             .map(|row| changes.weight(row))
             .collect();
-        self.table.apply(&keys, &hashes, &changes.rows, &weights)?;
-        self.changed = true;
-        Ok(())
+        Ok(self.table.apply(&keys, &hashes, &changes.rows, &weights)?)
     }
 
     /// Gives every row of the result, as often as it is in it.
@@ -119,7 +116,7 @@ impl Operator for Sink {
         batch: ChangeBatch,
         _: &mut OperatorContext,
     ) -> Result<Progress> {
-        match &mut self.snapshot {
+        match &self.snapshot {
             _ if self.retractions => self.epoch.push(batch),
             Some(snapshot) => snapshot.apply(&batch)?,
             None => self.writer.write(&batch)?,
@@ -130,7 +127,7 @@ impl Operator for Sink {
     fn on_epoch_end(&mut self, _: &mut OperatorContext) -> Result<Progress> {
         if !self.epoch.is_empty() {
             for changes in self.net_changes()? {
-                match &mut self.snapshot {
+                match &self.snapshot {
                     Some(snapshot) => snapshot.apply(&changes)?,
                     None => self.writer.write(&changes)?,
                 }
@@ -141,9 +138,7 @@ impl Operator for Sink {
     }
 
     fn prepare(&mut self, checkpoint: CheckpointId) -> Result<Option<serde_json::Value>> {
-        if let Some(snapshot) = &mut self.snapshot
-            && std::mem::take(&mut snapshot.changed)
-        {
+        if let Some(snapshot) = &self.snapshot {
             snapshot.write_all(self.writer.as_mut(), &self.operator)?;
         }
         Ok(self.writer.prepare(checkpoint)?)

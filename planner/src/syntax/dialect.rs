@@ -6,16 +6,84 @@
 //! one unknown operator instead of a comparison.
 
 use std::any::TypeId;
+use std::cell::Cell;
 
+use sqlparser::ast::{CastKind, Expr};
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::Token;
 
 const POSTGRES: PostgreSqlDialect = PostgreSqlDialect {};
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub(crate) struct WeirDialect;
+pub(crate) struct WeirDialect {
+    /// How many more operands may be tried. sqlparser tries one reading after another, and where those nest a mistake
+    /// deep inside takes exponentially many attempts: this is where they end.
+    attempts: Cell<usize>,
+}
+
+impl WeirDialect {
+    /// A dialect for parsing so many tokens, once.
+    pub(crate) fn for_tokens(count: usize) -> Self {
+        Self {
+            attempts: Cell::new(1_000 + 64 * count),
+        }
+    }
+
+    /// A special form that begins with a keyword and a parenthesis (or the like). Read here, it is not tried as a
+    /// column or function of that name after a mistake, so the mistake is reported where it is.
+    fn special_form(parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        let [Token::Word(word), next] = parser.peek_tokens_ref::<2>().map(|token| &token.token)
+        else {
+            return None;
+        };
+        let (parenthesis, keyword) = (*next == Token::LParen, word.keyword);
+        let operand =
+            parenthesis || matches!(next, Token::SingleQuotedString(_) | Token::Number(..));
+        let rule: fn(&mut Parser) -> Result<Expr, ParserError> = match keyword {
+            Keyword::CASE => |parser| parser.parse_case_expr(),
+            Keyword::NOT => |parser| parser.parse_not(),
+            Keyword::CAST if parenthesis => |parser| parser.parse_cast_expr(CastKind::Cast),
+            Keyword::TRY_CAST if parenthesis => |parser| parser.parse_cast_expr(CastKind::TryCast),
+            Keyword::SAFE_CAST if parenthesis => {
+                |parser| parser.parse_cast_expr(CastKind::SafeCast)
+            }
+            Keyword::EXISTS if parenthesis => |parser| parser.parse_exists_expr(false),
+            Keyword::EXTRACT if parenthesis => |parser| parser.parse_extract_expr(),
+            Keyword::CEIL if parenthesis => |parser| parser.parse_ceil_floor_expr(true),
+            Keyword::FLOOR if parenthesis => |parser| parser.parse_ceil_floor_expr(false),
+            Keyword::TRIM if parenthesis => |parser| parser.parse_trim_expr(),
+            Keyword::OVERLAY if parenthesis => |parser| parser.parse_overlay_expr(),
+            Keyword::INTERVAL if operand => |parser| parser.parse_interval(),
+            Keyword::SUBSTR | Keyword::SUBSTRING if parenthesis => {
+                return Some(parser.parse_substring());
+            }
+            Keyword::POSITION if parenthesis => position,
+            Keyword::ARRAY if *next == Token::LBracket => |parser| {
+                parser.advance_token();
+                parser.parse_array_expr(true)
+            },
+            _ => return None,
+        };
+        parser.advance_token();
+        Some(rule(parser))
+    }
+}
+
+/// `(a IN b)` behind POSITION.
+fn position(parser: &mut Parser) -> Result<Expr, ParserError> {
+    parser.expect_token(&Token::LParen)?;
+    let expr = parser.parse_subexpr(POSTGRES.prec_value(Precedence::Between))?;
+    parser.expect_keyword_is(Keyword::IN)?;
+    let r#in = parser.parse_expr()?;
+    parser.expect_token(&Token::RParen)?;
+    Ok(Expr::Position {
+        expr: Box::new(expr),
+        r#in: Box::new(r#in),
+    })
+}
 
 impl Dialect for WeirDialect {
     /// Where the parser asks for a dialect by type, it is told PostgreSQL.
@@ -41,6 +109,15 @@ impl Dialect for WeirDialect {
 
     fn is_reserved_for_identifier(&self, keyword: Keyword) -> bool {
         POSTGRES.is_reserved_for_identifier(keyword)
+    }
+
+    fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        match self.attempts.get().checked_sub(1) {
+            Some(left) => self.attempts.set(left),
+            // Unlike other errors, this one ends all attempts.
+            None => return Some(Err(ParserError::RecursionLimitExceeded)),
+        }
+        Self::special_form(parser)
     }
 
     fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {

@@ -165,7 +165,8 @@ pub(crate) fn of_ast(data_type: &ast::DataType) -> Option<DataType> {
     if ident.quote_style.is_none() || !modifiers.is_empty() {
         return None;
     }
-    let tokens = Tokenizer::new(&WeirDialect, &ident.value)
+    let dialect = WeirDialect::for_tokens(0);
+    let tokens = Tokenizer::new(&dialect, &ident.value)
         .tokenize_with_location()
         .ok()?;
     let tokens: Vec<_> = tokens
