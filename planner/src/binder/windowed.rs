@@ -82,6 +82,13 @@ impl Graph {
                     chain.conjuncts = predicate.clone().conjuncts();
                     chain.conjuncts.extend(later);
                 }
+                NodeKind::Project { exprs } => {
+                    let below = |column: usize| exprs[column].clone();
+                    for expr in chain.exprs.iter_mut().chain(&mut chain.conjuncts) {
+                        *expr = expr.substituted(&below);
+                    }
+                }
+                _ => return chain,
             }
             chain.base = current.inputs[0];
         }
