@@ -1,0 +1,4 @@
+//! Tests of the whole crate: the same suite on both backends.
+
+mod contract;
+mod support;
