@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use weir_connectors::{Role, TableRequest};
 use weir_planner::plan::{ColumnOrigin, TableDefinition};
 use weir_planner::{Catalog, SourceTraits, TableRole};
-use weir_types::Diagnostic;
+use weir_types::{DataType, Diagnostic};
 
 /// A catalog that knows the connectors of this build.
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,5 +59,13 @@ impl Catalog for ConnectorCatalog {
             bounded: traits.bounded,
             retractions: traits.retractions,
         }
+    }
+
+    fn sink_accepts_retractions(&self, options: &BTreeMap<String, String>) -> bool {
+        weir_connectors::sink_accepts_retractions(options)
+    }
+
+    fn metadata_type(&self, options: &BTreeMap<String, String>, key: &str) -> Option<DataType> {
+        weir_connectors::metadata_type(options, key)
     }
 }

@@ -29,7 +29,10 @@ impl Error {
         context: impl Into<String>,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        Self::Io { context: context.into(), source: source.into() }
+        Self::Io {
+            context: context.into(),
+            source: source.into(),
+        }
     }
 
     /// A stored row or key whose bytes do not decode.

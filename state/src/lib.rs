@@ -33,7 +33,8 @@ pub use error::{Error, Result};
 pub use keyed::{Columns, MapTable, Matches, MultiMapTable, ProbeCursor, SliceTable};
 pub use shared::{SharedState, StateStatistics};
 pub use snapshot::{
-    CheckpointStore, FileEntry, MANIFEST_FORMAT_VERSION, Manifest, PendingSnapshot, RestoreFrom, WorkerSnapshot,
+    CheckpointStore, FileEntry, MANIFEST_FORMAT_VERSION, Manifest, PendingSnapshot, RestoreFrom,
+    WorkerSnapshot,
 };
 pub use spec::{BackendKind, Layout, TableSpec};
 pub use worker::{WorkerOptions, WorkerState};

@@ -47,11 +47,18 @@ impl SharedState {
             BackendKind::Memory => (None, 0),
             BackendKind::Rocksdb => {
                 let (blocks, writes) = (memory_bytes / 4, memory_bytes / 8);
-                (Some(RocksShared::new(blocks + writes, writes)), blocks + writes)
+                (
+                    Some(RocksShared::new(blocks + writes, writes)),
+                    blocks + writes,
+                )
             }
         };
         let budget = Arc::new(Budget::new(memory_bytes, memory_bytes - beside));
-        Ok(Arc::new(Self { kind: backend, budget, rocks }))
+        Ok(Arc::new(Self {
+            kind: backend,
+            budget,
+            rocks,
+        }))
     }
 
     /// Counters since the start.

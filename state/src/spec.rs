@@ -67,11 +67,17 @@ impl TableSpec {
 /// Names and types must be equal; whether NULL can occur and how a column is spelled outside changes no byte.
 fn check_columns(table: &str, part: &str, stored: &Schema, now: &Schema) -> Result<()> {
     let text = |columns: &Schema| {
-        let columns: Vec<String> = columns.iter().map(|c| format!("{} {}", c.name, c.data_type)).collect();
+        let columns: Vec<String> = columns
+            .iter()
+            .map(|c| format!("{} {}", c.name, c.data_type))
+            .collect();
         format!("({})", columns.join(", "))
     };
     let same = stored.len() == now.len()
-        && stored.iter().zip(now).all(|(a, b)| a.name == b.name && a.data_type == b.data_type);
+        && stored
+            .iter()
+            .zip(now)
+            .all(|(a, b)| a.name == b.name && a.data_type == b.data_type);
     if same {
         return Ok(());
     }
@@ -108,7 +114,18 @@ pub(crate) fn is_integer(data_type: &DataType) -> bool {
     use DataType::*;
     matches!(
         data_type,
-        Boolean | Int8 | Int16 | Int32 | Int64 | UInt8 | UInt16 | UInt32 | UInt64 | Date | Time | Timestamp(_)
+        Boolean
+            | Int8
+            | Int16
+            | Int32
+            | Int64
+            | UInt8
+            | UInt16
+            | UInt32
+            | UInt64
+            | Date
+            | Time
+            | Timestamp(_)
             | TimestampLtz(_)
     )
 }

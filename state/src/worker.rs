@@ -18,10 +18,12 @@ use weir_types::{CheckpointId, Generation, KeyGroupRange, OperatorId, WorkerId};
 use crate::backend::{MemoryBackend, RocksBackend, StateBackend};
 use crate::error::pass;
 use crate::keyed::{
-    Cache, CacheRef, Keep, MapTable, MultiMapTable, Registry, SliceTable, Slices, TableContext, stored_slices,
+    Cache, CacheRef, Keep, MapTable, MultiMapTable, Registry, SliceTable, Slices, TableContext,
+    stored_slices,
 };
 use crate::snapshot::{
-    CheckpointStore, FileEntry, Gate, PendingSnapshot, RestoreFrom, SnapshotJob, Uploader, Writer, restore,
+    CheckpointStore, FileEntry, Gate, PendingSnapshot, RestoreFrom, SnapshotJob, Uploader, Writer,
+    restore,
 };
 use crate::{BackendKind, Error, Layout, Result, SharedState, TableSpec};
 
@@ -89,7 +91,10 @@ impl WorkerState {
         for (index, spec) in tables.into_iter().enumerate() {
             let name = (spec.operator.clone(), spec.table.clone());
             let table = state.open_table(index, spec, &options, &backend)?;
-            assert!(state.tables.insert(name, table).is_none(), "an operator's tables have distinct names");
+            assert!(
+                state.tables.insert(name, table).is_none(),
+                "an operator's tables have distinct names"
+            );
         }
         Ok(state)
     }
@@ -114,7 +119,9 @@ impl WorkerState {
         });
         if context.spec.layout == Layout::Slices {
             let stored = stored_slices(&context)?;
-            return Ok(Table::Slices(Rc::new(RefCell::new(Slices::new(context, stored)))));
+            return Ok(Table::Slices(Rc::new(RefCell::new(Slices::new(
+                context, stored,
+            )))));
         }
         let complete = context.is_empty_at_rest()?;
         let cache = Rc::new(RefCell::new(Cache::new(context, None, complete)));
@@ -125,13 +132,17 @@ impl WorkerState {
     fn table(&self, operator: &OperatorId, table: &str) -> &Table {
         self.tables
             .get(&(operator.clone(), table.to_owned()))
-            .unwrap_or_else(|| panic!("operator {operator} asks for its table '{table}', which was not declared"))
+            .unwrap_or_else(|| {
+                panic!("operator {operator} asks for its table '{table}', which was not declared")
+            })
     }
 
     fn single(&self, operator: &OperatorId, table: &str, layout: Layout) -> CacheRef {
         match self.table(operator, table) {
             Table::Single(cache) if cache.borrow().table.spec.layout == layout => cache.clone(),
-            _ => panic!("table '{table}' of operator {operator} was declared with another layout than {layout:?}"),
+            _ => panic!(
+                "table '{table}' of operator {operator} was declared with another layout than {layout:?}"
+            ),
         }
     }
 
@@ -147,7 +158,9 @@ impl WorkerState {
     pub fn slice_table(&self, operator: &OperatorId, table: &str) -> SliceTable {
         match self.table(operator, table) {
             Table::Slices(slices) => SliceTable::new(slices.clone()),
-            Table::Single(_) => panic!("table '{table}' of operator {operator} was not declared with slices"),
+            Table::Single(_) => {
+                panic!("table '{table}' of operator {operator} was not declared with slices")
+            }
         }
     }
 
@@ -164,7 +177,9 @@ impl WorkerState {
         self.shared.sample();
         let budget = &self.shared.budget;
         let caches = self.registry.caches();
-        caches.iter().for_each(|cache| cache.borrow_mut().acknowledge());
+        caches
+            .iter()
+            .for_each(|cache| cache.borrow_mut().acknowledge());
         self.registry.write_deferred()?;
         if budget.dirty_excess() > 0 && !self.gate.is_closed() {
             self.clean(&caches)?;
@@ -173,7 +188,10 @@ impl WorkerState {
         if excess > 0 {
             self.shed(&caches, excess)?;
         }
-        let pinned: usize = caches.iter().map(|cache| cache.borrow().pinned_bytes()).sum();
+        let pinned: usize = caches
+            .iter()
+            .map(|cache| cache.borrow().pinned_bytes())
+            .sum();
         if pinned > budget.fair_share() / 2 {
             budget.epoch_should_end.store(true, Relaxed);
         }
@@ -183,10 +201,16 @@ impl WorkerState {
     /// Writes dirty entries until this worker's share of them is at most half of its memory.
     fn clean(&self, caches: &[CacheRef]) -> Result<()> {
         let share = self.shared.budget.fair_share() / 2;
-        let mut dirty: Vec<(usize, &CacheRef)> =
-            caches.iter().map(|cache| (cache.borrow().dirty_bytes(), cache)).collect();
+        let mut dirty: Vec<(usize, &CacheRef)> = caches
+            .iter()
+            .map(|cache| (cache.borrow().dirty_bytes(), cache))
+            .collect();
         dirty.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
-        let mut excess = dirty.iter().map(|(bytes, _)| bytes).sum::<usize>().saturating_sub(share);
+        let mut excess = dirty
+            .iter()
+            .map(|(bytes, _)| bytes)
+            .sum::<usize>()
+            .saturating_sub(share);
         for (bytes, cache) in dirty {
             if excess == 0 {
                 break;
@@ -202,8 +226,10 @@ impl WorkerState {
 
     /// Gives memory back, the largest tables first, but keeps this worker's fair share.
     fn shed(&self, caches: &[CacheRef], excess: usize) -> Result<()> {
-        let mut sizes: Vec<(usize, &CacheRef)> =
-            caches.iter().map(|cache| (cache.borrow().bytes(), cache)).collect();
+        let mut sizes: Vec<(usize, &CacheRef)> = caches
+            .iter()
+            .map(|cache| (cache.borrow().bytes(), cache))
+            .collect();
         sizes.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
         let own: usize = sizes.iter().map(|(bytes, _)| bytes).sum();
         let mut to_give = excess.min(own.saturating_sub(self.shared.budget.fair_share()));
@@ -240,18 +266,33 @@ impl WorkerState {
     ///
     /// # Errors
     /// When the writer has stopped. An error of the snapshot itself comes out of the `PendingSnapshot`.
-    pub fn freeze(&self, checkpoint: CheckpointId, store: &Arc<CheckpointStore>) -> Result<PendingSnapshot> {
+    pub fn freeze(
+        &self,
+        checkpoint: CheckpointId,
+        store: &Arc<CheckpointStore>,
+    ) -> Result<PendingSnapshot> {
         self.gate.wait_open(&self.shared.budget);
         // The monotonic clock measures the freeze for the statistics; nothing is decided by it.
         let start = Instant::now();
         self.registry.write_deferred()?;
         let caches = self.registry.caches();
-        caches.iter().for_each(|cache| cache.borrow_mut().acknowledge());
+        caches
+            .iter()
+            .for_each(|cache| cache.borrow_mut().acknowledge());
         self.gate.close();
-        let frozen: Vec<_> = caches.iter().filter_map(|cache| cache.borrow_mut().freeze()).collect();
+        let frozen: Vec<_> = caches
+            .iter()
+            .filter_map(|cache| cache.borrow_mut().freeze())
+            .collect();
         let frozen_micros = start.elapsed().as_micros() as u64;
         let (reply, receiver) = oneshot::channel();
-        let job = SnapshotJob { checkpoint, store: store.clone(), frozen, frozen_micros, reply };
+        let job = SnapshotJob {
+            checkpoint,
+            store: store.clone(),
+            frozen,
+            frozen_micros,
+            reply,
+        };
         pass("state.freeze.after").inspect_err(|_| self.gate.open())?;
         match &self.output {
             Output::Inline(uploader) => uploader.borrow_mut().run(job),
@@ -263,7 +304,10 @@ impl WorkerState {
     /// Checks the promises of [`crate::keyed`] for every cache; for tests.
     #[cfg(test)]
     pub(crate) fn check(&self) {
-        self.registry.caches().iter().for_each(|cache| cache.borrow().check());
+        self.registry
+            .caches()
+            .iter()
+            .for_each(|cache| cache.borrow().check());
     }
 }
 
@@ -277,7 +321,9 @@ impl Drop for WorkerState {
 fn empty_folder(folder: &std::path::Path) -> Result<()> {
     let context = || format!("emptying the folder {}", folder.display());
     match std::fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(Error::io(context(), error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Error::io(context(), error));
+        }
         _ => {}
     }
     std::fs::create_dir_all(folder).map_err(|error| Error::io(context(), error))
@@ -305,9 +351,11 @@ pub(crate) fn new_backend(
 ) -> Result<Arc<dyn StateBackend>> {
     let names = tables.iter().map(TableSpec::family).collect();
     Ok(match (shared.kind, &shared.rocks) {
-        (BackendKind::Rocksdb, Some(rocks)) => {
-            Arc::new(RocksBackend::open(rocks, &options.scratch.join("db"), names)?)
-        }
+        (BackendKind::Rocksdb, Some(rocks)) => Arc::new(RocksBackend::open(
+            rocks,
+            &options.scratch.join("db"),
+            names,
+        )?),
         _ => Arc::new(MemoryBackend::new(names)),
     })
 }

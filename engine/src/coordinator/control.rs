@@ -12,9 +12,10 @@
 //! 2. The processing time of an epoch is fixed when its first row is dealt, or when it is closed without one; it never
 //!    goes back.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
+use tokio::sync::Notify;
 use weir_types::{CheckpointId, ProcessingTime};
 
 use crate::sync::lock;
@@ -33,6 +34,10 @@ pub(crate) struct EpochControl {
     news: AtomicBool,
     /// A source had nothing more to give for now since the last epoch was closed.
     caught_up: AtomicBool,
+    /// The epoch that ends the job, once it is closing: nothing is dealt after it.
+    last: AtomicU64,
+    /// Wakes the coordinator when there is something to decide.
+    wake: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -69,7 +74,7 @@ pub(crate) struct EpochFacts {
 
 impl EpochControl {
     /// Epoch 1 is open. `last_now`: processing time of the restored checkpoint.
-    pub(crate) fn new(last_now: i64, budget: u64) -> Self {
+    pub(crate) fn new(last_now: i64, budget: u64, wake: Arc<Notify>) -> Self {
         let open = |epoch| Open {
             epoch,
             budget,
@@ -85,6 +90,8 @@ impl EpochControl {
             shutdown: AtomicBool::new(false),
             news: AtomicBool::new(false),
             caught_up: AtomicBool::new(false),
+            last: AtomicU64::new(u64::MAX),
+            wake,
         }
     }
 
@@ -100,24 +107,31 @@ impl EpochControl {
 
     /// How many records of `epoch` may still be dealt.
     pub(crate) fn allowance(&self, epoch: u64) -> u64 {
+        if epoch > self.last.load(Ordering::Acquire) {
+            return 0;
+        }
         let book = lock(&self.book);
         let open = &book.epochs[(epoch % 2) as usize];
         debug_assert_eq!(open.epoch, epoch);
         open.budget.saturating_sub(open.records)
     }
 
-    /// Records of `epoch` were dealt; the first ones fix its processing time. Returns true when they used up the budget.
-    pub(crate) fn on_dealt(&self, epoch: u64, records: u64, wall_micros: i64) -> bool {
+    /// Records of `epoch` were dealt; the first ones fix its processing time.
+    pub(crate) fn on_dealt(&self, epoch: u64, records: u64, wall_micros: i64) {
         let mut book = lock(&self.book);
         self.open(&mut book, epoch, wall_micros);
         let open = &mut book.epochs[(epoch % 2) as usize];
+        let first = open.records == 0;
         open.records += records;
-        open.records >= open.budget
+        if first || open.records >= open.budget {
+            self.wake.notify_one();
+        }
     }
 
     /// A split ended, became idle or woke.
     pub(crate) fn on_news(&self) {
         self.news.store(true, Ordering::Release);
+        self.wake.notify_one();
     }
 
     /// A source had nothing for now.
@@ -135,6 +149,11 @@ impl EpochControl {
             news: self.news.load(Ordering::Acquire),
             backlog: !self.caught_up.load(Ordering::Relaxed),
         }
+    }
+
+    /// `epoch`, which is about to be closed, ends the job.
+    pub(crate) fn finish_with(&self, epoch: u64) {
+        self.last.store(epoch, Ordering::Release);
     }
 
     /// Asks for the end of `epoch`. The one before must be through.
@@ -198,7 +217,7 @@ mod tests {
 
     #[test]
     fn the_processing_time_of_an_epoch_is_fixed_by_its_first_row_and_never_goes_back() {
-        let control = EpochControl::new(1000, 10);
+        let control = EpochControl::new(1000, 10, Arc::default());
         control.on_dealt(1, 1, 900);
         assert_eq!(control.now(1), ProcessingTime(1000));
         control.on_dealt(1, 1, 5000);
@@ -218,11 +237,12 @@ mod tests {
 
     #[test]
     fn the_budget_counts_records_of_its_own_epoch_alone() {
-        let control = EpochControl::new(0, 10);
-        assert!(!control.on_dealt(1, 9, 1));
+        let control = EpochControl::new(0, 10, Arc::default());
+        control.on_dealt(1, 9, 1);
+        assert!(!control.facts(1).budget_used);
         assert_eq!(control.allowance(1), 1);
         assert_eq!(control.allowance(2), 10);
-        assert!(control.on_dealt(1, 3, 1));
+        control.on_dealt(1, 3, 1);
         assert!(control.facts(1).budget_used);
         control.close(1, Some(CheckpointId(4)), 1);
         assert_eq!(control.checkpoint(1), Some(CheckpointId(4)));

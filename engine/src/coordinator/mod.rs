@@ -56,9 +56,8 @@ pub(crate) enum Event {
     Failed(Error),
 }
 
-/// A worker has completed an epoch. All but the first two fields are for checkpoints.
+/// A worker has completed an epoch. All but the first field are for checkpoints.
 pub(crate) struct EpochReport {
-    pub(crate) worker: WorkerId,
     pub(crate) epoch: u64,
     /// What sinks prepared.
     pub(crate) prepared: BTreeMap<OperatorId, Value>,
@@ -175,11 +174,22 @@ impl Coordinator {
             let facts = self.job.control.facts(self.epoch);
             self.decide(now, facts);
         }
-        let mut wait = self.pacer.wait(now).max(Duration::from_millis(1));
-        if let Some(checkpoint) = self.ledger.wait(now) {
-            wait = wait.min(checkpoint);
+        Ok(Pace::Wait(self.pause(now)))
+    }
+
+    /// How long nothing can be due. Dealers and workers wake the coordinator for everything else.
+    fn pause(&self, now: Duration) -> Duration {
+        let mut wait = WAIT_MAX;
+        if self.closing.is_none() {
+            let facts = self.job.control.facts(self.epoch);
+            if facts.records > 0 || facts.news {
+                wait = wait.min(self.pacer.wait(now));
+            }
+            if let Some(checkpoint) = self.ledger.wait(now) {
+                wait = wait.min(checkpoint);
+            }
         }
-        Ok(Pace::Wait(wait.clamp(Duration::from_micros(200), WAIT_MAX)))
+        wait.max(Duration::from_micros(200))
     }
 
     /// Closes the open epoch if there is reason to.
@@ -200,6 +210,7 @@ impl Coordinator {
                         || !nothing_new
                         || (self.job.options.savepoint.is_some() && self.ledger.last.is_none()));
                 self.ending = Some(outcome);
+                self.job.control.finish_with(self.epoch);
                 self.close(now, facts, save);
             }
             return;

@@ -127,6 +127,7 @@ pub(super) fn prepare(
     let (sources, mut warnings) = open_sources(&plan, &options, start.manifest.as_ref())?;
     warnings.extend(start.warnings);
     let (sender, events) = channel();
+    let wake = Arc::new(Notify::new());
     let manifest = start.manifest;
     let last = manifest.as_ref().map(|manifest| manifest.checkpoint);
     let workers = options.parallelism as usize;
@@ -162,7 +163,7 @@ pub(super) fn prepare(
         user_plan,
         topology,
         generation,
-        control: EpochControl::new(last_now, budget),
+        control: EpochControl::new(last_now, budget, wake.clone()),
         clock,
         sources,
         dead_letters,
@@ -172,10 +173,7 @@ pub(super) fn prepare(
             .collect(),
         channels,
         wakes: (0..workers).map(|_| Arc::new(Notify::new())).collect(),
-        events: EventSender {
-            sender,
-            wake: Arc::new(Notify::new()),
-        },
+        events: EventSender { sender, wake },
         outputs: Outputs::default(),
         output,
         state: SharedState::new(options.backend, options.state_memory)?,
@@ -363,7 +361,6 @@ fn open_sources(
         let (source, more) = SharedSource::open(
             index,
             operator.id.clone(),
-            table.clone(),
             source,
             columns,
             definition.watermark.is_some(),

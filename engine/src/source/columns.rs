@@ -14,13 +14,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, Int64Array, RecordBatch, RecordBatchOptions};
+use arrow::array::{Array, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions};
+use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::SchemaRef;
 use weir_connectors::{DecodedBatch, TableRequest};
 use weir_planner::plan::{ColumnOrigin, Expr, ExprKind, OperatorKind, StreamPlan};
 use weir_types::{ChangeBatch, Column, DataType, OperatorId, ProcessingTime, Schema};
 
-use crate::expr::CompiledExpr;
+use crate::expr::{CompiledExpr, RowErrorMode};
 use crate::source::watermark::micros;
 use crate::{Error, Result, RowError};
 
@@ -148,6 +149,7 @@ pub(crate) struct RowBuilder {
     /// The place of the event-time column in the working batch, and the watermark expression.
     watermark: Option<(usize, CompiledExpr)>,
     filter: Option<CompiledExpr>,
+    mode: RowErrorMode,
     /// Places of the operator's columns in the working batch.
     output: Vec<usize>,
     output_schema: SchemaRef,
@@ -156,16 +158,25 @@ pub(crate) struct RowBuilder {
 /// A batch before its place in the split's watermark is known.
 pub(crate) struct Prepared {
     working: RecordBatch,
-    retracted: Option<arrow::buffer::BooleanBuffer>,
+    retracted: Option<BooleanBuffer>,
     offsets: Vec<u64>,
     /// Event times and watermark expression, in microseconds.
     pub(crate) times: Option<(Int64Array, Int64Array)>,
+    /// Rows on which an expression failed, to be left out (`'row.error' = 'skip'`).
+    failed: Option<BooleanBuffer>,
 }
 
 impl Prepared {
     /// Number of records.
     pub(crate) fn num_rows(&self) -> usize {
         self.working.num_rows()
+    }
+
+    /// Number of rows that will be left out.
+    pub(crate) fn failed_rows(&self) -> u64 {
+        self.failed
+            .as_ref()
+            .map_or(0, |failed| failed.count_set_bits() as u64)
     }
 }
 
@@ -193,11 +204,13 @@ impl RowBuilder {
             .iter()
             .map(|&column| table.columns[column].column.clone())
             .collect();
+        let mode = RowErrorMode::of_plan(plan)?;
         let compile = |expr: &Expr, known: usize| {
-            CompiledExpr::compile(
+            CompiledExpr::compile_with(
                 &moved(expr, &place),
                 &schema[..known].to_vec(),
                 &operator.id,
+                mode,
             )
         };
         let mut computed = Vec::new();
@@ -224,6 +237,7 @@ impl RowBuilder {
             computed,
             schemas,
             watermark,
+            mode,
             filter: filter
                 .as_ref()
                 .map(|filter| compile(filter, schema.len()))
@@ -246,8 +260,9 @@ impl RowBuilder {
         let rows = batch.rows.num_rows();
         let mut columns = batch.rows.columns().to_vec();
         let mut working = self.assemble(&self.schemas[0], columns.clone(), rows)?;
+        let mut failed = None;
         for (expr, schema) in self.computed.iter().zip(&self.schemas[1..]) {
-            columns.push(self.evaluate(expr, &working, now, split, &batch.offsets)?);
+            columns.push(self.evaluate(expr, &working, now, split, &batch.offsets, &mut failed)?);
             working = self.assemble(schema, columns.clone(), rows)?;
         }
         let times = match &self.watermark {
@@ -255,9 +270,14 @@ impl RowBuilder {
             Some((time, expr)) => {
                 let times = self.micros(working.column(*time))?;
                 if times.null_count() > 0 {
-                    return Err(self.null_event_time(&working, &times, split, &batch.offsets));
+                    if self.mode != RowErrorMode::Skip {
+                        return Err(self.null_event_time(&working, &times, split, &batch.offsets));
+                    }
+                    let without = times.nulls().map(|nulls| !nulls.inner());
+                    failed = either(failed, without);
                 }
-                let expression = self.evaluate(expr, &working, now, split, &batch.offsets)?;
+                let expression =
+                    self.evaluate(expr, &working, now, split, &batch.offsets, &mut failed)?;
                 Some((times, self.micros(&expression)?))
             }
         };
@@ -266,21 +286,25 @@ impl RowBuilder {
             retracted: batch.retracted,
             offsets: batch.offsets,
             times,
+            failed,
         })
     }
 
-    /// Filters and projects; `own` are the own watermarks of rows that are behind.
+    /// Filters and projects; `own` are the own watermarks of rows that are behind. Also gives the number of rows on which
+    /// the filter failed.
     pub(crate) fn finish(
         &self,
         prepared: Prepared,
         own: Option<Int64Array>,
         now: ProcessingTime,
         split: &str,
-    ) -> Result<ChangeBatch> {
+    ) -> Result<(ChangeBatch, u64)> {
+        let before = prepared.failed_rows();
         let Prepared {
             working,
             retracted,
             offsets,
+            mut failed,
             ..
         } = prepared;
         let rows = working.num_rows();
@@ -295,22 +319,33 @@ impl RowBuilder {
             retracted,
             own_watermark: own,
         };
-        let Some(filter) = &self.filter else {
-            return Ok(changes);
+        let mut keep = None;
+        if let Some(filter) = &self.filter {
+            let passes = self.evaluate(filter, &working, now, split, &offsets, &mut failed)?;
+            let passes = crate::expr::as_filter(&passes)?;
+            keep = Some(passes.values().clone());
+        }
+        let failures = failed
+            .as_ref()
+            .map_or(0, |failed| failed.count_set_bits() as u64)
+            - before;
+        // A row that failed is out whether or not it passes the filter.
+        let keep = match (keep, failed) {
+            (None, None) => return Ok((changes, 0)),
+            (Some(keep), None) => keep,
+            (None, Some(failed)) => !&failed,
+            (Some(keep), Some(failed)) => &keep & &!&failed,
         };
-        let keep = filter.evaluate_filter(&working, now).map_err(|error| {
-            place_error(error, split, &offsets, |row| {
-                filter.evaluate_filter(&working.slice(row, 1), now).err()
-            })
-        })?;
-        if keep.true_count() == rows {
-            return Ok(changes);
+        if keep.count_set_bits() == rows {
+            return Ok((changes, failures));
         }
         changes
-            .filter(&keep)
+            .filter(&BooleanArray::new(keep, None))
+            .map(|changes| (changes, failures))
             .map_err(|error| internal(&self.operator, &error.to_string()))
     }
 
+    /// One value a row; rows that failed are added to `failed` where they are to be left out.
     fn evaluate(
         &self,
         expr: &CompiledExpr,
@@ -318,12 +353,17 @@ impl RowBuilder {
         now: ProcessingTime,
         split: &str,
         offsets: &[u64],
+        failed: &mut Option<BooleanBuffer>,
     ) -> Result<arrow::array::ArrayRef> {
-        expr.evaluate(rows, now).map_err(|error| {
+        let evaluated = expr.evaluate_rows(rows, now).map_err(|error| {
             place_error(error, split, offsets, |row| {
                 expr.evaluate(&rows.slice(row, 1), now).err()
             })
-        })
+        })?;
+        if self.mode == RowErrorMode::Skip {
+            *failed = either(failed.take(), evaluated.failed);
+        }
+        Ok(evaluated.values)
     }
 
     fn assemble(
@@ -371,6 +411,14 @@ impl RowBuilder {
             row: values.collect(),
             place: offsets.get(row).map(|&offset| (split.to_owned(), offset)),
         }))
+    }
+}
+
+/// Rows that are set in one of the two.
+fn either(one: Option<BooleanBuffer>, other: Option<BooleanBuffer>) -> Option<BooleanBuffer> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(&one | &other),
+        (one, other) => one.or(other),
     }
 }
 

@@ -3,17 +3,15 @@
 //! The table becomes a sink operator `TABLE/dead_letter` of the running plan, an additional consumer of the sources
 //! that feed it: watermarks and barriers reach it as any other, and its rows are the records that the decoder rejected.
 //!
-//! Columns are filled by name: `source_table`, `origin`, `line`, `column_number`, `offset_bytes`, `reason`, `record`;
-//! others are NULL. See `docs/connectors`.
+//! Columns are filled by name: those of `weir_connectors::dead_letter_columns`; others are NULL.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, Int64Array, RecordBatch, RecordBatchOptions, StringViewArray,
-    new_null_array,
+    ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, StringViewArray, new_null_array,
 };
-use weir_connectors::RecordError;
+use weir_connectors::{OnError, RecordError};
 use weir_planner::plan::{Changelog, Input, Operator, OperatorKind, Partitioning, StreamPlan};
 use weir_types::{ChangeBatch, DataType, Diagnostic, OperatorId, Schema, Span};
 
@@ -30,14 +28,10 @@ pub(crate) fn wire(plan: &mut StreamPlan) -> Result<(Vec<bool>, BTreeMap<usize, 
         let Some(definition) = plan.tables.get(table) else {
             continue;
         };
-        let Some(target) = definition
-            .options
-            .get("on.error")
-            .and_then(|value| value.strip_prefix("dead-letter:"))
-        else {
+        let OnError::DeadLetter(target) = weir_connectors::on_error(&definition.options) else {
             continue;
         };
-        if !plan.tables.contains_key(target) {
+        if !plan.tables.contains_key(&target) {
             let span = definition
                 .option_spans
                 .get("on.error")
@@ -53,7 +47,7 @@ pub(crate) fn wire(plan: &mut StreamPlan) -> Result<(Vec<bool>, BTreeMap<usize, 
             ));
             return Err(Error::Plan(diagnostic.into()));
         }
-        sources_of.entry(target.to_owned()).or_default().push(index);
+        sources_of.entry(target).or_default().push(index);
     }
     let mut dead_letter = vec![false; plan.operators.len()];
     let mut targets = BTreeMap::new();
@@ -141,27 +135,24 @@ fn fill(name: &str, rejected: &[RecordError]) -> Option<ArrayRef> {
             rejected.iter().map(value),
         ))
     };
-    let number = |value: fn(&RecordError) -> Option<i64>| -> ArrayRef {
-        Arc::new(rejected.iter().map(value).collect::<Int64Array>())
+    let number = |value: fn(&RecordError) -> u64| -> ArrayRef {
+        Arc::new(Int64Array::from_iter_values(
+            rejected.iter().map(|error| value(error) as i64),
+        ))
     };
     Some(match name {
-        "source_table" | "table_name" | "table" => text(|error| &error.table),
-        "origin" | "file" => text(|error| &error.origin),
-        "line" | "line_number" => number(|error| Some(error.line as i64)),
-        "column_number" => number(|error| error.column.map(|column| column as i64)),
-        "offset_bytes" | "offset" => number(|error| Some(error.offset as i64)),
+        "source" => text(|error| &error.table),
+        "file" => text(|error| &error.origin),
+        "line" => number(|error| error.line),
+        "offset" => number(|error| error.offset),
         "reason" => text(|error| &error.reason),
         "record" => {
-            // Bytes that are no text are shown with replacement characters where the column is a STRING.
-            let lossy: Vec<String> = rejected
+            // Bytes that are no text are shown with replacement characters.
+            let lossy = rejected
                 .iter()
-                .map(|error| String::from_utf8_lossy(&error.record).into_owned())
-                .collect();
+                .map(|error| String::from_utf8_lossy(&error.record).into_owned());
             Arc::new(StringViewArray::from_iter_values(lossy))
         }
-        "record_bytes" => Arc::new(BinaryArray::from_iter_values(
-            rejected.iter().map(|error| &error.record),
-        )),
         _ => return None,
     })
 }

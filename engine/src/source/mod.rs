@@ -48,7 +48,6 @@ pub(crate) struct SharedSource {
     /// Index of its operator in the plan.
     pub(crate) node: usize,
     pub(crate) id: OperatorId,
-    pub(crate) table: String,
     pub(crate) source: Box<dyn Source>,
     pub(crate) columns: ColumnPlan,
     pub(crate) has_watermark: bool,
@@ -161,7 +160,6 @@ impl SharedSource {
     pub(crate) fn open(
         node: usize,
         id: OperatorId,
-        table: String,
         source: Box<dyn Source>,
         columns: ColumnPlan,
         has_watermark: bool,
@@ -184,7 +182,6 @@ impl SharedSource {
         let source = Self {
             node,
             id,
-            table,
             source,
             columns,
             has_watermark,

@@ -38,6 +38,8 @@ pub(crate) struct Reader {
     /// Records decoded and records rejected by this worker since it was asked last.
     pub(crate) records: u64,
     pub(crate) rejected: Vec<RecordError>,
+    /// Rows left out because an expression failed on them, since it was asked last.
+    pub(crate) rejected_rows: u64,
 }
 
 enum Phase {
@@ -101,6 +103,7 @@ impl Reader {
             batch_rows,
             records: 0,
             rejected: Vec::new(),
+            rejected_rows: 0,
         })
     }
 
@@ -164,6 +167,7 @@ impl Reader {
                     if let Some((_, expression)) = &prepared.times {
                         maximum = maximum.max(greatest(expression));
                     }
+                    self.rejected_rows += prepared.failed_rows();
                     batches.push(prepared);
                 }
                 self.phase = Phase::Decoded {
@@ -231,7 +235,9 @@ impl Reader {
                 Some((prepared, own)) if prepared.num_rows() > 0 => {
                     let now: ProcessingTime = around.control.now(around.epoch);
                     let split = &around.source.splits[split].id.0;
-                    Some(self.rows.finish(prepared, own, now, split)?)
+                    let (batch, failures) = self.rows.finish(prepared, own, now, split)?;
+                    self.rejected_rows += failures;
+                    Some(batch)
                 }
                 Some(_) => Some(ChangeBatch::append_only(
                     arrow::array::RecordBatch::new_empty(std::sync::Arc::new(

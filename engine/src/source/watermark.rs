@@ -43,17 +43,16 @@ pub(crate) fn greatest(values: &Int64Array) -> i64 {
 
 /// The own watermark of every row that is behind, `None` if no row is; and the running maximum after the last row.
 ///
-/// `times` must be without NULL; a NULL of the expression promises nothing.
+/// A row without event time (it will be left out) is never behind; a NULL of the expression promises nothing.
 pub(crate) fn own_watermarks(
     times: &Int64Array,
     expression: &Int64Array,
     start: i64,
 ) -> (Option<Int64Array>, i64) {
-    debug_assert_eq!(times.null_count(), 0);
     let mut maximum = start;
     let mut own: Option<Vec<Option<i64>>> = None;
     for (row, &time) in times.values().iter().enumerate() {
-        if time < maximum {
+        if time < maximum && times.is_valid(row) {
             own.get_or_insert_with(|| vec![None; times.len()])[row] = Some(maximum);
         }
         if expression.is_valid(row) {

@@ -44,12 +44,7 @@ impl Worker {
             output_epoch,
             state,
             snapshots: Vec::new(),
-            ctx: OperatorContext {
-                output: None,
-                now: ProcessingTime(0),
-                late_rows: 0,
-                batch_rows: job.options.batch_rows,
-            },
+            ctx: OperatorContext::new(ProcessingTime(0), job.options.batch_rows),
             random,
             single_root: simulated,
             running: 0,
@@ -151,6 +146,9 @@ fn build_node(
             operator.kind,
             OperatorKind::Sink { .. } | OperatorKind::Output { .. }
         ),
+        rejected: 0,
+        // A sink may keep its whole result.
+        is_stateful: operator.is_stateful() || matches!(operator.kind, OperatorKind::Sink { .. }),
     })
 }
 

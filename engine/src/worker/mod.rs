@@ -214,9 +214,6 @@ impl Worker {
                 break;
             }
         }
-        if worked {
-            self.state.maintain()?;
-        }
         if self.nodes_left == 0 {
             self.complete_epoch()?;
             worked = true;
@@ -315,12 +312,10 @@ impl Worker {
                     clock: &self.job.clock,
                     epoch: self.epoch,
                     chunk_records_max: self.job.chunk_records_max(),
-                    cuts: self
-                        .random
-                        .as_mut()
-                        .filter(|_| self.job.options.test_cuts.is_some()),
+                    cuts: self.random.as_mut(),
                 })?;
                 let worked = !matches!(turn, Turn::Nothing);
+                let published = matches!(turn, Turn::Worked | Turn::Barrier);
                 match turn {
                     Turn::Nothing | Turn::Worked => {}
                     Turn::Rows(batch) => stack.push(Item::Give { node, batch }),
@@ -332,6 +327,9 @@ impl Worker {
                 counters
                     .records_in
                     .fetch_add(std::mem::take(&mut reader.records), Ordering::Relaxed);
+                counters
+                    .rejected
+                    .fetch_add(std::mem::take(&mut reader.rejected_rows), Ordering::Relaxed);
                 let rejected = std::mem::take(&mut reader.rejected);
                 if !rejected.is_empty() {
                     counters
@@ -349,7 +347,7 @@ impl Worker {
                         });
                     }
                 }
-                if worked {
+                if published {
                     // Another worker may wait for this chunk's watermark, or for the end of the epoch.
                     self.job.wake_workers();
                 }
@@ -451,9 +449,20 @@ impl Worker {
             return Err(self.wrong(node, "a source was called as an operator"));
         };
         let progress = call(operator.as_mut(), &mut self.ctx)?;
+        let rejected = operator.rejected_rows();
+        let newly = rejected - std::mem::replace(&mut self.nodes[node].rejected, rejected);
+        if newly > 0 {
+            self.job.counters[self.id.0 as usize]
+                .rejected
+                .fetch_add(newly, Ordering::Relaxed);
+        }
         if self.ctx.late_rows > 0 {
             let late = std::mem::take(&mut self.ctx.late_rows);
             self.job.counters[self.id.0 as usize].late[node].fetch_add(late, Ordering::Relaxed);
+        }
+        if self.nodes[node].is_stateful {
+            // After every batch: a budget is small against what a few batches of new keys take.
+            self.state.maintain()?;
         }
         if progress == Progress::More {
             self.nodes[node].busy = true;
@@ -510,7 +519,6 @@ impl Worker {
     /// All operators have flushed the epoch.
     fn complete_epoch(&mut self) -> Result<()> {
         let mut report = EpochReport {
-            worker: self.id,
             epoch: self.epoch,
             prepared: BTreeMap::new(),
             watermarks: BTreeMap::new(),

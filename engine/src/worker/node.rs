@@ -22,6 +22,10 @@ pub(crate) struct Node {
     pub(crate) outlets: Vec<Outlet>,
     /// It gives rows to the outside: they are counted as written.
     pub(crate) is_sink: bool,
+    /// It keeps state that has to stay within the memory budget.
+    pub(crate) is_stateful: bool,
+    /// Rows left out that are counted already.
+    pub(crate) rejected: u64,
 }
 
 impl Node {

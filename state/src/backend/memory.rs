@@ -36,7 +36,10 @@ pub(crate) struct MemoryBackend {
 impl MemoryBackend {
     pub(crate) fn new(names: Vec<String>) -> Self {
         let maps = names.iter().map(|_| Map::new()).collect();
-        Self { names, maps: RwLock::new(maps) }
+        Self {
+            names,
+            maps: RwLock::new(maps),
+        }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Vec<Map>> {
@@ -73,8 +76,10 @@ impl StateBackend for MemoryBackend {
                 }
                 Write::DeleteRange { table, from, to } => {
                     let range = (Bound::Included(from), Bound::Excluded(to));
-                    let keys: Vec<Box<[u8]>> =
-                        maps[table].range::<[u8], _>(range).map(|(key, _)| key.clone()).collect();
+                    let keys: Vec<Box<[u8]>> = maps[table]
+                        .range::<[u8], _>(range)
+                        .map(|(key, _)| key.clone())
+                        .collect();
                     keys.iter().for_each(|key| {
                         maps[table].remove(key);
                     });
@@ -84,12 +89,19 @@ impl StateBackend for MemoryBackend {
         Ok(())
     }
 
-    fn scan(&self, table: TableIndex, from: &[u8], to: &[u8], visit: &mut Visitor<'_>) -> Result<()> {
+    fn scan(
+        &self,
+        table: TableIndex,
+        from: &[u8],
+        to: &[u8],
+        visit: &mut Visitor<'_>,
+    ) -> Result<()> {
         let maps = self.read();
         if from >= to {
             return Ok(());
         }
-        for (key, row) in maps[table].range::<[u8], _>((Bound::Included(from), Bound::Excluded(to))) {
+        for (key, row) in maps[table].range::<[u8], _>((Bound::Included(from), Bound::Excluded(to)))
+        {
             if visit(key, row)? == ControlFlow::Break(()) {
                 break;
             }
@@ -102,13 +114,17 @@ impl StateBackend for MemoryBackend {
         let context = || format!("writing {}", path.display());
         std::fs::create_dir_all(folder).map_err(|error| Error::io(context(), error))?;
         let file = std::fs::File::create(&path).map_err(|error| Error::io(context(), error))?;
-        let mut out = Summed { out: std::io::BufWriter::new(file), sum: Xxh3::new() };
-        self.write_snapshot(&mut out).map_err(|error| Error::io(context(), error))?;
-        Ok(vec![LinkedFile { name: FILE.to_owned(), path, immutable_name: false }])
-    }
-
-    fn describe(&self) -> &'static str {
-        "memory"
+        let mut out = Summed {
+            out: std::io::BufWriter::new(file),
+            sum: Xxh3::new(),
+        };
+        self.write_snapshot(&mut out)
+            .map_err(|error| Error::io(context(), error))?;
+        Ok(vec![LinkedFile {
+            name: FILE.to_owned(),
+            path,
+            immutable_name: false,
+        }])
     }
 }
 
@@ -152,9 +168,12 @@ impl Summed {
 }
 
 /// Reads a snapshot file: calls `visit` with the table's name, key and row of every entry, in order.
-pub(crate) fn read_snapshot(path: &Path, visit: &mut dyn FnMut(&str, &[u8], &[u8]) -> Result<()>) -> Result<()> {
-    let whole =
-        std::fs::read(path).map_err(|error| Error::io(format!("reading {}", path.display()), error))?;
+pub(crate) fn read_snapshot(
+    path: &Path,
+    visit: &mut dyn FnMut(&str, &[u8], &[u8]) -> Result<()>,
+) -> Result<()> {
+    let whole = std::fs::read(path)
+        .map_err(|error| Error::io(format!("reading {}", path.display()), error))?;
     let damaged = || Error::damaged(&format!("{} is not a whole state file", path.display()));
     let (content, sum) = whole.split_last_chunk::<8>().ok_or_else(damaged)?;
     if xxh3_64(content) != u64::from_le_bytes(*sum) {
@@ -181,5 +200,9 @@ pub(crate) fn read_snapshot(path: &Path, visit: &mut dyn FnMut(&str, &[u8], &[u8
             visit(name, key, row)?;
         }
     }
-    if rest.is_empty() { Ok(()) } else { Err(damaged()) }
+    if rest.is_empty() {
+        Ok(())
+    } else {
+        Err(damaged())
+    }
 }

@@ -45,14 +45,17 @@ pub(crate) trait StateBackend: Send + Sync {
     fn write(&self, writes: &Writes) -> Result<()>;
 
     /// Visits the entries from `from` (inclusive) to `to` (exclusive) in order.
-    fn scan(&self, table: TableIndex, from: &[u8], to: &[u8], visit: &mut Visitor<'_>) -> Result<()>;
+    fn scan(
+        &self,
+        table: TableIndex,
+        from: &[u8],
+        to: &[u8],
+        visit: &mut Visitor<'_>,
+    ) -> Result<()>;
 
     /// Makes everything written so far durable in immutable files below `folder` (which does not exist yet) and
     /// gives their names and places.
     fn link(&self, folder: &Path) -> Result<Vec<LinkedFile>>;
-
-    /// Bytes of memory that are in use beside the budget's tables.
-    fn describe(&self) -> &'static str;
 }
 
 /// A file of a snapshot, before it is uploaded.
@@ -95,10 +98,21 @@ impl Keys {
 /// One write of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Write<'a> {
-    Put { table: TableIndex, key: &'a [u8], row: &'a [u8] },
-    Delete { table: TableIndex, key: &'a [u8] },
+    Put {
+        table: TableIndex,
+        key: &'a [u8],
+        row: &'a [u8],
+    },
+    Delete {
+        table: TableIndex,
+        key: &'a [u8],
+    },
     /// From the first key, inclusive, to the second, exclusive.
-    DeleteRange { table: TableIndex, from: &'a [u8], to: &'a [u8] },
+    DeleteRange {
+        table: TableIndex,
+        from: &'a [u8],
+        to: &'a [u8],
+    },
 }
 
 #[derive(Clone, Copy)]
@@ -138,17 +152,20 @@ impl Writes {
 
     /// Completes a put: key, [`Self::end_key`], row.
     pub(crate) fn end_put(&mut self, table: TableIndex) {
-        self.entries.push((Kind::Put, table, self.middle, self.bytes.len()));
+        self.entries
+            .push((Kind::Put, table, self.middle, self.bytes.len()));
     }
 
     /// Completes a deletion: key, [`Self::end_key`].
     pub(crate) fn end_delete(&mut self, table: TableIndex) {
-        self.entries.push((Kind::Delete, table, self.middle, self.bytes.len()));
+        self.entries
+            .push((Kind::Delete, table, self.middle, self.bytes.len()));
     }
 
     /// Completes a deletion of a range: from, [`Self::end_key`], to.
     pub(crate) fn end_delete_range(&mut self, table: TableIndex) {
-        self.entries.push((Kind::DeleteRange, table, self.middle, self.bytes.len()));
+        self.entries
+            .push((Kind::DeleteRange, table, self.middle, self.bytes.len()));
     }
 
     pub(crate) fn put(&mut self, table: TableIndex, key: &[u8], row: &[u8]) {
@@ -164,9 +181,17 @@ impl Writes {
             let (first, second) = (&self.bytes[start..middle], &self.bytes[middle..end]);
             start = end;
             match kind {
-                Kind::Put => Write::Put { table, key: first, row: second },
+                Kind::Put => Write::Put {
+                    table,
+                    key: first,
+                    row: second,
+                },
                 Kind::Delete => Write::Delete { table, key: first },
-                Kind::DeleteRange => Write::DeleteRange { table, from: first, to: second },
+                Kind::DeleteRange => Write::DeleteRange {
+                    table,
+                    from: first,
+                    to: second,
+                },
             }
         })
     }

@@ -10,8 +10,8 @@ use std::path::Path;
 
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, FlushOptions, Options,
-    ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
+    FlushOptions, Options, ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
 };
 
 use super::{Keys, LinkedFile, StateBackend, TableIndex, Visitor, Write, Writes};
@@ -33,10 +33,17 @@ impl RocksShared {
     pub(crate) fn new(cache_bytes: usize, write_bytes: usize) -> Self {
         let cache = Cache::new_lru_cache(cache_bytes);
         // Never stalls writers of one database because another one holds memory: that could wait for ever.
-        let write_buffers =
-            WriteBufferManager::new_write_buffer_manager_with_cache(write_bytes, false, cache.clone());
+        let write_buffers = WriteBufferManager::new_write_buffer_manager_with_cache(
+            write_bytes,
+            false,
+            cache.clone(),
+        );
         let write_buffer_bytes = (write_bytes / 4).clamp(256 << 10, 32 << 20);
-        Self { cache, write_buffers, write_buffer_bytes }
+        Self {
+            cache,
+            write_buffers,
+            write_buffer_bytes,
+        }
     }
 
     /// Bytes of blocks and memtables in memory.
@@ -110,7 +117,9 @@ impl RocksBackend {
     pub(crate) fn open_for_reading(shared: &RocksShared, folder: &Path) -> Result<RocksReader> {
         let options = shared.database_options();
         let names = DB::list_cf(&options, folder).map_err(failed("reading a state database"))?;
-        let families = names.iter().map(|name| ColumnFamilyDescriptor::new(name, shared.table_options()));
+        let families = names
+            .iter()
+            .map(|name| ColumnFamilyDescriptor::new(name, shared.table_options()));
         let db = DB::open_cf_descriptors_read_only(&options, folder, families, false)
             .map_err(failed("opening a state database for reading"))?;
         Ok(RocksReader { db })
@@ -118,7 +127,9 @@ impl RocksBackend {
 
     fn family(&self, table: TableIndex) -> &ColumnFamily {
         let name = &self.names[table];
-        self.db.cf_handle(name).unwrap_or_else(|| panic!("column family {name} was made at open"))
+        self.db
+            .cf_handle(name)
+            .unwrap_or_else(|| panic!("column family {name} was made at open"))
     }
 }
 
@@ -129,7 +140,13 @@ pub(crate) struct RocksReader {
 
 impl RocksReader {
     /// Visits a table's entries in a range of keys; a table that the database does not have is empty.
-    pub(crate) fn scan(&self, family: &str, from: &[u8], to: &[u8], visit: &mut Visitor<'_>) -> Result<()> {
+    pub(crate) fn scan(
+        &self,
+        family: &str,
+        from: &[u8],
+        to: &[u8],
+        visit: &mut Visitor<'_>,
+    ) -> Result<()> {
         match self.db.cf_handle(family) {
             Some(handle) => scan(&self.db, handle, from, to, visit),
             None => Ok(()),
@@ -148,7 +165,9 @@ impl StateBackend for RocksBackend {
         let mut start = 0;
         while start < keys.len() {
             let end = keys.len().min(start + KEYS_PER_LOOKUP);
-            let rows = self.db.batched_multi_get_cf(family, (start..end).map(|i| keys.get(i)), false);
+            let rows =
+                self.db
+                    .batched_multi_get_cf(family, (start..end).map(|i| keys.get(i)), false);
             for (i, row) in rows.into_iter().enumerate() {
                 if let Some(row) = row.map_err(failed("reading state"))? {
                     found(start + i, &row)?;
@@ -160,50 +179,73 @@ impl StateBackend for RocksBackend {
     }
 
     fn write(&self, writes: &Writes) -> Result<()> {
-        let handles: HashMap<TableIndex, &ColumnFamily> =
-            (0..self.names.len()).map(|table| (table, self.family(table))).collect();
+        let handles: HashMap<TableIndex, &ColumnFamily> = (0..self.names.len())
+            .map(|table| (table, self.family(table)))
+            .collect();
         let mut batch = WriteBatch::with_capacity_bytes(writes.bytes.len() + writes.len() * 16);
         for write in writes.iter() {
             match write {
                 Write::Put { table, key, row } => batch.put_cf(handles[&table], key, row),
                 Write::Delete { table, key } => batch.delete_cf(handles[&table], key),
-                Write::DeleteRange { table, from, to } => batch.delete_range_cf(handles[&table], from, to),
+                Write::DeleteRange { table, from, to } => {
+                    batch.delete_range_cf(handles[&table], from, to)
+                }
             }
         }
         let mut options = WriteOptions::default();
         options.disable_wal(true);
-        self.db.write_opt(batch, &options).map_err(failed("writing state"))
+        self.db
+            .write_opt(batch, &options)
+            .map_err(failed("writing state"))
     }
 
-    fn scan(&self, table: TableIndex, from: &[u8], to: &[u8], visit: &mut Visitor<'_>) -> Result<()> {
+    fn scan(
+        &self,
+        table: TableIndex,
+        from: &[u8],
+        to: &[u8],
+        visit: &mut Visitor<'_>,
+    ) -> Result<()> {
         scan(&self.db, self.family(table), from, to, visit)
     }
 
     fn link(&self, folder: &Path) -> Result<Vec<LinkedFile>> {
-        let families: Vec<&ColumnFamily> = (0..self.names.len()).map(|table| self.family(table)).collect();
+        let families: Vec<&ColumnFamily> = (0..self.names.len())
+            .map(|table| self.family(table))
+            .collect();
         let mut wait = FlushOptions::default();
         wait.set_wait(true);
-        self.db.flush_cfs_opt(&families, &wait).map_err(failed("flushing state"))?;
+        self.db
+            .flush_cfs_opt(&families, &wait)
+            .map_err(failed("flushing state"))?;
         let checkpoint = Checkpoint::new(&self.db).map_err(failed("linking state files"))?;
-        checkpoint.create_checkpoint(folder).map_err(failed("linking state files"))?;
+        checkpoint
+            .create_checkpoint(folder)
+            .map_err(failed("linking state files"))?;
         let context = || format!("listing {}", folder.display());
         let mut files = Vec::new();
         for entry in std::fs::read_dir(folder).map_err(|error| Error::io(context(), error))? {
             let entry = entry.map_err(|error| Error::io(context(), error))?;
             let name = entry.file_name().to_string_lossy().into_owned();
             let immutable_name = name.ends_with(".sst");
-            files.push(LinkedFile { name, path: entry.path(), immutable_name });
+            files.push(LinkedFile {
+                name,
+                path: entry.path(),
+                immutable_name,
+            });
         }
         files.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(files)
     }
-
-    fn describe(&self) -> &'static str {
-        "rocksdb"
-    }
 }
 
-fn scan(db: &DB, family: &ColumnFamily, from: &[u8], to: &[u8], visit: &mut Visitor<'_>) -> Result<()> {
+fn scan(
+    db: &DB,
+    family: &ColumnFamily,
+    from: &[u8],
+    to: &[u8],
+    visit: &mut Visitor<'_>,
+) -> Result<()> {
     if from >= to {
         return Ok(());
     }

@@ -26,11 +26,21 @@ pub(crate) enum Building {
     Decimal(Vec<i128>),
     Decimal256(Vec<i256>),
     String(Box<StringViewBuilder>),
-    Bytes { offsets: Vec<i32>, data: Vec<u8> },
+    Bytes {
+        offsets: Vec<i32>,
+        data: Vec<u8>,
+    },
     Interval(Vec<IntervalMonthDayNano>),
-    Array { offsets: Vec<i32>, items: Box<Builder> },
+    Array {
+        offsets: Vec<i32>,
+        items: Box<Builder>,
+    },
     Row(Vec<Builder>),
-    Map { offsets: Vec<i32>, keys: Box<Builder>, values: Box<Builder> },
+    Map {
+        offsets: Vec<i32>,
+        keys: Box<Builder>,
+        values: Box<Builder>,
+    },
 }
 
 impl Builder {
@@ -44,10 +54,21 @@ impl Builder {
             S::Decimal(precision, _) if *precision <= 38 => Building::Decimal(Vec::new()),
             S::Decimal(..) => Building::Decimal256(Vec::new()),
             S::String => Building::String(Box::new(StringViewBuilder::new())),
-            S::Bytes => Building::Bytes { offsets: vec![0], data: Vec::new() },
+            S::Bytes => Building::Bytes {
+                offsets: vec![0],
+                data: Vec::new(),
+            },
             S::Interval => Building::Interval(Vec::new()),
-            S::Array(item) => Building::Array { offsets: vec![0], items: Box::new(Self::new(item)) },
-            S::Row(fields) => Building::Row(fields.iter().map(|field| Self::new(&field.data_type)).collect()),
+            S::Array(item) => Building::Array {
+                offsets: vec![0],
+                items: Box::new(Self::new(item)),
+            },
+            S::Row(fields) => Building::Row(
+                fields
+                    .iter()
+                    .map(|field| Self::new(&field.data_type))
+                    .collect(),
+            ),
             S::Map(key, value) => Building::Map {
                 offsets: vec![0],
                 keys: Box::new(Self::new(key)),
@@ -55,12 +76,19 @@ impl Builder {
             },
             _ => Building::Int(Vec::new()),
         };
-        Self { data_type: data_type.clone(), nulls: NullBufferBuilder::new(0), values }
+        Self {
+            data_type: data_type.clone(),
+            nulls: NullBufferBuilder::new(0),
+            values,
+        }
     }
 
     /// One builder for each column.
     pub(crate) fn of_columns(columns: &[weir_types::Column]) -> Vec<Self> {
-        columns.iter().map(|column| Self::new(&column.data_type)).collect()
+        columns
+            .iter()
+            .map(|column| Self::new(&column.data_type))
+            .collect()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -129,7 +157,8 @@ impl Builder {
     pub(crate) fn push_bytes(&mut self, value: &[u8]) -> Result<()> {
         match &mut self.values {
             Building::String(values) => values.append_value(
-                std::str::from_utf8(value).map_err(|_| Error::damaged("a stored string is not UTF-8"))?,
+                std::str::from_utf8(value)
+                    .map_err(|_| Error::damaged("a stored string is not UTF-8"))?,
             ),
             Building::Bytes { offsets, data } => {
                 data.extend_from_slice(value);
@@ -152,41 +181,66 @@ impl Builder {
             Building::Float32(values) => Arc::new(Float32Array::new(values.into(), nulls)),
             Building::Float64(values) => Arc::new(Float64Array::new(values.into(), nulls)),
             Building::Decimal(values) => Arc::new(
-                Decimal128Array::new(values.into(), nulls).with_data_type(self.data_type.to_arrow()),
+                Decimal128Array::new(values.into(), nulls)
+                    .with_data_type(self.data_type.to_arrow()),
             ),
             Building::Decimal256(values) => Arc::new(
-                Decimal256Array::new(values.into(), nulls).with_data_type(self.data_type.to_arrow()),
+                Decimal256Array::new(values.into(), nulls)
+                    .with_data_type(self.data_type.to_arrow()),
             ),
             Building::String(mut values) => Arc::new(values.finish()),
-            Building::Bytes { offsets, data } => {
-                Arc::new(BinaryArray::new(OffsetBuffer::new(offsets.into()), data.into(), nulls))
+            Building::Bytes { offsets, data } => Arc::new(BinaryArray::new(
+                OffsetBuffer::new(offsets.into()),
+                data.into(),
+                nulls,
+            )),
+            Building::Interval(values) => {
+                Arc::new(IntervalMonthDayNanoArray::new(values.into(), nulls))
             }
-            Building::Interval(values) => Arc::new(IntervalMonthDayNanoArray::new(values.into(), nulls)),
             Building::Array { offsets, items } => match self.data_type.to_arrow() {
-                DataType::List(field) => {
-                    Arc::new(ListArray::new(field, OffsetBuffer::new(offsets.into()), items.finish(), nulls))
-                }
+                DataType::List(field) => Arc::new(ListArray::new(
+                    field,
+                    OffsetBuffer::new(offsets.into()),
+                    items.finish(),
+                    nulls,
+                )),
                 other => unreachable!("an ARRAY is a list in Arrow, not {other}"),
             },
             Building::Row(fields) => match self.data_type.to_arrow() {
-                DataType::Struct(types) if types.is_empty() => Arc::new(StructArray::new_empty_fields(len, nulls)),
+                DataType::Struct(types) if types.is_empty() => {
+                    Arc::new(StructArray::new_empty_fields(len, nulls))
+                }
                 DataType::Struct(types) => {
                     // A field that is declared NOT NULL holds a filler where the whole row is NULL.
                     let columns = fields.into_iter().map(Self::finish).collect();
-                    let types: Fields =
-                        types.iter().map(|field| field.as_ref().clone()).collect::<Vec<_>>().into();
+                    let types: Fields = types
+                        .iter()
+                        .map(|field| field.as_ref().clone())
+                        .collect::<Vec<_>>()
+                        .into();
                     Arc::new(StructArray::new(types, columns, nulls))
                 }
                 other => unreachable!("a ROW is a struct in Arrow, not {other}"),
             },
-            Building::Map { offsets, keys, values } => match self.data_type.to_arrow() {
+            Building::Map {
+                offsets,
+                keys,
+                values,
+            } => match self.data_type.to_arrow() {
                 DataType::Map(entries_field, ordered) => {
                     let DataType::Struct(types) = entries_field.data_type() else {
                         unreachable!("the entries of a MAP are a struct")
                     };
-                    let entries = StructArray::new(types.clone(), vec![keys.finish(), values.finish()], None);
+                    let entries =
+                        StructArray::new(types.clone(), vec![keys.finish(), values.finish()], None);
                     let offsets = OffsetBuffer::new(offsets.into());
-                    Arc::new(MapArray::new(entries_field, offsets, entries, nulls, ordered))
+                    Arc::new(MapArray::new(
+                        entries_field,
+                        offsets,
+                        entries,
+                        nulls,
+                        ordered,
+                    ))
                 }
                 other => unreachable!("a MAP is a map in Arrow, not {other}"),
             },
@@ -195,11 +249,18 @@ impl Builder {
 }
 
 /// The array of an integer-like type from its values as i64 (which fit: they came from that type).
-pub(crate) fn integers(data_type: &SqlType, values: Vec<i64>, nulls: Option<NullBuffer>) -> ArrayRef {
+pub(crate) fn integers(
+    data_type: &SqlType,
+    values: Vec<i64>,
+    nulls: Option<NullBuffer>,
+) -> ArrayRef {
     macro_rules! narrow {
         ($t:ty) => {
             Arc::new(PrimitiveArray::<$t>::new(
-                values.into_iter().map(|v| v as <$t as ArrowPrimitiveType>::Native).collect(),
+                values
+                    .into_iter()
+                    .map(|v| v as <$t as ArrowPrimitiveType>::Native)
+                    .collect(),
                 nulls,
             ))
         };
@@ -213,9 +274,10 @@ pub(crate) fn integers(data_type: &SqlType, values: Vec<i64>, nulls: Option<Null
         };
     }
     match data_type {
-        SqlType::Boolean => {
-            Arc::new(BooleanArray::new(values.into_iter().map(|v| v != 0).collect(), nulls))
-        }
+        SqlType::Boolean => Arc::new(BooleanArray::new(
+            values.into_iter().map(|v| v != 0).collect(),
+            nulls,
+        )),
         SqlType::Int8 => narrow!(Int8Type),
         SqlType::Int16 => narrow!(Int16Type),
         SqlType::Int32 => narrow!(Int32Type),

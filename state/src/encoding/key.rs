@@ -7,9 +7,9 @@
 
 use weir_types::{KeyGroup, hash::normalized_bits};
 
+use super::Builder;
 use super::builder::Building;
 use super::reader::{Reader, Values};
-use super::Builder;
 use crate::{Error, Result};
 
 /// Stands before a value.
@@ -36,7 +36,9 @@ pub(crate) fn put_prefix(group: KeyGroup, slice: Option<i64>, out: &mut Vec<u8>)
 
 /// The slice end that a database key of a table of slices starts with, after its group.
 pub(crate) fn slice_of(key: &[u8]) -> Result<i64> {
-    let bytes = key.get(GROUP_BYTES..GROUP_BYTES + SLICE_BYTES).and_then(|bytes| bytes.try_into().ok());
+    let bytes = key
+        .get(GROUP_BYTES..GROUP_BYTES + SLICE_BYTES)
+        .and_then(|bytes| bytes.try_into().ok());
     let bytes: [u8; 8] = bytes.ok_or_else(|| Error::damaged("a key is too short for its slice"))?;
     Ok(from_sortable_i64(bytes))
 }
@@ -84,7 +86,9 @@ pub(crate) fn put_column(reader: &Reader<'_>, row: usize, out: &mut Vec<u8>) {
         Values::Int(values) => out.extend_from_slice(&sortable_i64(values[row])),
         Values::Float32(values) => put_float(f64::from(values[row]), out),
         Values::Float64(values) => put_float(values[row], out),
-        Values::Decimal(values) => out.extend_from_slice(&(values[row] as u128 ^ 1 << 127).to_be_bytes()),
+        Values::Decimal(values) => {
+            out.extend_from_slice(&(values[row] as u128 ^ 1 << 127).to_be_bytes())
+        }
         Values::Decimal256(values) => {
             let mut bytes = values[row].to_be_bytes();
             bytes[0] ^= 0x80;
@@ -106,7 +110,11 @@ pub(crate) fn put_column(reader: &Reader<'_>, row: usize, out: &mut Vec<u8>) {
             out.push(END);
         }
         Values::Row(fields) => fields.iter().for_each(|field| put_column(field, row, out)),
-        Values::Map { offsets, keys, values } => {
+        Values::Map {
+            offsets,
+            keys,
+            values,
+        } => {
             for entry in offsets[row]..offsets[row + 1] {
                 out.push(MORE);
                 put_column(keys, entry as usize, out);
@@ -120,13 +128,21 @@ pub(crate) fn put_column(reader: &Reader<'_>, row: usize, out: &mut Vec<u8>) {
 /// A float after normalization; negative ones with all bits turned round, positive ones with the sign bit set.
 fn put_float(value: f64, out: &mut Vec<u8>) {
     let bits = normalized_bits(value);
-    let sortable = if bits >> 63 == 1 { !bits } else { bits | 1 << 63 };
+    let sortable = if bits >> 63 == 1 {
+        !bits
+    } else {
+        bits | 1 << 63
+    };
     out.extend_from_slice(&sortable.to_be_bytes());
 }
 
 fn take_float(bytes: &mut &[u8]) -> Result<f64> {
     let sortable = u64::from_be_bytes(take_array(bytes)?);
-    let bits = if sortable >> 63 == 1 { sortable & !(1 << 63) } else { !sortable };
+    let bits = if sortable >> 63 == 1 {
+        sortable & !(1 << 63)
+    } else {
+        !sortable
+    };
     Ok(f64::from_bits(bits))
 }
 
@@ -186,7 +202,11 @@ pub(crate) fn take_column(bytes: &mut &[u8], builder: &mut Builder) -> Result<()
             let months = (u32::from_be_bytes(take_array(bytes)?) ^ 1 << 31) as i32;
             let days = (u32::from_be_bytes(take_array(bytes)?) ^ 1 << 31) as i32;
             let nanoseconds = from_sortable_i64(take_array(bytes)?);
-            values.push(arrow::datatypes::IntervalMonthDayNano { months, days, nanoseconds });
+            values.push(arrow::datatypes::IntervalMonthDayNano {
+                months,
+                days,
+                nanoseconds,
+            });
         }
         Building::Array { offsets, items } => {
             while take_more(bytes)? {
@@ -199,7 +219,11 @@ pub(crate) fn take_column(bytes: &mut &[u8], builder: &mut Builder) -> Result<()
                 take_column(bytes, field)?;
             }
         }
-        Building::Map { offsets, keys, values } => {
+        Building::Map {
+            offsets,
+            keys,
+            values,
+        } => {
             while take_more(bytes)? {
                 take_column(bytes, keys)?;
                 take_column(bytes, values)?;
@@ -214,7 +238,9 @@ pub(crate) fn take_column(bytes: &mut &[u8], builder: &mut Builder) -> Result<()
 fn take_marker(bytes: &mut &[u8]) -> Result<u8> {
     match take_array::<1>(bytes)?[0] {
         marker @ (VALUE | NULL) => Ok(marker),
-        other => Err(Error::damaged(&format!("a column of a key starts with {other:02X}"))),
+        other => Err(Error::damaged(&format!(
+            "a column of a key starts with {other:02X}"
+        ))),
     }
 }
 
@@ -223,7 +249,9 @@ fn take_more(bytes: &mut &[u8]) -> Result<bool> {
 }
 
 fn take_array<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N]> {
-    let (head, rest) = bytes.split_first_chunk::<N>().ok_or_else(|| Error::damaged("a key is cut off"))?;
+    let (head, rest) = bytes
+        .split_first_chunk::<N>()
+        .ok_or_else(|| Error::damaged("a key is cut off"))?;
     *bytes = rest;
     Ok(*head)
 }

@@ -34,7 +34,12 @@ use crate::Result;
 ///
 /// # Errors
 /// When the column cannot be cast to `data_type`.
-pub fn encode_value(column: &ArrayRef, data_type: &DataType, row: usize, out: &mut Vec<u8>) -> Result<()> {
+pub fn encode_value(
+    column: &ArrayRef,
+    data_type: &DataType,
+    row: usize,
+    out: &mut Vec<u8>,
+) -> Result<()> {
     let column = canonical(column, data_type)?;
     let reader = Reader::new(&column, data_type);
     value::put_value(&reader, row, out);

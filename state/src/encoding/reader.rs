@@ -15,8 +15,12 @@ pub(crate) fn canonical(column: &ArrayRef, data_type: &SqlType) -> Result<ArrayR
     if column.data_type().equals_datatype(&wanted) {
         return Ok(column.clone());
     }
-    arrow::compute::cast(column, &wanted)
-        .map_err(|error| Error::io(format!("a state column of type {data_type} got another type"), error))
+    arrow::compute::cast(column, &wanted).map_err(|error| {
+        Error::io(
+            format!("a state column of type {data_type} got another type"),
+            error,
+        )
+    })
 }
 
 /// A column whose values can be read by row.
@@ -38,9 +42,16 @@ pub(crate) enum Values<'a> {
     String(&'a StringViewArray),
     Bytes(&'a BinaryArray),
     Interval(&'a [IntervalMonthDayNano]),
-    Array { offsets: &'a [i32], items: Box<Reader<'a>> },
+    Array {
+        offsets: &'a [i32],
+        items: Box<Reader<'a>>,
+    },
     Row(Vec<Reader<'a>>),
-    Map { offsets: &'a [i32], keys: Box<Reader<'a>>, values: Box<Reader<'a>> },
+    Map {
+        offsets: &'a [i32],
+        keys: Box<Reader<'a>>,
+        values: Box<Reader<'a>>,
+    },
 }
 
 impl<'a> Reader<'a> {
@@ -49,7 +60,14 @@ impl<'a> Reader<'a> {
         use SqlType as S;
         macro_rules! narrow {
             ($t:ty) => {
-                Values::Int(column.as_primitive::<$t>().values().iter().map(|&v| v as i64).collect())
+                Values::Int(
+                    column
+                        .as_primitive::<$t>()
+                        .values()
+                        .iter()
+                        .map(|&v| v as i64)
+                        .collect(),
+                )
             };
         }
         let values = match data_type {
@@ -72,16 +90,31 @@ impl<'a> Reader<'a> {
             S::String => Values::String(column.as_string_view()),
             S::Bytes => Values::Bytes(column.as_binary::<i32>()),
             S::Date => narrow!(Date32Type),
-            S::Time => Values::Int(Cow::Borrowed(column.as_primitive::<Time64NanosecondType>().values())),
-            S::Timestamp(unit) | S::TimestampLtz(unit) => Values::Int(Cow::Borrowed(timestamps(column, *unit))),
-            S::Interval => Values::Interval(column.as_primitive::<IntervalMonthDayNanoType>().values()),
+            S::Time => Values::Int(Cow::Borrowed(
+                column.as_primitive::<Time64NanosecondType>().values(),
+            )),
+            S::Timestamp(unit) | S::TimestampLtz(unit) => {
+                Values::Int(Cow::Borrowed(timestamps(column, *unit)))
+            }
+            S::Interval => {
+                Values::Interval(column.as_primitive::<IntervalMonthDayNanoType>().values())
+            }
             S::Array(item) => {
                 let list = column.as_list::<i32>();
-                Values::Array { offsets: list.value_offsets(), items: Box::new(Self::new(list.values(), item)) }
+                Values::Array {
+                    offsets: list.value_offsets(),
+                    items: Box::new(Self::new(list.values(), item)),
+                }
             }
             S::Row(fields) => {
                 let columns = column.as_struct().columns();
-                Values::Row(columns.iter().zip(fields).map(|(c, f)| Self::new(c, &f.data_type)).collect())
+                Values::Row(
+                    columns
+                        .iter()
+                        .zip(fields)
+                        .map(|(c, f)| Self::new(c, &f.data_type))
+                        .collect(),
+                )
             }
             S::Map(key, value) => {
                 let map = column.as_map();
@@ -92,7 +125,10 @@ impl<'a> Reader<'a> {
                 }
             }
         };
-        Self { nulls: column.nulls(), values }
+        Self {
+            nulls: column.nulls(),
+            values,
+        }
     }
 
     #[inline]

@@ -58,7 +58,11 @@ pub(crate) fn put_value(reader: &Reader<'_>, row: usize, out: &mut Vec<u8>) {
                 }
             }
         }
-        Values::Map { offsets, keys, values } => {
+        Values::Map {
+            offsets,
+            keys,
+            values,
+        } => {
             put_items(keys, offsets[row], offsets[row + 1], out);
             put_items(values, offsets[row], offsets[row + 1], out);
         }
@@ -102,12 +106,18 @@ pub(crate) fn take_row(mut bytes: &[u8], builders: &mut [Builder]) -> Result<()>
             take_value(&mut bytes, builder)?;
         }
     }
-    if bytes.is_empty() { Ok(()) } else { Err(Error::damaged("a row is longer than its columns")) }
+    if bytes.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::damaged("a row is longer than its columns"))
+    }
 }
 
 /// Reads version and NULL bitmap of a row of `columns` columns.
 pub(crate) fn take_header<'a>(bytes: &mut &'a [u8], columns: usize) -> Result<&'a [u8]> {
-    let (&version, rest) = bytes.split_first().ok_or_else(|| Error::damaged("a row is empty"))?;
+    let (&version, rest) = bytes
+        .split_first()
+        .ok_or_else(|| Error::damaged("a row is empty"))?;
     if version != VERSION {
         return Err(Error::Incompatible(format!(
             "a stored row has version {version} and this release reads version {VERSION}: use the release that \
@@ -139,11 +149,17 @@ pub(crate) fn take_value(bytes: &mut &[u8], builder: &mut Builder) -> Result<()>
             return builder.push_bytes(value);
         }
         Building::Interval(values) => {
-            let narrow = |value: i64| i32::try_from(value).map_err(|_| Error::damaged("an interval is too large"));
+            let narrow = |value: i64| {
+                i32::try_from(value).map_err(|_| Error::damaged("an interval is too large"))
+            };
             let months = narrow(varint::take_i64(bytes)?)?;
             let days = narrow(varint::take_i64(bytes)?)?;
             let nanoseconds = varint::take_i64(bytes)?;
-            values.push(arrow::datatypes::IntervalMonthDayNano { months, days, nanoseconds });
+            values.push(arrow::datatypes::IntervalMonthDayNano {
+                months,
+                days,
+                nanoseconds,
+            });
         }
         Building::Array { offsets, items } => {
             take_items(bytes, items)?;
@@ -159,11 +175,17 @@ pub(crate) fn take_value(bytes: &mut &[u8], builder: &mut Builder) -> Result<()>
                 }
             }
         }
-        Building::Map { offsets, keys, values } => {
+        Building::Map {
+            offsets,
+            keys,
+            values,
+        } => {
             take_items(bytes, keys)?;
             take_items(bytes, values)?;
             if keys.len() != values.len() {
-                return Err(Error::damaged("a map has another number of keys than of values"));
+                return Err(Error::damaged(
+                    "a map has another number of keys than of values",
+                ));
             }
             offsets.push(keys.len() as i32);
         }
@@ -221,7 +243,10 @@ fn skip(bytes: &mut &[u8], data_type: &DataType) -> Result<()> {
 
 fn skip_fields(bytes: &mut &[u8], fields: &[Column]) -> Result<()> {
     let nulls = take_slice(bytes, fields.len().div_ceil(8))?;
-    let valid = fields.iter().enumerate().filter(|(i, _)| !is_null(nulls, *i));
+    let valid = fields
+        .iter()
+        .enumerate()
+        .filter(|(i, _)| !is_null(nulls, *i));
     for (_, field) in valid {
         skip(bytes, &field.data_type)?;
     }
@@ -245,14 +270,17 @@ pub(crate) fn take_count(bytes: &mut &[u8]) -> Result<usize> {
 }
 
 fn take_slice<'a>(bytes: &mut &'a [u8], length: usize) -> Result<&'a [u8]> {
-    let (head, rest) =
-        bytes.split_at_checked(length).ok_or_else(|| Error::damaged("a row is cut off"))?;
+    let (head, rest) = bytes
+        .split_at_checked(length)
+        .ok_or_else(|| Error::damaged("a row is cut off"))?;
     *bytes = rest;
     Ok(head)
 }
 
 pub(crate) fn take_array<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N]> {
-    let (head, rest) = bytes.split_first_chunk::<N>().ok_or_else(|| Error::damaged("a row is cut off"))?;
+    let (head, rest) = bytes
+        .split_first_chunk::<N>()
+        .ok_or_else(|| Error::damaged("a row is cut off"))?;
     *bytes = rest;
     Ok(*head)
 }

@@ -50,8 +50,9 @@ pub(crate) fn take_i128(bytes: &mut &[u8]) -> Result<i128> {
 fn take_u128(bytes: &mut &[u8], bits: u32) -> Result<u128> {
     let (mut value, mut shift) = (0u128, 0u32);
     loop {
-        let (&byte, rest) =
-            bytes.split_first().ok_or_else(|| Error::damaged("a row ends within an integer"))?;
+        let (&byte, rest) = bytes
+            .split_first()
+            .ok_or_else(|| Error::damaged("a row ends within an integer"))?;
         *bytes = rest;
         let part = u128::from(byte & 0x7F);
         if shift >= bits || (shift > 121 && part >> (128 - shift) != 0) {

@@ -47,7 +47,8 @@ impl Budget {
 
     fn add(&self, bytes: usize) {
         let used = self.used.fetch_add(bytes, Relaxed) + bytes;
-        self.peak.fetch_max(used + self.beside.load(Relaxed), Relaxed);
+        self.peak
+            .fetch_max(used + self.beside.load(Relaxed), Relaxed);
     }
 
     fn sub(&self, bytes: usize) {
@@ -85,7 +86,8 @@ impl Budget {
     /// Takes note of what block cache and write buffers use.
     pub(crate) fn set_beside(&self, bytes: usize) {
         self.beside.store(bytes, Relaxed);
-        self.peak.fetch_max(self.used.load(Relaxed) + bytes, Relaxed);
+        self.peak
+            .fetch_max(self.used.load(Relaxed) + bytes, Relaxed);
     }
 
     pub(crate) fn memory(&self) -> usize {
@@ -107,7 +109,10 @@ pub(crate) struct Charge {
 impl Charge {
     pub(crate) fn new(budget: &Arc<Budget>, bytes: usize) -> Self {
         budget.add(bytes);
-        Self { budget: budget.clone(), bytes }
+        Self {
+            budget: budget.clone(),
+            bytes,
+        }
     }
 
     /// Another amount from now on.

@@ -56,41 +56,62 @@ impl TableContext {
     pub(crate) fn chunk_layout(spec: &TableSpec) -> ChunkLayout {
         let multimap = spec.layout == crate::Layout::MultiMap;
         let value = if multimap {
-            vec![weir_types::Column::new("count", weir_types::DataType::Int64)]
+            vec![weir_types::Column::new(
+                "count",
+                weir_types::DataType::Int64,
+            )]
         } else {
             spec.value.clone()
         };
         ChunkLayout {
             int_key: !multimap && spec.key.len() == 1 && is_integer(&spec.key[0].data_type),
-            storage: value.iter().map(|column| Storage::of(&column.data_type)).collect(),
+            storage: value
+                .iter()
+                .map(|column| Storage::of(&column.data_type))
+                .collect(),
             value,
         }
     }
 
     /// Brings the key columns of a batch into the form that the cache looks up.
     pub(crate) fn canonical_keys(&self, keys: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
-        assert_eq!(keys.len(), self.spec.key.len(), "key columns of table {}", self.spec.table);
-        keys.iter().zip(&self.spec.key).map(|(array, column)| canonical(array, &column.data_type)).collect()
+        assert_eq!(
+            keys.len(),
+            self.spec.key.len(),
+            "key columns of table {}",
+            self.spec.table
+        );
+        keys.iter()
+            .zip(&self.spec.key)
+            .map(|(array, column)| canonical(array, &column.data_type))
+            .collect()
     }
 
     /// The keys of a batch; `columns` are canonical.
     pub(crate) fn key_batch<'a>(&self, columns: &'a [ArrayRef], rows: usize) -> KeyBatch<'a> {
-        let readers: Vec<Reader<'a>> =
-            columns.iter().zip(&self.spec.key).map(|(array, column)| Reader::new(array, &column.data_type)).collect();
+        let readers: Vec<Reader<'a>> = columns
+            .iter()
+            .zip(&self.spec.key)
+            .map(|(array, column)| Reader::new(array, &column.data_type))
+            .collect();
         if self.chunks.int_key {
             let mut readers = readers;
             let reader = readers.swap_remove(0);
             let nulls = reader.nulls();
             let values = match reader.values {
                 crate::encoding::Values::Int(values) => values,
-                crate::encoding::Values::Boolean(values) => (0..rows).map(|row| i64::from(values.value(row))).collect(),
+                crate::encoding::Values::Boolean(values) => {
+                    (0..rows).map(|row| i64::from(values.value(row))).collect()
+                }
                 _ => unreachable!("an integer key is read as integers"),
             };
             return KeyBatch::Int { values, nulls };
         }
         let mut encoded = Keys::default();
         for row in 0..rows {
-            readers.iter().for_each(|reader| key::put_column(reader, row, &mut encoded.bytes));
+            readers
+                .iter()
+                .for_each(|reader| key::put_column(reader, row, &mut encoded.bytes));
             encoded.end_key();
         }
         KeyBatch::Bytes(encoded)
@@ -308,7 +329,13 @@ impl Cache {
         meta.occupied.set(i);
         meta.absent.set(i);
         meta.fresh.set(i);
-        for bits in [&mut meta.dirty, &mut meta.frozen, &mut meta.stored, &mut meta.pinned, &mut meta.used] {
+        for bits in [
+            &mut meta.dirty,
+            &mut meta.frozen,
+            &mut meta.stored,
+            &mut meta.pinned,
+            &mut meta.used,
+        ] {
             bits.clear(i);
         }
         let cells = &self.cells;
@@ -328,10 +355,12 @@ impl Cache {
         }
         let table = self.table.clone();
         let mut reloaded = 0;
-        table.backend.get_many(table.index, keys, &mut |index, row| {
-            reloaded += 1;
-            self.put_loaded(slots[index], row)
-        })?;
+        table
+            .backend
+            .get_many(table.index, keys, &mut |index, row| {
+                reloaded += 1;
+                self.put_loaded(slots[index], row)
+            })?;
         table.budget.reloaded.fetch_add(reloaded, Relaxed);
         Ok(())
     }
@@ -359,7 +388,10 @@ impl Cache {
     pub(crate) fn ranges_at_rest(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
         let range = self.table.range;
         if self.slice.is_none() {
-            return vec![(range.start.to_be_bytes().to_vec(), range.end.to_be_bytes().to_vec())];
+            return vec![(
+                range.start.to_be_bytes().to_vec(),
+                range.end.to_be_bytes().to_vec(),
+            )];
         }
         let ranges = (range.start..range.end).map(|group| {
             let mut from = Vec::new();
@@ -390,7 +422,10 @@ impl Cache {
         for &slot in slots {
             let (chunk, i) = Self::split(slot);
             let meta = &mut self.meta[chunk];
-            debug_assert!(meta.pinned.get(i), "a slot is changed in the epoch that looked it up");
+            debug_assert!(
+                meta.pinned.get(i),
+                "a slot is changed in the epoch that looked it up"
+            );
             if meta.absent.get(i) {
                 meta.absent.clear(i);
                 self.live += 1;
@@ -407,7 +442,10 @@ impl Cache {
         for &slot in slots {
             let (chunk, i) = Self::split(slot);
             let meta = &mut self.meta[chunk];
-            debug_assert!(meta.pinned.get(i), "a slot is changed in the epoch that looked it up");
+            debug_assert!(
+                meta.pinned.get(i),
+                "a slot is changed in the epoch that looked it up"
+            );
             if !meta.absent.get(i) {
                 meta.absent.set(i);
                 self.live -= 1;
@@ -468,7 +506,10 @@ impl Cache {
             lists.detach(slot, absent);
         }
         let meta = &mut self.meta[chunk];
-        assert!(!meta.dirty.get(i) && !meta.frozen.get(i), "an entry that is not written may not be dropped");
+        assert!(
+            !meta.dirty.get(i) && !meta.frozen.get(i),
+            "an entry that is not written may not be dropped"
+        );
         meta.occupied.clear(i);
         if !absent {
             self.live -= 1;
@@ -523,7 +564,10 @@ impl Cache {
                 self.cells.len() as u32 - 1
             }
         };
-        assert!(self.cells.len() < (NO_SLOT as usize) / CHUNK_SLOTS, "a table holds too many entries in memory");
+        assert!(
+            self.cells.len() < (NO_SLOT as usize) / CHUNK_SLOTS,
+            "a table holds too many entries in memory"
+        );
         self.open.push(number);
         self.free += CHUNK_SLOTS;
     }
@@ -539,7 +583,9 @@ impl Cache {
 
     /// Room for all slots, so that the hash table grows with the chunks and never by itself.
     fn index_wanted(&self, additional: usize) -> usize {
-        (self.index.len() + additional).max(self.index.len() + self.free).max(64)
+        (self.index.len() + additional)
+            .max(self.index.len() + self.free)
+            .max(64)
     }
 
     /// Makes sure that `additional` keys fit the hash table without growing it. The old table goes before the new one
@@ -568,7 +614,10 @@ impl Cache {
     /// Brings the charge for everything beside the chunks up to date.
     pub(crate) fn update_charge(&mut self) {
         let lists = self.lists.as_ref().map_or(0, Lists::bytes);
-        let numbers = self.open.capacity() + self.empty.capacity() + self.touched.capacity() + self.idle.capacity();
+        let numbers = self.open.capacity()
+            + self.empty.capacity()
+            + self.touched.capacity()
+            + self.idle.capacity();
         let bytes = self.index.allocation_size()
             + self.cells.capacity() * size_of::<Cell>()
             + self.meta.capacity() * size_of::<Meta>()
@@ -580,12 +629,21 @@ impl Cache {
     /// Memory of an average slot.
     pub(crate) fn slot_bytes(&self) -> usize {
         let chunks = self.cells.len() - self.empty.len();
-        if chunks == 0 { 64 } else { self.bytes() / (chunks * CHUNK_SLOTS) + 1 }
+        if chunks == 0 {
+            64
+        } else {
+            self.bytes() / (chunks * CHUNK_SLOTS) + 1
+        }
     }
 
     /// Memory of an average chunk, from the youngest one.
     pub(crate) fn chunk_bytes(&self) -> usize {
-        let last = self.cells.iter().rev().take(4).find(|cell| !matches!(cell, Cell::Empty));
+        let last = self
+            .cells
+            .iter()
+            .rev()
+            .take(4)
+            .find(|cell| !matches!(cell, Cell::Empty));
         last.map_or_else(
             || 512 + CHUNK_SLOTS * (16 + 16 * self.table.chunks.storage.len()),
             |cell| cell.get().bytes(),
@@ -647,11 +705,19 @@ impl Cache {
     pub(crate) fn check(&self) {
         let occupied: usize = self.meta.iter().map(|meta| meta.occupied.count()).sum();
         assert_eq!(occupied, self.index.len());
-        let live: usize = self.meta.iter().map(|meta| meta.occupied.and_not(&meta.absent).count()).sum();
+        let live: usize = self
+            .meta
+            .iter()
+            .map(|meta| meta.occupied.and_not(&meta.absent).count())
+            .sum();
         assert_eq!(live, self.live);
         let dirty: usize = self.meta.iter().map(|meta| meta.dirty.count()).sum();
         assert_eq!(dirty, self.dirty);
-        let chunks = self.cells.iter().filter(|cell| !matches!(cell, Cell::Empty)).count();
+        let chunks = self
+            .cells
+            .iter()
+            .filter(|cell| !matches!(cell, Cell::Empty))
+            .count();
         assert_eq!(chunks * CHUNK_SLOTS - occupied, self.free);
     }
 }
@@ -685,7 +751,10 @@ fn wait_for_writer(table: &TableContext, cell: &Cell) {
 
 /// Appends the write that brings a slot's state to the database; from its parts, because the writer thread has no
 /// table.
-#[expect(clippy::too_many_arguments, reason = "the parts of a table that can go to another thread")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the parts of a table that can go to another thread"
+)]
 pub(crate) fn encode_write(
     table: TableIndex,
     layout: &ChunkLayout,
@@ -696,7 +765,11 @@ pub(crate) fn encode_write(
     absent: bool,
     writes: &mut Writes,
 ) {
-    key::put_prefix(key_group(chunk.hashes[i], key_groups), slice, &mut writes.bytes);
+    key::put_prefix(
+        key_group(chunk.hashes[i], key_groups),
+        slice,
+        &mut writes.bytes,
+    );
     chunk.keys.get(i).encode(&mut writes.bytes);
     writes.end_key();
     if absent {

@@ -42,7 +42,10 @@ impl KeyRef<'_> {
 
 /// The keys of a batch.
 pub(crate) enum KeyBatch<'a> {
-    Int { values: std::borrow::Cow<'a, [i64]>, nulls: Option<&'a NullBuffer> },
+    Int {
+        values: std::borrow::Cow<'a, [i64]>,
+        nulls: Option<&'a NullBuffer>,
+    },
     Bytes(crate::backend::Keys),
 }
 
@@ -50,10 +53,18 @@ impl KeyBatch<'_> {
     #[inline]
     pub(crate) fn get(&self, row: usize) -> KeyRef<'_> {
         match self {
-            Self::Int { values, nulls: None } => KeyRef::Int(Some(values[row])),
-            Self::Int { values, nulls: Some(nulls) } => {
-                KeyRef::Int(if nulls.is_null(row) { None } else { Some(values[row]) })
-            }
+            Self::Int {
+                values,
+                nulls: None,
+            } => KeyRef::Int(Some(values[row])),
+            Self::Int {
+                values,
+                nulls: Some(nulls),
+            } => KeyRef::Int(if nulls.is_null(row) {
+                None
+            } else {
+                Some(values[row])
+            }),
             Self::Bytes(keys) => KeyRef::Bytes(keys.get(row)),
         }
     }
@@ -71,7 +82,11 @@ pub(crate) struct ByteArena {
 
 impl ByteArena {
     fn new() -> Self {
-        Self { data: Vec::new(), spans: vec![(0, 0); CHUNK_SLOTS], garbage: 0 }
+        Self {
+            data: Vec::new(),
+            spans: vec![(0, 0); CHUNK_SLOTS],
+            garbage: 0,
+        }
     }
 
     #[inline]
@@ -95,7 +110,10 @@ impl ByteArena {
             self.compact();
         }
         let start = self.data.len();
-        assert!(start + bytes.len() < u32::MAX as usize, "the values of 256 entries take more than 4 GiB");
+        assert!(
+            start + bytes.len() < u32::MAX as usize,
+            "the values of 256 entries take more than 4 GiB"
+        );
         self.data.extend_from_slice(bytes);
         self.spans[slot] = (start as u32, bytes.len() as u32);
     }
@@ -127,7 +145,9 @@ impl KeyColumn {
     #[inline]
     pub(crate) fn matches(&self, slot: usize, key: KeyRef<'_>) -> bool {
         match (self, key) {
-            (Self::Int { values, nulls }, KeyRef::Int(Some(value))) => values[slot] == value && !nulls.get(slot),
+            (Self::Int { values, nulls }, KeyRef::Int(Some(value))) => {
+                values[slot] == value && !nulls.get(slot)
+            }
             (Self::Int { nulls, .. }, KeyRef::Int(None)) => nulls.get(slot),
             (Self::Bytes(arena), KeyRef::Bytes(bytes)) => arena.get(slot) == bytes,
             _ => unreachable!("all keys of a table have one form"),
@@ -204,7 +224,10 @@ impl Clone for Chunk {
 impl Chunk {
     pub(crate) fn new(layout: &ChunkLayout, budget: &Arc<Budget>) -> Self {
         let keys = if layout.int_key {
-            KeyColumn::Int { values: vec![0; CHUNK_SLOTS], nulls: Bits::default() }
+            KeyColumn::Int {
+                values: vec![0; CHUNK_SLOTS],
+                nulls: Bits::default(),
+            }
         } else {
             KeyColumn::Bytes(ByteArena::new())
         };
@@ -215,7 +238,10 @@ impl Chunk {
                 Storage::I128 => ColumnData::I128(vec![0; CHUNK_SLOTS]),
                 Storage::Bytes => ColumnData::Bytes(ByteArena::new()),
             };
-            ValueColumn { nulls: Bits::ALL, data }
+            ValueColumn {
+                nulls: Bits::ALL,
+                data,
+            }
         });
         let mut chunk = Self {
             hashes: vec![0; CHUNK_SLOTS],
@@ -265,7 +291,9 @@ impl Chunk {
     }
 
     pub(crate) fn set_all_null(&mut self, slot: usize) {
-        self.columns.iter_mut().for_each(|column| column.nulls.set(slot));
+        self.columns
+            .iter_mut()
+            .for_each(|column| column.nulls.set(slot));
     }
 
     pub(crate) fn set_bytes(&mut self, column: usize, slot: usize, bytes: &[u8]) {
@@ -306,7 +334,12 @@ impl Chunk {
     }
 
     /// Takes over the values of a stored row.
-    pub(crate) fn take_row(&mut self, layout: &ChunkLayout, slot: usize, mut row: &[u8]) -> Result<()> {
+    pub(crate) fn take_row(
+        &mut self,
+        layout: &ChunkLayout,
+        slot: usize,
+        mut row: &[u8],
+    ) -> Result<()> {
         let nulls = value::take_header(&mut row, self.columns.len())?;
         for (i, column) in self.columns.iter_mut().enumerate() {
             if value::is_null(nulls, i) {
@@ -323,16 +356,24 @@ impl Chunk {
                 (ColumnData::F64(values), DataType::Float32) => {
                     values[slot] = f64::from(f32::from_le_bytes(value::take_array(&mut row)?));
                 }
-                (ColumnData::F64(values), _) => values[slot] = f64::from_le_bytes(value::take_array(&mut row)?),
+                (ColumnData::F64(values), _) => {
+                    values[slot] = f64::from_le_bytes(value::take_array(&mut row)?)
+                }
                 (ColumnData::I128(values), _) => values[slot] = value::take_i128(&mut row)?,
                 (ColumnData::Bytes(arena), DataType::String | DataType::Bytes) => {
                     arena.set(slot, value::take_bytes(&mut row)?);
                 }
-                (ColumnData::Bytes(arena), _) => arena.set(slot, value::take_raw(&mut row, data_type)?),
+                (ColumnData::Bytes(arena), _) => {
+                    arena.set(slot, value::take_raw(&mut row, data_type)?)
+                }
             }
         }
         self.recharge();
-        if row.is_empty() { Ok(()) } else { Err(Error::damaged("a row is longer than its columns")) }
+        if row.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::damaged("a row is longer than its columns"))
+        }
     }
 }
 

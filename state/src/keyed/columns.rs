@@ -44,13 +44,19 @@ impl Columns<'_> {
     #[inline]
     fn column(&self, column: usize, slot: u32) -> (&ValueColumn, usize) {
         let slot = slot as usize;
-        (&self.cells[slot / CHUNK_SLOTS].get().columns[column], slot % CHUNK_SLOTS)
+        (
+            &self.cells[slot / CHUNK_SLOTS].get().columns[column],
+            slot % CHUNK_SLOTS,
+        )
     }
 
     #[inline]
     fn chunk_mut(&mut self, slot: u32) -> (&mut Chunk, usize) {
         let slot = slot as usize;
-        (writable(self.table, &mut self.cells[slot / CHUNK_SLOTS]), slot % CHUNK_SLOTS)
+        (
+            writable(self.table, &mut self.cells[slot / CHUNK_SLOTS]),
+            slot % CHUNK_SLOTS,
+        )
     }
 
     #[inline]

@@ -33,7 +33,11 @@ struct Link {
     previous: u32,
 }
 
-const UNLINKED: Link = Link { owner: NO_OWNER, next: NO_SLOT, previous: NO_SLOT };
+const UNLINKED: Link = Link {
+    owner: NO_OWNER,
+    next: NO_SLOT,
+    previous: NO_SLOT,
+};
 
 /// See the module's text.
 #[derive(Default)]
@@ -60,7 +64,12 @@ impl Lists {
     }
 
     /// The owner of the key; `key_of` gives a slot's bytes (key and row).
-    pub(crate) fn find<'a>(&self, hash: u32, key: &[u8], key_of: impl Fn(u32) -> &'a [u8]) -> Option<u32> {
+    pub(crate) fn find<'a>(
+        &self,
+        hash: u32,
+        key: &[u8],
+        key_of: impl Fn(u32) -> &'a [u8],
+    ) -> Option<u32> {
         let found = self.index.find(spread(hash), |&owner| {
             let owner = &self.owners[owner as usize];
             owner.hash == hash && key_of(owner.first).get(..owner.key_length as usize) == Some(key)
@@ -79,13 +88,23 @@ impl Lists {
     ) {
         let owner = match self.find(hash, key, key_of) {
             Some(owner) => owner,
-            None => self.add_owner(Owner { hash, first: NO_SLOT, rows: 0, key_length: key.len() as u32, whole }),
+            None => self.add_owner(Owner {
+                hash,
+                first: NO_SLOT,
+                rows: 0,
+                key_length: key.len() as u32,
+                whole,
+            }),
         };
         let entry = &mut self.owners[owner as usize];
         let next = entry.first;
         entry.first = slot;
         entry.rows += 1;
-        self.links[slot as usize] = Link { owner, next, previous: NO_SLOT };
+        self.links[slot as usize] = Link {
+            owner,
+            next,
+            previous: NO_SLOT,
+        };
         if next != NO_SLOT {
             self.links[next as usize].previous = slot;
         }
@@ -103,7 +122,10 @@ impl Lists {
             }
         };
         let owners = &self.owners;
-        self.index.insert_unique(spread(owner.hash), number, |&other| spread(owners[other as usize].hash));
+        self.index
+            .insert_unique(spread(owner.hash), number, |&other| {
+                spread(owners[other as usize].hash)
+            });
         number
     }
 

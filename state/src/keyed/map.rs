@@ -46,7 +46,13 @@ impl MapTable {
         self.lookup(keys, hashes, Missing::Skip, slots)
     }
 
-    fn lookup(&self, keys: &[ArrayRef], hashes: &[u64], missing: Missing, slots: &mut Vec<u32>) -> Result<()> {
+    fn lookup(
+        &self,
+        keys: &[ArrayRef],
+        hashes: &[u64],
+        missing: Missing,
+        slots: &mut Vec<u32>,
+    ) -> Result<()> {
         let mut cache = self.cache.borrow_mut();
         let columns = cache.table.canonical_keys(keys)?;
         let table = cache.table.clone();
@@ -63,7 +69,10 @@ impl MapTable {
     pub fn with_columns<R>(&self, f: impl FnOnce(&mut Columns<'_>) -> R) -> R {
         let mut cache = self.cache.borrow_mut();
         let table = cache.table.clone();
-        f(&mut Columns { cells: &mut cache.cells, table: &table })
+        f(&mut Columns {
+            cells: &mut cache.cells,
+            table: &table,
+        })
     }
 
     /// Marks entries as changed. Their slots were looked up in this epoch.
@@ -92,8 +101,11 @@ impl MapTable {
             .zip(&table.spec.value)
             .map(|(array, column)| canonical(array, &column.data_type))
             .collect::<Result<_>>()?;
-        let readers: Vec<Reader<'_>> =
-            columns.iter().zip(&table.spec.value).map(|(array, column)| Reader::new(array, &column.data_type)).collect();
+        let readers: Vec<Reader<'_>> = columns
+            .iter()
+            .zip(&table.spec.value)
+            .map(|(array, column)| Reader::new(array, &column.data_type))
+            .collect();
         {
             let mut cache = self.cache.borrow_mut();
             let mut row = Vec::new();
@@ -145,7 +157,9 @@ impl MapTable {
                     ColumnData::I64(values) => builder.push_i64(values[i]),
                     ColumnData::F64(values) => builder.push_f64(values[i]),
                     ColumnData::I128(values) => builder.push_i128(values[i]),
-                    ColumnData::Bytes(arena) => push_bytes(&mut builder, &spec.data_type, arena.get(i))?,
+                    ColumnData::Bytes(arena) => {
+                        push_bytes(&mut builder, &spec.data_type, arena.get(i))?
+                    }
                 }
             }
             arrays.push(builder.finish());
@@ -160,7 +174,13 @@ impl MapTable {
     /// When the database cannot be read, or `f` fails.
     pub fn scan(&self, f: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {
         let table = self.cache.borrow().table.clone();
-        let columns: Vec<_> = table.spec.key.iter().chain(&table.spec.value).cloned().collect();
+        let columns: Vec<_> = table
+            .spec
+            .key
+            .iter()
+            .chain(&table.spec.value)
+            .cloned()
+            .collect();
         let schema = DataType::arrow_schema(&columns);
         let mut give = |keys: Vec<ArrayRef>, values: Vec<ArrayRef>, rows: usize| {
             let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
@@ -214,17 +234,23 @@ impl MapTable {
                     .map(|array| arrow::compute::take(array, &cold, None))
                     .collect::<Result<_, _>>()
                     .map_err(|error| Error::io("building a batch of state", error))?;
-                f(arrays, values.into_iter().map(Builder::finish).collect(), count)
+                f(
+                    arrays,
+                    values.into_iter().map(Builder::finish).collect(),
+                    count,
+                )
             };
-            table.backend.scan(table.index, &from, &to, &mut |stored, row| {
-                let mut rest = stored.get(prefix..).unwrap_or_default();
-                take_key(&mut rest, &mut keys)?;
-                rows.push(row.to_vec());
-                if rows.len() == SCAN_ROWS {
-                    finish(&mut keys, &mut rows)?;
-                }
-                Ok(ControlFlow::Continue(()))
-            })?;
+            table
+                .backend
+                .scan(table.index, &from, &to, &mut |stored, row| {
+                    let mut rest = stored.get(prefix..).unwrap_or_default();
+                    take_key(&mut rest, &mut keys)?;
+                    rows.push(row.to_vec());
+                    if rows.len() == SCAN_ROWS {
+                        finish(&mut keys, &mut rows)?;
+                    }
+                    Ok(ControlFlow::Continue(()))
+                })?;
             finish(&mut keys, &mut rows)?;
         }
         Ok(())
@@ -233,7 +259,9 @@ impl MapTable {
 
 /// Reads the columns of a key.
 pub(crate) fn take_key(bytes: &mut &[u8], builders: &mut [Builder]) -> Result<()> {
-    builders.iter_mut().try_for_each(|builder| key::take_column(bytes, builder))
+    builders
+        .iter_mut()
+        .try_for_each(|builder| key::take_column(bytes, builder))
 }
 
 /// Adds a value that the cache keeps as bytes.

@@ -73,7 +73,12 @@ struct Found {
 
 impl Found {
     fn new(schema: &Schema) -> Self {
-        Self { probe_rows: Vec::new(), counts: Vec::new(), builders: Builder::of_columns(schema), schema: schema.clone() }
+        Self {
+            probe_rows: Vec::new(),
+            counts: Vec::new(),
+            builders: Builder::of_columns(schema),
+            schema: schema.clone(),
+        }
     }
 
     fn len(&self) -> usize {
@@ -90,9 +95,17 @@ impl Found {
     fn finish(self) -> Result<Matches> {
         let options = RecordBatchOptions::new().with_row_count(Some(self.counts.len()));
         let columns = self.builders.into_iter().map(Builder::finish).collect();
-        let rows = RecordBatch::try_new_with_options(DataType::arrow_schema(&self.schema), columns, &options)
-            .map_err(|error| Error::io("building a batch of state", error))?;
-        Ok(Matches { probe_rows: self.probe_rows.into(), rows, counts: self.counts })
+        let rows = RecordBatch::try_new_with_options(
+            DataType::arrow_schema(&self.schema),
+            columns,
+            &options,
+        )
+        .map_err(|error| Error::io("building a batch of state", error))?;
+        Ok(Matches {
+            probe_rows: self.probe_rows.into(),
+            rows,
+            counts: self.counts,
+        })
     }
 }
 
@@ -115,7 +128,13 @@ impl MultiMapTable {
     ///
     /// # Errors
     /// `Corrupt` for a multiplicity below zero; else when the database cannot be read or written.
-    pub fn apply(&self, keys: &[ArrayRef], hashes: &[u64], rows: &RecordBatch, weights: &[i64]) -> Result<()> {
+    pub fn apply(
+        &self,
+        keys: &[ArrayRef],
+        hashes: &[u64],
+        rows: &RecordBatch,
+        weights: &[i64],
+    ) -> Result<()> {
         let mut cache = self.cache.borrow_mut();
         let table = cache.table.clone();
         let key_columns = table.canonical_keys(keys)?;
@@ -128,8 +147,11 @@ impl MultiMapTable {
             .zip(&table.spec.value)
             .map(|(array, column)| canonical(array, &column.data_type))
             .collect::<Result<_>>()?;
-        let readers: Vec<Reader<'_>> =
-            columns.iter().zip(&table.spec.value).map(|(array, column)| Reader::new(array, &column.data_type)).collect();
+        let readers: Vec<Reader<'_>> = columns
+            .iter()
+            .zip(&table.spec.value)
+            .map(|(array, column)| Reader::new(array, &column.data_type))
+            .collect();
         let mut entries = Keys::default();
         let mut entry_hashes = Vec::with_capacity(hashes.len());
         for (row, &hash) in hashes.iter().enumerate() {
@@ -140,7 +162,12 @@ impl MultiMapTable {
             entries.end_key();
         }
         let mut slots = Vec::new();
-        cache.slots(&KeyBatch::Bytes(entries), &entry_hashes, Missing::Create, &mut slots)?;
+        cache.slots(
+            &KeyBatch::Bytes(entries),
+            &entry_hashes,
+            Missing::Create,
+            &mut slots,
+        )?;
         for (row, &slot) in slots.iter().enumerate() {
             cache.attach(slot, hashes[row], keys.get(row));
         }
@@ -179,7 +206,8 @@ impl MultiMapTable {
             if found.len() >= limit {
                 return Ok((found.finish()?, Some(ProbeCursor { row, matched: 0 })));
             }
-            let done = cache.probe_key(row, hashes[row], keys.get(row), matched, limit, &mut found)?;
+            let done =
+                cache.probe_key(row, hashes[row], keys.get(row), matched, limit, &mut found)?;
             if let Some(matched) = done {
                 return Ok((found.finish()?, Some(ProbeCursor { row, matched })));
             }
@@ -216,19 +244,24 @@ impl MultiMapTable {
             return Ok(());
         }
         for (from, to) in cache.ranges_at_rest() {
-            table.backend.scan(table.index, &from, &to, &mut |stored, counted| {
-                let entry = stored.get(key::GROUP_BYTES..).unwrap_or_default();
-                let key_length = key_length(entry, &table.spec.key)?;
-                let (entry_key, row) = entry.split_at(key_length);
-                let hash = hash_of_key(entry_key, &table.spec.key)?;
-                if cache.lookup(row_hash(hash, row), KeyRef::Bytes(entry)).is_none() {
-                    found.push(0, row, take_count(counted)?)?;
-                }
-                if found.len() == SCAN_ROWS {
-                    give(&mut found)?;
-                }
-                Ok(ControlFlow::Continue(()))
-            })?;
+            table
+                .backend
+                .scan(table.index, &from, &to, &mut |stored, counted| {
+                    let entry = stored.get(key::GROUP_BYTES..).unwrap_or_default();
+                    let key_length = key_length(entry, &table.spec.key)?;
+                    let (entry_key, row) = entry.split_at(key_length);
+                    let hash = hash_of_key(entry_key, &table.spec.key)?;
+                    if cache
+                        .lookup(row_hash(hash, row), KeyRef::Bytes(entry))
+                        .is_none()
+                    {
+                        found.push(0, row, take_count(counted)?)?;
+                    }
+                    if found.len() == SCAN_ROWS {
+                        give(&mut found)?;
+                    }
+                    Ok(ControlFlow::Continue(()))
+                })?;
         }
         give(&mut found)
     }
@@ -248,16 +281,21 @@ fn add_weights(cache: &mut Cache, slots: &[u32], weights: &[i64]) -> Result<()> 
     }
     match slots.iter().find(|&&slot| cache.count(slot) < 0) {
         None => Ok(()),
-        Some(_) => Err(broken(&cache.table, "a row was retracted that is not there")),
+        Some(_) => Err(broken(
+            &cache.table,
+            "a row was retracted that is not there",
+        )),
     }
 }
 
 impl Cache {
     fn attach(&mut self, slot: u32, hash: u64, entry_key: &[u8]) {
-        let Some(mut lists) = self.lists.take() else { return };
+        let mut lists = self.lists.take().expect("a multimap has lists");
         if !lists.is_attached(slot) {
             let whole = self.complete;
-            lists.attach(slot, upper(hash), entry_key, whole, |slot| self.entry_bytes(slot));
+            lists.attach(slot, upper(hash), entry_key, whole, |slot| {
+                self.entry_bytes(slot)
+            });
         }
         self.lists = Some(lists);
     }
@@ -284,17 +322,27 @@ impl Cache {
 
     fn set_count(&mut self, slot: u32, count: i64) {
         let table = self.table.clone();
-        super::Columns { cells: &mut self.cells, table: &table }.set_i64(0, slot, count);
+        super::Columns {
+            cells: &mut self.cells,
+            table: &table,
+        }
+        .set_i64(0, slot, count);
     }
 
     /// The encoded row and the multiplicity of a live slot.
     fn row_of(&self, slot: u32) -> (&[u8], i64) {
-        let length = self.lists.as_ref().map_or(0, |lists| lists.key_length(slot));
+        let length = self
+            .lists
+            .as_ref()
+            .expect("a multimap has lists")
+            .key_length(slot);
         (&self.entry_bytes(slot)[length..], self.count(slot))
     }
 
     fn owner(&self, hash: u64, entry_key: &[u8]) -> Option<u32> {
-        self.lists.as_ref()?.find(upper(hash), entry_key, |slot| self.entry_bytes(slot))
+        self.lists
+            .as_ref()?
+            .find(upper(hash), entry_key, |slot| self.entry_bytes(slot))
     }
 
     /// Adds the matches of one key after the first `matched` ones; `Some(matched)` if the limit came before the end.
@@ -319,7 +367,9 @@ impl Cache {
             }
         }
         let mut seen = 0;
-        if let (Some(owner), Some(lists)) = (self.owner(hash, entry_key), self.lists.take()) {
+        if let Some(owner) = self.owner(hash, entry_key)
+            && let Some(lists) = self.lists.take()
+        {
             let outcome = self.probe_list(&lists, owner, row, matched, limit, &mut seen, found);
             self.lists = Some(lists);
             if !outcome? {
@@ -334,12 +384,19 @@ impl Cache {
 
     /// Whether all live rows of the key are in memory.
     fn is_whole(&self, hash: u64, entry_key: &[u8]) -> bool {
-        let whole = |owner| self.lists.as_ref().is_some_and(|lists| lists.is_whole(owner));
+        let whole = |owner| {
+            self.lists
+                .as_ref()
+                .is_some_and(|lists| lists.is_whole(owner))
+        };
         self.complete || self.owner(hash, entry_key).is_some_and(whole)
     }
 
     /// Adds the rows of a list, but the first `matched`; `false` if the limit came before the end.
-    #[expect(clippy::too_many_arguments, reason = "one step of a probe, cut out to be read by itself")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one step of a probe, cut out to be read by itself"
+    )]
     fn probe_list(
         &mut self,
         lists: &Lists,
@@ -369,7 +426,10 @@ impl Cache {
     }
 
     /// Adds the rows that only the database has. `seen` rows came from memory.
-    #[expect(clippy::too_many_arguments, reason = "one step of a probe, cut out to be read by itself")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one step of a probe, cut out to be read by itself"
+    )]
     fn probe_at_rest(
         &mut self,
         row: usize,
@@ -384,30 +444,41 @@ impl Cache {
         self.put_database_key(hash, KeyRef::Bytes(entry_key), &mut from);
         let to = after_prefix(&from);
         // The last probe may have stopped right here: then the scan goes on behind its last row.
-        let resume = self.resume.take().filter(|resume| resume.matched == matched && resume.next.starts_with(&from));
+        let resume = self
+            .resume
+            .take()
+            .filter(|resume| resume.matched == matched && resume.next.starts_with(&from));
         if let Some(resume) = resume {
             from = resume.next;
             seen = matched;
         }
         let table = self.table.clone();
         let mut next = None;
-        table.backend.scan(table.index, &from, &to, &mut |stored, counted| {
-            let entry = &stored[key::GROUP_BYTES..];
-            let stored_row = &entry[entry_key.len()..];
-            if self.lookup(row_hash(hash, stored_row), KeyRef::Bytes(entry)).is_some() {
-                return Ok(ControlFlow::Continue(()));
-            }
-            if seen >= matched {
-                if found.len() >= limit {
-                    next = Some(stored.to_vec());
-                    return Ok(ControlFlow::Break(()));
+        table
+            .backend
+            .scan(table.index, &from, &to, &mut |stored, counted| {
+                let entry = &stored[key::GROUP_BYTES..];
+                let stored_row = &entry[entry_key.len()..];
+                if self
+                    .lookup(row_hash(hash, stored_row), KeyRef::Bytes(entry))
+                    .is_some()
+                {
+                    return Ok(ControlFlow::Continue(()));
                 }
-                found.push(row, stored_row, take_count(counted)?)?;
-            }
-            seen += 1;
-            Ok(ControlFlow::Continue(()))
-        })?;
-        self.resume = next.map(|next| Resume { next, matched: seen });
+                if seen >= matched {
+                    if found.len() >= limit {
+                        next = Some(stored.to_vec());
+                        return Ok(ControlFlow::Break(()));
+                    }
+                    found.push(row, stored_row, take_count(counted)?)?;
+                }
+                seen += 1;
+                Ok(ControlFlow::Continue(()))
+            })?;
+        self.resume = next.map(|next| Resume {
+            next,
+            matched: seen,
+        });
         Ok(self.resume.as_ref().map(|_| seen))
     }
 
@@ -424,19 +495,24 @@ impl Cache {
         let to = after_prefix(&from);
         let mut more = false;
         let table = &self.table;
-        table.backend.scan(table.index, &from, &to, &mut |stored, counted| {
-            let entry = &stored[key::GROUP_BYTES..];
-            let row = &entry[entry_key.len()..];
-            if self.lookup(row_hash(hash, row), KeyRef::Bytes(entry)).is_some() {
-                return Ok(ControlFlow::Continue(()));
-            }
-            if rows.len() == wanted {
-                more = true;
-                return Ok(ControlFlow::Break(()));
-            }
-            rows.push((row.to_vec(), take_count(counted)?));
-            Ok(ControlFlow::Continue(()))
-        })?;
+        table
+            .backend
+            .scan(table.index, &from, &to, &mut |stored, counted| {
+                let entry = &stored[key::GROUP_BYTES..];
+                let row = &entry[entry_key.len()..];
+                if self
+                    .lookup(row_hash(hash, row), KeyRef::Bytes(entry))
+                    .is_some()
+                {
+                    return Ok(ControlFlow::Continue(()));
+                }
+                if rows.len() == wanted {
+                    more = true;
+                    return Ok(ControlFlow::Break(()));
+                }
+                rows.push((row.to_vec(), take_count(counted)?));
+                Ok(ControlFlow::Continue(()))
+            })?;
         Ok(more)
     }
 
@@ -451,7 +527,10 @@ impl Cache {
             self.attach(slot, hash, entry_key);
         }
         let reloaded = rows.len() as u64;
-        self.table.budget.reloaded.fetch_add(reloaded, std::sync::atomic::Ordering::Relaxed);
+        self.table
+            .budget
+            .reloaded
+            .fetch_add(reloaded, std::sync::atomic::Ordering::Relaxed);
         // Making room may have evicted clean rows of this very key: then it is not whole.
         let complete = rows.is_empty() || !self.lost_rows(hash, entry_key)?;
         if let (Some(owner), Some(lists)) = (self.owner(hash, entry_key), &mut self.lists)
@@ -473,7 +552,8 @@ impl Cache {
     fn put_count(&mut self, slot: u32, count: i64) {
         let mut row = vec![value::VERSION, 0];
         value::put_i64(count, &mut row);
-        self.put_loaded(slot, &row).expect("a row that was just encoded decodes");
+        self.put_loaded(slot, &row)
+            .expect("a row that was just encoded decodes");
     }
 }
 

@@ -21,7 +21,12 @@ pub(crate) struct Registry {
 
 impl Registry {
     pub(crate) fn new(backend: Arc<dyn StateBackend>, gate: Arc<Gate>) -> Self {
-        Self { caches: RefCell::default(), deferred: RefCell::default(), backend, gate }
+        Self {
+            caches: RefCell::default(),
+            deferred: RefCell::default(),
+            backend,
+            gate,
+        }
     }
 
     pub(crate) fn add(&self, cache: &CacheRef) {
@@ -42,9 +47,16 @@ impl Registry {
 
     /// Writes `writes`, after what was deferred. The gate must be open.
     pub(crate) fn write(&self, writes: &Writes) -> Result<()> {
-        assert!(!self.gate.is_closed(), "between a freeze and its links only frozen entries reach the database");
+        assert!(
+            !self.gate.is_closed(),
+            "between a freeze and its links only frozen entries reach the database"
+        );
         self.write_deferred()?;
-        if writes.is_empty() { Ok(()) } else { self.backend.write(writes) }
+        if writes.is_empty() {
+            Ok(())
+        } else {
+            self.backend.write(writes)
+        }
     }
 
     /// Writes the deferred deletions if the gate is open.

@@ -47,7 +47,11 @@ impl Cache {
     /// Looks for a cold chunk in the worker's other tables.
     fn take_from_others(&self) -> bool {
         let caches = self.table.registry.caches();
-        caches.iter().any(|cache| cache.try_borrow_mut().is_ok_and(|mut other| other.give_cold_chunk()))
+        caches.iter().any(|cache| {
+            cache
+                .try_borrow_mut()
+                .is_ok_and(|mut other| other.give_cold_chunk())
+        })
     }
 
     /// Evicts one chunk all of whose entries are clean, unpinned and not used lately.
@@ -158,7 +162,12 @@ impl Cache {
         Ok(done)
     }
 
-    fn finish_spill(&mut self, writes: &mut Writes, batch: &mut Vec<(usize, Bits)>, keep: Keep) -> Result<()> {
+    fn finish_spill(
+        &mut self,
+        writes: &mut Writes,
+        batch: &mut Vec<(usize, Bits)>,
+        keep: Keep,
+    ) -> Result<()> {
         self.reached_database |= !writes.is_empty();
         pass("state.spill.before")?;
         self.table.registry.write(writes)?;
@@ -181,23 +190,37 @@ impl Cache {
     /// Gives memory back because the tables are over their limit: whole chunks, as far as nothing in them is pinned.
     pub(crate) fn shed(&mut self, bytes: usize) -> Result<usize> {
         self.acknowledge();
-        let before = self.cells.iter().filter(|cell| matches!(cell, Cell::Empty)).count();
+        let before = self
+            .cells
+            .iter()
+            .filter(|cell| matches!(cell, Cell::Empty))
+            .count();
         let slots = bytes / self.slot_bytes() + CHUNK_SLOTS;
         if self.table.gate.is_closed() {
             self.evict_clean(slots);
         } else {
             self.spill(slots, Keep::Nothing)?;
         }
-        let after = self.cells.iter().filter(|cell| matches!(cell, Cell::Empty)).count();
+        let after = self
+            .cells
+            .iter()
+            .filter(|cell| matches!(cell, Cell::Empty))
+            .count();
         Ok(after.saturating_sub(before) * self.chunk_bytes())
     }
 
     fn release_all(&mut self, chunk: usize, slots: Bits) {
-        slots.iter().for_each(|i| self.release((chunk * CHUNK_SLOTS + i) as u32));
+        slots
+            .iter()
+            .for_each(|i| self.release((chunk * CHUNK_SLOTS + i) as u32));
     }
 
     fn advance_hand(&mut self) -> usize {
-        self.hand = if self.hand + 1 < self.cells.len() { self.hand + 1 } else { 0 };
+        self.hand = if self.hand + 1 < self.cells.len() {
+            self.hand + 1
+        } else {
+            0
+        };
         self.hand
     }
 }

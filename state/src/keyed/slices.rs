@@ -29,7 +29,10 @@ pub(crate) struct Slices {
 impl Slices {
     /// `stored`: ends of the slices that the database holds.
     pub(crate) fn new(table: Rc<TableContext>, stored: Vec<i64>) -> Self {
-        let mut slices = Self { table, open: BTreeMap::new() };
+        let mut slices = Self {
+            table,
+            open: BTreeMap::new(),
+        };
         for end in stored {
             slices.add(end, false);
         }
@@ -37,7 +40,11 @@ impl Slices {
     }
 
     fn add(&mut self, end: i64, complete: bool) -> CacheRef {
-        let cache = Rc::new(RefCell::new(Cache::new(self.table.clone(), Some(end), complete)));
+        let cache = Rc::new(RefCell::new(Cache::new(
+            self.table.clone(),
+            Some(end),
+            complete,
+        )));
         self.table.registry.add(&cache);
         self.open.insert(end, cache.clone());
         cache
@@ -88,7 +95,9 @@ impl SliceTable {
     /// When the database cannot be written.
     pub fn drop_slice(&self, end: i64) -> Result<()> {
         let mut slices = self.slices.borrow_mut();
-        let Some(cache) = slices.open.remove(&end) else { return Ok(()) };
+        let Some(cache) = slices.open.remove(&end) else {
+            return Ok(());
+        };
         let table = slices.table.clone();
         if cache.borrow().reached_database {
             table.registry.defer(|writes| {
@@ -115,10 +124,12 @@ pub(crate) fn stored_slices(table: &TableContext) -> Result<Vec<i64>> {
         let to = after_prefix(&from);
         loop {
             let mut found = None;
-            table.backend.scan(table.index, &from, &to, &mut |stored, _| {
-                found = Some(key::slice_of(stored)?);
-                Ok(ControlFlow::Break(()))
-            })?;
+            table
+                .backend
+                .scan(table.index, &from, &to, &mut |stored, _| {
+                    found = Some(key::slice_of(stored)?);
+                    Ok(ControlFlow::Break(()))
+                })?;
             let Some(end) = found else { break };
             ends.insert(end);
             from.clear();

@@ -31,12 +31,23 @@ pub(crate) struct Frozen {
 impl Frozen {
     /// Appends the writes of chunk `number`; gives the number of entries.
     pub(crate) fn put_writes(&self, number: usize, writes: &mut Writes) -> u64 {
-        let Some(frozen) = &self.chunks[number] else { return 0 };
+        let Some(frozen) = &self.chunks[number] else {
+            return 0;
+        };
         let before = writes.len();
         for (bits, absent) in [(frozen.puts, false), (frozen.deletes, true)] {
             for i in bits.iter() {
                 let (table, layout) = (self.table, &self.layout);
-                encode_write(table, layout, self.key_groups, self.slice, &frozen.chunk, i, absent, writes);
+                encode_write(
+                    table,
+                    layout,
+                    self.key_groups,
+                    self.slice,
+                    &frozen.chunk,
+                    i,
+                    absent,
+                    writes,
+                );
             }
         }
         (writes.len() - before) as u64
@@ -45,7 +56,9 @@ impl Frozen {
     /// Lets go of chunks up to `end`: they are in the database.
     pub(crate) fn finish(&mut self, end: usize) {
         let start = self.progress.load(Ordering::Relaxed);
-        self.chunks[start..end].iter_mut().for_each(|chunk| *chunk = None);
+        self.chunks[start..end]
+            .iter_mut()
+            .for_each(|chunk| *chunk = None);
         self.progress.store(end, Ordering::Release);
     }
 }
@@ -60,9 +73,14 @@ pub(crate) struct FreezeTrack {
 impl Cache {
     /// Freezes what is dirty. An earlier freeze must have been finished.
     pub(crate) fn freeze(&mut self) -> Option<Frozen> {
-        assert!(self.freeze.is_none(), "a second freeze waits for the first one's links");
-        let dirty: Vec<u32> =
-            (0..self.meta.len()).filter(|&i| !self.meta[i].dirty.is_empty()).map(|i| i as u32).collect();
+        assert!(
+            self.freeze.is_none(),
+            "a second freeze waits for the first one's links"
+        );
+        let dirty: Vec<u32> = (0..self.meta.len())
+            .filter(|&i| !self.meta[i].dirty.is_empty())
+            .map(|i| i as u32)
+            .collect();
         if dirty.is_empty() {
             return None;
         }
@@ -75,13 +93,21 @@ impl Cache {
             meta.stored = meta.stored.or(&puts);
             meta.dirty = Bits::default();
             let chunk = self.cells[number as usize].share();
-            chunks.push(Some(FrozenChunk { chunk, puts, deletes }));
+            chunks.push(Some(FrozenChunk {
+                chunk,
+                puts,
+                deletes,
+            }));
         }
         self.dirty = 0;
         self.report_dirty();
         self.reached_database = true;
         let progress = Arc::new(AtomicUsize::new(0));
-        self.freeze = Some(FreezeTrack { chunks: dirty, progress: progress.clone(), acknowledged: 0 });
+        self.freeze = Some(FreezeTrack {
+            chunks: dirty,
+            progress: progress.clone(),
+            acknowledged: 0,
+        });
         Some(Frozen {
             table: self.table.index,
             layout: self.table.chunks.clone(),
@@ -94,7 +120,9 @@ impl Cache {
 
     /// Takes note of what the writer has written: those entries are clean now. What it failed to write is dirty again.
     pub(crate) fn acknowledge(&mut self) {
-        let Some(mut track) = self.freeze.take() else { return };
+        let Some(mut track) = self.freeze.take() else {
+            return;
+        };
         // The gate first: once it is open, the progress is final.
         let finished = !self.table.gate.is_closed();
         let written = track.progress.load(Ordering::Acquire);
@@ -102,8 +130,13 @@ impl Cache {
             let number = track.chunks[index] as usize;
             self.meta[number].frozen = Bits::default();
             let meta = &self.meta[number];
-            let idle = meta.occupied.and(&meta.absent).and_not(&meta.dirty.or(&meta.pinned));
-            let slots = idle.iter().map(|i| (number * crate::keyed::CHUNK_SLOTS + i) as u32);
+            let idle = meta
+                .occupied
+                .and(&meta.absent)
+                .and_not(&meta.dirty.or(&meta.pinned));
+            let slots = idle
+                .iter()
+                .map(|i| (number * crate::keyed::CHUNK_SLOTS + i) as u32);
             slots.for_each(|slot| self.free_if_idle(slot));
         }
         track.acknowledged = written;

@@ -67,10 +67,15 @@ impl Gate {
         let start = Instant::now();
         let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         while !done() {
-            guard = self.changed.wait(guard).unwrap_or_else(PoisonError::into_inner);
+            guard = self
+                .changed
+                .wait(guard)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         drop(guard);
-        budget.gate_wait_micros.fetch_add(start.elapsed().as_micros() as u64, Ordering::Relaxed);
+        budget
+            .gate_wait_micros
+            .fetch_add(start.elapsed().as_micros() as u64, Ordering::Relaxed);
     }
 }
 

@@ -125,10 +125,17 @@ impl Manifest {
 
     /// The text of the file.
     pub(crate) fn to_text(&self) -> Result<String> {
-        let json = serde_json::to_string_pretty(self)
-            .map_err(|error| Error::io(format!("writing the manifest of checkpoint {}", self.checkpoint), error))?;
+        let json = serde_json::to_string_pretty(self).map_err(|error| {
+            Error::io(
+                format!("writing the manifest of checkpoint {}", self.checkpoint),
+                error,
+            )
+        })?;
         let rest = json.strip_prefix("{\n").unwrap_or(&json);
-        Ok(format!("{{\n  \"checksum\": \"{:016x}\",\n{rest}\n", xxh3_64(format!("{rest}\n").as_bytes())))
+        Ok(format!(
+            "{{\n  \"checksum\": \"{:016x}\",\n{rest}\n",
+            xxh3_64(format!("{rest}\n").as_bytes())
+        ))
     }
 
     /// Reads the text of `file`.
@@ -159,12 +166,22 @@ impl Manifest {
         let rest = text.splitn(3, '\n').nth(2).unwrap_or_default();
         let checksum = format!("{:016x}", xxh3_64(rest.as_bytes()));
         if checksum != head.checksum {
-            return Err(corrupt(format!("its checksum is {checksum} and should be '{}'", head.checksum)));
+            return Err(corrupt(format!(
+                "its checksum is {checksum} and should be '{}'",
+                head.checksum
+            )));
         }
-        let manifest: Self = serde_json::from_str(text).map_err(|error| corrupt(error.to_string()))?;
+        let manifest: Self =
+            serde_json::from_str(text).map_err(|error| corrupt(error.to_string()))?;
         for entry in manifest.files() {
-            if !is_plain_path(&entry.path) || !is_plain_path(&entry.name) || entry.name.contains('/') {
-                return Err(corrupt(format!("it names the file '{}' outside of the checkpoints", entry.path)));
+            if !is_plain_path(&entry.path)
+                || !is_plain_path(&entry.name)
+                || entry.name.contains('/')
+            {
+                return Err(corrupt(format!(
+                    "it names the file '{}' outside of the checkpoints",
+                    entry.path
+                )));
             }
         }
         Ok(manifest)
@@ -174,5 +191,7 @@ impl Manifest {
 /// A relative path that goes nowhere but down.
 fn is_plain_path(path: &str) -> bool {
     !path.is_empty()
-        && Path::new(path).components().all(|part| matches!(part, std::path::Component::Normal(_)))
+        && Path::new(path)
+            .components()
+            .all(|part| matches!(part, std::path::Component::Normal(_)))
 }

@@ -54,7 +54,11 @@ impl Place {
         let mut names = Vec::new();
         for entry in entries {
             let entry = entry.map_err(failed("listing", &path))?;
-            if entry.file_type().map_err(failed("listing", &path))?.is_file() {
+            if entry
+                .file_type()
+                .map_err(failed("listing", &path))?
+                .is_file()
+            {
                 names.push(entry.file_name().to_string_lossy().into_owned());
             }
         }
@@ -64,14 +68,25 @@ impl Place {
 
     /// Paths of all files below a folder, relative to the root.
     pub(crate) fn list_all(&self, folder: &str) -> Result<Vec<String>> {
-        let mut files: Vec<String> =
-            self.list(folder)?.into_iter().map(|name| format!("{folder}/{name}")).collect();
+        let mut files: Vec<String> = self
+            .list(folder)?
+            .into_iter()
+            .map(|name| format!("{folder}/{name}"))
+            .collect();
         let path = self.path(folder);
-        let Ok(entries) = fs::read_dir(&path) else { return Ok(files) };
+        let Ok(entries) = fs::read_dir(&path) else {
+            return Ok(files);
+        };
         for entry in entries {
             let entry = entry.map_err(failed("listing", &path))?;
-            if entry.file_type().map_err(failed("listing", &path))?.is_dir() {
-                files.extend(self.list_all(&format!("{folder}/{}", entry.file_name().to_string_lossy()))?);
+            if entry
+                .file_type()
+                .map_err(failed("listing", &path))?
+                .is_dir()
+            {
+                files.extend(
+                    self.list_all(&format!("{folder}/{}", entry.file_name().to_string_lossy()))?,
+                );
             }
         }
         Ok(files)
@@ -142,7 +157,9 @@ impl Place {
     pub(crate) fn delete(&self, name: &str) -> Result<()> {
         let path = self.path(name);
         match fs::remove_file(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(failed("removing", &path)(error)),
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(failed("removing", &path)(error))
+            }
             _ => Ok(()),
         }
     }
@@ -160,7 +177,9 @@ impl Place {
 
 /// Syncs a file or a folder to disk.
 fn sync_file(path: &Path) -> Result<()> {
-    File::open(path).and_then(|file| file.sync_all()).map_err(failed("syncing", path))
+    File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(failed("syncing", path))
 }
 
 /// Size and XXH3-64 (hex) of a file.

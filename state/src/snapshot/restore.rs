@@ -43,11 +43,17 @@ pub(crate) fn restore(
         fetch(from, part, &options.scratch.join("db"))?;
         pass("state.restore.linked")?;
         let known = part.files.iter().filter(|file| file.name.ends_with(".sst"));
-        let known = known.map(|file| (file.name.clone(), file.clone())).collect();
+        let known = known
+            .map(|file| (file.name.clone(), file.clone()))
+            .collect();
         return Ok((new_backend(shared, options, tables)?, known));
     }
     let backend = new_backend(shared, options, tables)?;
-    let mut target = Target { backend: backend.clone(), range: options.range, writes: Writes::default() };
+    let mut target = Target {
+        backend: backend.clone(),
+        range: options.range,
+        writes: Writes::default(),
+    };
     for part in parts {
         redistribute(shared, options, tables, from, part, &mut target)?;
         pass("state.restore.between")?;
@@ -66,7 +72,8 @@ fn check_tables(options: &WorkerOptions, tables: &[TableSpec], from: &RestoreFro
         )));
     }
     let find = |all: &'_ [TableSpec], wanted: &TableSpec| {
-        all.iter().position(|spec| (&spec.operator, &spec.table) == (&wanted.operator, &wanted.table))
+        all.iter()
+            .position(|spec| (&spec.operator, &spec.table) == (&wanted.operator, &wanted.table))
     };
     for spec in tables {
         let stored = find(&from.tables, spec).ok_or_else(|| {
@@ -78,7 +85,11 @@ fn check_tables(options: &WorkerOptions, tables: &[TableSpec], from: &RestoreFro
         })?;
         spec.check_fits(&from.tables[stored])?;
     }
-    match from.tables.iter().find(|stored| find(tables, stored).is_none()) {
+    match from
+        .tables
+        .iter()
+        .find(|stored| find(tables, stored).is_none())
+    {
         None => Ok(()),
         Some(stored) => Err(Error::Incompatible(format!(
             "the checkpoint has a table '{}' of operator {} that the query does not have: start again with --fresh, or \
@@ -90,7 +101,10 @@ fn check_tables(options: &WorkerOptions, tables: &[TableSpec], from: &RestoreFro
 
 /// The parts that hold key groups of `range`, in their order; together they must hold all of them.
 fn overlapping(range: KeyGroupRange, workers: &[WorkerSnapshot]) -> Result<Vec<&WorkerSnapshot>> {
-    let mut parts: Vec<_> = workers.iter().filter(|part| part.range.overlaps(&range)).collect();
+    let mut parts: Vec<_> = workers
+        .iter()
+        .filter(|part| part.range.overlaps(&range))
+        .collect();
     parts.sort_by_key(|part| part.range.start);
     let mut next = range.start;
     for part in &parts {
@@ -110,7 +124,9 @@ fn overlapping(range: KeyGroupRange, workers: &[WorkerSnapshot]) -> Result<Vec<&
 fn fetch(from: &RestoreFrom, part: &WorkerSnapshot, folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder)
         .map_err(|error| Error::io(format!("making the folder {}", folder.display()), error))?;
-    part.files.iter().try_for_each(|file| from.store.fetch(file, &folder.join(&file.name)))
+    part.files
+        .iter()
+        .try_for_each(|file| from.store.fetch(file, &folder.join(&file.name)))
 }
 
 /// Where entries go.
@@ -122,7 +138,9 @@ struct Target {
 
 impl Target {
     fn put(&mut self, table: usize, stored: &[u8], row: &[u8]) -> Result<()> {
-        let group = stored.first_chunk::<{ key::GROUP_BYTES }>().map(|bytes| u16::from_be_bytes(*bytes));
+        let group = stored
+            .first_chunk::<{ key::GROUP_BYTES }>()
+            .map(|bytes| u16::from_be_bytes(*bytes));
         let group = group.ok_or_else(|| Error::damaged("a key is too short for its key group"))?;
         if !self.range.contains(weir_types::KeyGroup(group)) {
             return Ok(());
@@ -162,21 +180,36 @@ fn redistribute(
     fetch(from, part, &folder)?;
     match from.backend {
         BackendKind::Memory => {
-            let index: HashMap<String, usize> =
-                tables.iter().enumerate().map(|(index, spec)| (spec.family(), index)).collect();
+            let index: HashMap<String, usize> = tables
+                .iter()
+                .enumerate()
+                .map(|(index, spec)| (spec.family(), index))
+                .collect();
             for file in &part.files {
-                read_snapshot(&folder.join(&file.name), &mut |family, stored, row| match index.get(family) {
-                    Some(&table) => target.put(table, stored, row),
-                    None => Ok(()),
-                })?;
+                read_snapshot(
+                    &folder.join(&file.name),
+                    &mut |family, stored, row| match index.get(family) {
+                        Some(&table) => target.put(table, stored, row),
+                        None => Ok(()),
+                    },
+                )?;
             }
         }
         BackendKind::Rocksdb => {
             // A process that runs with the memory backend has no shared cache: a small one serves the restore.
-            let own = shared.rocks.is_none().then(|| crate::backend::RocksShared::new(8 << 20, 1 << 20));
-            let rocks = own.as_ref().or(shared.rocks.as_ref()).expect("one of the two is there");
+            let own = shared
+                .rocks
+                .is_none()
+                .then(|| crate::backend::RocksShared::new(8 << 20, 1 << 20));
+            let rocks = own
+                .as_ref()
+                .or(shared.rocks.as_ref())
+                .expect("one of the two is there");
             let reader = RocksBackend::open_for_reading(rocks, &folder)?;
-            let (start, end) = (target.range.start.to_be_bytes(), target.range.end.to_be_bytes());
+            let (start, end) = (
+                target.range.start.to_be_bytes(),
+                target.range.end.to_be_bytes(),
+            );
             for (table, spec) in tables.iter().enumerate() {
                 reader.scan(&spec.family(), &start, &end, &mut |stored, row| {
                     target.put(table, stored, row)?;

@@ -51,7 +51,10 @@ impl CheckpointStore {
     /// # Errors
     /// When the folder cannot be made.
     pub fn local(folder: PathBuf) -> Result<Arc<Self>> {
-        Ok(Arc::new(Self { place: Place::new(folder)?, known: Mutex::default() }))
+        Ok(Arc::new(Self {
+            place: Place::new(folder)?,
+            known: Mutex::default(),
+        }))
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -69,7 +72,9 @@ impl CheckpointStore {
 
     fn numbers(&self) -> Result<Vec<CheckpointId>> {
         let names = self.place.list(MANIFESTS)?;
-        let numbers = names.iter().filter_map(|name| name.strip_suffix(".json")?.parse().ok().map(CheckpointId));
+        let numbers = names
+            .iter()
+            .filter_map(|name| name.strip_suffix(".json")?.parse().ok().map(CheckpointId));
         let mut numbers: Vec<CheckpointId> = numbers.collect();
         numbers.sort();
         Ok(numbers)
@@ -108,7 +113,10 @@ impl CheckpointStore {
         let name = manifest_name(checkpoint);
         let path = self.place.path(&name);
         let text = self.place.read(&name)?.ok_or_else(|| {
-            Error::Corrupt(format!("there is no checkpoint {checkpoint}: {} is missing", path.display()))
+            Error::Corrupt(format!(
+                "there is no checkpoint {checkpoint}: {} is missing",
+                path.display()
+            ))
         })?;
         let manifest = Manifest::from_text(&text, &path)?;
         if manifest.checkpoint != checkpoint {
@@ -126,7 +134,9 @@ impl CheckpointStore {
     /// # Errors
     /// `Corrupt` for the first file that is missing or differs.
     pub async fn verify(&self, manifest: &Manifest) -> Result<()> {
-        manifest.files().try_for_each(|entry| self.verify_file(manifest.checkpoint, entry))
+        manifest
+            .files()
+            .try_for_each(|entry| self.verify_file(manifest.checkpoint, entry))
     }
 
     fn verify_file(&self, checkpoint: CheckpointId, entry: &FileEntry) -> Result<()> {
@@ -152,7 +162,10 @@ impl CheckpointStore {
                 path.display(),
                 entry.size
             ))),
-            None => Err(Error::Corrupt(format!("the state file {} of {whose} is missing", path.display()))),
+            None => Err(Error::Corrupt(format!(
+                "the state file {} of {whose} is missing",
+                path.display()
+            ))),
         }
     }
 
@@ -169,7 +182,9 @@ impl CheckpointStore {
             };
             match found {
                 Ok(manifest) => return Ok((Some(manifest), warnings)),
-                Err(Error::Corrupt(why)) => warnings.push(format!("checkpoint {checkpoint} is passed over: {why}")),
+                Err(Error::Corrupt(why)) => {
+                    warnings.push(format!("checkpoint {checkpoint} is passed over: {why}"))
+                }
                 Err(other) => return Err(other),
             }
         }
@@ -183,26 +198,41 @@ impl CheckpointStore {
     /// `Incompatible` if its number was used before; `Corrupt` if a file is missing.
     pub async fn publish(&self, manifest: &Manifest) -> Result<()> {
         let checkpoint = manifest.checkpoint;
-        let taken = || Error::Incompatible(format!("the number of checkpoint {checkpoint} was used before"));
+        let taken = || {
+            Error::Incompatible(format!(
+                "the number of checkpoint {checkpoint} was used before"
+            ))
+        };
         let mut known = self.known();
-        if self.highest_number()?.is_some_and(|highest| highest >= checkpoint) {
+        if self
+            .highest_number()?
+            .is_some_and(|highest| highest >= checkpoint)
+        {
             return Err(taken());
         }
         for entry in manifest.files() {
             self.check_size(entry, &format!("checkpoint {checkpoint}"))?;
         }
         let named: HashSet<String> = manifest.files().map(|entry| entry.path.clone()).collect();
-        let folders: HashSet<Option<&Path>> = named.iter().map(|path| Path::new(path).parent()).collect();
+        let folders: HashSet<Option<&Path>> =
+            named.iter().map(|path| Path::new(path).parent()).collect();
         for folder in folders.into_iter().flatten() {
-            self.place.sync_folders(&format!("{}/any", folder.display()))?;
+            self.place
+                .sync_folders(&format!("{}/any", folder.display()))?;
         }
         self.load_named(&mut known)?;
         pass("state.manifest.before")?;
-        if !self.place.create(&manifest_name(checkpoint), manifest.to_text()?.as_bytes())? {
+        if !self
+            .place
+            .create(&manifest_name(checkpoint), manifest.to_text()?.as_bytes())?
+        {
             return Err(taken());
         }
         pass("state.manifest.after")?;
-        known.named.get_or_insert_default().insert(checkpoint.0, named);
+        known
+            .named
+            .get_or_insert_default()
+            .insert(checkpoint.0, named);
         Ok(())
     }
 
@@ -211,7 +241,11 @@ impl CheckpointStore {
     ///
     /// # Errors
     /// When the folder cannot be read or written.
-    pub async fn retain(&self, retain: usize, oldest_in_flight: Option<CheckpointId>) -> Result<()> {
+    pub async fn retain(
+        &self,
+        retain: usize,
+        oldest_in_flight: Option<CheckpointId>,
+    ) -> Result<()> {
         let mut known = self.known();
         let numbers = self.numbers()?;
         let forgotten = numbers.len().saturating_sub(retain.max(1));
@@ -247,8 +281,11 @@ impl CheckpointStore {
     /// When the folder cannot be written.
     pub async fn remove(&self, checkpoint: CheckpointId) -> Result<()> {
         let mut known = self.known();
-        let highest = self.highest_number()?.map_or(checkpoint, |highest| highest.max(checkpoint));
-        self.place.replace(HIGHEST, format!("{}\n", highest.0).as_bytes())?;
+        let highest = self
+            .highest_number()?
+            .map_or(checkpoint, |highest| highest.max(checkpoint));
+        self.place
+            .replace(HIGHEST, format!("{}\n", highest.0).as_bytes())?;
         pass("state.remove.between")?;
         self.place.delete(&manifest_name(checkpoint))?;
         self.place.sync_folders(&manifest_name(checkpoint))?;
@@ -273,7 +310,8 @@ impl CheckpointStore {
 
     /// Copies, never links: a savepoint does not share its bytes with a checkpoint.
     fn copy_in(&self, from: &Path, name: &str) -> Result<()> {
-        let content = std::fs::read(from).map_err(|error| Error::io(format!("reading {}", from.display()), error))?;
+        let content = std::fs::read(from)
+            .map_err(|error| Error::io(format!("reading {}", from.display()), error))?;
         self.place.replace(name, &content)
     }
 
@@ -286,7 +324,10 @@ impl CheckpointStore {
         for checkpoint in self.numbers()? {
             match self.read_manifest(checkpoint) {
                 Ok(manifest) => {
-                    named.insert(checkpoint.0, manifest.files().map(|entry| entry.path.clone()).collect());
+                    named.insert(
+                        checkpoint.0,
+                        manifest.files().map(|entry| entry.path.clone()).collect(),
+                    );
                 }
                 Err(Error::Io { context, source }) => return Err(Error::Io { context, source }),
                 Err(_) => return Ok(false),
@@ -300,7 +341,11 @@ impl CheckpointStore {
     pub(crate) fn is_published(&self, path: &str) -> Result<bool> {
         let mut known = self.known();
         self.load_named(&mut known)?;
-        Ok(known.named.iter().flat_map(BTreeMap::values).any(|files| files.contains(path)))
+        Ok(known
+            .named
+            .iter()
+            .flat_map(BTreeMap::values)
+            .any(|files| files.contains(path)))
     }
 
     /// Uploads a file on behalf of an attempt; its folders are synced by [`Self::sync_uploads`].
@@ -322,13 +367,19 @@ impl CheckpointStore {
         if entry.name.ends_with(".sst") && std::fs::hard_link(&from, to).is_ok() {
             return Ok(());
         }
-        std::fs::copy(&from, to)
-            .map(drop)
-            .map_err(|error| Error::io(format!("copying {} to {}", from.display(), to.display()), error))?;
+        std::fs::copy(&from, to).map(drop).map_err(|error| {
+            Error::io(
+                format!("copying {} to {}", from.display(), to.display()),
+                error,
+            )
+        })?;
         let (_, sum) = checksum(to)?;
         if sum == entry.checksum {
             return Ok(());
         }
-        Err(Error::Corrupt(format!("the state file {} is damaged: its checksum is wrong", from.display())))
+        Err(Error::Corrupt(format!(
+            "the state file {} is damaged: its checksum is wrong",
+            from.display()
+        )))
     }
 }

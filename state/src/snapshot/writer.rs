@@ -88,7 +88,13 @@ pub(crate) struct Uploader {
 impl Uploader {
     /// Runs a job; whatever happens, the gate is open afterwards.
     pub(crate) fn run(&mut self, job: SnapshotJob) {
-        let SnapshotJob { checkpoint, store, frozen, frozen_micros, reply } = job;
+        let SnapshotJob {
+            checkpoint,
+            store,
+            frozen,
+            frozen_micros,
+            reply,
+        } = job;
         let result = self.snapshot(checkpoint, &store, frozen, frozen_micros);
         // Nobody may be waiting any more: the attempt was given up.
         drop(reply.send(result));
@@ -116,7 +122,15 @@ impl Uploader {
         drop(std::fs::remove_dir_all(&folder));
         let (files, bytes_new) = uploaded?;
         let (worker, range) = (self.worker, self.range);
-        Ok(WorkerSnapshot { worker, range, files, frozen_micros, write_micros, bytes_new, entries })
+        Ok(WorkerSnapshot {
+            worker,
+            range,
+            files,
+            frozen_micros,
+            write_micros,
+            bytes_new,
+            entries,
+        })
     }
 
     fn write(&self, frozen: &mut [Frozen]) -> Result<u64> {
@@ -167,7 +181,11 @@ impl Uploader {
                 entry
             } else {
                 // A file that was restored from another store has a path of that store.
-                let path = format!("{}/{}", self.prefix, content_name(&entry.name, &entry.checksum));
+                let path = format!(
+                    "{}/{}",
+                    self.prefix,
+                    content_name(&entry.name, &entry.checksum)
+                );
                 let entry = FileEntry { path, ..entry };
                 store.upload(checkpoint, &link.path, &entry.path)?;
                 folders.insert(entry.path.clone());
@@ -184,7 +202,8 @@ impl Uploader {
             // All are in one folder.
             store.sync_uploads(path)?;
         }
-        let present: std::collections::HashSet<&str> = links.iter().map(|link| link.name.as_str()).collect();
+        let present: std::collections::HashSet<&str> =
+            links.iter().map(|link| link.name.as_str()).collect();
         self.known.retain(|name, _| present.contains(name.as_str()));
         pass("state.upload.after")?;
         Ok((files, bytes_new))
@@ -193,11 +212,20 @@ impl Uploader {
     fn identify(&self, link: &LinkedFile) -> Result<FileEntry> {
         let (size, checksum) = checksum(&link.path)?;
         let path = format!("{}/{}", self.prefix, content_name(&link.name, &checksum));
-        Ok(FileEntry { path, name: link.name.clone(), size, checksum })
+        Ok(FileEntry {
+            path,
+            name: link.name.clone(),
+            size,
+            checksum,
+        })
     }
 
     fn check_stop(&self) -> Result<()> {
-        if self.stop.load(Ordering::Relaxed) { Err(stopped()) } else { Ok(()) }
+        if self.stop.load(Ordering::Relaxed) {
+            Err(stopped())
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -230,11 +258,18 @@ impl Writer {
                 }
             })
             .map_err(|error| Error::io("starting the state's writer thread", error))?;
-        Ok(Self { inbox: Some(inbox), thread: Some(thread), stop })
+        Ok(Self {
+            inbox: Some(inbox),
+            thread: Some(thread),
+            stop,
+        })
     }
 
     pub(crate) fn send(&self, job: SnapshotJob) -> Result<()> {
-        let inbox = self.inbox.as_ref().expect("the inbox is there until the writer is dropped");
+        let inbox = self
+            .inbox
+            .as_ref()
+            .expect("the inbox is there until the writer is dropped");
         inbox.send(job).map_err(|_| stopped())
     }
 }

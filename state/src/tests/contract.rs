@@ -47,11 +47,16 @@ impl Job {
     }
 
     fn change_ints(&mut self) {
-        let keys: Vec<i64> = (0..40).map(|_| self.rng.random_range(0..self.keys)).collect();
+        let keys: Vec<i64> = (0..40)
+            .map(|_| self.rng.random_range(0..self.keys))
+            .collect();
         let remove = self.rng.random_bool(0.3);
         for worker in 0..self.workers as usize {
-            let mine: Vec<i64> =
-                keys.iter().copied().filter(|&key| owner(&ints(&[key]), self.workers) == worker).collect();
+            let mine: Vec<i64> = keys
+                .iter()
+                .copied()
+                .filter(|&key| owner(&ints(&[key]), self.workers) == worker)
+                .collect();
             if mine.is_empty() {
                 continue;
             }
@@ -84,10 +89,15 @@ impl Job {
 
     fn change_texts(&mut self) {
         for _ in 0..10 {
-            let key = (format!("key\0{}", self.rng.random_range(0..self.keys)), self.rng.random_range(0..2i64));
+            let key = (
+                format!("key\0{}", self.rng.random_range(0..self.keys)),
+                self.rng.random_range(0..2i64),
+            );
             let arrays = [texts(std::slice::from_ref(&key.0)), ints(&[key.1])];
-            let group = weir_types::hash::key_group(weir_types::hash::hash_columns(&arrays, 1)[0], GROUPS);
-            let table = self.states[group.worker(self.workers, GROUPS).0 as usize].map_table(&operator(), "texts");
+            let group =
+                weir_types::hash::key_group(weir_types::hash::hash_columns(&arrays, 1)[0], GROUPS);
+            let table = self.states[group.worker(self.workers, GROUPS).0 as usize]
+                .map_table(&operator(), "texts");
             let slot = find(&table, &arrays)[0];
             let found = (slot != u32::MAX).then(|| table.with_columns(|c| c.i64(0, slot)));
             assert_eq!(found, self.model.texts.get(&key).copied(), "key {key:?}");
@@ -108,7 +118,10 @@ impl Job {
         let end = self.rng.random_range(-3..5i64) * 10;
         if self.rng.random_bool(0.15) {
             for state in &self.states {
-                state.slice_table(&operator(), "slices").drop_slice(end).unwrap();
+                state
+                    .slice_table(&operator(), "slices")
+                    .drop_slice(end)
+                    .unwrap();
             }
             self.model.slices.retain(|(slice, _), _| *slice != end);
             return;
@@ -117,7 +130,11 @@ impl Job {
             let key = self.rng.random_range(0..self.keys);
             let state = &self.states[owner(&ints(&[key]), self.workers)];
             let table = state.slice_table(&operator(), "slices").slice(end).unwrap();
-            assert_eq!(get_int(&table, key), self.model.slices.get(&(end, key)).copied(), "slice {end} key {key}");
+            assert_eq!(
+                get_int(&table, key),
+                self.model.slices.get(&(end, key)).copied(),
+                "slice {end} key {key}"
+            );
             if self.rng.random_bool(0.2) {
                 remove_int(&table, key);
                 self.model.slices.remove(&(end, key));
@@ -136,10 +153,17 @@ impl Job {
         let mut rows = Vec::new();
         let mut weights = Vec::new();
         for _ in 0..8 {
-            let row = (self.rng.random_range(0..20i64), "b".repeat(self.rng.random_range(0..30)));
+            let row = (
+                self.rng.random_range(0..20i64),
+                "b".repeat(self.rng.random_range(0..30)),
+            );
             let name = (key, row.0, row.1.clone());
             let count = self.model.rows.get(&name).copied().unwrap_or(0);
-            let weight = if count > 0 && self.rng.random_bool(0.5) { -1 } else { 1 };
+            let weight = if count > 0 && self.rng.random_bool(0.5) {
+                -1
+            } else {
+                1
+            };
             match count + weight {
                 0 => {
                     self.model.rows.remove(&name);
@@ -153,27 +177,37 @@ impl Job {
         }
         let keys = [ints(&vec![key; rows.len()])];
         let hashes = weir_types::hash::hash_columns(&keys, rows.len());
-        table.apply(&keys, &hashes, &row_batch(&rows), &weights).unwrap();
+        table
+            .apply(&keys, &hashes, &row_batch(&rows), &weights)
+            .unwrap();
         let probed = self.rng.random_range(0..self.keys.min(30));
         self.probe(probed);
     }
 
     fn probe(&mut self, key: i64) {
-        let table = self.states[owner(&ints(&[key]), self.workers)].multi_map_table(&operator(), "rows");
+        let table =
+            self.states[owner(&ints(&[key]), self.workers)].multi_map_table(&operator(), "rows");
         let keys = [ints(&[key, key])];
         let hashes = weir_types::hash::hash_columns(&keys, 2);
         let skip = arrow::buffer::BooleanBuffer::from(vec![true, false]);
         let (mut found, mut cursor) = (Rows::new(), Some(ProbeCursor::default()));
         while let Some(from) = cursor {
             let limit = self.rng.random_range(1..20);
-            let (matches, next) = table.probe(&keys, &hashes, Some(&skip), from, limit).unwrap();
+            let (matches, next) = table
+                .probe(&keys, &hashes, Some(&skip), from, limit)
+                .unwrap();
             assert!(matches.counts.len() <= limit);
             assert!(matches.probe_rows.values().iter().all(|&row| row == 1));
             add_rows(&mut found, key, &matches.rows, &matches.counts);
             cursor = next;
         }
-        let expected: Rows =
-            self.model.rows.iter().filter(|((k, _, _), _)| *k == key).map(|(k, v)| (k.clone(), *v)).collect();
+        let expected: Rows = self
+            .model
+            .rows
+            .iter()
+            .filter(|((k, _, _), _)| *k == key)
+            .map(|(k, v)| (k.clone(), *v))
+            .collect();
         assert_eq!(found, expected);
     }
 
@@ -183,16 +217,31 @@ impl Job {
         for state in &self.states {
             let table = state.map_table(&operator(), "ints");
             scan(&table, |row| {
-                assert!(model.ints.insert(int(row, 0), (int(row, 1), text(row, 2))).is_none());
+                assert!(
+                    model
+                        .ints
+                        .insert(int(row, 0), (int(row, 1), text(row, 2)))
+                        .is_none()
+                );
             });
             let table = state.map_table(&operator(), "texts");
             scan(&table, |row| {
-                assert!(model.texts.insert((text(row, 0), int(row, 1)), int(row, 2)).is_none());
+                assert!(
+                    model
+                        .texts
+                        .insert((text(row, 0), int(row, 1)), int(row, 2))
+                        .is_none()
+                );
             });
             let slices = state.slice_table(&operator(), "slices");
             for end in slices.ends() {
                 scan(&slices.slice(end).unwrap(), |row| {
-                    assert!(model.slices.insert((end, int(row, 0)), int(row, 1)).is_none());
+                    assert!(
+                        model
+                            .slices
+                            .insert((end, int(row, 0)), int(row, 1))
+                            .is_none()
+                    );
                 });
             }
             let table = state.multi_map_table(&operator(), "rows");
@@ -221,7 +270,9 @@ fn add_rows(rows: &mut Rows, key: i64, batch: &arrow::array::RecordBatch, counts
     for (row, count) in counts.iter().enumerate() {
         assert!(*count > 0);
         let single = batch.slice(row, 1);
-        *rows.entry((key, int(&single, 0), text(&single, 1))).or_default() += count;
+        *rows
+            .entry((key, int(&single, 0), text(&single, 1)))
+            .or_default() += count;
     }
 }
 
@@ -236,7 +287,9 @@ fn scan(table: &MapTable, mut f: impl FnMut(&arrow::array::RecordBatch)) {
 
 fn int(row: &arrow::array::RecordBatch, column: usize) -> i64 {
     use arrow::array::AsArray;
-    row.column(column).as_primitive::<arrow::datatypes::Int64Type>().value(0)
+    row.column(column)
+        .as_primitive::<arrow::datatypes::Int64Type>()
+        .value(0)
 }
 
 fn text(row: &arrow::array::RecordBatch, column: usize) -> String {
@@ -249,16 +302,33 @@ fn text(row: &arrow::array::RecordBatch, column: usize) -> String {
 fn run(seed: u64, kind: BackendKind, memory: usize, inline: bool) {
     let folder = tempfile::tempdir().unwrap();
     let store = CheckpointStore::local(folder.path().join("checkpoints")).unwrap();
-    let setup = Setup { kind, memory, inline };
+    let setup = Setup {
+        kind,
+        memory,
+        inline,
+    };
     let workers = 1 + (seed % 3) as u32;
     let (shared, states) = setup.open(folder.path(), 1, workers, None);
     let rng = SmallRng::seed_from_u64(seed);
-    let mut job = Job { workers, states, model: Model::default(), rng, keys: 600 };
+    let mut job = Job {
+        workers,
+        states,
+        model: Model::default(),
+        rng,
+        keys: 600,
+    };
     let mut frozen = Vec::new();
     for number in 1..=4 {
         (0..60).for_each(|_| job.step());
-        let pending: Vec<_> =
-            job.states.iter().map(|state| state.freeze(weir_types::CheckpointId(number), &store).unwrap()).collect();
+        let pending: Vec<_> = job
+            .states
+            .iter()
+            .map(|state| {
+                state
+                    .freeze(weir_types::CheckpointId(number), &store)
+                    .unwrap()
+            })
+            .collect();
         let model = job.model.clone();
         // The writer is at work while these go on.
         (0..40).for_each(|_| job.step());
@@ -266,7 +336,10 @@ fn run(seed: u64, kind: BackendKind, memory: usize, inline: bool) {
         job.check();
     }
     if memory < 1 << 20 {
-        assert!(shared.statistics().entries_spilled > 0, "a tiny budget spills");
+        assert!(
+            shared.statistics().entries_spilled > 0,
+            "a tiny budget spills"
+        );
         assert!(shared.statistics().entries_reloaded > 0, "and reloads");
     }
     drop(job);
@@ -276,10 +349,25 @@ fn run(seed: u64, kind: BackendKind, memory: usize, inline: bool) {
         for kind in [BackendKind::Rocksdb, BackendKind::Memory] {
             let workers = 1 + (restores % 4);
             restores += 1;
-            let setup = Setup { kind, memory, inline: true };
-            let (_, states) = setup.open(folder.path(), generation, workers, Some(&manifest.restore_from(&store)));
+            let setup = Setup {
+                kind,
+                memory,
+                inline: true,
+            };
+            let (_, states) = setup.open(
+                folder.path(),
+                generation,
+                workers,
+                Some(&manifest.restore_from(&store)),
+            );
             let rng = SmallRng::seed_from_u64(seed);
-            let mut job = Job { workers, states, model: model.clone(), rng, keys: 600 };
+            let mut job = Job {
+                workers,
+                states,
+                model: model.clone(),
+                rng,
+                keys: 600,
+            };
             job.check();
             // It goes on like any other.
             (0..30).for_each(|_| job.step());

@@ -19,17 +19,45 @@ pub(super) fn operator() -> OperatorId {
 pub(super) fn specs() -> Vec<TableSpec> {
     let spec = |table: &str, layout, key: &[(&str, DataType)], value: &[(&str, DataType)]| {
         let columns = |list: &[(&str, DataType)]| {
-            list.iter().map(|(name, data_type)| Column::new(*name, data_type.clone())).collect()
+            list.iter()
+                .map(|(name, data_type)| Column::new(*name, data_type.clone()))
+                .collect()
         };
         let (key, value) = (columns(key), columns(value));
-        TableSpec { operator: operator(), table: table.to_owned(), layout, key, value }
+        TableSpec {
+            operator: operator(),
+            table: table.to_owned(),
+            layout,
+            key,
+            value,
+        }
     };
     let (int, text) = (DataType::Int64, DataType::String);
     vec![
-        spec("ints", Layout::Map, &[("k", int.clone())], &[("n", int.clone()), ("s", text.clone())]),
-        spec("texts", Layout::Map, &[("k", text.clone()), ("j", int.clone())], &[("n", int.clone())]),
-        spec("slices", Layout::Slices, &[("k", int.clone())], &[("n", int.clone())]),
-        spec("rows", Layout::MultiMap, &[("k", int.clone())], &[("a", int), ("b", text)]),
+        spec(
+            "ints",
+            Layout::Map,
+            &[("k", int.clone())],
+            &[("n", int.clone()), ("s", text.clone())],
+        ),
+        spec(
+            "texts",
+            Layout::Map,
+            &[("k", text.clone()), ("j", int.clone())],
+            &[("n", int.clone())],
+        ),
+        spec(
+            "slices",
+            Layout::Slices,
+            &[("k", int.clone())],
+            &[("n", int.clone())],
+        ),
+        spec(
+            "rows",
+            Layout::MultiMap,
+            &[("k", int.clone())],
+            &[("a", int), ("b", text)],
+        ),
     ]
 }
 
@@ -80,13 +108,17 @@ pub(super) fn owner(key: &ArrayRef, workers: u32) -> usize {
 
 pub(super) fn slots_of(table: &MapTable, keys: &[ArrayRef]) -> Vec<u32> {
     let mut slots = Vec::new();
-    table.slots(keys, &hash_columns(keys, keys[0].len()), &mut slots).unwrap();
+    table
+        .slots(keys, &hash_columns(keys, keys[0].len()), &mut slots)
+        .unwrap();
     slots
 }
 
 pub(super) fn find(table: &MapTable, keys: &[ArrayRef]) -> Vec<u32> {
     let mut slots = Vec::new();
-    table.find(keys, &hash_columns(keys, keys[0].len()), &mut slots).unwrap();
+    table
+        .find(keys, &hash_columns(keys, keys[0].len()), &mut slots)
+        .unwrap();
     slots
 }
 
@@ -112,11 +144,19 @@ pub(super) fn row_batch(rows: &[(i64, String)]) -> RecordBatch {
     let spec = &specs()[3];
     let a: Vec<i64> = rows.iter().map(|(a, _)| *a).collect();
     let b: Vec<String> = rows.iter().map(|(_, b)| b.clone()).collect();
-    RecordBatch::try_new(DataType::arrow_schema(&spec.value), vec![ints(&a), texts(&b)]).unwrap()
+    RecordBatch::try_new(
+        DataType::arrow_schema(&spec.value),
+        vec![ints(&a), texts(&b)],
+    )
+    .unwrap()
 }
 
 /// A manifest of these parts.
-pub(super) fn manifest(checkpoint: u64, kind: BackendKind, workers: Vec<WorkerSnapshot>) -> Manifest {
+pub(super) fn manifest(
+    checkpoint: u64,
+    kind: BackendKind,
+    workers: Vec<WorkerSnapshot>,
+) -> Manifest {
     Manifest {
         format_version: MANIFEST_FORMAT_VERSION,
         job: "job".to_owned(),
@@ -140,7 +180,10 @@ pub(super) fn manifest(checkpoint: u64, kind: BackendKind, workers: Vec<WorkerSn
 
 /// Waits for a future without a runtime: nothing here ever waits for I/O.
 pub(super) fn wait<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+        .block_on(future)
 }
 
 /// Freezes all workers, waits, and publishes the manifest.
@@ -150,7 +193,10 @@ pub(super) fn checkpoint(
     states: &[WorkerState],
     store: &Arc<CheckpointStore>,
 ) -> Manifest {
-    let pending: Vec<_> = states.iter().map(|state| state.freeze(CheckpointId(number), store).unwrap()).collect();
+    let pending: Vec<_> = states
+        .iter()
+        .map(|state| state.freeze(CheckpointId(number), store).unwrap())
+        .collect();
     publish(number, kind, pending, store)
 }
 
@@ -160,7 +206,10 @@ pub(super) fn publish(
     pending: Vec<PendingSnapshot>,
     store: &Arc<CheckpointStore>,
 ) -> Manifest {
-    let parts = pending.into_iter().map(|pending| wait(pending.result()).unwrap()).collect();
+    let parts = pending
+        .into_iter()
+        .map(|pending| wait(pending.result()).unwrap())
+        .collect();
     let manifest = manifest(number, kind, parts);
     wait(store.publish(&manifest)).unwrap();
     manifest
