@@ -1,16 +1,13 @@
 //! Expressions.
 
 use sqlparser::ast::{
-    AccessExpr, Array, BinaryOperator, CaseWhen, CastKind, CeilFloorKind, DuplicateTreatment, Expr,
-    Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList,
-    FunctionArguments, Interval, ObjectNamePart, Subscript, TypedString, UnaryOperator, Value,
+    AccessExpr, Array, BinaryOperator, CaseWhen, CastKind, CeilFloorKind, Expr, Interval,
+    Subscript, TypedString, UnaryOperator, Value,
 };
-use weir_types::{Diagnostic, Span};
+use weir_types::Span;
 
-use super::select::RANK_WAY_OUT;
-use super::{Walker, first_span};
+use super::Walker;
 use crate::codes;
-use crate::syntax::window::WindowFunction;
 use crate::syntax::{span_of, to_span, types};
 
 const NOT_IN_EXPRESSION: &str =
@@ -62,7 +59,7 @@ impl Walker<'_> {
                     UnaryOperator::Plus | UnaryOperator::Minus | UnaryOperator::Not
                 ) {
                     self.no_expression(
-                        &format!("operator `{op}`"),
+                        &format!("the operator `{op}`"),
                         span_of(expr),
                         "the unary operators are +, - and NOT",
                     );
@@ -89,6 +86,7 @@ impl Walker<'_> {
                         span_of(pattern.as_ref()),
                         "write a LIKE x OR a LIKE y",
                     );
+                    return;
                 }
                 self.exprs([&**expr, &**pattern]);
             }
@@ -132,7 +130,7 @@ impl Walker<'_> {
                 }
                 if types::of_ast(data_type).is_none() {
                     self.no_expression(
-                        &format!("cast to {data_type}"),
+                        &format!("a cast to {data_type}"),
                         span_of(inner.as_ref()),
                         "CAST(value AS type)",
                     );
@@ -237,7 +235,13 @@ impl Walker<'_> {
 
     /// Expressions that are refused as a whole. They are listed one by one, so that a new kind does not slip through.
     fn refused_expr(&mut self, expr: &Expr) {
-        let span = span_of(expr);
+        let span = match expr {
+            // sqlparser has no span for it.
+            Expr::RLike { expr, pattern, .. } => {
+                span_of(expr.as_ref()).union(span_of(pattern.as_ref()))
+            }
+            expr => span_of(expr),
+        };
         let (what, way_out) = match expr {
             Expr::AnyOp {
                 left: _,
@@ -255,12 +259,12 @@ impl Walker<'_> {
                     return;
                 }
                 (
-                    "ANY and ALL",
+                    "ANY or ALL over an array",
                     "array_has(array, value) looks for an element",
                 )
             }
             Expr::JsonAccess { value: _, path: _ } => (
-                "path into JSON",
+                "a path into JSON",
                 "declare the fields in CREATE TABLE: person ROW<name STRING>",
             ),
             Expr::IsNormalized {
@@ -304,25 +308,25 @@ impl Walker<'_> {
             Expr::Prefixed {
                 prefix: _,
                 value: _,
-            } => ("prefixed string", "write the string without its prefix"),
+            } => ("a prefixed string", "write the string without its prefix"),
             Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_) => (
-                "GROUPING SETS, CUBE or ROLLUP in an expression",
+                "a grouping set in an expression",
                 "they are not supported yet",
             ),
-            Expr::Tuple(_) => ("tuple", "compare the columns one by one: a = 1 AND b = 2"),
+            Expr::Tuple(_) => ("a tuple", "compare the columns one by one: a = 1 AND b = 2"),
             Expr::Struct {
                 values: _,
                 fields: _,
             } => ("STRUCT", "named_struct('name', value, …) makes a row"),
             Expr::Named { expr: _, name: _ } => (
-                "name for a part of an expression",
+                "a name for a part of an expression",
                 "named_struct('name', value, …) makes a row",
             ),
             Expr::Dictionary(_) => (
-                "{ } literal",
+                "a { } literal",
                 "named_struct('name', value, …) makes a row, map([keys], [values]) a map",
             ),
-            Expr::Map(_) => ("MAP { } literal", "map([keys], [values]) makes a map"),
+            Expr::Map(_) => ("a MAP { } literal", "map([keys], [values]) makes a map"),
             Expr::MatchAgainst {
                 columns: _,
                 match_value: _,
@@ -334,7 +338,10 @@ impl Walker<'_> {
             ),
             Expr::OuterJoin(_) => ("(+)", "outer joins are not supported yet"),
             Expr::Prior(_) => ("PRIOR", "hierarchies cannot be walked"),
-            Expr::Lambda(_) => ("lambda", "functions over arrays take values, not functions"),
+            Expr::Lambda(_) => (
+                "a lambda",
+                "functions over arrays take values, not functions",
+            ),
             Expr::MemberOf(_) => ("MEMBER OF", "array_has(array, value) looks for an element"),
             // `expr` takes care of these.
             Expr::Identifier(_)
@@ -379,16 +386,16 @@ impl Walker<'_> {
         self.no_expression(what, span, way_out);
     }
 
-    fn no_expression(&mut self, what: &str, span: Span, way_out: &str) {
+    pub(super) fn no_expression(&mut self, what: &str, span: Span, way_out: &str) {
         self.refuse(
             codes::EXPRESSION,
-            format!("there is no {what} here"),
+            format!("{what} is not supported"),
             span,
             way_out,
         );
     }
 
-    fn subquery(&mut self, what: &str, span: Span) {
+    pub(super) fn subquery(&mut self, what: &str, span: Span) {
         self.refuse(
             codes::SUBQUERY,
             format!("{what} is not supported yet"),
@@ -450,7 +457,7 @@ impl Walker<'_> {
             _ => "docs/sql.md lists the operators",
         };
         let span = span_of(left).union(span_of(right));
-        self.no_expression(&format!("operator `{op}`"), span, way_out);
+        self.no_expression(&format!("the operator `{op}`"), span, way_out);
     }
 
     fn value(&mut self, value: &Value, span: Span) {
@@ -464,7 +471,7 @@ impl Walker<'_> {
             | Value::Null => {}
             Value::Placeholder(name) => {
                 self.no_expression(
-                    &format!("placeholder `{name}`"),
+                    &format!("the placeholder `{name}`"),
                     span,
                     "write the value itself",
                 );
@@ -485,7 +492,7 @@ impl Walker<'_> {
             | Value::NationalQuoteDelimitedStringLiteral(_)
             | Value::DoubleQuotedString(_) => {
                 self.no_expression(
-                    "string of this form",
+                    "a string of this form",
                     span,
                     "strings are 'text', E'with \\n escapes' and X'00FF' for bytes",
                 );
@@ -502,7 +509,7 @@ impl Walker<'_> {
         );
         if !known || odbc {
             self.no_expression(
-                &format!("{data_type} literal"),
+                &format!("a {data_type} literal"),
                 span,
                 "DATE '2020-01-31', TIME '12:00:00' and TIMESTAMP '2020-01-31 12:00:00' are literals; others are casts: CAST('…' AS type)",
             );
@@ -520,218 +527,25 @@ impl Walker<'_> {
         let span = span_of(value.as_ref());
         if leading_precision.is_some() || fractional_seconds_precision.is_some() {
             self.no_expression(
-                "precision of an interval",
+                "a precision of an interval",
                 span,
                 "write it without: INTERVAL '10' SECOND",
             );
         }
         if last_field.is_some() {
             self.no_expression(
-                "interval of two units",
+                "an interval of two units",
                 span,
                 "add two intervals: INTERVAL '1' DAY + INTERVAL '2' HOUR",
             );
         }
         if !matches!(**value, Expr::Value(_)) {
             self.no_expression(
-                "interval of an expression",
+                "an interval of an expression",
                 span,
                 "multiply an interval: n * INTERVAL '1' SECOND",
             );
         }
         self.expr(value);
-    }
-
-    fn function(&mut self, function: &Function) {
-        let Function {
-            name,
-            uses_odbc_syntax,
-            parameters,
-            args,
-            filter,
-            null_treatment,
-            over,
-            within_group,
-        } = function;
-        let span = span_of(name);
-        self.one_part(name);
-        self.window_place(function, span);
-        if *uses_odbc_syntax {
-            self.no_expression("{fn …}", span, "write the call without it");
-        }
-        if !matches!(parameters, FunctionArguments::None) {
-            self.arguments_error(
-                format!("`{name}` takes one list of arguments"),
-                span,
-                "aggregates with two lists of arguments do not exist here",
-            );
-        }
-        match args {
-            FunctionArguments::None => {}
-            FunctionArguments::Subquery(query) => {
-                self.subquery("a subquery as an argument", span);
-                self.query(query);
-            }
-            FunctionArguments::List(list) => self.arguments(list, span),
-        }
-        if let Some(filter) = filter {
-            self.expr(filter);
-        }
-        if null_treatment.is_some() {
-            let span = self.keyword_after("NULLS", span);
-            self.modifier(
-                "IGNORE NULLS and RESPECT NULLS are not supported yet",
-                span,
-                "filter NULLs: FILTER (WHERE x IS NOT NULL)",
-            );
-        }
-        if over.is_some() {
-            let span = self.keyword_after("OVER", span_of(function));
-            self.refuse(codes::OVER, "OVER is not supported yet", span, RANK_WAY_OUT);
-        }
-        if let Some(order) = within_group.first() {
-            let span = self.from_keyword("WITHIN", span_of(&order.expr));
-            self.modifier(
-                "WITHIN GROUP is not supported yet",
-                span,
-                "min, max, avg and sum need no order",
-            );
-        }
-    }
-
-    fn arguments(&mut self, list: &FunctionArgumentList, function: Span) {
-        let FunctionArgumentList {
-            duplicate_treatment,
-            args,
-            clauses,
-        } = list;
-        if *duplicate_treatment == Some(DuplicateTreatment::Distinct) {
-            let span = self.keyword_near("DISTINCT", function);
-            self.modifier("DISTINCT in an aggregate is not supported yet", span, "group by the value first in a subquery, then count its rows: SELECT count(*) FROM (SELECT x FROM t GROUP BY x) AS u");
-        }
-        for arg in args {
-            match arg {
-                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => self.expr(expr),
-                FunctionArg::Unnamed(FunctionArgExpr::Wildcard) => {}
-                FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(name)) => {
-                    self.arguments_error(
-                        format!("`{name}.*` cannot be an argument"),
-                        span_of(name),
-                        "count(*) counts rows",
-                    );
-                }
-                FunctionArg::Unnamed(FunctionArgExpr::WildcardWithOptions(_)) => {
-                    self.arguments_error(
-                        "`*` takes no options here".to_owned(),
-                        function,
-                        "count(*) counts rows",
-                    );
-                }
-                FunctionArg::Named {
-                    name,
-                    arg: _,
-                    operator: _,
-                } => {
-                    self.arguments_error(
-                        format!("the argument `{name}` has a name"),
-                        to_span(name.span),
-                        "arguments of functions are given by their place",
-                    );
-                }
-                FunctionArg::ExprNamed {
-                    name,
-                    arg: _,
-                    operator: _,
-                } => {
-                    self.arguments_error(
-                        format!("the argument `{name}` has a name"),
-                        span_of(name),
-                        "arguments of functions are given by their place",
-                    );
-                }
-            }
-        }
-        for clause in clauses {
-            self.argument_clause(clause, function);
-        }
-    }
-
-    fn argument_clause(&mut self, clause: &FunctionArgumentClause, function: Span) {
-        match clause {
-            FunctionArgumentClause::OrderBy(order) => {
-                let span = first_span(order.iter().map(|order| &order.expr), function);
-                let span = self.from_keyword("ORDER", span);
-                self.modifier(
-                    "ORDER BY in an aggregate is not supported yet",
-                    span,
-                    "min, max, avg and sum need no order",
-                );
-            }
-            FunctionArgumentClause::IgnoreOrRespectNulls(_) => {
-                let span = self.keyword_after("NULLS", function);
-                self.modifier(
-                    "IGNORE NULLS and RESPECT NULLS are not supported yet",
-                    span,
-                    "filter NULLs: FILTER (WHERE x IS NOT NULL)",
-                );
-            }
-            FunctionArgumentClause::Limit(_)
-            | FunctionArgumentClause::OnOverflow(_)
-            | FunctionArgumentClause::Having(_)
-            | FunctionArgumentClause::Separator(_)
-            | FunctionArgumentClause::JsonNullClause(_)
-            | FunctionArgumentClause::JsonReturningClause(_) => {
-                self.arguments_error(
-                    format!("`{clause}` cannot stand in an argument list"),
-                    function,
-                    "separate arguments by commas",
-                );
-            }
-        }
-    }
-
-    fn modifier(&mut self, message: &str, span: Span, way_out: &str) {
-        self.refuse(codes::AGGREGATE_MODIFIER, message, span, way_out);
-    }
-
-    fn arguments_error(&mut self, message: String, span: Span, way_out: &str) {
-        self.refuse(codes::FUNCTION_ARGUMENTS, message, span, way_out);
-    }
-
-    /// Window functions in GROUP BY or SELECT: the older form of Flink's SQL, and Calcite's.
-    fn window_place(&mut self, function: &Function, span: Span) {
-        let [ObjectNamePart::Identifier(ident)] = function.name.0.as_slice() else {
-            return;
-        };
-        if ident.quote_style.is_some() {
-            return;
-        }
-        let name = ident.value.to_ascii_lowercase();
-        let (stem, part) = name.split_once('_').unwrap_or((&name, ""));
-        let Some(window) = WindowFunction::from_name(stem) else {
-            return;
-        };
-        let (message, help) = match part {
-            "" => (
-                format!("{} stands in FROM", window.name()),
-                format!(
-                    "SELECT window_start, count(*) FROM {} GROUP BY window_start, window_end",
-                    window.example()
-                ),
-            ),
-            "start" | "end" | "rowtime" | "proctime" => (
-                format!("there is no function `{}`", ident.value),
-                format!(
-                    "a window in FROM has the columns window_start, window_end and window_time: FROM {}",
-                    window.example()
-                ),
-            ),
-            _ => return,
-        };
-        self.problems.push(
-            Diagnostic::error(codes::WINDOW_PLACE, message)
-                .at(span, "not in an expression")
-                .help(help),
-        );
     }
 }

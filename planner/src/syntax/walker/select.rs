@@ -73,28 +73,28 @@ impl Walker<'_> {
         if !locks.is_empty() {
             let span = self.keyword_after("FOR", body_span);
             self.foreign(
-                "FOR UPDATE or FOR SHARE",
+                "FOR UPDATE",
                 span,
                 "nothing has to be locked: every result is exact over a prefix of its input",
             );
         }
         if for_clause.is_some() {
             self.foreign(
-                "FOR XML, FOR JSON or FOR BROWSE",
+                "FOR XML",
                 body_span,
                 "choose a format for the sink: WITH ('format' = 'json')",
             );
         }
         if settings.is_some() {
             self.foreign(
-                "SETTINGS clause",
+                "SETTINGS",
                 body_span,
                 "settings are statements: SET 'key' = 'value'",
             );
         }
         if format_clause.is_some() {
             self.foreign(
-                "FORMAT clause",
+                "FORMAT",
                 body_span,
                 "choose a format for the sink: WITH ('format' = 'json')",
             );
@@ -127,7 +127,12 @@ impl Walker<'_> {
         match body {
             SetExpr::Select(select) => self.select(select),
             SetExpr::Query(query) => self.query(query),
-            SetExpr::SetOperation { left, op, set_quantifier, right } => {
+            SetExpr::SetOperation {
+                left,
+                op,
+                set_quantifier,
+                right,
+            } => {
                 self.set_operation(op, set_quantifier, span_of(&**left));
                 self.set_expr(left);
                 self.set_expr(right);
@@ -135,21 +140,33 @@ impl Walker<'_> {
             SetExpr::Values(values) => self.refuse(
                 codes::QUERY_BODY,
                 "VALUES is not supported",
-                values.rows.first().and_then(|row| row.content.first()).map_or(span_of(body), |first| self.from_keyword("VALUES", span_of(first))),
-                "rows come from tables; a SELECT without FROM gives one row: SELECT 1 AS a UNION ALL SELECT 2",
+                values
+                    .rows
+                    .first()
+                    .and_then(|row| row.content.first())
+                    .map_or(span_of(body), |first| {
+                        self.from_keyword("VALUES", span_of(first))
+                    }),
+                "rows come from tables; 'connector' = 'datagen' makes some",
             ),
             SetExpr::Table(_) => self.refuse(
                 codes::QUERY_BODY,
                 "TABLE name is not supported as a query",
-                self.tokens.first().map_or(Span::default(), |token| to_span(token.span)),
+                self.tokens
+                    .first()
+                    .map_or(Span::default(), |token| to_span(token.span)),
                 "write SELECT * FROM name",
             ),
-            SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => self.refuse(
-                codes::QUERY_BODY,
-                "a query cannot hold a statement that writes",
-                self.tokens.first().map_or(Span::default(), |token| to_span(token.span)),
-                "write INSERT INTO … WITH … SELECT: the WITH belongs to the query",
-            ),
+            SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
+                self.refuse(
+                    codes::QUERY_BODY,
+                    "a query cannot hold a statement that writes",
+                    self.tokens
+                        .first()
+                        .map_or(Span::default(), |token| to_span(token.span)),
+                    "write INSERT INTO … WITH … SELECT: the WITH belongs to the query",
+                )
+            }
         }
     }
 
@@ -248,7 +265,7 @@ impl Walker<'_> {
         }
         if *flavor != SelectFlavor::Standard {
             self.foreign(
-                "query that begins with FROM",
+                "a query that begins with FROM",
                 start,
                 "write SELECT … FROM …",
             );
@@ -305,7 +322,7 @@ impl Walker<'_> {
         }
         if let Some(expr) = cluster_by.first().or(distribute_by.first()) {
             self.foreign(
-                "CLUSTER BY and DISTRIBUTE BY",
+                "CLUSTER BY",
                 span_of(expr),
                 "rows are spread over workers by Weir itself; remove it",
             );
@@ -321,7 +338,7 @@ impl Walker<'_> {
         }
         if select_modifiers.is_some() || value_table_mode.is_some() {
             self.foreign(
-                "modifier of SELECT",
+                "this modifier of SELECT",
                 start,
                 "write SELECT and the list of columns",
             );
@@ -353,7 +370,7 @@ impl Walker<'_> {
                     .first()
                     .map_or(span_of(expr), |alias| to_span(alias.span));
                 self.foreign(
-                    "list of aliases",
+                    "a list of aliases",
                     span,
                     "give each column an expression and an alias of its own",
                 );
@@ -409,15 +426,10 @@ impl Walker<'_> {
             "write one query for each grouping and put them together with UNION ALL";
         let (exprs, modifiers) = match group_by {
             GroupByExpr::All(modifiers) => {
-                let span = self
-                    .tokens
-                    .iter()
-                    .rfind(|token| super::is_keyword(&token.token, "GROUP"))
-                    .map_or(Span::default(), |token| to_span(token.span));
                 self.refuse(
                     codes::GROUPING_SETS,
                     "GROUP BY ALL is not supported",
-                    span,
+                    self.last_keyword("GROUP"),
                     "list the columns to group by",
                 );
                 (&[] as &[Expr], modifiers)
@@ -443,8 +455,14 @@ impl Walker<'_> {
                 Expr::Tuple(items) if items.is_empty() => self.refuse(
                     codes::GROUPING_SETS,
                     "an empty grouping is not supported",
-                    self.from_keyword("GROUP", span_of(expr)),
+                    self.last_keyword("GROUP"),
                     "leave GROUP BY out: aggregates alone give one row",
+                ),
+                Expr::Tuple(_) => self.refuse(
+                    codes::GROUPING_SETS,
+                    "columns to group by do not stand in parentheses together",
+                    span_of(expr),
+                    "leave the parentheses out: GROUP BY a, b",
                 ),
                 expr => self.expr(expr),
             }
