@@ -4,7 +4,6 @@
 //! are opened at the checkpoint's positions.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
@@ -46,8 +45,6 @@ pub(super) struct Ready {
     pub(super) resumed_from: Option<CheckpointId>,
     /// Holds the lock.
     pub(super) folder: Option<JobFolder>,
-    /// Removed at the end: scratch of an ephemeral job.
-    pub(super) scratch: Option<PathBuf>,
 }
 
 /// Prepares a job.
@@ -112,12 +109,11 @@ pub(super) fn prepare(
         // Fixed at the first start: keys would be looked for where they are not.
         options.key_groups = manifest.key_groups;
     }
-    let (scratch, ephemeral_scratch) = match &folder {
-        Some(folder) => (folder.scratch(), None),
+    let scratch = match &folder {
+        Some(folder) => folder.scratch(),
         None => {
             let name = format!("weir-{}-{}", std::process::id(), next_ephemeral());
-            let path = std::env::temp_dir().join(name);
-            (path.clone(), Some(path))
+            std::env::temp_dir().join(name)
         }
     };
     let clock = match options.simulation_seed {
@@ -207,7 +203,6 @@ pub(super) fn prepare(
         publisher,
         resumed_from: last,
         folder,
-        scratch: ephemeral_scratch,
     })))
 }
 
