@@ -266,13 +266,13 @@ impl Form {
     }
 }
 
-/// `'a'`, `'b'` or `'c'`.
+/// `'a', 'b' or 'c'`.
 fn quoted(words: &[&str]) -> String {
-    words
-        .iter()
-        .map(|word| format!("'{word}'"))
-        .collect::<Vec<_>>()
-        .join(" or ")
+    let quoted: Vec<_> = words.iter().map(|word| format!("'{word}'")).collect();
+    match quoted.as_slice() {
+        [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+        all => all.join(""),
+    }
 }
 
 /// A time as people write it: `200ms`, `10 s`, `1.5 s`, `1 min 30 s`, `2 hours`, `1d`. A number alone counts

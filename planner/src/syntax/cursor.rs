@@ -26,6 +26,11 @@ impl<'a> Cursor<'a> {
         &self.tokens[self.at.min(self.tokens.len())..]
     }
 
+    /// All tokens of the statement.
+    pub(crate) fn statement(&self) -> &'a [TokenWithSpan] {
+        self.tokens
+    }
+
     /// Where the statement ends.
     pub(crate) fn end(&self) -> Span {
         self.end
@@ -125,12 +130,13 @@ impl<'a> Cursor<'a> {
         if !self.is(&Token::Period) {
             return Ok(first);
         }
-        let (mut last, mut span) = (first.clone(), first.span);
+        let (mut whole, mut span, mut last) = (first.spelling.clone(), first.span, first);
         while self.take(&Token::Period) {
             last = self.name(what)?;
             span = span.union(last.span);
+            whole = format!("{whole}.{}", last.spelling);
         }
-        Err(errors::qualified_name(&last.spelling, span))
+        Err(errors::qualified_name(&whole, &last.spelling, span))
     }
 
     /// A string in single quotes.

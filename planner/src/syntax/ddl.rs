@@ -78,7 +78,7 @@ fn create_view(
         );
     }
     cursor.expect_keyword("AS")?;
-    let query = query::parse_query(cursor.rest(), cursor.end())?;
+    let query = query::parse_query(cursor.rest(), cursor.statement(), cursor.end())?;
     cursor.skip(cursor.rest().len());
     let span = start.union(cursor.last_span());
     Ok(Statement::CreateView {
@@ -148,6 +148,44 @@ fn repeated(names: &[Name]) -> Option<&Name> {
         .map(|(_, name)| name)
 }
 
+/// Skips to the comma behind an element, or to the end of the list. Commas between the angle brackets of a type do
+/// not count, unless those brackets never close.
+fn skip_element(cursor: &mut Cursor<'_>) {
+    let start = cursor.clone();
+    let mut angles = 0usize;
+    let mut opens = false;
+    loop {
+        let signs = |token: &Token| {
+            matches!(
+                token,
+                Token::Comma | Token::Lt | Token::Gt | Token::ShiftRight
+            )
+        };
+        cursor.until(|token, _| signs(token) || is_composite(token));
+        match cursor.peek(0) {
+            Some(Token::Lt) if opens => angles += 1,
+            Some(Token::Gt) => angles = angles.saturating_sub(1),
+            Some(Token::ShiftRight) => angles = angles.saturating_sub(2),
+            Some(Token::Comma) if angles == 0 => return,
+            None | Some(Token::RParen) => break,
+            _ => {}
+        }
+        opens = cursor.peek(0).is_some_and(is_composite);
+        cursor.skip(1);
+    }
+    if angles > 0 {
+        *cursor = start;
+        cursor.until(|token, _| *token == Token::Comma);
+    }
+}
+
+/// Whether the word opens a type with angle brackets.
+fn is_composite(token: &Token) -> bool {
+    ["ROW", "ARRAY", "MAP", "STRUCT", "MULTISET"]
+        .iter()
+        .any(|word| is_keyword(token, word))
+}
+
 /// What was read of a CREATE TABLE.
 struct TableParser {
     table: CreateTable,
@@ -181,18 +219,21 @@ impl TableParser {
         cursor.skip(1);
         loop {
             if cursor.is(&Token::RParen) {
-                return Err(cursor.expected("a column"));
+                self.problems.push(cursor.expected("a column"));
+                break;
             }
-            match self.element(cursor) {
-                Ok(()) if cursor.is(&Token::Comma) || cursor.is(&Token::RParen) => {}
-                Ok(()) => {
-                    let problem = self.unexpected_in_column(cursor);
-                    self.problems.push(problem);
-                }
-                Err(problems) => self.problems.extend(problems.0),
-            }
+            let start = cursor.clone();
+            let problems = match self.element(cursor) {
+                Ok(()) if cursor.is(&Token::Comma) || cursor.is(&Token::RParen) => Vec::new(),
+                Ok(()) => vec![self.unexpected_in_column(cursor)],
+                Err(problems) => problems.0,
+            };
             // After a mistake the next comma or the list's end is where reading goes on.
-            cursor.until(|token, _| *token == Token::Comma);
+            if !problems.is_empty() {
+                self.problems.extend(problems);
+                *cursor = start;
+                skip_element(cursor);
+            }
             if !cursor.take(&Token::Comma) {
                 break;
             }
@@ -612,5 +653,5 @@ fn expression(cursor: &mut Cursor<'_>) -> Result<sqlparser::ast::Expr, Diagnosti
         *token == Token::Comma
             || (is_keyword(token, "COMMENT") && matches!(next, Some(Token::SingleQuotedString(_))))
     });
-    query::parse_expr(tokens, cursor.span())
+    query::parse_expr(tokens, cursor.statement(), cursor.span())
 }

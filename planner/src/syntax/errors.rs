@@ -3,6 +3,7 @@
 //! sqlparser says what is wrong as text, with line and column of a token. Here the place becomes a span, the words become ours,
 //! and the usual slips (a comma too many, a misspelt keyword, a reserved word as a name) get their way out.
 
+use sqlparser::keywords::Keyword;
 use sqlparser::parser::ParserError;
 use sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 use weir_types::{Diagnostic, Span};
@@ -27,6 +28,9 @@ pub(crate) fn expected(what: &str, tokens: &[TokenWithSpan], at: usize, end: Spa
         .at(end, format!("expected {what}"));
         return unclosed(diagnostic, tokens, at);
     };
+    if let Some(slip) = misspelt_before(tokens, at) {
+        return slip;
+    }
     let text = shown(&found.token);
     let diagnostic = Diagnostic::error(
         codes::UNEXPECTED_TOKEN,
@@ -37,10 +41,13 @@ pub(crate) fn expected(what: &str, tokens: &[TokenWithSpan], at: usize, end: Spa
 }
 
 /// A name of several parts where there are no catalogs and databases.
-pub(crate) fn qualified_name(last: &str, span: Span) -> Diagnostic {
-    Diagnostic::error(codes::QUALIFIED_NAME, "a name here has one part only")
-        .at(span, "there are no catalogs and no databases here")
-        .help(format!("write `{last}` alone"))
+pub(crate) fn qualified_name(whole: &str, last: &str, span: Span) -> Diagnostic {
+    Diagnostic::error(
+        codes::QUALIFIED_NAME,
+        format!("`{whole}` has more than one part"),
+    )
+    .at(span, "there are no catalogs and no databases here")
+    .help(format!("write `{last}` alone"))
 }
 
 /// A token as the user wrote it, cut if it is long.
@@ -53,7 +60,7 @@ pub(crate) fn shown(token: &Token) -> String {
     }
 }
 
-/// What sqlparser found wrong with `tokens`.
+/// What sqlparser found wrong, told with the statement's own tokens (those before `shorten`).
 pub(crate) fn of_parser(error: &ParserError, tokens: &[TokenWithSpan], end: Span) -> Diagnostic {
     let text = match error {
         ParserError::RecursionLimitExceeded => return too_deep(deepest(tokens).unwrap_or(end)),
@@ -66,16 +73,29 @@ pub(crate) fn of_parser(error: &ParserError, tokens: &[TokenWithSpan], end: Span
             .position(|token| (token.span.start.line, token.span.start.column) == place),
         None => None,
     };
-    match message
+    let expectation = message
         .strip_prefix("Expected: ")
-        .and_then(|rest| rest.split_once(", found: "))
-    {
+        .or_else(|| message.strip_prefix("Expected "));
+    match expectation.and_then(|rest| rest.split_once(", found: ")) {
         Some((what, found)) => {
-            let at = at.unwrap_or(if found == "EOF" || place.is_none() {
-                tokens.len()
-            } else {
-                0
+            let at = at.unwrap_or_else(|| {
+                if found == "EOF" {
+                    position_of(end, tokens)
+                } else {
+                    0
+                }
             });
+            // In places sqlparser tells the token behind the one that it names.
+            let is_named = |at: usize| {
+                tokens
+                    .get(at)
+                    .is_some_and(|token| token.token.to_string() == found)
+            };
+            let at = if !is_named(at) && at > 0 && is_named(at - 1) {
+                at - 1
+            } else {
+                at
+            };
             expected(&in_our_words(what), tokens, at, end)
         }
         None => {
@@ -113,6 +133,14 @@ fn lower_first(text: &str) -> String {
         }
         _ => text.to_owned(),
     }
+}
+
+/// The index of the token that stands at `end`, or that of none.
+fn position_of(end: Span, tokens: &[TokenWithSpan]) -> usize {
+    tokens
+        .iter()
+        .position(|token| to_span(token.span).start == end.start)
+        .unwrap_or(tokens.len())
 }
 
 /// The text without ` at Line: 3, Column: 5`, and that place.
@@ -172,9 +200,7 @@ fn with_help(
             .at(to_span(previous.span), "nothing follows this comma")
             .help("remove the comma");
     }
-    if let Some(keyword) =
-        misspelt(found).or_else(|| previous.and_then(|previous| misspelt(&previous.token)))
-    {
+    if let Some(keyword) = misspelt(found) {
         return diagnostic.help(format!("did you mean `{keyword}`?"));
     }
     if what.starts_with("a name") || what.starts_with("the name") || what.starts_with("a column") {
@@ -204,7 +230,32 @@ fn with_help(
         }
         return diagnostic.help("statements are separated by `;`");
     }
-    unclosed(diagnostic, tokens, at)
+    if what == "`)`" {
+        unclosed(diagnostic, tokens, at)
+    } else {
+        diagnostic
+    }
+}
+
+/// A misspelt keyword just before token `at`: it was taken as an alias, and the error came one word later.
+fn misspelt_before(tokens: &[TokenWithSpan], at: usize) -> Option<Diagnostic> {
+    let previous = tokens.get(at.checked_sub(1)?)?;
+    let before = tokens.get(at.checked_sub(2)?)?;
+    // A name that follows a dot, a comma or AS was meant as one.
+    if matches!(before.token, Token::Period | Token::Comma) || is_keyword(&before.token, "AS") {
+        return None;
+    }
+    let keyword = misspelt(&previous.token)?;
+    let word = shown(&previous.token);
+    let diagnostic = Diagnostic::error(
+        codes::UNEXPECTED_TOKEN,
+        format!("expected {keyword}, found `{word}`"),
+    );
+    Some(
+        diagnostic
+            .at(to_span(previous.span), format!("expected {keyword}"))
+            .help(format!("did you mean `{keyword}`?")),
+    )
 }
 
 /// A clause's keyword of which the word is a misspelling.
@@ -212,7 +263,7 @@ fn misspelt(token: &Token) -> Option<&'static str> {
     let Token::Word(Word {
         value,
         quote_style: None,
-        ..
+        keyword: Keyword::NoKeyword,
     }) = token
     else {
         return None;
@@ -231,9 +282,6 @@ fn misspelt(token: &Token) -> Option<&'static str> {
 
 /// Points at the parenthesis that is still open before token `at`.
 fn unclosed(diagnostic: Diagnostic, tokens: &[TokenWithSpan], at: usize) -> Diagnostic {
-    if tokens.get(at).is_some() {
-        return diagnostic;
-    }
     let mut open = Vec::new();
     for token in &tokens[..at.min(tokens.len())] {
         match token.token {

@@ -9,20 +9,29 @@ use super::cursor::is_keyword;
 use super::dialect::WeirDialect;
 use super::{errors, tokens, walker};
 
-/// Parses a query; all of `raw` has to be one.
-pub(crate) fn parse_query(raw: &[TokenWithSpan], end: Span) -> Result<Box<Query>, Diagnostics> {
+/// Parses a query; all of `raw` has to be one. `statement` is what it stands in, for messages.
+pub(crate) fn parse_query(
+    raw: &[TokenWithSpan],
+    statement: &[TokenWithSpan],
+    end: Span,
+) -> Result<Box<Query>, Diagnostics> {
     let short = tokens::shorten(raw, end)?;
-    let query =
-        run(&short, |parser| parser.parse_query()).map_err(|error| blame(&error, &short, end))?;
+    let query = run(&short, |parser| parser.parse_query())
+        .map_err(|error| blame(&error, statement, &short, end))?;
     walker::check_query(&query, &short)?;
     Ok(query)
 }
 
-/// Parses an expression over one table's columns; all of `raw` has to be one.
-pub(crate) fn parse_expr(raw: &[TokenWithSpan], end: Span) -> Result<Expr, Diagnostics> {
+/// Parses an expression over one table's columns; all of `raw` has to be one. `statement` is what it stands in, for
+/// messages, and `end` what follows the expression there.
+pub(crate) fn parse_expr(
+    raw: &[TokenWithSpan],
+    statement: &[TokenWithSpan],
+    end: Span,
+) -> Result<Expr, Diagnostics> {
     let short = tokens::shorten(raw, end)?;
     let expr = run(&short, |parser| parser.parse_expr())
-        .map_err(|error| errors::of_parser(&error, &short, end))?;
+        .map_err(|error| errors::of_parser(&error, statement, end))?;
     walker::check_expr(&expr, &short)?;
     Ok(expr)
 }
@@ -45,9 +54,14 @@ fn run<T>(
 ///
 /// sqlparser tries several readings of what stands in parentheses and reports the last one, so a slip in a subquery is
 /// reported at its opening parenthesis. A query in parentheses has to be one by itself: the innermost that is none is to blame.
-fn blame(error: &ParserError, tokens: &[TokenWithSpan], end: Span) -> Diagnostic {
+fn blame(
+    error: &ParserError,
+    statement: &[TokenWithSpan],
+    tokens: &[TokenWithSpan],
+    end: Span,
+) -> Diagnostic {
     if matches!(error, ParserError::RecursionLimitExceeded) {
-        return errors::of_parser(error, tokens, end);
+        return errors::of_parser(error, statement, end);
     }
     let mut open = Vec::new();
     for (index, token) in tokens.iter().enumerate() {
@@ -60,11 +74,11 @@ fn blame(error: &ParserError, tokens: &[TokenWithSpan], end: Span) -> Diagnostic
                     is_keyword(&token.token, "SELECT") || is_keyword(&token.token, "WITH")
                 });
                 if is_query && let Err(error) = run(inner, |parser| parser.parse_query()) {
-                    return errors::of_parser(&error, inner, super::to_span(token.span));
+                    return errors::of_parser(&error, statement, super::to_span(token.span));
                 }
             }
             _ => {}
         }
     }
-    errors::of_parser(error, tokens, end)
+    errors::of_parser(error, statement, end)
 }

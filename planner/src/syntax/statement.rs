@@ -117,7 +117,7 @@ impl ScriptParser {
 fn statement(cursor: &mut Cursor<'_>) -> Result<Statement, Diagnostics> {
     let start = cursor.span();
     if starts_query(cursor.peek(0)) {
-        let query = query::parse_query(cursor.rest(), cursor.end())?;
+        let query = query::parse_query(cursor.rest(), cursor.statement(), cursor.end())?;
         return Ok(Statement::Select {
             query,
             span: whole(cursor, start),
@@ -206,7 +206,7 @@ fn insert(cursor: &mut Cursor<'_>, start: Span) -> Result<Statement, Diagnostics
     if !starts_query(cursor.peek(0)) {
         return Err(cursor.expected("a query (SELECT …)").into());
     }
-    let query = query::parse_query(cursor.rest(), cursor.end())?;
+    let query = query::parse_query(cursor.rest(), cursor.statement(), cursor.end())?;
     Ok(Statement::Insert {
         target,
         columns,

@@ -42,6 +42,7 @@ pub(crate) fn scan(sql: &str) -> (Vec<Chunk>, Vec<Diagnostic>) {
     let dialect = WeirDialect::for_tokens(0);
     let mut tokenizer = Tokenizer::new(&dialect, sql);
     let broken = tokenizer.tokenize_with_location_into_buf(&mut tokens).err();
+    let last_end = tokens.last().map(|token| token.span.end);
     let mut chunks = Vec::new();
     let mut current = Vec::new();
     for token in tokens {
@@ -67,7 +68,16 @@ pub(crate) fn scan(sql: &str) -> (Vec<Chunk>, Vec<Diagnostic>) {
     }
     match broken {
         // What stands before the place that cannot be read is no whole statement: it is not judged.
-        Some(error) => problems.push(bad_token(&error.message, error.location, sql)),
+        Some(error) => {
+            // Of a comment the tokenizer tells the end of the text; it opens where the last token ended.
+            let start = last_end.unwrap_or(Location::new(1, 1));
+            let comment = error.message.to_ascii_lowercase().contains("comment");
+            problems.push(bad_token(
+                &error.message,
+                if comment { start } else { error.location },
+                sql,
+            ));
+        }
         None => {
             let end = current
                 .last()
@@ -94,10 +104,9 @@ fn bad_token(message: &str, at: Location, sql: &str) -> Diagnostic {
     let what = message.to_ascii_lowercase();
     let span = behind(at);
     let (message, label, help) = if what.contains("comment") {
-        // The tokenizer stops at the end of the text; the comment began somewhere before.
         (
             "a comment is never closed".to_owned(),
-            "the text ends within a comment",
+            "it opens here",
             "close it with */ (comments nest)",
         )
     } else if what.contains("quoted") || what.contains("delimiter") || what.contains("before eof") {

@@ -62,7 +62,7 @@ impl Walker<'_> {
                     UnaryOperator::Plus | UnaryOperator::Minus | UnaryOperator::Not
                 ) {
                     self.no_expression(
-                        &format!("operator `{op}`"),
+                        &format!("the operator `{op}`"),
                         span_of(expr),
                         "the unary operators are +, - and NOT",
                     );
@@ -89,6 +89,7 @@ impl Walker<'_> {
                         span_of(pattern.as_ref()),
                         "write a LIKE x OR a LIKE y",
                     );
+                    return;
                 }
                 self.exprs([&**expr, &**pattern]);
             }
@@ -132,7 +133,7 @@ impl Walker<'_> {
                 }
                 if types::of_ast(data_type).is_none() {
                     self.no_expression(
-                        &format!("cast to {data_type}"),
+                        &format!("a cast to {data_type}"),
                         span_of(inner.as_ref()),
                         "CAST(value AS type)",
                     );
@@ -237,7 +238,13 @@ impl Walker<'_> {
 
     /// Expressions that are refused as a whole. They are listed one by one, so that a new kind does not slip through.
     fn refused_expr(&mut self, expr: &Expr) {
-        let span = span_of(expr);
+        let span = match expr {
+            // sqlparser has no span for it.
+            Expr::RLike { expr, pattern, .. } => {
+                span_of(expr.as_ref()).union(span_of(pattern.as_ref()))
+            }
+            expr => span_of(expr),
+        };
         let (what, way_out) = match expr {
             Expr::AnyOp {
                 left: _,
@@ -255,12 +262,12 @@ impl Walker<'_> {
                     return;
                 }
                 (
-                    "ANY and ALL",
+                    "ANY or ALL over an array",
                     "array_has(array, value) looks for an element",
                 )
             }
             Expr::JsonAccess { value: _, path: _ } => (
-                "path into JSON",
+                "a path into JSON",
                 "declare the fields in CREATE TABLE: person ROW<name STRING>",
             ),
             Expr::IsNormalized {
@@ -304,25 +311,25 @@ impl Walker<'_> {
             Expr::Prefixed {
                 prefix: _,
                 value: _,
-            } => ("prefixed string", "write the string without its prefix"),
+            } => ("a prefixed string", "write the string without its prefix"),
             Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_) => (
-                "GROUPING SETS, CUBE or ROLLUP in an expression",
+                "a grouping set in an expression",
                 "they are not supported yet",
             ),
-            Expr::Tuple(_) => ("tuple", "compare the columns one by one: a = 1 AND b = 2"),
+            Expr::Tuple(_) => ("a tuple", "compare the columns one by one: a = 1 AND b = 2"),
             Expr::Struct {
                 values: _,
                 fields: _,
             } => ("STRUCT", "named_struct('name', value, …) makes a row"),
             Expr::Named { expr: _, name: _ } => (
-                "name for a part of an expression",
+                "a name for a part of an expression",
                 "named_struct('name', value, …) makes a row",
             ),
             Expr::Dictionary(_) => (
-                "{ } literal",
+                "a { } literal",
                 "named_struct('name', value, …) makes a row, map([keys], [values]) a map",
             ),
-            Expr::Map(_) => ("MAP { } literal", "map([keys], [values]) makes a map"),
+            Expr::Map(_) => ("a MAP { } literal", "map([keys], [values]) makes a map"),
             Expr::MatchAgainst {
                 columns: _,
                 match_value: _,
@@ -334,7 +341,10 @@ impl Walker<'_> {
             ),
             Expr::OuterJoin(_) => ("(+)", "outer joins are not supported yet"),
             Expr::Prior(_) => ("PRIOR", "hierarchies cannot be walked"),
-            Expr::Lambda(_) => ("lambda", "functions over arrays take values, not functions"),
+            Expr::Lambda(_) => (
+                "a lambda",
+                "functions over arrays take values, not functions",
+            ),
             Expr::MemberOf(_) => ("MEMBER OF", "array_has(array, value) looks for an element"),
             // `expr` takes care of these.
             Expr::Identifier(_)
@@ -382,7 +392,7 @@ impl Walker<'_> {
     fn no_expression(&mut self, what: &str, span: Span, way_out: &str) {
         self.refuse(
             codes::EXPRESSION,
-            format!("there is no {what} here"),
+            format!("{what} is not supported"),
             span,
             way_out,
         );
@@ -450,7 +460,7 @@ impl Walker<'_> {
             _ => "docs/sql.md lists the operators",
         };
         let span = span_of(left).union(span_of(right));
-        self.no_expression(&format!("operator `{op}`"), span, way_out);
+        self.no_expression(&format!("the operator `{op}`"), span, way_out);
     }
 
     fn value(&mut self, value: &Value, span: Span) {
@@ -464,7 +474,7 @@ impl Walker<'_> {
             | Value::Null => {}
             Value::Placeholder(name) => {
                 self.no_expression(
-                    &format!("placeholder `{name}`"),
+                    &format!("the placeholder `{name}`"),
                     span,
                     "write the value itself",
                 );
@@ -485,7 +495,7 @@ impl Walker<'_> {
             | Value::NationalQuoteDelimitedStringLiteral(_)
             | Value::DoubleQuotedString(_) => {
                 self.no_expression(
-                    "string of this form",
+                    "a string of this form",
                     span,
                     "strings are 'text', E'with \\n escapes' and X'00FF' for bytes",
                 );
@@ -502,7 +512,7 @@ impl Walker<'_> {
         );
         if !known || odbc {
             self.no_expression(
-                &format!("{data_type} literal"),
+                &format!("a {data_type} literal"),
                 span,
                 "DATE '2020-01-31', TIME '12:00:00' and TIMESTAMP '2020-01-31 12:00:00' are literals; others are casts: CAST('…' AS type)",
             );
@@ -520,21 +530,21 @@ impl Walker<'_> {
         let span = span_of(value.as_ref());
         if leading_precision.is_some() || fractional_seconds_precision.is_some() {
             self.no_expression(
-                "precision of an interval",
+                "a precision of an interval",
                 span,
                 "write it without: INTERVAL '10' SECOND",
             );
         }
         if last_field.is_some() {
             self.no_expression(
-                "interval of two units",
+                "an interval of two units",
                 span,
                 "add two intervals: INTERVAL '1' DAY + INTERVAL '2' HOUR",
             );
         }
         if !matches!(**value, Expr::Value(_)) {
             self.no_expression(
-                "interval of an expression",
+                "an interval of an expression",
                 span,
                 "multiply an interval: n * INTERVAL '1' SECOND",
             );

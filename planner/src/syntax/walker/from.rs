@@ -359,7 +359,7 @@ impl Walker<'_> {
         }
         if let Some(hint) = with_hints.first() {
             self.foreign(
-                "WITH behind a table",
+                "WITH (…) behind a table",
                 span_of(hint),
                 "remove it; options stand in CREATE TABLE",
             );
@@ -380,7 +380,7 @@ impl Walker<'_> {
         }
         if json_path.is_some() {
             self.foreign(
-                "path behind a table",
+                "a path behind a table",
                 span,
                 "fields are named in expressions: person.name",
             );
@@ -394,7 +394,7 @@ impl Walker<'_> {
                 .index_names
                 .first()
                 .map_or(span, |name| to_span(name.span));
-            self.foreign("index hint", span, "remove it: there are no indexes");
+            self.foreign("an index hint", span, "remove it: there are no indexes");
         }
     }
 

@@ -76,7 +76,7 @@ impl Walker<'_> {
     fn foreign(&mut self, clause: &str, span: Span, way_out: &str) {
         self.refuse(
             crate::codes::FOREIGN_CLAUSE,
-            format!("there is no {clause} here"),
+            format!("{clause} is not supported"),
             span,
             way_out,
         );
@@ -102,6 +102,15 @@ impl Walker<'_> {
             .iter()
             .find(|token| after(token) && is_keyword(&token.token, keyword));
         found.map_or(start, |token| to_span(token.span))
+    }
+
+    /// The last `keyword` of all: where nothing else has a place.
+    fn last_keyword(&self, keyword: &str) -> Span {
+        let found = self
+            .tokens
+            .iter()
+            .rfind(|token| is_keyword(&token.token, keyword));
+        found.map_or(Span::default(), |token| to_span(token.span))
     }
 
     /// As [`Walker::keyword_after`], but one that follows within a few tokens.

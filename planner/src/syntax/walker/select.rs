@@ -73,28 +73,28 @@ impl Walker<'_> {
         if !locks.is_empty() {
             let span = self.keyword_after("FOR", body_span);
             self.foreign(
-                "FOR UPDATE or FOR SHARE",
+                "FOR UPDATE",
                 span,
                 "nothing has to be locked: every result is exact over a prefix of its input",
             );
         }
         if for_clause.is_some() {
             self.foreign(
-                "FOR XML, FOR JSON or FOR BROWSE",
+                "FOR XML",
                 body_span,
                 "choose a format for the sink: WITH ('format' = 'json')",
             );
         }
         if settings.is_some() {
             self.foreign(
-                "SETTINGS clause",
+                "SETTINGS",
                 body_span,
                 "settings are statements: SET 'key' = 'value'",
             );
         }
         if format_clause.is_some() {
             self.foreign(
-                "FORMAT clause",
+                "FORMAT",
                 body_span,
                 "choose a format for the sink: WITH ('format' = 'json')",
             );
@@ -248,7 +248,7 @@ impl Walker<'_> {
         }
         if *flavor != SelectFlavor::Standard {
             self.foreign(
-                "query that begins with FROM",
+                "a query that begins with FROM",
                 start,
                 "write SELECT … FROM …",
             );
@@ -305,7 +305,7 @@ impl Walker<'_> {
         }
         if let Some(expr) = cluster_by.first().or(distribute_by.first()) {
             self.foreign(
-                "CLUSTER BY and DISTRIBUTE BY",
+                "CLUSTER BY",
                 span_of(expr),
                 "rows are spread over workers by Weir itself; remove it",
             );
@@ -321,7 +321,7 @@ impl Walker<'_> {
         }
         if select_modifiers.is_some() || value_table_mode.is_some() {
             self.foreign(
-                "modifier of SELECT",
+                "this modifier of SELECT",
                 start,
                 "write SELECT and the list of columns",
             );
@@ -353,7 +353,7 @@ impl Walker<'_> {
                     .first()
                     .map_or(span_of(expr), |alias| to_span(alias.span));
                 self.foreign(
-                    "list of aliases",
+                    "a list of aliases",
                     span,
                     "give each column an expression and an alias of its own",
                 );
@@ -409,15 +409,10 @@ impl Walker<'_> {
             "write one query for each grouping and put them together with UNION ALL";
         let (exprs, modifiers) = match group_by {
             GroupByExpr::All(modifiers) => {
-                let span = self
-                    .tokens
-                    .iter()
-                    .rfind(|token| super::is_keyword(&token.token, "GROUP"))
-                    .map_or(Span::default(), |token| to_span(token.span));
                 self.refuse(
                     codes::GROUPING_SETS,
                     "GROUP BY ALL is not supported",
-                    span,
+                    self.last_keyword("GROUP"),
                     "list the columns to group by",
                 );
                 (&[] as &[Expr], modifiers)
@@ -443,7 +438,7 @@ impl Walker<'_> {
                 Expr::Tuple(items) if items.is_empty() => self.refuse(
                     codes::GROUPING_SETS,
                     "an empty grouping is not supported",
-                    self.from_keyword("GROUP", span_of(expr)),
+                    self.last_keyword("GROUP"),
                     "leave GROUP BY out: aggregates alone give one row",
                 ),
                 expr => self.expr(expr),
