@@ -458,6 +458,12 @@ impl Walker<'_> {
                     self.last_keyword("GROUP"),
                     "leave GROUP BY out: aggregates alone give one row",
                 ),
+                Expr::Tuple(_) => self.refuse(
+                    codes::GROUPING_SETS,
+                    "columns to group by do not stand in parentheses together",
+                    span_of(expr),
+                    "leave the parentheses out: GROUP BY a, b",
+                ),
                 expr => self.expr(expr),
             }
         }
