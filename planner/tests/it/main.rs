@@ -4,6 +4,8 @@ mod accepted;
 mod errors;
 mod hostile;
 mod pages;
+mod plans;
+mod properties;
 
 use std::collections::BTreeMap;
 
