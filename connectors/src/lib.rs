@@ -58,6 +58,11 @@ mod source;
 mod stdin;
 mod table;
 
+#[cfg(test)]
+mod contract;
+#[cfg(test)]
+mod testing;
+
 pub use error::{Error, RecordError, Result};
 pub use format::{FORMATS, FormatInfo};
 pub use options::{Form, OptionInfo};

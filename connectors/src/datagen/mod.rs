@@ -28,7 +28,7 @@ use crate::source::{
     SplitListing,
 };
 use crate::table::TableRequest;
-use field::{ATTRIBUTES, FieldSpec, Problem};
+use field::{ATTRIBUTES, FieldSpec, Place, Problem};
 
 /// What the options of single columns begin with.
 pub(crate) const FIELD_PREFIX: &str = "fields.";
@@ -159,7 +159,7 @@ pub(crate) fn check(request: &TableRequest, found: &mut Vec<Diagnostic>) {
         }
     }
     let attributes = attributes_of(request);
-    for column in &request.declared {
+    for (index, column) in request.declared.iter().enumerate() {
         let own = attributes
             .get(&column.name.to_ascii_lowercase())
             .cloned()
@@ -175,7 +175,7 @@ pub(crate) fn check(request: &TableRequest, found: &mut Vec<Diagnostic>) {
                 .cloned()
                 .unwrap_or_default()
         };
-        match FieldSpec::new(column, &own, 0) {
+        match FieldSpec::new(column, Place::of(index), &own, 0) {
             Ok(_) => {}
             Err(Problem::Type) => found.push(
                 Diagnostic::error(
@@ -285,7 +285,8 @@ impl Source for DatagenSource {
                 .get(&column.name.to_ascii_lowercase())
                 .cloned()
                 .unwrap_or_default();
-            FieldSpec::new(column, &own, seed).map_err(|problem| {
+            let index = self.request.declared.iter().position(|other| other.name == column.name);
+            FieldSpec::new(column, Place::of(index.unwrap_or(1)), &own, seed).map_err(|problem| {
                 Error::Inconsistent(format!(
                     "column `{}` cannot be generated: {problem:?}",
                     column.name

@@ -15,6 +15,9 @@ mod ops;
 pub(crate) mod value;
 pub(crate) mod values;
 
+#[cfg(test)]
+mod tests;
+
 use weir_types::{ChangeBatch, Column, DataType, Diagnostic};
 
 pub(crate) use decoder::TextDecoder;
