@@ -71,6 +71,14 @@ impl Failure {
         }
     }
 
+    /// Mistakes in flags that stand for settings: they have no place in the SQL.
+    pub(crate) fn flags(diagnostics: &Diagnostics) -> Self {
+        Self {
+            code: Code::Usage,
+            text: diagnostics.render("", ""),
+        }
+    }
+
     /// What the engine said.
     pub(crate) fn engine(file: &QueryFile, error: &Error) -> Self {
         match error {

@@ -64,13 +64,19 @@ pub(crate) struct Reporter<'a> {
 }
 
 impl<'a> Reporter<'a> {
-    pub(crate) fn new(job: &str, status: &'a StatusLine, wanted: bool, now: Instant) -> Self {
+    pub(crate) fn new(
+        job: &str,
+        status: &'a StatusLine,
+        wanted: bool,
+        rows: u64,
+        now: Instant,
+    ) -> Self {
         Self {
             job: job.to_owned(),
             status,
             wanted,
             next_plain: now + PLAIN_INTERVAL,
-            samples: VecDeque::from([(now, 0)]),
+            samples: VecDeque::from([(now, rows)]),
             warnings_shown: 0,
         }
     }
@@ -194,7 +200,7 @@ mod tests {
             drawn: AtomicBool::new(false),
         };
         let start = Instant::now();
-        let mut reporter = Reporter::new("q", &status, false, start);
+        let mut reporter = Reporter::new("q", &status, false, 0, start);
         let mut rate_at = |seconds: u64, rows| {
             reporter.rows_per_second(rows, start + Duration::from_secs(seconds))
         };

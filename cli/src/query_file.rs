@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use weir_planner::AnyCatalog as ConnectorCatalog;
+use weir_engine::ConnectorCatalog;
 use weir_planner::Planned;
 use weir_types::Diagnostics;
 

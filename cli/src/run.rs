@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use weir_engine::{JobHandle, JobOptions, JobSummary};
-use weir_planner::AnyCatalog as ConnectorCatalog;
+use weir_engine::{ConnectorCatalog, JobHandle, JobOptions, JobSummary};
 use weir_planner::Catalog;
 use weir_planner::plan::{OperatorKind, StreamPlan};
+use weir_types::Diagnostics;
 
 use crate::arguments::RunOptions;
 use crate::exit::{Code, Failure};
@@ -67,7 +67,15 @@ fn follow(
         Printer::handler(&printer),
     )
     .map_err(|error| Failure::engine(file, &error))?;
-    let mut reporter = Reporter::new(job, &status, !options.no_progress, Instant::now());
+    // Counts go on after a resume; the rate is that of this start.
+    let rows_before = handle.progress().rows_in;
+    let mut reporter = Reporter::new(
+        job,
+        &status,
+        !options.no_progress,
+        rows_before,
+        Instant::now(),
+    );
     watch(&handle, &mut reporter, &stop, &status);
     let ended = handle.wait();
     status.clear();
@@ -76,14 +84,22 @@ fn follow(
     match ended {
         Ok(summary) => {
             reporter.show_warnings(&summary.progress.warnings);
-            finish(&mut printer, job, &summary)
+            finish(&mut printer, job, &summary, rows_before)
         }
-        Err(error) => Err(Failure::engine(file, &error)),
+        Err(error) => {
+            printer.abandon();
+            Err(Failure::engine(file, &error))
+        }
     }
 }
 
 /// Prints what is still to print, and the summary.
-fn finish(printer: &mut Printer, job: &str, summary: &JobSummary) -> Result<Code, Failure> {
+fn finish(
+    printer: &mut Printer,
+    job: &str,
+    summary: &JobSummary,
+    rows_before: u64,
+) -> Result<Code, Failure> {
     match printer.finish() {
         // Whoever read the results has seen enough; that is a stop like any other.
         Err(error) if is_closed_pipe(&error) => return Ok(Code::Done),
@@ -97,7 +113,7 @@ fn finish(printer: &mut Printer, job: &str, summary: &JobSummary) -> Result<Code
     if !printer.is_idle() && summary.resumed_from.is_some() {
         eprintln!("note: rows that were printed before the checkpoint are not printed again");
     }
-    eprint!("{}", summary::describe(job, summary));
+    eprint!("{}", summary::describe(job, summary, rows_before));
     Ok(Code::Done)
 }
 
@@ -127,15 +143,23 @@ const REDRAW_INTERVAL: Duration = Duration::from_millis(200);
 /// Between two looks whether something happened: what a short job may lose at its end.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Settings of flags go where those of `SET` are.
+/// Settings of flags go where those of `SET` are, after the same check.
 fn apply_settings(plan: &mut StreamPlan, settings: Vec<(String, String)>) -> Result<(), Failure> {
+    let mut problems = Vec::new();
     for (key, value) in settings {
+        if let Err(problem) = weir_planner::settings::check(&key, &value) {
+            problems.push(problem.without_place());
+        }
         if key == "job.name" {
             plan.job_name = Some(value.clone());
         }
         plan.settings.insert(key, value);
     }
-    Ok(())
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::flags(&Diagnostics(problems)))
+    }
 }
 
 fn job_options(

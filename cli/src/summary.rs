@@ -1,11 +1,12 @@
 //! The last words of a run, on standard error.
 
 use weir_engine::{JobSummary, Outcome};
+use weir_types::EventTime;
 
 use crate::text::{bytes, counted, elapsed, grouped, rate};
 
-/// Some lines, the first one saying how the job ended.
-pub(crate) fn describe(job: &str, summary: &JobSummary) -> String {
+/// Some lines, the first one saying how the job ended. `rows_before` were read by earlier starts.
+pub(crate) fn describe(job: &str, summary: &JobSummary, rows_before: u64) -> String {
     let progress = &summary.progress;
     let time = elapsed(summary.elapsed);
     let mut lines = vec![match summary.outcome {
@@ -13,17 +14,33 @@ pub(crate) fn describe(job: &str, summary: &JobSummary) -> String {
         Outcome::Stopped => {
             format!("{job}: stopped after {time}; the same command goes on from there")
         }
-        // The engine's warning says when it finished and how to run it again.
-        Outcome::AlreadyDrained => return format!("{job}: nothing to do\n"),
+        Outcome::AlreadyDrained => {
+            let at = summary.finished_at_micros.map(|micros| {
+                format!(
+                    "finished at {} UTC",
+                    EventTime(micros / 1_000_000 * 1_000_000)
+                )
+            });
+            let at = at.unwrap_or_else(|| "finished earlier".to_owned());
+            return format!("{job}: {at}, there is nothing left to do; --fresh runs it again\n");
+        }
     }];
     if let Some(checkpoint) = summary.resumed_from {
         lines.push(format!("  resumed      from checkpoint {checkpoint}"));
     }
+    let rows_before = if summary.resumed_from.is_some() {
+        rows_before
+    } else {
+        0
+    };
     lines.push(format!(
         "  rows         {} in, {} out, {} rows/s",
         grouped(progress.rows_in),
         grouped(progress.rows_out),
-        grouped(rate(progress.rows_in, summary.elapsed))
+        grouped(rate(
+            progress.rows_in.saturating_sub(rows_before),
+            summary.elapsed
+        ))
     ));
     for (table, rows) in &summary.written {
         lines.push(format!(
@@ -105,17 +122,18 @@ mod tests {
                 ("quiet/aggregate".to_owned(), 0),
             ],
             written: vec![("out".to_owned(), 24)],
+            finished_at_micros: None,
         };
         let expected = "\
 flights: done in 0.50 s
   resumed      from checkpoint 3
-  rows         10,000 in, 24 out, 20,000 rows/s
+  rows         10,000 in, 24 out, 12,000 rows/s
   written      24 rows to out
   late         12 in delays/aggregate
   malformed    1 record
   checkpoints  4, the last one is number 7
   state        0 B at most of 64.0 MiB, 1,234 entries spilled, 0 entries reloaded
 ";
-        assert_eq!(describe("flights", &summary), expected);
+        assert_eq!(describe("flights", &summary, 4_000), expected);
     }
 }

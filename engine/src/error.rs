@@ -24,7 +24,9 @@ pub enum Error {
     #[error("{0}")]
     Job(String),
     /// A panic in a worker: a mistake of ours.
-    #[error("operator {operator} panicked: {message}; this is a mistake in Weir, and nothing was written after it")]
+    #[error(
+        "operator {operator} panicked: {message}; this is a mistake in Weir, and nothing was written after it"
+    )]
     Panic {
         /// The operator that ran.
         operator: OperatorId,
@@ -60,7 +62,11 @@ impl std::fmt::Display for RowError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} in operator {}", self.reason, self.operator)?;
         if !self.span.is_empty() {
-            write!(f, " at line {}, column {}", self.span.start.line, self.span.start.column)?;
+            write!(
+                f,
+                " at line {}, column {}",
+                self.span.start.line, self.span.start.column
+            )?;
         }
         if let Some((split, offset)) = &self.place {
             write!(f, ", record at offset {offset} of {split}")?;

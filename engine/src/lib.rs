@@ -1,13 +1,39 @@
 //! Runs a `StreamPlan`: workers, exchange, operators, epochs, checkpoints, jobs.
 //!
 //! ```text
-//!   Job ── coordinator (epochs, checkpoints, progress)
-//!      └── workers 0..P, one thread each:  source ▶ [fused operators] ▶ exchange ▶ [fused operators] ▶ sink
+//!   JobHandle ─▶ supervisor ─▶ coordinator: epochs, checkpoints, the end          job/, coordinator/
+//!                   │
+//!                   └─▶ workers 0..P, one thread each:                            worker/
+//!                         source ▶ [fused operators] ▶ exchange ▶ [fused operators] ▶ sink
+//!                         source/                      exchange.rs                operators/, expr/
 //! ```
-// INTERFACE between the runtime (job, worker, exchange, epochs, checkpoints), the operators and the CLI.
-mod api;
+//!
+//! To read it: `job/start.rs` (how a job comes to be), `worker/mod.rs` (how rows move), `source/mod.rs` (where they come
+//! from), `coordinator/mod.rs` (when an epoch ends and what a checkpoint is), `job/restore.rs` (what a crash leaves).
+//!
+//! # Invariants
+//! 1. What leaves the job is the exact answer over a prefix of every input: epochs end at one place of each split.
+//! 2. A crash changes nothing: state, positions, watermarks and sinks go back to one checkpoint together.
+//! 3. The same input gives the same answer at any parallelism, with any batch cuts and epoch lengths.
+
+mod catalog;
+mod clock;
+mod coordinator;
 mod error;
+mod exchange;
 pub mod expr;
+mod job;
 pub mod operators;
-pub use api::*;
-pub use error::{Error, Result};
+mod options;
+mod progress;
+mod simulate;
+mod source;
+mod sync;
+mod topology;
+mod worker;
+
+pub use catalog::ConnectorCatalog;
+pub use error::{Error, Result, RowError};
+pub use job::JobHandle;
+pub use options::JobOptions;
+pub use progress::{JobSummary, Outcome, OutputEvent, OutputHandler, Progress};

@@ -1,62 +1,172 @@
 //! From SQL text to a [`plan::StreamPlan`]: a library that does no I/O and starts no task.
-// INTERFACE (bodies to be written by the binder's implementer).
-pub mod codes;
-pub mod plan;
-pub mod syntax;
+//!
+//! ```text
+//!   text ─▶ syntax ─▶ binder ─▶ logical graph ─▶ lower ─▶ StreamPlan ─▶ explain
+//!           (AST)     (names,    (all columns)    (columns that move,    (text)
+//!                      types)                      state, fingerprints)
+//! ```
+//!
+//! ```
+//! use weir_planner::{AnyCatalog, explain, plan};
+//!
+//! let planned = plan(
+//!     "CREATE TABLE bids (item STRING, price BIGINT) WITH ('connector' = 'datagen');
+//!      SELECT item, sum(price) AS total FROM bids GROUP BY item;",
+//!     &AnyCatalog,
+//! )
+//! .expect("the text has no mistake");
+//! let ids: Vec<&str> = planned.plan.operators.iter().map(|operator| operator.id.as_str()).collect();
+//! assert_eq!(ids, ["bids/source", "select/aggregate", "select/output"]);
+//! assert!(explain(&planned.plan).contains("sum(price)"));
+//! ```
 
-use weir_types::{Diagnostic, Diagnostics, Schema};
+mod accumulator;
+mod binder;
+mod canonical;
+pub mod codes;
+mod convert;
+mod explain;
+mod expr_tree;
+mod fingerprint;
+mod identity;
+mod infer;
+mod library;
+mod logical;
+mod lower;
+mod names;
+pub mod plan;
+pub mod settings;
+mod state_schema;
+pub mod syntax;
+mod validate;
+
 use std::collections::BTreeMap;
+
+use weir_types::{DataType, Diagnostic, Diagnostics, Severity};
+
+pub use accumulator::{AccumulatorLayout, accumulator_layout};
+pub use explain::explain;
+pub use settings::Setting;
+pub use state_schema::keeps_result;
+
+use binder::Binder;
 
 /// What the planner asks about connectors. The engine hands it one that knows them; the default knows none and
 /// takes every option.
 pub trait Catalog {
     /// Problems with a table's options in that role (names, values); positions by option.
-    fn check_table(&self, table: &plan::TableDefinition, role: TableRole) -> Vec<Diagnostic> { let _ = (table, role); Vec::new() }
+    fn check_table(&self, table: &plan::TableDefinition, role: TableRole) -> Vec<Diagnostic> {
+        let _ = (table, role);
+        Vec::new()
+    }
+
     /// What reading the table gives.
-    fn source_traits(&self, options: &BTreeMap<String, String>) -> SourceTraits { let _ = options; SourceTraits { bounded: true, retractions: false } }
+    fn source_traits(&self, options: &BTreeMap<String, String>) -> SourceTraits {
+        let _ = options;
+        SourceTraits {
+            bounded: true,
+            retractions: false,
+        }
+    }
+
     /// Whether the table, as a sink, takes retractions.
-    fn sink_accepts_retractions(&self, options: &BTreeMap<String, String>) -> bool { let _ = options; true }
+    fn sink_accepts_retractions(&self, options: &BTreeMap<String, String>) -> bool {
+        let _ = options;
+        true
+    }
+
     /// Type of a metadata key of the connector, `None` if there is no such key.
-    fn metadata_type(&self, options: &BTreeMap<String, String>, key: &str) -> Option<weir_types::DataType> { let _ = (options, key); None }
+    fn metadata_type(&self, options: &BTreeMap<String, String>, key: &str) -> Option<DataType> {
+        let _ = (options, key);
+        None
+    }
 }
+
 /// See [`Catalog::source_traits`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SourceTraits { pub bounded: bool, pub retractions: bool }
+pub struct SourceTraits {
+    /// The input ends.
+    pub bounded: bool,
+    /// Rows may be taken back.
+    pub retractions: bool,
+}
+
+/// What a table is used as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TableRole { Source, Sink }
+pub enum TableRole {
+    /// It is read.
+    Source,
+    /// It is written.
+    Sink,
+}
 
 /// A catalog that takes everything.
 #[derive(Debug, Default)]
 pub struct AnyCatalog;
-impl Catalog for AnyCatalog {}
+
+impl Catalog for AnyCatalog {
+    fn metadata_type(&self, _options: &BTreeMap<String, String>, key: &str) -> Option<DataType> {
+        match key {
+            "file" | "origin" => Some(DataType::String),
+            "offset" | "line" => Some(DataType::Int64),
+            _ => None,
+        }
+    }
+}
 
 /// A planned text: what to run, what to print first, what to warn about.
+#[derive(Debug)]
 pub struct Planned {
     /// The job: all INSERTs and bare SELECTs of the text. `operators` is empty if there are none.
     pub plan: plan::StreamPlan,
     /// `EXPLAIN` statements: their texts, in order.
     pub explains: Vec<String>,
+    /// What to look at, though it runs.
     pub warnings: Vec<Diagnostic>,
 }
 
 /// Plans a text.
-pub fn plan(sql: &str, catalog: &dyn Catalog) -> Result<Planned, Diagnostics> { let _ = (sql, catalog); todo!() }
-
-/// The plan as a tree (EXPLAIN): for each operator its ID, inputs, changelog mode, key, watermark, state tables.
-pub fn explain(plan: &plan::StreamPlan) -> String { let _ = plan; todo!() }
-
-/// Settings (`SET`) with default, form and meaning; the reference page is generated from it.
-pub struct Setting { pub key: &'static str, pub default: &'static str, pub help: &'static str }
-
-/// The columns that the accumulators of an aggregate keep, shared by planner (state schema) and engine (execution).
-/// Columns that two aggregates share (`count(x)` of avg(x) and count(x)) are kept once.
-pub struct AccumulatorLayout {
-    /// The value columns of the state table, by canonical name: `count(*)`, `sum(price)`, `count(price)`, `min(price)`.
-    pub columns: Schema,
-    /// For each aggregate the columns that it uses, in the order that its kernel expects.
-    pub of_aggregate: Vec<Vec<usize>>,
-    /// The column that counts the group's rows (`count(*)`), kept where the input carries retractions.
-    pub rows: Option<usize>,
+///
+/// # Errors
+/// Every mistake that can be found, each with its place and a way out.
+pub fn plan(sql: &str, catalog: &dyn Catalog) -> Result<Planned, Diagnostics> {
+    let script = syntax::parse(sql)?;
+    let mut binder = Binder::new(catalog);
+    let mut roots = Vec::new();
+    let mut explained = Vec::new();
+    for statement in &script.statements {
+        // A failed statement has reported its mistakes; the others still have theirs to tell.
+        let Ok(bound) = binder.statement(statement) else {
+            continue;
+        };
+        if bound.explain {
+            explained.push(bound.roots);
+        } else {
+            roots.extend(bound.roots);
+        }
+    }
+    let (errors, warnings): (Vec<_>, Vec<_>) = std::mem::take(&mut binder.diagnostics)
+        .into_iter()
+        .partition(|found| found.severity == Severity::Error);
+    if !errors.is_empty() {
+        return Err(Diagnostics(errors.into_iter().chain(warnings).collect()));
+    }
+    let lowered = |roots: &[usize]| {
+        lower::lower(
+            &binder.graph,
+            roots,
+            &binder.tables,
+            &binder.settings,
+            binder.names.clone(),
+        )
+    };
+    let explains = explained
+        .iter()
+        .map(|roots| explain(&lowered(roots)))
+        .collect();
+    Ok(Planned {
+        plan: lowered(&roots),
+        explains,
+        warnings,
+    })
 }
-/// See [`AccumulatorLayout`].
-pub fn accumulator_layout(aggregates: &[plan::Aggregate], input: &Schema, retractions: bool) -> AccumulatorLayout { let _ = (aggregates, input, retractions); todo!() }

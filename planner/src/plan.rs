@@ -486,6 +486,8 @@ impl StreamPlan {
 impl Operator {
     /// Whether it keeps state other than a source's position: such a named node is a wall.
     pub fn is_stateful(&self) -> bool {
-        self.state.iter().any(|table| table.layout != StateLayout::Position)
+        self.state
+            .iter()
+            .any(|table| table.layout != StateLayout::Position)
     }
 }

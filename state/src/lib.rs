@@ -7,7 +7,7 @@
 //!                WorkerState ── budget, gate, freeze ──▶ writer thread ──▶ StateBackend (rocksdb | memory)
 //!                                                             │ hard links
 //!                                                             ▼
-//!                                                      CheckpointStore (object_store): files, manifest
+//!                                                      CheckpointStore: files, manifest
 //! ```
 //!
 //! # Invariants
@@ -16,8 +16,25 @@
 //! 3. A manifest names only files that are whole and on disk; whatever no manifest names does not exist.
 //! 4. The encodings are a contract of ours (`docs/formats/`), pinned by golden tests.
 
-// THE PUBLIC SURFACE BELOW IS THE AGREED INTERFACE between `weir-state` and `weir-engine` (signatures; bodies to be
-// written, moved into modules of their own and re-exported from here).
+mod backend;
+mod encoding;
+mod error;
+mod keyed;
+mod shared;
+mod snapshot;
+mod spec;
+mod worker;
 
-mod api;
-pub use api::*;
+#[cfg(test)]
+mod tests;
+
+pub use encoding::{decode_values, encode_value};
+pub use error::{Error, Result};
+pub use keyed::{Columns, MapTable, Matches, MultiMapTable, ProbeCursor, SliceTable};
+pub use shared::{SharedState, StateStatistics};
+pub use snapshot::{
+    CheckpointStore, FileEntry, MANIFEST_FORMAT_VERSION, Manifest, PendingSnapshot, RestoreFrom,
+    WorkerSnapshot,
+};
+pub use spec::{BackendKind, Layout, TableSpec};
+pub use worker::{WorkerOptions, WorkerState};

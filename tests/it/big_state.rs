@@ -10,7 +10,8 @@ const MEMORY: usize = 4 << 20;
 /// Every key comes four times, far apart: its entry has been spilled in between.
 fn sql() -> String {
     format!(
-        "CREATE TABLE numbers (id BIGINT) WITH ('connector' = 'datagen', 'rows' = '{}');\n\
+        "CREATE TABLE numbers (id BIGINT) WITH ('connector' = 'datagen', 'rows' = '{}', \
+         'fields.id.kind' = 'sequence');\n\
          SELECT n, count(*), sum(total), min(k), max(k) FROM \
          (SELECT id % {KEYS} AS k, count(*) AS n, sum(id) AS total FROM numbers GROUP BY id % {KEYS}) AS x GROUP BY n;\n",
         4 * KEYS

@@ -224,7 +224,7 @@ fn a_folder_belongs_to_one_file_and_one_process() {
 
 const ENDLESS: &str = "\
 SET 'checkpoint.interval' = '100ms';
-CREATE TABLE clicks (id BIGINT, user_id INT) WITH ('connector' = 'datagen', 'rate' = '2000');
+CREATE TABLE clicks (id BIGINT, user_id INT) WITH ('connector' = 'datagen', 'rows-per-second' = '2000', 'fields.user_id.max' = '999');
 CREATE TABLE seen (user_id INT, clicks BIGINT) WITH ('connector' = 'filesystem', 'path' = 'out/seen', 'format' = 'changelog-json');
 INSERT INTO seen SELECT user_id % 10, count(*) FROM clicks GROUP BY user_id % 10;
 ";

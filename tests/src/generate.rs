@@ -182,8 +182,22 @@ mod tests {
     use crate::oracle::Oracle;
 
     #[test]
-    fn the_batch_engine_answers_nearly_all_generated_queries() {
-        let mut failed = Vec::new();
+    fn the_batch_engine_answers_nearly_all_generated_queries_and_most_with_rows() {
+        let (mut failed, mut with_rows) = (Vec::new(), 0);
+        let constructs = [
+            "JOIN",
+            "UNION ALL",
+            "TUMBLE",
+            "HOP",
+            "HAVING",
+            "FILTER",
+            "CREATE VIEW",
+            "WITH q",
+            "(SELECT",
+            "window_time",
+            "avg(",
+        ];
+        let mut seen = constructs.map(|_| 0);
         for seed in 0..300 {
             let mut rng = rng(seed);
             let tables = vec![
@@ -191,8 +205,12 @@ mod tests {
                 random_table("beta", &mut rng),
             ];
             let query = super::random_query(&tables, &mut rng);
-            if let Err(error) = Oracle::new(&tables).query(&query.oracle) {
-                failed.push(format!("seed {seed}: {error}\n{}", query.oracle));
+            for (construct, count) in constructs.iter().zip(&mut seen) {
+                *count += usize::from(query.weir.contains(construct));
+            }
+            match Oracle::new(&tables).query(&query.oracle) {
+                Ok(rows) => with_rows += usize::from(!rows.is_empty()),
+                Err(error) => failed.push(format!("seed {seed}: {error}\n{}", query.oracle)),
             }
         }
         assert!(
@@ -201,5 +219,9 @@ mod tests {
             failed.len(),
             failed.join("\n\n")
         );
+        assert!(with_rows > 180, "{with_rows} of 300 answers have rows");
+        for (construct, count) in constructs.iter().zip(seen) {
+            assert!(count >= 10, "{construct} is in {count} of 300 queries");
+        }
     }
 }

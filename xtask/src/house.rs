@@ -40,6 +40,7 @@ type Rule = fn(&File) -> Vec<String>;
 const RULES: &[(&str, Rule)] = &[
     ("no path of one machine", no_machine_paths),
     ("every Rust file says what it is for", module_header),
+    ("pages name files that are there", named_files_exist),
     ("no unfinished code", nothing_unfinished),
     ("long files are few", file_length),
 ];
@@ -130,6 +131,47 @@ fn module_header(file: &File) -> Vec<String> {
     }
     vec![format!("{}: no `//!` header", file.path)]
 }
+
+/// A page that sends a reader to a file which was moved has lost him. Paths in backticks that begin with a folder of the
+/// repository are meant; `*`, `…` and capital letters stand for something else.
+fn named_files_exist(file: &File) -> Vec<String> {
+    if !file.path.ends_with(".md") || file.path == "CHANGELOG.md" {
+        return Vec::new();
+    }
+    let is_ours = |path: &str| {
+        let plain = path
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "/._-".contains(c));
+        plain && FOLDERS.iter().any(|folder| path.starts_with(folder))
+    };
+    file.text
+        .lines()
+        .enumerate()
+        .flat_map(|(i, line)| {
+            line.split('`')
+                .skip(1)
+                .step_by(2)
+                .map(move |path| (i, path))
+        })
+        .filter(|(_, path)| is_ours(path) && !cargo::root().join(path).exists())
+        .map(|(i, path)| format!("{}:{}: there is no `{path}`", file.path, i + 1))
+        .collect()
+}
+
+/// Folders whose files pages speak of.
+const FOLDERS: &[&str] = &[
+    "types/",
+    "planner/",
+    "state/",
+    "connectors/",
+    "engine/",
+    "cli/",
+    "tests/",
+    "xtask/",
+    "docs/",
+    "queries/",
+    "scripts/",
+];
 
 /// Sketches are for the time before the first delivery.
 fn nothing_unfinished(file: &File) -> Vec<String> {

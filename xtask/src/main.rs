@@ -50,6 +50,8 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Everything that needs no compiler: formatting, house rules, crates. Takes a second.
+    Rules,
     /// Crate edges, licences, one version of each shared crate.
     Edges,
     /// Runs the snapshot tests and accepts what they give; read the diff.
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         }),
         Chore::Suites { names, seconds } => check::suites(&names, seconds),
         Chore::Bench { arguments } => check::bench(&arguments),
+        Chore::Rules => check::rules(),
         Chore::Edges => check::edges(),
         Chore::UpdateSnapshots => check::update_snapshots(),
     };

@@ -5,7 +5,7 @@
 //!         ◀── suite SUITE: cases=120 seconds=41.3      one line for each test that draws cases
 //! ```
 //!
-//! A suite is a module of the one test binary of the crate `weir-tests` (`tests/tests/it/main.rs`). It stops drawing
+//! A suite is a module of the one test binary of the crate `weir-tests` (`tests/it/main.rs`). It stops drawing
 //! new cases when its seconds are used, but not before it has reached its floor; then it prints the line above on
 //! standard output (several lines of one suite are added up). A suite that prints no line has its number of passed
 //! tests as cases.
@@ -17,7 +17,7 @@
 /// One suite.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Suite {
-    /// The module's name in `tests/tests/it`.
+    /// The module's name in `tests/it`.
     pub(crate) name: &'static str,
     /// After this time no new case is drawn.
     pub(crate) seconds: u64,

@@ -62,7 +62,7 @@ impl TestBuild {
         for binary in &self.binaries {
             let mut command = self.command(binary);
             if update_snapshots {
-                command.env("WEIR_UPDATE_SNAPSHOTS", "1");
+                command.env("UPDATE", "1");
             }
             if is_end_to_end(binary) {
                 for suite in SUITES {

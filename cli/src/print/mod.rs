@@ -51,6 +51,9 @@ struct Output {
     writer: Box<dyn RowWriter>,
     /// Columns that identify a row, for pairs of `-U` and `+U`.
     unique_key: Option<Vec<usize>>,
+    /// Whether rows are shown at once even if the widths of their columns are then a guess: a bounded query ends
+    /// soon enough.
+    settle: bool,
 }
 
 /// What becomes of the changes.
@@ -162,6 +165,7 @@ impl Printer {
                 form,
                 writer: writer(options, names, with_op),
                 unique_key: operator.unique_key.clone(),
+                settle: !options.bounded,
             });
         }
         let target = Target {
@@ -237,6 +241,22 @@ impl Printer {
     }
 }
 
+impl Printer {
+    /// The job failed: shows the rows that were on their way, which are the answer up to there, and no final ones.
+    pub(crate) fn abandon(&mut self) {
+        self.status.clear();
+        for output in &mut self.outputs {
+            if matches!(output.form, Form::AsTheyCome | Form::Changes)
+                && self.target.last == Some(output.operator)
+            {
+                // The job's own failure is the one to report.
+                let _ = output.writer.settle(&mut self.target.out);
+            }
+        }
+        let _ = self.target.out.flush();
+    }
+}
+
 impl Output {
     fn take(
         &mut self,
@@ -257,7 +277,9 @@ impl Output {
                 for batch in changes {
                     self.writer.write(&batch.rows, None, &mut target.out)?;
                 }
-                self.writer.settle(&mut target.out)?;
+                if self.settle {
+                    self.writer.settle(&mut target.out)?;
+                }
                 target.out.flush()?;
             }
             Form::Changes => {
@@ -269,7 +291,9 @@ impl Output {
                 status.clear();
                 target.title(self.operator, &self.title)?;
                 self.writer.write(&rows, Some(&ops), &mut target.out)?;
-                self.writer.settle(&mut target.out)?;
+                if self.settle {
+                    self.writer.settle(&mut target.out)?;
+                }
                 target.out.flush()?;
             }
         }

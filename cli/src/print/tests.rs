@@ -315,3 +315,29 @@ fn values_that_could_break_a_format_are_escaped() {
     );
     assert!(written(Format::Table).contains(" a,\\\"b\\\"\\n │ NaN │ cafe\n"));
 }
+
+#[test]
+fn a_failed_job_shows_the_rows_that_were_on_their_way() {
+    let sheet = Sheet::default();
+    let plan = plan(1, Changelog::AppendOnly);
+    let status = Arc::new(StatusLine::new(false));
+    let mut printer = Printer::to(
+        &plan,
+        bounded(Format::Table),
+        status,
+        Box::new(sheet.clone()),
+    )
+    .unwrap();
+    let event = OutputEvent {
+        operator: 0,
+        changes: vec![changes(&[("+", "a", Some(1))])],
+    };
+    assert!(printer.take(event).is_continue());
+    assert_eq!(
+        sheet.text(),
+        "",
+        "a bounded table waits for the widths of its columns"
+    );
+    printer.abandon();
+    assert_eq!(sheet.text(), " k │ N\n───┼───\n a │ 1\n");
+}

@@ -5,7 +5,7 @@ use crate::weir::{Folder, root};
 /// Compares with `cli/tests/it/snapshots/NAME`; `cargo xtask update-snapshots` writes it instead.
 fn snapshot(name: &str, text: &str) {
     let path = root().join("cli/tests/it/snapshots").join(name);
-    if std::env::var_os("WEIR_UPDATE_SNAPSHOTS").is_some() {
+    if std::env::var_os("UPDATE").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, text).unwrap();
     }

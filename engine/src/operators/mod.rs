@@ -1,8 +1,36 @@
 //! One operator, one file. The runtime calls them; they know nothing of threads, channels or checkpoints.
-#![allow(missing_docs, unused_variables, clippy::todo)]
-use weir_planner::plan::StreamPlan;
-use weir_types::{ChangeBatch, OperatorId, ProcessingTime, Watermark};
+//!
+//! ```text
+//!   filter  project  union  window_assign       no state: a batch in, at most one batch out per call
+//!   window_aggregate                            fires when the watermark reaches a window's end
+//!   aggregate                                   one change per touched group at the end of an epoch
+//!   join                                        both inputs in state
+//!   sink  output                                the end of the line
+//! ```
 
+mod aggregate;
+mod aggregates;
+mod build;
+mod changes;
+mod filter;
+mod join;
+mod output;
+mod project;
+mod sink;
+mod union;
+mod window_aggregate;
+mod window_assign;
+mod windows;
+
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod tests;
+
+use weir_planner::plan::StreamPlan;
+use weir_types::{ChangeBatch, ProcessingTime, Watermark};
+
+pub use self::build::{build, table_specs};
 use crate::Result;
 
 /// Whether an operator has more to give before it can take new input.
@@ -15,19 +43,44 @@ pub enum Progress {
 }
 
 /// What an operator sees of the world during a call.
+#[derive(Debug)]
 pub struct OperatorContext {
     /// The batch given by this call; at most one. The runtime takes it after each call.
     pub output: Option<ChangeBatch>,
     /// The epoch's processing time.
     pub now: ProcessingTime,
-    /// Counts late rows dropped by this operator on this worker.
+    /// Counts late rows dropped by this operator on this worker: rows that at least one of their windows had
+    /// closed for.
     pub late_rows: u64,
     /// Most rows that a batch should have.
     pub batch_rows: usize,
 }
+
 impl OperatorContext {
-    /// Gives a batch to the consumers. Empty batches are dropped. Panics if called twice in one call.
-    pub fn emit(&mut self, batch: ChangeBatch) { todo!() }
+    /// A context for the calls of an epoch.
+    pub fn new(now: ProcessingTime, batch_rows: usize) -> Self {
+        Self {
+            output: None,
+            now,
+            late_rows: 0,
+            batch_rows,
+        }
+    }
+
+    /// Gives a batch to the consumers. Empty batches are dropped.
+    ///
+    /// # Panics
+    /// If called twice in one call: an operator that has more keeps a cursor.
+    pub fn emit(&mut self, batch: ChangeBatch) {
+        if batch.num_rows() == 0 {
+            return;
+        }
+        assert!(
+            self.output.is_none(),
+            "an operator gives at most one batch per call"
+        );
+        self.output = Some(batch);
+    }
 }
 
 /// A node of the graph, one instance a worker.
@@ -35,39 +88,93 @@ impl OperatorContext {
 /// # Contract
 /// The runtime calls, in this order and never concurrently: `on_batch` and `on_watermark` as they come (watermarks are the
 /// minimum over the inputs and rise), then `on_epoch_end` once per epoch after the barrier of every input has come. After
-/// any call that returned [`Progress::More`] it calls `resume` until `Done`. Everything that must survive a crash is in the
-/// state tables the operator was built with; a restored operator sees first the restored watermark by `on_watermark`.
+/// any call that returned [`Progress::More`] it calls `resume` until `Done`; a call that returned `More` may have given
+/// no batch. Everything that must survive a crash is in the state tables the operator was built with; a restored operator
+/// sees first the restored watermark by `on_watermark`. After an error the operator is not called again.
 pub trait Operator {
-    fn on_batch(&mut self, input: usize, batch: ChangeBatch, ctx: &mut OperatorContext) -> Result<Progress>;
+    /// Takes a batch of input `input`.
+    ///
+    /// # Errors
+    /// A row that fails, or state.
+    fn on_batch(
+        &mut self,
+        input: usize,
+        batch: ChangeBatch,
+        ctx: &mut OperatorContext,
+    ) -> Result<Progress>;
+
     /// Fires what is due. The runtime forwards the watermark after `Done` (at the barrier if `holds_watermark`).
-    fn on_watermark(&mut self, watermark: Watermark, ctx: &mut OperatorContext) -> Result<Progress> { Ok(Progress::Done) }
+    ///
+    /// # Errors
+    /// State.
+    fn on_watermark(
+        &mut self,
+        watermark: Watermark,
+        ctx: &mut OperatorContext,
+    ) -> Result<Progress> {
+        let _ = (watermark, ctx);
+        Ok(Progress::Done)
+    }
+
     /// Flushes what is held until the barrier.
-    fn on_epoch_end(&mut self, ctx: &mut OperatorContext) -> Result<Progress> { Ok(Progress::Done) }
-    fn resume(&mut self, ctx: &mut OperatorContext) -> Result<Progress> { Ok(Progress::Done) }
+    ///
+    /// # Errors
+    /// State, or a sink.
+    fn on_epoch_end(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
+        let _ = ctx;
+        Ok(Progress::Done)
+    }
+
+    /// Goes on with what the last call could not give at once.
+    ///
+    /// # Errors
+    /// Like the call that it goes on with.
+    fn resume(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
+        let _ = ctx;
+        Ok(Progress::Done)
+    }
+
     /// Holds rows until the barrier, and so the watermark too.
-    fn holds_watermark(&self) -> bool { false }
+    fn holds_watermark(&self) -> bool {
+        false
+    }
+
+    /// Rows that it has left out since it was built, because an expression failed on them (`'row.error' = 'skip'`).
+    fn rejected_rows(&self) -> u64 {
+        0
+    }
+
     /// Sinks: right before the freeze of a checkpoint. The answer goes to the manifest.
-    fn prepare(&mut self, checkpoint: weir_types::CheckpointId) -> Result<Option<serde_json::Value>> { Ok(None) }
+    ///
+    /// # Errors
+    /// The sink.
+    fn prepare(
+        &mut self,
+        checkpoint: weir_types::CheckpointId,
+    ) -> Result<Option<serde_json::Value>> {
+        let _ = checkpoint;
+        Ok(None)
+    }
 }
 
 /// What an operator is built with, on its worker's thread.
 pub struct BuildContext<'a> {
+    /// The job.
     pub plan: &'a StreamPlan,
     /// Index of the operator in the plan.
     pub index: usize,
+    /// The worker that it is built on.
     pub worker: weir_types::WorkerId,
+    /// Number of workers.
     pub parallelism: u32,
+    /// Number of key groups of the job.
     pub key_groups: u16,
+    /// The worker's state.
     pub state: &'a weir_state::WorkerState,
+    /// Most rows that a batch should have.
     pub batch_rows: usize,
-    /// For `Sink`: this worker's writer.
-    pub sink: Option<(Box<dyn weir_connectors::SinkWriter>, bool /* wants_snapshot */)>,
+    /// For `Sink`: this worker's writer, and whether it wants a snapshot ([`weir_connectors::Sink::wants_snapshot`]).
+    pub sink: Option<(Box<dyn weir_connectors::SinkWriter>, bool)>,
     /// For `Output`: where the rows go at the end of the epoch.
     pub output: Option<crate::OutputHandler>,
 }
-
-/// Builds the operator (every kind but `Source`, which is the runtime's).
-pub fn build(context: BuildContext<'_>) -> Result<Box<dyn Operator>> { todo!() }
-
-/// The state tables of a plan's operator as the state crate wants them.
-pub fn table_specs(plan: &StreamPlan) -> Vec<weir_state::TableSpec> { todo!() }

@@ -15,7 +15,16 @@
 //! 4. Every type in a CAST, TRY_CAST or `::` is one of ours: [`cast_type`] gives it.
 //! 5. A hint stands right after SELECT or INSERT and is one that we know: [`hint_of_select`] gives it.
 
+mod cursor;
+mod ddl;
+mod dialect;
+mod errors;
 mod name;
+mod query;
+mod statement;
+mod tokens;
+mod types;
+mod walker;
 mod window;
 
 use sqlparser::ast;
@@ -133,14 +142,20 @@ pub enum ColumnKind {
 /// # Errors
 /// What is wrong, in the order of the text.
 pub fn parse(sql: &str) -> Result<Script, Diagnostics> {
-    let _ = sql;
-    todo!("the front end's engineer delivers this next")
+    let (script, problems) = statement::script(sql);
+    if problems.is_empty() {
+        Ok(script)
+    } else {
+        Err(Diagnostics(problems))
+    }
 }
 
 /// The local name that `/*+ ID('n') */` gives to this SELECT block.
 pub fn hint_of_select(select: &ast::Select) -> Option<Name> {
-    let _ = select;
-    None
+    select
+        .optimizer_hints
+        .iter()
+        .find_map(|hint| tokens::hint_name(&hint.text))
 }
 
 /// The type in a CAST, TRY_CAST or `::`: every one arrives as a custom type that this function reads, so that
@@ -148,8 +163,7 @@ pub fn hint_of_select(select: &ast::Select) -> Option<Name> {
 ///
 /// `None` for other AST types, those of typed literals (`DATE '2020-01-01'`) for example.
 pub fn cast_type(data_type: &ast::DataType) -> Option<DataType> {
-    let _ = data_type;
-    None
+    types::of_ast(data_type)
 }
 
 /// The span of an AST node in the original text (sqlparser's `Spanned`).

@@ -3,8 +3,7 @@
 use sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
 use weir_types::{Diagnostic, Span};
 
-use super::to_span;
-use crate::codes;
+use super::{errors, to_span};
 
 /// A name as the user wrote it: folded (`value`) and as spelled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,15 +38,14 @@ impl Name {
         if let [ObjectNamePart::Identifier(ident)] = name.0.as_slice() {
             return Ok(Self::from_ident(ident));
         }
-        let last = name.0.last().map(ToString::to_string).unwrap_or_default();
-        Err(Diagnostic::error(
-            codes::QUALIFIED_NAME,
-            format!("`{name}` has more than one part"),
-        )
-        .at(
+        let last = match name.0.last() {
+            Some(ObjectNamePart::Identifier(ident)) => ident.value.clone(),
+            _ => name.to_string(),
+        };
+        Err(errors::qualified_name(
+            &name.to_string(),
+            &last,
             super::span_of(name),
-            "there are no catalogs and no databases here",
-        )
-        .help(format!("write {last} alone")))
+        ))
     }
 }

@@ -1,0 +1,252 @@
+//! The epoch as all workers and dealers see it: what is open, what is closing, and its one processing time.
+//!
+//! ```text
+//!   epoch 7          epoch 8
+//!   ──rows────┤close├──rows───…       a worker goes on to epoch 8 when all its operators have flushed epoch 7,
+//!             7     │                 without waiting for other workers; epoch 8 is closed only after every
+//!                   through(7)        worker reported epoch 7: nobody is more than one epoch ahead
+//! ```
+//!
+//! # Invariants
+//! 1. Epochs are closed in order, one at a time; two are alive at most. What belongs to an epoch is kept by parity.
+//! 2. The processing time of an epoch is fixed when its first row is dealt, or when it is closed without one; it never
+//!    goes back.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::Notify;
+use weir_types::{CheckpointId, ProcessingTime};
+
+use crate::sync::lock;
+
+/// Shared by the coordinator, the workers and the dealers.
+#[derive(Debug)]
+pub(crate) struct EpochControl {
+    /// The last epoch whose end was asked for. Dealers of a later one may deal.
+    closing: AtomicU64,
+    /// Processing time of the epochs alive, by parity.
+    now: [AtomicI64; 2],
+    book: Mutex<Book>,
+    /// Set at the end of the job: workers leave.
+    shutdown: AtomicBool,
+    /// A split ended or became idle since the last epoch: worth an epoch even without rows.
+    news: AtomicBool,
+    /// A source had nothing more to give for now since the last epoch was closed.
+    caught_up: AtomicBool,
+    /// The epoch that ends the job, once it is closing: nothing is dealt after it.
+    last: AtomicU64,
+    /// Wakes the coordinator when there is something to decide.
+    wake: Arc<Notify>,
+}
+
+#[derive(Debug)]
+struct Book {
+    epochs: [Open; 2],
+    /// The last processing time given to an epoch.
+    last_now: i64,
+}
+
+/// An epoch that is alive.
+#[derive(Clone, Copy, Debug, Default)]
+struct Open {
+    epoch: u64,
+    /// Whether its processing time is fixed.
+    opened: bool,
+    records: u64,
+    /// Records after which dealers stop and the coordinator closes it.
+    budget: u64,
+    checkpoint: Option<CheckpointId>,
+}
+
+/// What the coordinator wants to know of the open epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct EpochFacts {
+    /// Records dealt in it.
+    pub(crate) records: u64,
+    /// No more may be dealt.
+    pub(crate) budget_used: bool,
+    /// A split ended or became idle.
+    pub(crate) news: bool,
+    /// No source ran dry since the last epoch.
+    pub(crate) backlog: bool,
+}
+
+impl EpochControl {
+    /// Epoch 1 is open. `last_now`: processing time of the restored checkpoint.
+    pub(crate) fn new(last_now: i64, budget: u64, wake: Arc<Notify>) -> Self {
+        let open = |epoch| Open {
+            epoch,
+            budget,
+            ..Open::default()
+        };
+        Self {
+            closing: AtomicU64::new(0),
+            now: [AtomicI64::new(last_now), AtomicI64::new(last_now)],
+            book: Mutex::new(Book {
+                epochs: [open(2), open(1)],
+                last_now,
+            }),
+            shutdown: AtomicBool::new(false),
+            news: AtomicBool::new(false),
+            caught_up: AtomicBool::new(false),
+            last: AtomicU64::new(u64::MAX),
+            wake,
+        }
+    }
+
+    /// Whether the end of `epoch` was asked for.
+    pub(crate) fn is_closing(&self, epoch: u64) -> bool {
+        self.closing.load(Ordering::Acquire) >= epoch
+    }
+
+    /// The processing time of `epoch`, once a row of it is seen or it is closing.
+    pub(crate) fn now(&self, epoch: u64) -> ProcessingTime {
+        ProcessingTime(self.now[(epoch % 2) as usize].load(Ordering::Acquire))
+    }
+
+    /// How many records of `epoch` may still be dealt.
+    pub(crate) fn allowance(&self, epoch: u64) -> u64 {
+        if epoch > self.last.load(Ordering::Acquire) {
+            return 0;
+        }
+        let book = lock(&self.book);
+        let open = &book.epochs[(epoch % 2) as usize];
+        debug_assert_eq!(open.epoch, epoch);
+        open.budget.saturating_sub(open.records)
+    }
+
+    /// Records of `epoch` were dealt; the first ones fix its processing time.
+    pub(crate) fn on_dealt(&self, epoch: u64, records: u64, wall_micros: i64) {
+        let mut book = lock(&self.book);
+        self.open(&mut book, epoch, wall_micros);
+        let open = &mut book.epochs[(epoch % 2) as usize];
+        let first = open.records == 0;
+        open.records += records;
+        if first || open.records >= open.budget {
+            self.wake.notify_one();
+        }
+    }
+
+    /// A split ended, became idle or woke.
+    pub(crate) fn on_news(&self) {
+        self.news.store(true, Ordering::Release);
+        self.wake.notify_one();
+    }
+
+    /// A source had nothing for now.
+    pub(crate) fn on_caught_up(&self) {
+        self.caught_up.store(true, Ordering::Relaxed);
+    }
+
+    /// What is known of the open epoch.
+    pub(crate) fn facts(&self, epoch: u64) -> EpochFacts {
+        let book = lock(&self.book);
+        let open = &book.epochs[(epoch % 2) as usize];
+        EpochFacts {
+            records: open.records,
+            budget_used: open.records >= open.budget,
+            news: self.news.load(Ordering::Acquire),
+            backlog: !self.caught_up.load(Ordering::Relaxed),
+        }
+    }
+
+    /// `epoch`, which is about to be closed, ends the job.
+    pub(crate) fn finish_with(&self, epoch: u64) {
+        self.last.store(epoch, Ordering::Release);
+    }
+
+    /// Asks for the end of `epoch`. The one before must be through.
+    pub(crate) fn close(&self, epoch: u64, checkpoint: Option<CheckpointId>, wall_micros: i64) {
+        let mut book = lock(&self.book);
+        self.open(&mut book, epoch, wall_micros);
+        book.epochs[(epoch % 2) as usize].checkpoint = checkpoint;
+        assert_eq!(
+            self.closing.load(Ordering::Acquire) + 1,
+            epoch,
+            "epochs end in order"
+        );
+        self.news.store(false, Ordering::Release);
+        self.caught_up.store(false, Ordering::Relaxed);
+        self.closing.store(epoch, Ordering::Release);
+    }
+
+    /// The checkpoint that ends `epoch`, which is closing.
+    pub(crate) fn checkpoint(&self, epoch: u64) -> Option<CheckpointId> {
+        lock(&self.book).epochs[(epoch % 2) as usize].checkpoint
+    }
+
+    /// `epoch` came through on all workers; the one after the next may use its place, with this budget, and so may
+    /// the next one if nothing was dealt in it yet.
+    pub(crate) fn through(&self, epoch: u64, budget: u64) {
+        let mut book = lock(&self.book);
+        book.epochs[(epoch % 2) as usize] = Open {
+            epoch: epoch + 2,
+            budget,
+            ..Open::default()
+        };
+        let next = &mut book.epochs[((epoch + 1) % 2) as usize];
+        next.budget = next.budget.max(budget);
+    }
+
+    /// Sets the end of the job.
+    pub(crate) fn shut_down(&self) {
+        self.shutdown.store(true, Ordering::Release);
+    }
+
+    /// Whether workers have to leave.
+    pub(crate) fn is_shut_down(&self) -> bool {
+        self.shutdown.load(Ordering::Acquire)
+    }
+
+    fn open(&self, book: &mut Book, epoch: u64, wall_micros: i64) {
+        let last = book.last_now.max(wall_micros);
+        let open = &mut book.epochs[(epoch % 2) as usize];
+        assert_eq!(open.epoch, epoch, "a record of an epoch that is not alive");
+        if !open.opened {
+            open.opened = true;
+            book.last_now = last;
+            self.now[(epoch % 2) as usize].store(last, Ordering::Release);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_processing_time_of_an_epoch_is_fixed_by_its_first_row_and_never_goes_back() {
+        let control = EpochControl::new(1000, 10, Arc::default());
+        control.on_dealt(1, 1, 900);
+        assert_eq!(control.now(1), ProcessingTime(1000));
+        control.on_dealt(1, 1, 5000);
+        assert_eq!(control.now(1), ProcessingTime(1000));
+        control.close(1, None, 6000);
+        control.on_dealt(2, 1, 7000);
+        assert_eq!(
+            (control.now(1), control.now(2)),
+            (ProcessingTime(1000), ProcessingTime(7000))
+        );
+        control.through(1, 10);
+        control.close(2, None, 1);
+        control.through(2, 10);
+        control.close(3, None, 8000);
+        assert_eq!(control.now(3), ProcessingTime(8000));
+    }
+
+    #[test]
+    fn the_budget_counts_records_of_its_own_epoch_alone() {
+        let control = EpochControl::new(0, 10, Arc::default());
+        control.on_dealt(1, 9, 1);
+        assert!(!control.facts(1).budget_used);
+        assert_eq!(control.allowance(1), 1);
+        assert_eq!(control.allowance(2), 10);
+        control.on_dealt(1, 3, 1);
+        assert!(control.facts(1).budget_used);
+        control.close(1, Some(CheckpointId(4)), 1);
+        assert_eq!(control.checkpoint(1), Some(CheckpointId(4)));
+        control.through(1, 20);
+        assert_eq!((control.allowance(2), control.allowance(3)), (20, 20));
+    }
+}

@@ -1,0 +1,389 @@
+//! The coordinator: ends epochs, gathers checkpoints, notices the end.
+//!
+//! ```text
+//!   pacer: is the epoch due? ─┐                         ┌─ every worker: EpochDone ─▶ through ─▶ printed rows go out
+//!   ledger: a checkpoint too? ├─▶ close(epoch, number) ─┤
+//!   stop, end of input?       ┘                         └─ every worker: Snapshot ─▶ manifest ─▶ commits
+//! ```
+//!
+//! Like a worker it is stepped: a thread drives it, or the simulation.
+//!
+//! # Invariants
+//! 1. An epoch is closed only after the one before came through on every worker.
+//! 2. The last epoch ends with a checkpoint (unless the job is ephemeral); the job is over when that is published.
+//! 3. After a failure nothing is committed: the coordinator leaves at once.
+
+mod checkpoint;
+mod control;
+mod output;
+mod pacer;
+mod publish;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, Sender};
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use serde_json::Value;
+use tokio::sync::Notify;
+use weir_state::{MANIFEST_FORMAT_VERSION, Manifest, WorkerSnapshot};
+use weir_types::{CheckpointId, OperatorId, Watermark, WorkerId};
+
+pub(crate) use checkpoint::CheckpointLedger;
+use checkpoint::Complete;
+pub(crate) use control::EpochControl;
+use control::EpochFacts;
+pub(crate) use output::Outputs;
+use pacer::Pacer;
+pub(crate) use publish::{Published, Publisher, Publishing};
+
+use crate::job::Shared;
+use crate::source::SourceCheckpoint;
+use crate::{Error, Outcome, Result};
+
+/// What workers and the publisher tell the coordinator.
+pub(crate) enum Event {
+    EpochDone(Box<EpochReport>),
+    Snapshot {
+        worker: WorkerId,
+        checkpoint: CheckpointId,
+        result: Box<weir_state::Result<WorkerSnapshot>>,
+    },
+    Published(Published),
+    Failed(Error),
+}
+
+/// A worker has completed an epoch. All but the first field are for checkpoints.
+pub(crate) struct EpochReport {
+    pub(crate) epoch: u64,
+    /// What sinks prepared.
+    pub(crate) prepared: BTreeMap<OperatorId, Value>,
+    /// Watermark of each input.
+    pub(crate) watermarks: BTreeMap<OperatorId, Vec<Watermark>>,
+    pub(crate) counters: BTreeMap<String, u64>,
+}
+
+/// Tells the coordinator and wakes it.
+#[derive(Clone)]
+pub(crate) struct EventSender {
+    pub(crate) sender: Sender<Event>,
+    pub(crate) wake: Arc<Notify>,
+}
+
+impl EventSender {
+    pub(crate) fn tell(&self, event: Event) {
+        // The coordinator is gone when the job is over: then nobody wants to know.
+        let _ = self.sender.send(event);
+        self.wake.notify_one();
+    }
+}
+
+/// What a step of the coordinator came to.
+#[derive(Debug)]
+pub(crate) enum Pace {
+    /// Look again after this time, or when told something.
+    Wait(Duration),
+    /// The job is over.
+    Finished(Outcome),
+}
+
+/// See the module.
+pub(crate) struct Coordinator {
+    job: Arc<Shared>,
+    events: Receiver<Event>,
+    pacer: Pacer,
+    ledger: CheckpointLedger,
+    publishing: Option<Publishing>,
+    /// The open epoch: the next one to be closed.
+    epoch: u64,
+    closing: Option<Closing>,
+    /// Set when the last epoch was closed.
+    ending: Option<Outcome>,
+    ending_through: bool,
+    watermarks: BTreeMap<OperatorId, Vec<Watermark>>,
+    counters: BTreeMap<String, u64>,
+    sources: SourceCheckpoint,
+    processing_time: i64,
+}
+
+struct Closing {
+    at: Duration,
+    budget_used: bool,
+    checkpoint: Option<CheckpointId>,
+    done: usize,
+}
+
+/// Nothing to do: look again after this time at the latest.
+const WAIT_MAX: Duration = Duration::from_millis(100);
+
+impl Coordinator {
+    pub(crate) fn new(
+        job: Arc<Shared>,
+        events: Receiver<Event>,
+        ledger: CheckpointLedger,
+        publishing: Option<Publishing>,
+    ) -> Self {
+        let seed = job.options.simulation_seed.or(job.options.test_cuts);
+        let random = seed.map(SmallRng::seed_from_u64);
+        let pacer = Pacer::new(job.options.epoch_interval, job.budget_min(), random);
+        Self {
+            job,
+            events,
+            pacer,
+            ledger,
+            publishing,
+            epoch: 1,
+            closing: None,
+            ending: None,
+            ending_through: false,
+            watermarks: BTreeMap::new(),
+            counters: BTreeMap::new(),
+            sources: SourceCheckpoint::new(),
+            processing_time: 0,
+        }
+    }
+
+    /// Takes in what was told and decides what follows.
+    pub(crate) fn step(&mut self) -> Result<Pace> {
+        while let Ok(event) = self.events.try_recv() {
+            self.take(event)?;
+        }
+        if let Some(complete) = self.ledger.complete() {
+            match complete {
+                Ok(complete) => self.publish(complete)?,
+                Err(reason) => self.checkpoint_failed(&reason)?,
+            }
+            // An inline publisher has answered already.
+            while let Ok(event) = self.events.try_recv() {
+                self.take(event)?;
+            }
+        }
+        let now = self.job.clock.elapsed();
+        if let Some(outcome) = self.ending {
+            let over = self.ending_through && self.ledger.is_free();
+            return Ok(if over {
+                Pace::Finished(outcome)
+            } else {
+                Pace::Wait(WAIT_MAX)
+            });
+        }
+        if self.closing.is_none() {
+            let facts = self.job.control.facts(self.epoch);
+            self.decide(now, facts);
+        }
+        Ok(Pace::Wait(self.pause(now)))
+    }
+
+    /// How long nothing can be due. Dealers and workers wake the coordinator for everything else.
+    fn pause(&self, now: Duration) -> Duration {
+        let mut wait = WAIT_MAX;
+        if self.closing.is_none() {
+            let facts = self.job.control.facts(self.epoch);
+            if facts.records > 0 || facts.news {
+                wait = wait.min(self.pacer.wait(now));
+            }
+            if let Some(checkpoint) = self.ledger.wait(now) {
+                wait = wait.min(checkpoint);
+            }
+        }
+        wait.max(Duration::from_micros(200))
+    }
+
+    /// Closes the open epoch if there is reason to.
+    fn decide(&mut self, now: Duration, facts: EpochFacts) {
+        let drained = self.job.sources.iter().all(|source| source.has_ended());
+        let done = self.job.sources.iter().all(|source| source.is_done());
+        if drained || done || self.job.is_stopping() {
+            // A checkpoint in the making is finished first: the last one comes after it.
+            if self.job.store.is_none() || self.ledger.is_free() {
+                let outcome = if drained {
+                    Outcome::Drained
+                } else {
+                    Outcome::Stopped
+                };
+                let nothing_new = facts.records == 0 && !facts.news && !self.ledger.has_unsaved();
+                let save = self.job.store.is_some()
+                    && (drained
+                        || !nothing_new
+                        || (self.job.options.savepoint.is_some() && self.ledger.last.is_none()));
+                self.ending = Some(outcome);
+                self.job.control.finish_with(self.epoch);
+                self.close(now, facts, save);
+            }
+            return;
+        }
+        let open_rows = facts.records > 0 || facts.news;
+        let checkpoint = self.job.store.is_some() && self.ledger.is_due(now, open_rows);
+        if self.pacer.is_due(now, facts) || (checkpoint && !open_rows) {
+            self.close(now, facts, checkpoint);
+        }
+    }
+
+    fn close(&mut self, now: Duration, facts: EpochFacts, checkpoint: bool) {
+        let checkpoint = checkpoint.then(|| self.ledger.begin(now));
+        self.pacer.on_close(now, facts);
+        self.job
+            .control
+            .close(self.epoch, checkpoint, self.job.clock.wall_micros());
+        self.closing = Some(Closing {
+            at: now,
+            budget_used: facts.budget_used,
+            checkpoint,
+            done: 0,
+        });
+        self.job.wake_workers();
+    }
+
+    fn take(&mut self, event: Event) -> Result<()> {
+        match event {
+            Event::Failed(error) => Err(error),
+            Event::EpochDone(report) => self.on_epoch_done(*report),
+            Event::Snapshot {
+                worker,
+                checkpoint,
+                result,
+            } => {
+                let result = result.map_err(|error| error.to_string());
+                self.ledger.on_snapshot(worker, checkpoint, result);
+                Ok(())
+            }
+            Event::Published(Published::Done(checkpoint)) => {
+                self.ledger.on_published(true);
+                self.job
+                    .last_checkpoint
+                    .store(checkpoint.0, Ordering::Release);
+                Ok(())
+            }
+            Event::Published(Published::NotWritten(reason)) => {
+                self.ledger.on_published(false);
+                self.checkpoint_failed(&reason)
+            }
+            Event::Published(Published::CommitFailed(error)) => Err(error),
+        }
+    }
+
+    /// A failed checkpoint aborts nothing, unless it was the last one.
+    fn checkpoint_failed(&mut self, reason: &str) -> Result<()> {
+        if self.ending.is_some() {
+            return Err(Error::Job(format!("the last checkpoint failed: {reason}")));
+        }
+        self.job.warn(format!(
+            "a checkpoint failed and is taken up by the next one: {reason}"
+        ));
+        Ok(())
+    }
+
+    fn on_epoch_done(&mut self, report: EpochReport) -> Result<()> {
+        let Some(closing) = &mut self.closing else {
+            return Err(Error::Job(
+                "a worker completed an epoch that was not closed".to_owned(),
+            ));
+        };
+        debug_assert_eq!(report.epoch, self.epoch);
+        closing.done += 1;
+        if closing.checkpoint.is_some() {
+            if closing.done == 1 {
+                self.watermarks.clear();
+                self.counters.clear();
+            }
+            for (operator, inputs) in report.watermarks {
+                let least = self
+                    .watermarks
+                    .entry(operator)
+                    .or_insert_with(|| inputs.clone());
+                least
+                    .iter_mut()
+                    .zip(inputs)
+                    .for_each(|(least, other)| *least = (*least).min(other));
+            }
+            for (name, value) in report.counters {
+                *self.counters.entry(name).or_default() += value;
+            }
+            self.ledger.on_aligned(report.prepared);
+        }
+        if closing.done == self.job.options.parallelism as usize {
+            self.on_through()?;
+        }
+        Ok(())
+    }
+
+    /// The epoch came through on all workers.
+    fn on_through(&mut self) -> Result<()> {
+        let Some(closing) = self.closing.take() else {
+            return Ok(());
+        };
+        if closing.checkpoint.is_some() {
+            self.sources = self
+                .job
+                .sources
+                .iter()
+                .map(|source| (source.id.to_string(), source.checkpoint(self.epoch)))
+                .collect();
+            self.processing_time = self.job.control.now(self.epoch).0;
+        } else {
+            self.ledger.on_epoch();
+        }
+        self.job.note_watermark(self.epoch);
+        let flush = self.job.clock.elapsed().saturating_sub(closing.at);
+        self.pacer.on_through(flush, closing.budget_used);
+        self.job.control.through(self.epoch, self.pacer.budget());
+        if self
+            .job
+            .outputs
+            .release(self.epoch, &self.job.output)
+            .is_break()
+        {
+            self.job.stop();
+        }
+        if self.ending.is_some() {
+            self.ending_through = true;
+        } else {
+            self.epoch += 1;
+        }
+        self.job.wake_workers();
+        Ok(())
+    }
+
+    fn publish(&mut self, complete: Complete) -> Result<()> {
+        let json = |what: &str, value: serde_json::Result<Value>| {
+            value.map_err(|error| {
+                Error::Job(format!("cannot write {what} to the manifest: {error}"))
+            })
+        };
+        let mut counters = self.job.restored_counters.clone();
+        for (name, value) in &self.counters {
+            *counters.entry(name.clone()).or_default() += value;
+        }
+        let manifest = Manifest {
+            format_version: MANIFEST_FORMAT_VERSION,
+            job: self.job.name.clone(),
+            generation: self.job.generation,
+            checkpoint: complete.checkpoint,
+            processing_time: self.processing_time,
+            sql: self.job.sql.clone(),
+            plan: json("the plan", serde_json::to_value(&self.job.user_plan))?,
+            parallelism: self.job.options.parallelism,
+            key_groups: self.job.options.key_groups,
+            backend: self.job.options.backend,
+            tables: crate::operators::table_specs(&self.job.plan),
+            workers: complete.snapshots,
+            sources: json("positions", serde_json::to_value(&self.sources))?,
+            watermarks: json("watermarks", serde_json::to_value(&self.watermarks))?,
+            sinks: json("sinks", serde_json::to_value(&complete.parts))?,
+            drained: self.ending == Some(Outcome::Drained),
+            counters: json("counters", serde_json::to_value(&counters))?,
+        };
+        if let Some(publishing) = &mut self.publishing {
+            publishing.send(manifest, complete.parts);
+        }
+        Ok(())
+    }
+
+    /// Checkpoints published by this start, and the last one.
+    pub(crate) fn checkpoints(&self) -> (u64, Option<CheckpointId>) {
+        (self.ledger.published, self.ledger.last)
+    }
+}

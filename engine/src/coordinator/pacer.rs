@@ -1,0 +1,146 @@
+//! When an epoch ends: a pure decision from observed facts, without clocks or channels.
+//!
+//! * Not without a row or news, and never before the last one came through.
+//! * Otherwise when 'epoch.interval' has passed, or the epoch's budget of records is used.
+//! * While sources work off a backlog, where throughput counts and latency does not, the interval doubles from epoch to
+//!   epoch, up to a second; when a source runs dry it is back at its start.
+//! * The budget starts at one batch a worker. If it ended the epoch and the flush took less than the target, it doubles;
+//!   if the flush took longer than the target, it halves.
+
+use std::time::Duration;
+
+use rand::Rng;
+use rand::rngs::SmallRng;
+
+use super::control::EpochFacts;
+
+/// Epochs are not longer than this while there is a backlog.
+const INTERVAL_MAX: Duration = Duration::from_secs(1);
+/// A flush should not take longer than this.
+const FLUSH_TARGET: Duration = Duration::from_millis(500);
+/// Budgets end here, whatever the flush takes.
+const BUDGET_RECORDS_MAX: u64 = 16 << 20;
+
+/// Decides about epoch ends.
+#[derive(Debug)]
+pub(crate) struct Pacer {
+    interval_min: Duration,
+    interval: Duration,
+    budget_min: u64,
+    budget: u64,
+    last_close: Duration,
+    /// Random budgets, for tests.
+    random: Option<SmallRng>,
+}
+
+impl Pacer {
+    /// `budget_min`: one batch a worker.
+    pub(crate) fn new(interval: Duration, budget_min: u64, random: Option<SmallRng>) -> Self {
+        let mut pacer = Self {
+            interval_min: interval,
+            interval,
+            budget_min,
+            budget: budget_min,
+            last_close: Duration::ZERO,
+            random,
+        };
+        pacer.draw();
+        pacer
+    }
+
+    /// Records that the next epoch may hold.
+    pub(crate) fn budget(&self) -> u64 {
+        self.budget
+    }
+
+    /// Whether the open epoch should end now.
+    pub(crate) fn is_due(&self, now: Duration, facts: EpochFacts) -> bool {
+        let worth_it = facts.records > 0 || facts.news;
+        worth_it && (facts.budget_used || now >= self.last_close + self.interval)
+    }
+
+    /// How long until it may be due for its age alone.
+    pub(crate) fn wait(&self, now: Duration) -> Duration {
+        (self.last_close + self.interval).saturating_sub(now)
+    }
+
+    /// The end of the epoch was asked for.
+    pub(crate) fn on_close(&mut self, now: Duration, facts: EpochFacts) {
+        self.last_close = now;
+        self.interval = if facts.backlog && facts.records > 0 {
+            (self.interval * 2).clamp(self.interval_min, INTERVAL_MAX.max(self.interval_min))
+        } else {
+            self.interval_min
+        };
+    }
+
+    /// The epoch came through: how long that took, and whether its budget had been used.
+    pub(crate) fn on_through(&mut self, flush: Duration, budget_used: bool) {
+        if flush > FLUSH_TARGET {
+            self.budget = (self.budget / 2).max(self.budget_min);
+        } else if budget_used {
+            self.budget = (self.budget * 2).min(BUDGET_RECORDS_MAX);
+        }
+        self.draw();
+    }
+
+    fn draw(&mut self) {
+        if let Some(random) = &mut self.random {
+            // Mostly short epochs, some long ones.
+            self.budget = 1 << random.random_range(0..=15);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(records: u64, budget_used: bool, backlog: bool) -> EpochFacts {
+        EpochFacts {
+            records,
+            budget_used,
+            news: false,
+            backlog,
+        }
+    }
+
+    #[test]
+    fn without_a_row_or_news_there_is_no_epoch() {
+        let pacer = Pacer::new(Duration::from_millis(10), 8, None);
+        assert!(!pacer.is_due(Duration::from_secs(60), facts(0, false, false)));
+        assert!(pacer.is_due(Duration::from_secs(60), facts(1, false, false)));
+        let news = EpochFacts {
+            news: true,
+            ..EpochFacts::default()
+        };
+        assert!(pacer.is_due(Duration::from_secs(60), news));
+    }
+
+    #[test]
+    fn a_backlog_makes_epochs_longer_up_to_a_second_and_running_dry_ends_that() {
+        let mut pacer = Pacer::new(Duration::from_millis(10), 8, None);
+        let mut now = Duration::ZERO;
+        for _ in 0..20 {
+            now += Duration::from_secs(2);
+            pacer.on_close(now, facts(5, false, true));
+        }
+        assert_eq!(pacer.wait(now), Duration::from_secs(1));
+        pacer.on_close(now, facts(5, false, false));
+        assert_eq!(pacer.wait(now), Duration::from_millis(10));
+    }
+
+    #[test]
+    fn the_budget_at_most_doubles_and_halves_after_a_slow_flush() {
+        let mut pacer = Pacer::new(Duration::from_millis(10), 8, None);
+        pacer.on_through(Duration::from_millis(1), true);
+        assert_eq!(pacer.budget(), 16);
+        pacer.on_through(Duration::from_millis(1), false);
+        assert_eq!(pacer.budget(), 16);
+        pacer.on_through(Duration::from_secs(2), true);
+        assert_eq!(pacer.budget(), 8);
+        pacer.on_through(Duration::from_secs(2), true);
+        assert_eq!(pacer.budget(), 8);
+        assert!(pacer.is_due(Duration::ZERO, facts(9, true, true)));
+    }
+}

@@ -1,0 +1,145 @@
+//! Making a checkpoint durable: manifest, then the sinks' commits, then the retention of older ones.
+//!
+//! It runs on a thread of its own, so that epochs go on while files are synced; the simulation runs it in place.
+//!
+//! # Invariants
+//! 1. No sink commits before the manifest is durable.
+//! 2. Checkpoints are published in order: there is one thread, and it has one order at a time.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use weir_connectors::SinkCommitter;
+use weir_state::{CheckpointStore, Manifest};
+use weir_types::{CheckpointId, OperatorId};
+
+use super::checkpoint::Parts;
+use super::{Event, EventSender};
+use crate::worker::pass;
+use crate::{Error, Result};
+
+/// What came of publishing.
+#[derive(Debug)]
+pub(crate) enum Published {
+    /// Manifest and commits are durable.
+    Done(CheckpointId),
+    /// The manifest was not written: nothing happened.
+    NotWritten(String),
+    /// The manifest is there, a commit failed: the next start finishes it.
+    CommitFailed(Error),
+}
+
+/// Publishes one checkpoint after another.
+pub(crate) struct Publisher {
+    store: Arc<CheckpointStore>,
+    committers: Vec<(OperatorId, Box<dyn SinkCommitter>)>,
+    retain: usize,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Publisher {
+    pub(crate) fn new(
+        store: Arc<CheckpointStore>,
+        committers: Vec<(OperatorId, Box<dyn SinkCommitter>)>,
+        retain: usize,
+    ) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .map_err(|error| Error::Job(format!("cannot start the publisher: {error}")))?;
+        Ok(Self {
+            store,
+            committers,
+            retain,
+            runtime,
+        })
+    }
+
+    fn publish(&mut self, manifest: &Manifest, parts: &Parts) -> Published {
+        let written = pass("engine.manifest.before").and_then(|()| {
+            self.runtime
+                .block_on(self.store.publish(manifest))
+                .map_err(Error::from)
+        });
+        if let Err(error) = written {
+            return Published::NotWritten(error.to_string());
+        }
+        match self.commit(manifest.checkpoint, parts) {
+            Ok(()) => Published::Done(manifest.checkpoint),
+            Err(error) => Published::CommitFailed(error),
+        }
+    }
+
+    fn commit(&mut self, checkpoint: CheckpointId, parts: &Parts) -> Result<()> {
+        pass("engine.manifest.after")?;
+        for (operator, committer) in &mut self.committers {
+            if let Some(prepared) = parts.get(operator) {
+                committer.commit(checkpoint, prepared)?;
+            }
+        }
+        pass("engine.commit.after")?;
+        // What cannot be deleted now is garbage of the next time; the checkpoint stands.
+        if let Err(error) = self.runtime.block_on(self.store.retain(self.retain, None)) {
+            tracing::warn!(%error, "old checkpoints could not be removed");
+        }
+        Ok(())
+    }
+}
+
+/// Where the coordinator sends what is to be published.
+pub(crate) enum Publishing {
+    /// On the caller's thread (simulation).
+    Inline(Box<Publisher>, EventSender),
+    /// On a thread of its own.
+    Thread(Option<Sender<(Manifest, Parts)>>, Option<JoinHandle<()>>),
+}
+
+impl Publishing {
+    pub(crate) fn inline(publisher: Publisher, events: EventSender) -> Self {
+        Self::Inline(Box::new(publisher), events)
+    }
+
+    pub(crate) fn thread(publisher: Publisher, events: EventSender) -> Result<Self> {
+        // The queue never holds more than one order: the ledger makes one checkpoint at a time.
+        let (sender, orders): (Sender<(Manifest, Parts)>, Receiver<_>) = channel();
+        let mut publisher = publisher;
+        let handle = std::thread::Builder::new()
+            .name("weir-publisher".to_owned())
+            .spawn(move || {
+                while let Ok((manifest, parts)) = orders.recv() {
+                    events.tell(Event::Published(publisher.publish(&manifest, &parts)));
+                }
+            })
+            .map_err(|error| Error::Job(format!("cannot start the publisher: {error}")))?;
+        Ok(Self::Thread(Some(sender), Some(handle)))
+    }
+
+    /// Publishes; the answer comes as an event.
+    pub(crate) fn send(&mut self, manifest: Manifest, parts: Parts) {
+        match self {
+            Self::Inline(publisher, events) => {
+                let published = publisher.publish(&manifest, &parts);
+                events.tell(Event::Published(published));
+            }
+            Self::Thread(sender, _) => {
+                // A closed queue means that the thread panicked; `join` reports that.
+                if let Some(sender) = sender {
+                    let _ = sender.send((manifest, parts));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Publishing {
+    /// Waits for what is being published: no thread outlives its job.
+    fn drop(&mut self) {
+        if let Self::Thread(sender, handle) = self {
+            drop(sender.take());
+            if let Some(handle) = handle.take() {
+                let _ = handle.join();
+            }
+        }
+    }
+}

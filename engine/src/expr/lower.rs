@@ -1,0 +1,606 @@
+//! Lowering: from the plan's expressions to the library's physical ones.
+//!
+//! ```text
+//!   plan::Expr ──▶ Lowered { physical, span, form, children }     one node for each node of the plan
+//! ```
+//!
+//! The tree of nodes stays beside the physical expression so that a row that fails can be traced to the innermost
+//! expression that fails (`row_errors.rs`).
+//!
+//! # Invariants
+//! 1. The Arrow type of every node is the canonical one of its SQL type: a cast is put in where a function
+//!    gives another (another string layout, a dictionary, another zone).
+//! 2. An argument that is a literal stays a literal when it is cast: functions look for them (`date_part('hour', …)`).
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType as ArrowType, Schema as ArrowSchema};
+use datafusion_common::ScalarValue;
+use datafusion_expr::Operator;
+use datafusion_expr::type_coercion::binary::BinaryTypeCoercer;
+use datafusion_expr::type_coercion::functions::fields_with_udf;
+use datafusion_physical_expr::expressions::{
+    BinaryExpr, CaseExpr, CastExpr, Column, IsNotNullExpr, IsNullExpr, LikeExpr, Literal, NotExpr,
+    TryCastExpr, in_list,
+};
+use datafusion_physical_expr::{PhysicalExpr, ScalarFunctionExpr};
+use weir_planner::plan::{BinaryOp, Expr, ExprKind};
+use weir_types::{DataType, Scalar, Span};
+
+use super::physical::{CheckedNegate, Connective, EpochClock, EpochTime, Logical};
+use super::{functions, literal};
+
+/// A node of the lowered tree.
+pub(super) struct Lowered {
+    pub(super) physical: Arc<dyn PhysicalExpr>,
+    pub(super) span: Span,
+    pub(super) form: Form,
+    /// In the order of evaluation. For CASE: condition, result, condition, result, …, otherwise.
+    pub(super) children: Vec<Lowered>,
+    /// Whether it can fail on a row that its input can hold.
+    pub(super) may_fail: bool,
+}
+
+/// What the search for a failing row has to know of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// A cast to this type: its message quotes the operand.
+    Cast(DataType),
+    /// Children are evaluated as the conditions say.
+    Case,
+    /// Children are evaluated in order.
+    Plain,
+}
+
+/// Why an expression cannot be run; it never depends on a row.
+pub(super) struct LoweringError {
+    pub(super) span: Span,
+    pub(super) message: String,
+}
+
+type Result<T> = std::result::Result<T, LoweringError>;
+
+/// Lowers the expressions of one operator.
+pub(super) struct Lowering<'a> {
+    /// Schema of the input, all types canonical.
+    pub(super) schema: &'a ArrowSchema,
+    pub(super) clock: &'a Arc<EpochClock>,
+}
+
+impl Lowering<'_> {
+    pub(super) fn lower(&self, expr: &Expr) -> Result<Lowered> {
+        let mut node = self.lower_kind(expr)?;
+        node.span = expr.span;
+        node.physical = self
+            .canonical(node.physical, &expr.data_type)
+            .map_err(|message| failed(expr, message))?;
+        Ok(node)
+    }
+
+    fn lower_kind(&self, expr: &Expr) -> Result<Lowered> {
+        Ok(match &expr.kind {
+            ExprKind::Column(index) => self.column(expr, *index)?,
+            ExprKind::Literal(scalar) => {
+                let value = literal::scalar_value(scalar, &expr.data_type)
+                    .map_err(|message| failed(expr, message))?;
+                leaf(Arc::new(Literal::new(value)))
+            }
+            ExprKind::ProcessingTime => {
+                let unit = match &expr.data_type {
+                    DataType::TimestampLtz(unit) => *unit,
+                    _ => weir_types::TimeUnit::Milli,
+                };
+                leaf(Arc::new(EpochTime {
+                    clock: Arc::clone(self.clock),
+                    unit,
+                }))
+            }
+            ExprKind::Binary { op, left, right } => self.binary(expr, *op, left, right)?,
+            ExprKind::Not(operand) => {
+                let operand = self.lower(operand)?;
+                over(
+                    Arc::new(NotExpr::new(Arc::clone(&operand.physical))),
+                    vec![operand],
+                    false,
+                )
+            }
+            ExprKind::Negate(operand) => {
+                let operand = self.lower(operand)?;
+                let may_fail = !is_float(&expr.data_type);
+                over(
+                    Arc::new(CheckedNegate(Arc::clone(&operand.physical))),
+                    vec![operand],
+                    may_fail,
+                )
+            }
+            ExprKind::IsNull {
+                expr: operand,
+                negated,
+            } => {
+                let operand = self.lower(operand)?;
+                over(is_null(&operand.physical, *negated), vec![operand], false)
+            }
+            ExprKind::IsTruth {
+                expr: operand,
+                value,
+                negated,
+            } => self.is_truth(operand, *value, *negated)?,
+            ExprKind::Cast {
+                expr: operand,
+                safe,
+            } => self.cast(expr, operand, *safe)?,
+            ExprKind::Case {
+                branches,
+                otherwise,
+            } => self.case(expr, branches, otherwise.as_deref())?,
+            ExprKind::InList {
+                expr: operand,
+                list,
+                negated,
+            } => self.in_list(expr, operand, list, *negated)?,
+            ExprKind::Like {
+                expr: operand,
+                pattern,
+                escape,
+                case_insensitive,
+                negated,
+            } => {
+                let pattern = escaped_pattern(pattern, *escape)?;
+                let (operand, pattern) = (self.lower(operand)?, self.lower(&pattern)?);
+                // A pattern from a column may be one that cannot be compiled.
+                let may_fail = !pattern.physical.is::<Literal>();
+                let physical = LikeExpr::new(
+                    *negated,
+                    *case_insensitive,
+                    Arc::clone(&operand.physical),
+                    Arc::clone(&pattern.physical),
+                );
+                over(Arc::new(physical), vec![operand, pattern], may_fail)
+            }
+            ExprKind::Function { name, arguments } => self.function(expr, name, arguments)?,
+        })
+    }
+
+    fn column(&self, expr: &Expr, index: usize) -> Result<Lowered> {
+        if index >= self.schema.fields().len() {
+            return Err(failed(
+                expr,
+                format!("the plan refers to column {index}, which its input does not have"),
+            ));
+        }
+        Ok(leaf(Arc::new(Column::new(
+            self.schema.field(index).name(),
+            index,
+        ))))
+    }
+
+    fn binary(&self, expr: &Expr, op: BinaryOp, left: &Expr, right: &Expr) -> Result<Lowered> {
+        let mut children = vec![self.lower(left)?, self.lower(right)?];
+        let connective = match op {
+            BinaryOp::And => Some(Connective::And),
+            BinaryOp::Or => Some(Connective::Or),
+            _ => None,
+        };
+        if let Some(connective) = connective {
+            let physical = Logical {
+                connective,
+                left: Arc::clone(&children[0].physical),
+                right: Arc::clone(&children[1].physical),
+                right_may_fail: children[1].may_fail,
+            };
+            return Ok(over(Arc::new(physical), children, false));
+        }
+        let operator = library_operator(op);
+        self.coerce_operands(&operator, &mut children)
+            .map_err(|message| failed(expr, message))?;
+        let physical = BinaryExpr::new(
+            Arc::clone(&children[0].physical),
+            operator,
+            Arc::clone(&children[1].physical),
+        )
+        .with_fail_on_overflow(true);
+        let may_fail = operation_may_fail(op, &expr.data_type, &right.kind);
+        Ok(over(Arc::new(physical), children, may_fail))
+    }
+
+    /// The plan's casts are explicit; where the library still wants others (decimals of unlike scale, a date
+    /// and an interval) they are put in here.
+    fn coerce_operands(
+        &self,
+        operator: &Operator,
+        children: &mut [Lowered],
+    ) -> std::result::Result<(), String> {
+        let left = self.type_of(&children[0].physical)?;
+        let right = self.type_of(&children[1].physical)?;
+        let Ok(wanted) = BinaryTypeCoercer::new(&left, operator, &right).get_input_types() else {
+            return Ok(());
+        };
+        // Arithmetic between unlike types that the library takes as they are (timestamp ± interval) is left alone.
+        for (child, wanted) in children.iter_mut().zip([wanted.0, wanted.1]) {
+            child.physical = cast_to(
+                Arc::clone(&child.physical),
+                &self.type_of(&child.physical)?,
+                &wanted,
+            )?;
+        }
+        Ok(())
+    }
+
+    fn is_truth(&self, operand: &Expr, value: Option<bool>, negated: bool) -> Result<Lowered> {
+        let operand = self.lower(operand)?;
+        let physical: Arc<dyn PhysicalExpr> = match value {
+            None => is_null(&operand.physical, negated),
+            Some(value) => {
+                let operator = if negated {
+                    Operator::IsDistinctFrom
+                } else {
+                    Operator::IsNotDistinctFrom
+                };
+                let value = Arc::new(Literal::new(ScalarValue::Boolean(Some(value))));
+                Arc::new(BinaryExpr::new(
+                    Arc::clone(&operand.physical),
+                    operator,
+                    value,
+                ))
+            }
+        };
+        Ok(over(physical, vec![operand], false))
+    }
+
+    fn cast(&self, expr: &Expr, operand: &Expr, safe: bool) -> Result<Lowered> {
+        let child = self.lower(operand)?;
+        let target = expr.data_type.to_arrow();
+        let from = self
+            .type_of(&child.physical)
+            .map_err(|message| failed(expr, message))?;
+        let possible = arrow::compute::can_cast_types(&from, &target)
+            || datafusion_common::nested_struct::requires_nested_struct_cast(&from, &target);
+        if !possible {
+            return Err(failed(
+                expr,
+                format!(
+                    "a {} cannot be cast to {}",
+                    operand.data_type, expr.data_type
+                ),
+            ));
+        }
+        let physical: Arc<dyn PhysicalExpr> = if from == target {
+            Arc::clone(&child.physical)
+        } else if safe {
+            Arc::new(TryCastExpr::new(Arc::clone(&child.physical), target))
+        } else {
+            Arc::new(CastExpr::new(Arc::clone(&child.physical), target, None))
+        };
+        let may_fail = !safe && cast_may_fail(&operand.data_type, &expr.data_type);
+        Ok(Lowered {
+            form: Form::Cast(expr.data_type.clone()),
+            ..over(physical, vec![child], may_fail)
+        })
+    }
+
+    fn case(
+        &self,
+        expr: &Expr,
+        branches: &[(Expr, Expr)],
+        otherwise: Option<&Expr>,
+    ) -> Result<Lowered> {
+        let mut children = Vec::with_capacity(branches.len() * 2 + 1);
+        for (condition, result) in branches {
+            children.push(self.lower(condition)?);
+            children.push(self.lower_as(result, &expr.data_type)?);
+        }
+        if let Some(otherwise) = otherwise {
+            children.push(self.lower_as(otherwise, &expr.data_type)?);
+        }
+        case_of(expr, children)
+    }
+
+    /// Lowers an expression whose value goes where `data_type` is wanted.
+    fn lower_as(&self, expr: &Expr, data_type: &DataType) -> Result<Lowered> {
+        let mut node = self.lower(expr)?;
+        node.physical = self
+            .canonical(node.physical, data_type)
+            .map_err(|message| failed(expr, message))?;
+        Ok(node)
+    }
+
+    fn in_list(
+        &self,
+        expr: &Expr,
+        operand: &Expr,
+        list: &[Expr],
+        negated: bool,
+    ) -> Result<Lowered> {
+        let mut children = vec![self.lower(operand)?];
+        for item in list {
+            children.push(self.lower_as(item, &operand.data_type)?);
+        }
+        let items = children[1..]
+            .iter()
+            .map(|item| Arc::clone(&item.physical))
+            .collect();
+        let physical = in_list(
+            Arc::clone(&children[0].physical),
+            items,
+            &negated,
+            self.schema,
+        )
+        .map_err(|error| failed(expr, error.strip_backtrace()))?;
+        Ok(over(physical, children, false))
+    }
+
+    fn function(&self, expr: &Expr, name: &str, arguments: &[Expr]) -> Result<Lowered> {
+        match (name, arguments) {
+            // The library leaves these to its optimizer, which rewrites them; they choose, so their
+            // arguments are evaluated only where needed.
+            ("coalesce" | "nvl" | "ifnull", [_, ..]) => return self.coalesce(expr, arguments),
+            ("nvl2", [test, then, otherwise]) => {
+                let branch = (not_null(test), then.clone());
+                return self.case(expr, &[branch], Some(otherwise));
+            }
+            ("arrow_cast" | "cast_to_type", [operand, ..]) => {
+                return self.cast(expr, operand, false);
+            }
+            ("arrow_try_cast" | "try_cast_to_type", [operand, ..]) => {
+                return self.cast(expr, operand, true);
+            }
+            _ => {}
+        }
+        let function = functions::find(name)
+            .ok_or_else(|| failed(expr, format!("there is no function `{name}`")))?;
+        let mut children = arguments
+            .iter()
+            .map(|argument| self.lower(argument))
+            .collect::<Result<Vec<_>>>()?;
+        let build = || -> datafusion_common::Result<ScalarFunctionExpr> {
+            let fields = children
+                .iter()
+                .map(|child| child.physical.return_field(self.schema))
+                .collect::<datafusion_common::Result<Vec<_>>>()?;
+            let wanted = fields_with_udf(&fields, function.as_ref())?;
+            for ((child, field), wanted) in children.iter_mut().zip(&fields).zip(&wanted) {
+                child.physical = cast_to(
+                    Arc::clone(&child.physical),
+                    field.data_type(),
+                    wanted.data_type(),
+                )
+                .map_err(datafusion_common::DataFusionError::Plan)?;
+            }
+            let arguments = children
+                .iter()
+                .map(|child| Arc::clone(&child.physical))
+                .collect();
+            ScalarFunctionExpr::try_new(
+                Arc::clone(&function),
+                arguments,
+                self.schema,
+                functions::config(),
+            )
+        };
+        let mut build = build;
+        let physical = build().map_err(|error| failed(expr, error.strip_backtrace()))?;
+        Ok(over(Arc::new(physical), children, true))
+    }
+
+    fn coalesce(&self, expr: &Expr, arguments: &[Expr]) -> Result<Lowered> {
+        let (last, first) = match arguments.split_last() {
+            Some((last, first)) if !first.is_empty() => (last, first),
+            _ => return self.lower_as(&arguments[0], &expr.data_type),
+        };
+        let branches: Vec<_> = first
+            .iter()
+            .map(|argument| (not_null(argument), argument.clone()))
+            .collect();
+        self.case(expr, &branches, Some(last))
+    }
+
+    fn canonical(
+        &self,
+        physical: Arc<dyn PhysicalExpr>,
+        data_type: &DataType,
+    ) -> std::result::Result<Arc<dyn PhysicalExpr>, String> {
+        let from = self.type_of(&physical)?;
+        cast_to(physical, &from, &data_type.to_arrow())
+    }
+
+    fn type_of(&self, physical: &Arc<dyn PhysicalExpr>) -> std::result::Result<ArrowType, String> {
+        physical
+            .data_type(self.schema)
+            .map_err(|error| error.strip_backtrace())
+    }
+}
+
+/// A cast between Arrow types that fails where a value does not fit; a literal is cast at once.
+fn cast_to(
+    physical: Arc<dyn PhysicalExpr>,
+    from: &ArrowType,
+    to: &ArrowType,
+) -> std::result::Result<Arc<dyn PhysicalExpr>, String> {
+    if from == to {
+        return Ok(physical);
+    }
+    if let Some(literal) = physical.downcast_ref::<Literal>()
+        && let Ok(value) = literal.value().cast_to(to)
+    {
+        return Ok(Arc::new(Literal::new(value)));
+    }
+    Ok(Arc::new(CastExpr::new(physical, to.clone(), None)))
+}
+
+fn case_of(expr: &Expr, children: Vec<Lowered>) -> Result<Lowered> {
+    let branches = children.len() / 2;
+    let when_then = (0..branches)
+        .map(|i| {
+            (
+                Arc::clone(&children[2 * i].physical),
+                Arc::clone(&children[2 * i + 1].physical),
+            )
+        })
+        .collect();
+    let otherwise = (children.len() % 2 == 1).then(|| Arc::clone(&children[2 * branches].physical));
+    let physical = CaseExpr::try_new(None, when_then, otherwise)
+        .map_err(|error| failed(expr, error.strip_backtrace()))?;
+    Ok(Lowered {
+        form: Form::Case,
+        ..over(Arc::new(physical), children, false)
+    })
+}
+
+fn not_null(expr: &Expr) -> Expr {
+    Expr {
+        kind: ExprKind::IsNull {
+            expr: Box::new(expr.clone()),
+            negated: true,
+        },
+        data_type: DataType::Boolean,
+        span: expr.span,
+    }
+}
+
+fn is_null(operand: &Arc<dyn PhysicalExpr>, negated: bool) -> Arc<dyn PhysicalExpr> {
+    let operand = Arc::clone(operand);
+    if negated {
+        Arc::new(IsNotNullExpr::new(operand))
+    } else {
+        Arc::new(IsNullExpr::new(operand))
+    }
+}
+
+fn leaf(physical: Arc<dyn PhysicalExpr>) -> Lowered {
+    over(physical, Vec::new(), false)
+}
+
+fn over(physical: Arc<dyn PhysicalExpr>, children: Vec<Lowered>, fails_itself: bool) -> Lowered {
+    let may_fail = fails_itself || children.iter().any(|child| child.may_fail);
+    Lowered {
+        physical,
+        span: Span::default(),
+        form: Form::Plain,
+        children,
+        may_fail,
+    }
+}
+
+fn failed(expr: &Expr, message: impl Into<String>) -> LoweringError {
+    LoweringError {
+        span: expr.span,
+        message: message.into(),
+    }
+}
+
+/// The kernels know one escape character, the backslash: a pattern with another is rewritten.
+fn escaped_pattern(pattern: &Expr, escape: Option<char>) -> Result<Expr> {
+    let escape = match escape {
+        None | Some('\\') => return Ok(pattern.clone()),
+        Some(escape) => escape,
+    };
+    let ExprKind::Literal(Scalar::String(text)) = &pattern.kind else {
+        return Err(failed(
+            pattern,
+            "ESCAPE is possible with a literal pattern only",
+        ));
+    };
+    let mut rewritten = String::with_capacity(text.len() + 4);
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            c if c == escape => {
+                rewritten.push('\\');
+                rewritten.extend(characters.next());
+            }
+            '\\' => rewritten.push_str("\\\\"),
+            other => rewritten.push(other),
+        }
+    }
+    Ok(Expr {
+        kind: ExprKind::Literal(Scalar::String(rewritten)),
+        ..pattern.clone()
+    })
+}
+
+fn library_operator(op: BinaryOp) -> Operator {
+    match op {
+        BinaryOp::Eq => Operator::Eq,
+        BinaryOp::NotEq => Operator::NotEq,
+        BinaryOp::Lt => Operator::Lt,
+        BinaryOp::LtEq => Operator::LtEq,
+        BinaryOp::Gt => Operator::Gt,
+        BinaryOp::GtEq => Operator::GtEq,
+        BinaryOp::IsDistinctFrom => Operator::IsDistinctFrom,
+        BinaryOp::IsNotDistinctFrom => Operator::IsNotDistinctFrom,
+        BinaryOp::And => Operator::And,
+        BinaryOp::Or => Operator::Or,
+        BinaryOp::Plus => Operator::Plus,
+        BinaryOp::Minus => Operator::Minus,
+        BinaryOp::Multiply => Operator::Multiply,
+        BinaryOp::Divide => Operator::Divide,
+        BinaryOp::Modulo => Operator::Modulo,
+        BinaryOp::BitAnd => Operator::BitwiseAnd,
+        BinaryOp::BitOr => Operator::BitwiseOr,
+        BinaryOp::BitXor => Operator::BitwiseXor,
+        BinaryOp::ShiftLeft => Operator::BitwiseShiftLeft,
+        BinaryOp::ShiftRight => Operator::BitwiseShiftRight,
+        BinaryOp::RegexMatch => Operator::RegexMatch,
+        BinaryOp::RegexIMatch => Operator::RegexIMatch,
+        BinaryOp::RegexNotMatch => Operator::RegexNotMatch,
+        BinaryOp::RegexNotIMatch => Operator::RegexNotIMatch,
+        BinaryOp::StringConcat => Operator::StringConcat,
+    }
+}
+
+/// Whether the operation itself can fail on a row. Wrong in one direction only: "may" where it cannot costs time.
+fn operation_may_fail(op: BinaryOp, result: &DataType, right: &ExprKind) -> bool {
+    match op {
+        BinaryOp::Plus | BinaryOp::Minus | BinaryOp::Multiply => !is_float(result),
+        BinaryOp::Divide | BinaryOp::Modulo => !is_float(result),
+        BinaryOp::RegexMatch
+        | BinaryOp::RegexIMatch
+        | BinaryOp::RegexNotMatch
+        | BinaryOp::RegexNotIMatch => !matches!(right, ExprKind::Literal(_)),
+        _ => false,
+    }
+}
+
+fn is_float(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Float32 | DataType::Float64)
+}
+
+/// Bits of an integer type's values, the sign not counted; `None` for other types.
+fn integer_bits(data_type: &DataType) -> Option<(u8, bool)> {
+    Some(match data_type {
+        DataType::Int8 => (7, true),
+        DataType::Int16 => (15, true),
+        DataType::Int32 => (31, true),
+        DataType::Int64 => (63, true),
+        DataType::UInt8 => (8, false),
+        DataType::UInt16 => (16, false),
+        DataType::UInt32 => (32, false),
+        DataType::UInt64 => (64, false),
+        _ => return None,
+    })
+}
+
+fn cast_may_fail(from: &DataType, to: &DataType) -> bool {
+    if from == to || *from == DataType::Null {
+        return false;
+    }
+    match (integer_bits(from), integer_bits(to)) {
+        (Some((from_bits, from_signed)), Some((to_bits, to_signed))) => {
+            return from_bits > to_bits || (from_signed && !to_signed);
+        }
+        (Some(_), None) if is_float(to) || *to == DataType::String => return false,
+        _ => {}
+    }
+    match (from, to) {
+        (DataType::Boolean | DataType::Date | DataType::Bytes, DataType::String) => {
+            *from == DataType::Bytes
+        }
+        (
+            DataType::Float32 | DataType::Float64,
+            DataType::Float32 | DataType::Float64 | DataType::String,
+        ) => false,
+        (DataType::Decimal(..), DataType::Float64 | DataType::String) => false,
+        (DataType::String, DataType::Bytes) => false,
+        _ => true,
+    }
+}

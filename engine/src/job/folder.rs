@@ -1,0 +1,231 @@
+//! The folder of a job: whose it is, one process at a time, and numbers that are never used twice.
+//!
+//! ```text
+//!   .weir/JOB/lock            held while a process runs the job
+//!   .weir/JOB/owner.json      job, query file
+//!   .weir/JOB/counters.json   generation of the last start, highest checkpoint number ever seen
+//!   .weir/JOB/checkpoints/    the checkpoint store
+//!   .weir/JOB/scratch/        databases of the workers that run; of no worth afterwards
+//! ```
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use weir_types::{CheckpointId, Generation};
+
+use crate::{Error, Result};
+
+/// A job's folder, locked as long as this lives.
+pub(crate) struct JobFolder {
+    folder: PathBuf,
+    _lock: File,
+    counters: Counters,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct Owner {
+    job: String,
+    file: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+struct Counters {
+    generation: u64,
+    highest_checkpoint: u64,
+}
+
+impl JobFolder {
+    /// Makes or opens the folder, takes its lock, checks whose it is and counts this start.
+    pub(crate) fn take(folder: &Path, job: &str, file: Option<&Path>) -> Result<Self> {
+        std::fs::create_dir_all(folder).map_err(|error| failed("cannot make", folder, &error))?;
+        let lock = lock(&folder.join("lock"), job)?;
+        check_owner(&folder.join("owner.json"), job, file)?;
+        let path = folder.join("counters.json");
+        let mut counters: Counters = match std::fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
+                Error::Job(format!(
+                    "{} cannot be read: {error}; it was changed from outside",
+                    path.display()
+                ))
+            })?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Counters::default(),
+            Err(error) => return Err(failed("cannot read", &path, &error)),
+        };
+        counters.generation += 1;
+        let folder = Self {
+            folder: folder.to_path_buf(),
+            _lock: lock,
+            counters,
+        };
+        folder.write_counters()?;
+        let scratch = folder.scratch();
+        // Databases of an earlier process: what counts of them is in the checkpoints.
+        if scratch.exists() {
+            std::fs::remove_dir_all(&scratch)
+                .map_err(|error| failed("cannot clear", &scratch, &error))?;
+        }
+        Ok(folder)
+    }
+
+    /// The number of this start.
+    pub(crate) fn generation(&self) -> Generation {
+        Generation(self.counters.generation)
+    }
+
+    /// The highest checkpoint number ever seen by an earlier start.
+    pub(crate) fn highest_checkpoint(&self) -> CheckpointId {
+        CheckpointId(self.counters.highest_checkpoint)
+    }
+
+    /// Remembers that numbers up to `checkpoint` were used.
+    pub(crate) fn note_checkpoint(&mut self, checkpoint: CheckpointId) -> Result<()> {
+        if checkpoint.0 > self.counters.highest_checkpoint {
+            self.counters.highest_checkpoint = checkpoint.0;
+            self.write_counters()?;
+        }
+        Ok(())
+    }
+
+    /// Where checkpoints are.
+    pub(crate) fn checkpoints(&self) -> PathBuf {
+        self.folder.join("checkpoints")
+    }
+
+    /// Where databases are.
+    pub(crate) fn scratch(&self) -> PathBuf {
+        self.folder.join("scratch")
+    }
+
+    /// Forgets all checkpoints (`--fresh`). Numbers go on.
+    pub(crate) fn forget(&self) -> Result<()> {
+        let checkpoints = self.checkpoints();
+        if checkpoints.exists() {
+            std::fs::remove_dir_all(&checkpoints)
+                .map_err(|error| failed("cannot remove", &checkpoints, &error))?;
+        }
+        Ok(())
+    }
+
+    fn write_counters(&self) -> Result<()> {
+        write_durably(&self.folder.join("counters.json"), &self.counters)
+    }
+}
+
+fn lock(path: &Path, job: &str) -> Result<File> {
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .map_err(|error| failed("cannot open", path, &error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::Job(format!(
+            "job `{job}` is running already: another process holds {}; stop it first, or give this one another name \
+             with SET 'job.name' = '…'",
+            path.display()
+        ))),
+        Err(TryLockError::Error(error)) => Err(failed("cannot lock", path, &error)),
+    }
+}
+
+fn check_owner(path: &Path, job: &str, file: Option<&Path>) -> Result<()> {
+    let owner = match std::fs::read(path) {
+        Ok(bytes) => serde_json::from_slice::<Owner>(&bytes)
+            .map_err(|error| Error::Job(format!("{} cannot be read: {error}", path.display())))?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return write_durably(
+                path,
+                &Owner {
+                    job: job.to_owned(),
+                    file: file.map(Path::to_path_buf),
+                },
+            );
+        }
+        Err(error) => return Err(failed("cannot read", path, &error)),
+    };
+    if let (Some(theirs), Some(ours)) = (&owner.file, file)
+        && theirs != ours
+    {
+        // A file that was moved is the same job: nobody else can claim the folder.
+        if !theirs.exists() {
+            return write_durably(
+                path,
+                &Owner {
+                    job: job.to_owned(),
+                    file: Some(ours.to_path_buf()),
+                },
+            );
+        }
+        return Err(Error::Job(format!(
+            "the state of job `{job}` belongs to {}, not to {}; name this job with SET 'job.name' = '…' in its file",
+            theirs.display(),
+            ours.display()
+        )));
+    }
+    Ok(())
+}
+
+/// Writes a file so that after a crash either the old or the new content is there.
+fn write_durably(path: &Path, value: &impl Serialize) -> Result<()> {
+    let attempt = || -> std::io::Result<()> {
+        let temporary = path.with_extension("new");
+        let mut file = File::create(&temporary)?;
+        file.write_all(&serde_json::to_vec_pretty(value)?)?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)?;
+        match path.parent() {
+            Some(folder) => File::open(folder)?.sync_all(),
+            None => Ok(()),
+        }
+    };
+    attempt().map_err(|error| failed("cannot write", path, &error))
+}
+
+fn failed(what: &str, path: &Path, error: &std::io::Error) -> Error {
+    Error::Job(format!("{what} {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_process_at_a_time_and_each_start_takes_a_new_generation() {
+        let base = tempfile::tempdir().unwrap();
+        let folder = base.path().join("job");
+        let first = JobFolder::take(&folder, "job", None).unwrap();
+        assert_eq!(first.generation(), Generation(1));
+        let second = JobFolder::take(&folder, "job", None);
+        assert!(matches!(second, Err(Error::Job(text)) if text.contains("running already")));
+        drop(first);
+        let mut third = JobFolder::take(&folder, "job", None).unwrap();
+        assert_eq!(third.generation(), Generation(2));
+        third.note_checkpoint(CheckpointId(7)).unwrap();
+        third.note_checkpoint(CheckpointId(3)).unwrap();
+        drop(third);
+        assert_eq!(
+            JobFolder::take(&folder, "job", None)
+                .unwrap()
+                .highest_checkpoint(),
+            CheckpointId(7)
+        );
+    }
+
+    #[test]
+    fn another_file_of_the_same_stem_is_told_how_to_name_its_job() {
+        let base = tempfile::tempdir().unwrap();
+        let folder = base.path().join("job");
+        let (a, b) = (base.path().join("a/q.sql"), base.path().join("b/q.sql"));
+        std::fs::create_dir_all(base.path().join("a")).unwrap();
+        std::fs::write(&a, "").unwrap();
+        drop(JobFolder::take(&folder, "q", Some(&a)).unwrap());
+        drop(JobFolder::take(&folder, "q", Some(&a)).unwrap());
+        let other = JobFolder::take(&folder, "q", Some(&b));
+        assert!(matches!(other, Err(Error::Job(text)) if text.contains("SET 'job.name'")));
+        std::fs::remove_file(&a).unwrap();
+        drop(JobFolder::take(&folder, "q", Some(&b)).unwrap());
+    }
+}

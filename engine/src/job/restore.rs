@@ -1,0 +1,252 @@
+//! The restore protocol: sinks are made to agree with a checkpoint before anything is read.
+//!
+//! ```text
+//!   newest whole manifest N ─▶ commit(N) of every sink ─▶ rollback_to(N) of every sink ─▶ state, positions, watermarks
+//!   (or a savepoint: later manifests are removed first, and it is copied into the job's store under a new number)
+//! ```
+//!
+//! # Invariants
+//! 1. Whatever the crash interrupted, the same start leads to the same sinks: each step may run twice.
+//! 2. Numbers go on after the highest one ever seen.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Value;
+use weir_connectors::SinkCommitter;
+use weir_planner::plan::{OperatorKind, StreamPlan};
+use weir_state::{CheckpointStore, Manifest};
+use weir_types::{CheckpointId, EventTime, OperatorId};
+
+use super::folder::JobFolder;
+use super::resume;
+use crate::worker::pass;
+use crate::{Error, JobOptions, Result};
+
+/// Committers of all sinks.
+pub(crate) type Committers = Vec<(OperatorId, Box<dyn SinkCommitter>)>;
+
+/// Where a job starts from.
+pub(crate) struct Start {
+    /// `None`: from the beginning.
+    pub(crate) manifest: Option<Manifest>,
+    pub(crate) highest: CheckpointId,
+    pub(crate) warnings: Vec<String>,
+    /// It had reached its end: nothing to do.
+    pub(crate) drained: bool,
+}
+
+/// Everything that the protocol touches.
+pub(crate) struct Restore<'a> {
+    pub(crate) job: &'a str,
+    pub(crate) plan: &'a StreamPlan,
+    pub(crate) options: &'a JobOptions,
+    pub(crate) folder: &'a mut JobFolder,
+    pub(crate) store: &'a Arc<CheckpointStore>,
+    pub(crate) committers: &'a mut Committers,
+    pub(crate) runtime: &'a tokio::runtime::Runtime,
+}
+
+impl Restore<'_> {
+    /// Finds the checkpoint to start from and makes the sinks agree with it.
+    pub(crate) fn run(mut self) -> Result<Start> {
+        let listed = self.runtime.block_on(self.store.list())?;
+        let highest = listed
+            .last()
+            .copied()
+            .unwrap_or_default()
+            .max(self.folder.highest_checkpoint());
+        self.folder.note_checkpoint(highest)?;
+        if let Some(savepoint) = self.options.restore_from.clone() {
+            return self.from_savepoint(&savepoint, &listed, highest);
+        }
+        let (manifest, warnings) = self.runtime.block_on(self.store.newest_whole())?;
+        let Some(manifest) = manifest else {
+            if !listed.is_empty() {
+                return Err(Error::Job(format!(
+                    "none of the checkpoints of job `{}` is whole, so it cannot go on:\n  {}\nrun it with --fresh \
+                     --replace-output to start from the beginning",
+                    self.job,
+                    warnings.join("\n  ")
+                )));
+            }
+            return self.from_the_beginning(highest, warnings);
+        };
+        if manifest.drained && self.only_prints() {
+            self.folder.forget()?;
+            return Ok(Start {
+                manifest: None,
+                highest,
+                warnings,
+                drained: false,
+            });
+        }
+        self.check(&manifest)?;
+        self.settle_sinks(&manifest, highest)?;
+        let drained = manifest.drained;
+        let mut warnings = warnings;
+        if drained {
+            warnings.push(format!(
+                "job `{}` finished at {} UTC; --fresh runs it again",
+                self.job,
+                EventTime(manifest.processing_time)
+            ));
+        }
+        Ok(Start {
+            manifest: Some(manifest),
+            highest,
+            warnings,
+            drained,
+        })
+    }
+
+    fn from_the_beginning(
+        &mut self,
+        highest: CheckpointId,
+        warnings: Vec<String>,
+    ) -> Result<Start> {
+        for (operator, committer) in self.committers.iter_mut() {
+            if self.options.exactly_once && committer.holds_output()? {
+                return Err(Error::Job(format!(
+                    "{operator} holds output of job `{}`, but there is no checkpoint that it belongs to; run it with \
+                     --fresh --replace-output, or give it another name with SET 'job.name' = '…'",
+                    self.job
+                )));
+            }
+            committer.rollback_to(None)?;
+        }
+        Ok(Start {
+            manifest: None,
+            highest,
+            warnings,
+            drained: false,
+        })
+    }
+
+    /// The plan must fit, and so must the key groups.
+    fn check(&self, manifest: &Manifest) -> Result<()> {
+        let plan: StreamPlan = serde_json::from_value(manifest.plan.clone()).map_err(|error| {
+            Error::Job(format!(
+                "the plan in checkpoint {} cannot be read: {error}",
+                manifest.checkpoint
+            ))
+        })?;
+        resume::check(self.job, &plan, self.plan)
+    }
+
+    /// Finishes the checkpoint's transactions, then withdraws what came later.
+    fn settle_sinks(&mut self, manifest: &Manifest, highest: CheckpointId) -> Result<()> {
+        let parts: BTreeMap<String, Vec<Value>> = serde_json::from_value(manifest.sinks.clone())
+            .map_err(|error| {
+                Error::Job(format!(
+                    "the sinks in checkpoint {} cannot be read: {error}",
+                    manifest.checkpoint
+                ))
+            })?;
+        pass("engine.restore.before-recommit")?;
+        for (operator, committer) in self.committers.iter_mut() {
+            if let Some(prepared) = parts.get(operator.as_str()) {
+                committer.commit(manifest.checkpoint, prepared)?;
+            }
+        }
+        pass("engine.restore.after-recommit")?;
+        for (operator, committer) in self.committers.iter_mut() {
+            let withdrawn = committer.rollback_to(Some(manifest.checkpoint))?;
+            if !withdrawn.is_empty() {
+                tracing::info!(%operator, checkpoint = %manifest.checkpoint, %highest, ?withdrawn, "withdrawn");
+            }
+        }
+        pass("engine.restore.after-withdraw")
+    }
+
+    fn from_savepoint(
+        mut self,
+        savepoint: &Path,
+        listed: &[CheckpointId],
+        highest: CheckpointId,
+    ) -> Result<Start> {
+        if !savepoint.is_dir() {
+            return Err(Error::Job(format!(
+                "there is no savepoint {}",
+                savepoint.display()
+            )));
+        }
+        let saved = CheckpointStore::local(savepoint.to_path_buf())?;
+        let (manifest, warnings) = self.runtime.block_on(saved.newest_whole())?;
+        let manifest = manifest.ok_or_else(|| {
+            Error::Job(format!(
+                "{} holds no whole savepoint\n  {}",
+                savepoint.display(),
+                warnings.join("\n  ")
+            ))
+        })?;
+        self.check(&manifest)?;
+        // Should this start be interrupted, a later one must not go on from a checkpoint whose output is withdrawn.
+        let later: Vec<_> = listed
+            .iter()
+            .filter(|id| **id > manifest.checkpoint)
+            .rev()
+            .collect();
+        for checkpoint in later {
+            self.runtime.block_on(self.store.remove(*checkpoint))?;
+        }
+        self.settle_sinks(&manifest, highest)?;
+        // Its sinks are settled: under its new number it has nothing left to commit.
+        let highest = CheckpointId(highest.max(manifest.checkpoint).0 + 1);
+        self.folder.note_checkpoint(highest)?;
+        let mut imported = manifest;
+        imported.checkpoint = highest;
+        imported.sinks = Value::Object(serde_json::Map::new());
+        self.runtime.block_on(saved.export(&imported, self.store))?;
+        let drained = imported.drained;
+        Ok(Start {
+            manifest: Some(imported),
+            highest,
+            warnings,
+            drained,
+        })
+    }
+
+    /// A job whose results are on the screen alone runs again when it is drained.
+    fn only_prints(&self) -> bool {
+        self.plan
+            .operators
+            .iter()
+            .all(|operator| match &operator.kind {
+                OperatorKind::Sink { table } => self.plan.tables.get(table).is_some_and(|table| {
+                    table
+                        .options
+                        .get("connector")
+                        .is_some_and(|name| name == "print")
+                }),
+                _ => true,
+            })
+    }
+}
+
+/// `--fresh`: refuses while sinks hold output, unless it is to be replaced; then forgets everything.
+pub(crate) fn start_afresh(
+    job: &str,
+    options: &JobOptions,
+    folder: &JobFolder,
+    committers: &mut Committers,
+) -> Result<()> {
+    for (operator, committer) in committers.iter_mut() {
+        if !options.replace_output && committer.holds_output()? {
+            return Err(Error::Job(format!(
+                "{operator} holds what job `{job}` wrote earlier, and starting from the beginning would double it; \
+                 --fresh --replace-output removes it first"
+            )));
+        }
+    }
+    // Checkpoints first: without output but with checkpoints, a later start would go on without the rows.
+    folder.forget()?;
+    for (_, committer) in committers.iter_mut() {
+        if options.replace_output {
+            committer.remove_output()?;
+        }
+        committer.rollback_to(None)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,380 @@
+//! Starting a job: everything up to the first thread.
+//!
+//! Order matters: the lock comes first, the sinks agree with the checkpoint before any source is opened, and the sources
+//! are opened at the checkpoint's positions.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::sync::Notify;
+use weir_connectors::{Sink, SinkEnvironment, TableRequest, open_sink, open_source};
+use weir_planner::plan::{Changelog, OperatorKind, StreamPlan};
+use weir_state::{CheckpointStore, Manifest, RestoreFrom, SharedState};
+use weir_types::{CheckpointId, EventTime, Generation};
+
+use super::Shared;
+use super::folder::JobFolder;
+use super::restore::{Committers, Restore, Start, start_afresh};
+use crate::clock::Clock;
+use crate::coordinator::{CheckpointLedger, EpochControl, Event, EventSender, Outputs, Publisher};
+use crate::exchange::Channel;
+use crate::options::duration;
+use crate::source::{ColumnPlan, SharedSource, SourceCheckpoint, wire_dead_letters};
+use crate::topology::Topology;
+use crate::worker::WorkerCounters;
+use crate::{Error, JobOptions, JobSummary, Outcome, OutputHandler, Progress, Result};
+
+/// What a start came to.
+pub(super) enum Prepared {
+    /// The job had reached its end before.
+    Drained(Box<JobSummary>),
+    Ready(Box<Ready>),
+}
+
+/// A job that only needs its threads.
+pub(super) struct Ready {
+    pub(super) shared: Arc<Shared>,
+    pub(super) events: Receiver<Event>,
+    pub(super) ledger: CheckpointLedger,
+    pub(super) publisher: Option<Publisher>,
+    pub(super) resumed_from: Option<CheckpointId>,
+    /// Holds the lock.
+    pub(super) folder: Option<JobFolder>,
+    /// Removed at the end: scratch of an ephemeral job.
+    pub(super) scratch: Option<PathBuf>,
+}
+
+/// Prepares a job.
+pub(super) fn prepare(
+    job: &str,
+    sql: &str,
+    user_plan: StreamPlan,
+    mut options: JobOptions,
+    output: OutputHandler,
+) -> Result<Prepared> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .map_err(|error| Error::Job(format!("cannot start the job: {error}")))?;
+    let mut plan = user_plan.clone();
+    let (is_dead_letter, dead_letters) = wire_dead_letters(&mut plan)?;
+    let mut folder = match &options.state_dir {
+        Some(path) => Some(JobFolder::take(path, job, options.file.as_deref())?),
+        None => None,
+    };
+    let generation = folder.as_ref().map_or(Generation(1), JobFolder::generation);
+    // Without checkpoints nothing would ever be committed: an ephemeral job publishes at epochs.
+    options.exactly_once &= folder.is_some();
+    let sinks = open_sinks(job, &plan, &options, generation)?;
+    let mut committers = open_committers(&plan, &sinks)?;
+    let mut start = Start {
+        manifest: None,
+        highest: CheckpointId(0),
+        warnings: Vec::new(),
+        drained: false,
+    };
+    let mut store = None;
+    if let Some(folder) = &mut folder {
+        if options.fresh {
+            start_afresh(job, &options, folder, &mut committers)?;
+        }
+        let opened = CheckpointStore::local(folder.checkpoints())?;
+        start = Restore {
+            job,
+            plan: &user_plan,
+            options: &options,
+            folder,
+            store: &opened,
+            committers: &mut committers,
+            runtime: &runtime,
+        }
+        .run()?;
+        // The restore may have forgotten the old folder.
+        store = Some(CheckpointStore::local(folder.checkpoints())?);
+    }
+    if let (true, Some(manifest), Some(store)) = (start.drained, &start.manifest, &store) {
+        if let Some(target) = &options.savepoint {
+            let target = CheckpointStore::local(target.clone())?;
+            runtime.block_on(store.export(manifest, &target))?;
+        }
+        return Ok(Prepared::Drained(Box::new(already_drained(
+            manifest,
+            start.warnings,
+        ))));
+    }
+    if let Some(manifest) = &start.manifest {
+        // Fixed at the first start: keys would be looked for where they are not.
+        options.key_groups = manifest.key_groups;
+    }
+    let (scratch, ephemeral_scratch) = match &folder {
+        Some(folder) => (folder.scratch(), None),
+        None => {
+            let name = format!("weir-{}-{}", std::process::id(), next_ephemeral());
+            let path = std::env::temp_dir().join(name);
+            (path.clone(), Some(path))
+        }
+    };
+    let clock = match options.simulation_seed {
+        Some(_) => Clock::simulated(),
+        None => Clock::system(),
+    };
+    let (sources, mut warnings) = open_sources(&plan, &options, start.manifest.as_ref())?;
+    warnings.extend(start.warnings);
+    let (sender, events) = channel();
+    let wake = Arc::new(Notify::new());
+    let manifest = start.manifest;
+    let last = manifest.as_ref().map(|manifest| manifest.checkpoint);
+    let workers = options.parallelism as usize;
+    let ledger = CheckpointLedger::new(options.checkpoint_interval, workers, start.highest, last);
+    let publisher = match &store {
+        Some(store) => Some(Publisher::new(
+            store.clone(),
+            committers,
+            options.checkpoints_retained,
+        )?),
+        None => None,
+    };
+    let topology = Topology::new(&plan, options.parallelism, &is_dead_letter);
+    let channels = topology
+        .exchanges
+        .iter()
+        .map(|(_, node, input, _)| {
+            (
+                (*node, *input),
+                (0..workers * workers)
+                    .map(|_| Arc::new(Channel::default()))
+                    .collect(),
+            )
+        })
+        .collect();
+    let budget = options.batch_rows as u64 * u64::from(options.parallelism);
+    let last_now = manifest
+        .as_ref()
+        .map_or(i64::MIN, |manifest| manifest.processing_time);
+    let shared = Shared {
+        name: job.to_owned(),
+        sql: sql.to_owned(),
+        user_plan,
+        topology,
+        generation,
+        control: EpochControl::new(last_now, budget, wake.clone()),
+        clock,
+        sources,
+        dead_letters,
+        sinks,
+        counters: (0..workers)
+            .map(|_| WorkerCounters::new(plan.operators.len()))
+            .collect(),
+        channels,
+        wakes: (0..workers).map(|_| Arc::new(Notify::new())).collect(),
+        events: EventSender { sender, wake },
+        outputs: Outputs::default(),
+        output,
+        state: SharedState::new(options.backend, options.state_memory)?,
+        scratch,
+        restored_watermarks: part(manifest.as_ref(), "watermarks", |manifest| {
+            &manifest.watermarks
+        })?,
+        restored_counters: part(manifest.as_ref(), "counters", |manifest| &manifest.counters)?,
+        restore: manifest
+            .zip(store.clone())
+            .map(|(manifest, store)| RestoreFrom {
+                store,
+                backend: manifest.backend,
+                key_groups: manifest.key_groups,
+                tables: manifest.tables,
+                workers: manifest.workers,
+            }),
+        store,
+        last_checkpoint: AtomicU64::new(last.map_or(0, |last| last.0)),
+        watermark: AtomicI64::new(i64::MIN),
+        stopping: AtomicBool::new(false),
+        abandoned: AtomicBool::new(false),
+        warnings: Mutex::new(warnings),
+        plan,
+        options,
+    };
+    Ok(Prepared::Ready(Box::new(Ready {
+        shared: Arc::new(shared),
+        events,
+        ledger,
+        publisher,
+        resumed_from: last,
+        folder,
+        scratch: ephemeral_scratch,
+    })))
+}
+
+/// Ephemeral jobs of one process have scratch folders of their own.
+fn next_ephemeral() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+}
+
+fn already_drained(manifest: &Manifest, mut warnings: Vec<String>) -> JobSummary {
+    if warnings.is_empty() {
+        warnings.push(format!(
+            "finished at {} UTC; --fresh runs it again",
+            EventTime(manifest.processing_time)
+        ));
+    }
+    let progress = Progress {
+        last_checkpoint: Some(manifest.checkpoint),
+        warnings,
+        ..Progress::default()
+    };
+    JobSummary {
+        outcome: Outcome::AlreadyDrained,
+        progress,
+        elapsed: Duration::ZERO,
+        resumed_from: Some(manifest.checkpoint),
+        checkpoints: 0,
+        late: Vec::new(),
+        written: Vec::new(),
+        finished_at_micros: Some(manifest.processing_time),
+    }
+}
+
+/// A part of the manifest in the engine's form.
+fn part<T: DeserializeOwned + Default>(
+    manifest: Option<&Manifest>,
+    name: &str,
+    value: impl Fn(&Manifest) -> &Value,
+) -> Result<T> {
+    let Some(manifest) = manifest else {
+        return Ok(T::default());
+    };
+    match value(manifest) {
+        Value::Null => Ok(T::default()),
+        value => serde_json::from_value(value.clone()).map_err(|error| {
+            Error::Job(format!(
+                "the {name} in checkpoint {} cannot be read: {error}",
+                manifest.checkpoint
+            ))
+        }),
+    }
+}
+
+fn open_sinks(
+    job: &str,
+    plan: &StreamPlan,
+    options: &JobOptions,
+    generation: Generation,
+) -> Result<Vec<Option<Box<dyn Sink>>>> {
+    let mut sinks = Vec::new();
+    for operator in &plan.operators {
+        let OperatorKind::Sink { table } = &operator.kind else {
+            sinks.push(None);
+            continue;
+        };
+        let definition = plan.tables.get(table).ok_or_else(|| Error::Internal {
+            operator: operator.id.clone(),
+            message: format!("the plan does not define table `{table}`"),
+        })?;
+        let input = operator
+            .inputs
+            .first()
+            .map(|input| &plan.operators[input.from]);
+        let primary_key = Some(definition.primary_key.clone()).filter(|key| !key.is_empty());
+        let request = TableRequest {
+            table: table.clone(),
+            options: definition.options.clone(),
+            option_spans: definition.option_spans.clone(),
+            columns: operator.schema.clone(),
+            declared: definition
+                .columns
+                .iter()
+                .map(|column| column.column.clone())
+                .collect(),
+            metadata: Vec::new(),
+            retractions: input.is_some_and(|input| input.changelog == Changelog::Retractions),
+            unique_key: primary_key.or_else(|| operator.unique_key.clone()),
+            partitioned_by: definition.partitioned_by.clone(),
+            base: options.base.clone(),
+            table_span: definition.span,
+        };
+        let environment = SinkEnvironment {
+            job: job.to_owned(),
+            sink: operator.id.to_string(),
+            generation,
+            exactly_once: options.exactly_once,
+            base: options.base.clone(),
+        };
+        sinks.push(Some(open_sink(request, &environment)?));
+    }
+    Ok(sinks)
+}
+
+fn open_committers(plan: &StreamPlan, sinks: &[Option<Box<dyn Sink>>]) -> Result<Committers> {
+    let mut committers = Vec::new();
+    for (operator, sink) in plan.operators.iter().zip(sinks) {
+        if let Some(sink) = sink {
+            committers.push((operator.id.clone(), sink.committer()?));
+        }
+    }
+    Ok(committers)
+}
+
+fn open_sources(
+    plan: &StreamPlan,
+    options: &JobOptions,
+    manifest: Option<&Manifest>,
+) -> Result<(Vec<SharedSource>, Vec<String>)> {
+    let restored: SourceCheckpoint = part(manifest, "positions", |manifest| &manifest.sources)?;
+    let nothing = BTreeMap::new();
+    let mut sources = Vec::new();
+    let mut warnings = Vec::new();
+    for (index, operator) in plan.operators.iter().enumerate() {
+        let OperatorKind::Source { table, .. } = &operator.kind else {
+            continue;
+        };
+        let definition = plan.tables.get(table).ok_or_else(|| Error::Internal {
+            operator: operator.id.clone(),
+            message: format!("the plan does not define table `{table}`"),
+        })?;
+        let columns = ColumnPlan::new(plan, index)?;
+        let source = open_source(columns.request(plan, index, &options.base)?)?;
+        if !source.replayable() && options.state_dir.is_some() {
+            warnings.push(format!(
+                "table `{table}` cannot be read again: a crash loses what was not checkpointed"
+            ));
+        }
+        let limit = options
+            .stop_after
+            .iter()
+            .find(|(of, _)| of.as_ref().is_none_or(|of| of == table))
+            .map(|(_, records)| *records);
+        // An option of the table, or a setting for all.
+        let option = |key: &str| {
+            let value = definition
+                .options
+                .get(key)
+                .or_else(|| plan.settings.get(key))?;
+            Some(duration(key, value))
+        };
+        let (source, more) = SharedSource::open(
+            index,
+            operator.id.clone(),
+            source,
+            columns,
+            definition.watermark.is_some(),
+            limit,
+            option("source.idle-timeout")
+                .transpose()?
+                .filter(|timeout| !timeout.is_zero()),
+            option("watermark.max-drift")
+                .transpose()?
+                .map(|drift| drift.as_micros() as i64),
+            restored.get(operator.id.as_str()).unwrap_or(&nothing),
+        )?;
+        warnings.extend(more);
+        sources.push(source);
+    }
+    Ok((sources, warnings))
+}

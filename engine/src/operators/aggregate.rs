@@ -1,0 +1,445 @@
+//! GROUP BY without a window: keeps the result of every group, and gives at the end of an epoch what has changed.
+//!
+//! ```text
+//!   batch ─▶ slots of its keys ─▶ first touch in the epoch? remember the old result
+//!                              └▶ kernels update the group's columns
+//!   end of the epoch ─▶ for each touched group: old result out, new result in, nothing if they are equal
+//! ```
+//!
+//! # Invariants
+//! 1. A group gives at most one retraction and one insertion per epoch, however many of its rows came.
+//! 2. What is retracted is exactly what was given last.
+//! 3. A group without rows is gone. Without keys there is always one group, which gives its row even for empty input:
+//!    on the worker that owns key group 0, at the end of its first epoch.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::{concat, interleave, kernels::cmp, take};
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+use weir_state::MapTable;
+use weir_types::{ChangeBatch, OperatorId, Schema, hash};
+
+use super::aggregates::{Aggregates, Failure};
+use super::build::{aggregate_failed, internal, internal_text};
+use super::{Operator, OperatorContext, Progress};
+use crate::error::RowError;
+use crate::{Error, Result};
+
+/// What does not change while it runs.
+pub(super) struct Configuration {
+    pub(super) operator: OperatorId,
+    /// The group's columns of the input, in the order of the state table's key.
+    pub(super) keys: Vec<usize>,
+    pub(super) aggregates: Aggregates,
+    /// Whether rows can be taken back, so that groups can become empty.
+    pub(super) counts_rows: bool,
+    /// Whether this instance gives the one row of an aggregate without keys.
+    pub(super) always_one_row: bool,
+    pub(super) input: Schema,
+    pub(super) schema: SchemaRef,
+}
+
+/// GROUP BY without a window.
+pub(super) struct Aggregate {
+    config: Configuration,
+    groups: MapTable,
+    touched: Touched,
+    /// The end of an epoch that is not given whole yet.
+    flush: Option<Flush>,
+    /// Slots of the batch at hand; kept for its allocation.
+    slots: Vec<u32>,
+}
+
+impl Aggregate {
+    pub(super) fn new(config: Configuration, groups: MapTable) -> Self {
+        Self {
+            config,
+            groups,
+            touched: Touched::default(),
+            flush: None,
+            slots: Vec::new(),
+        }
+    }
+
+    /// Remembers groups that are touched for the first time in this epoch, with the result that was given last.
+    fn touch(&mut self, slots: &[u32]) -> Result<()> {
+        let first = self.touched.mark(slots);
+        if first.is_empty() {
+            return Ok(());
+        }
+        let known: Vec<u32> = first
+            .iter()
+            .copied()
+            .filter(|&slot| !self.groups.is_new(slot))
+            .collect();
+        let old = if known.is_empty() {
+            None
+        } else {
+            Some(self.results(&known)?.0)
+        };
+        let groups = &self.groups;
+        self.touched
+            .remember(&first, |slot| groups.is_new(slot), old);
+        Ok(())
+    }
+
+    /// The results of groups, and their state columns.
+    fn results(&self, slots: &[u32]) -> Result<(Vec<ArrayRef>, Vec<ArrayRef>)> {
+        let values = self.groups.values(slots)?;
+        match self.config.aggregates.finish(&values) {
+            Ok(results) => Ok((results, values)),
+            Err(failure) => Err(self.group_failed(slots, failure)),
+        }
+    }
+
+    /// The error names the group, because no single row is to blame.
+    fn group_failed(&self, slots: &[u32], failure: Failure) -> Error {
+        let keys: Schema = self
+            .config
+            .keys
+            .iter()
+            .map(|&key| self.config.input[key].clone())
+            .collect();
+        let row = slots.get(failure.row).and_then(|&slot| {
+            let columns = self.groups.keys(&[slot]).ok()?;
+            RecordBatch::try_new(weir_types::DataType::arrow_schema(&keys), columns).ok()
+        });
+        let row = row
+            .map(|row| crate::expr::row_values(&row, 0, &keys))
+            .unwrap_or_default();
+        let operator = self.config.operator.clone();
+        Error::Row(Box::new(RowError {
+            operator,
+            span: failure.span,
+            reason: failure.reason,
+            row,
+            place: None,
+        }))
+    }
+
+    /// Gives the changes of the next touched groups.
+    fn give(&mut self, mut flush: Flush, ctx: &mut OperatorContext) -> Result<Progress> {
+        // A group gives two rows at most.
+        let count = (ctx.batch_rows / 2)
+            .max(1)
+            .min(self.touched.slots.len() - flush.next);
+        let range = flush.next..flush.next + count;
+        flush.next += count;
+        if count > 0 {
+            let (batch, gone) = self.changes(range, &flush)?;
+            flush.gone.extend(gone);
+            if let Some(batch) = batch {
+                ctx.emit(batch);
+            }
+        }
+        if flush.next < self.touched.slots.len() {
+            self.flush = Some(flush);
+            return Ok(Progress::More);
+        }
+        if !flush.gone.is_empty() {
+            self.groups.remove(&flush.gone);
+        }
+        self.touched.clear();
+        Ok(Progress::Done)
+    }
+
+    /// The changes of a range of touched groups, and which of them are gone.
+    fn changes(
+        &self,
+        range: std::ops::Range<usize>,
+        flush: &Flush,
+    ) -> Result<(Option<ChangeBatch>, Vec<u32>)> {
+        let failed = |error: ArrowError| internal(&self.config.operator, &error);
+        let slots = &self.touched.slots[range.clone()];
+        let old_rows = UInt32Array::from(self.touched.old[range].to_vec());
+        let (new, values) = self.results(slots)?;
+        let lives = self.lives(slots, &values)?;
+        let differs = if flush.old.is_empty() {
+            old_rows.iter().map(|old| old.is_none()).collect()
+        } else {
+            differs(&flush.old, &new, &old_rows).map_err(failed)?
+        };
+        let mut plan = ChangePlan::default();
+        let mut gone = Vec::new();
+        for (i, &slot) in slots.iter().enumerate() {
+            if !lives.value(i) {
+                gone.push(slot);
+            }
+            if old_rows.is_valid(i) && (differs.value(i) || !lives.value(i)) {
+                plan.push(i, (0, old_rows.value(i) as usize), true);
+            }
+            if lives.value(i) && (differs.value(i) || old_rows.is_null(i)) {
+                plan.push(i, (1, i), false);
+            }
+        }
+        if plan.places.is_empty() {
+            return Ok((None, gone));
+        }
+        let mut columns = Vec::with_capacity(self.config.schema.fields().len());
+        let key_rows = UInt32Array::from(plan.key_rows);
+        for key in self.groups.keys(slots)? {
+            columns.push(take(&key, &key_rows, None).map_err(failed)?);
+        }
+        for (column, new) in new.iter().enumerate() {
+            // Without old results nothing refers to the first array.
+            let old = flush.old.get(column).unwrap_or(new);
+            columns.push(interleave(&[old.as_ref(), new.as_ref()], &plan.places).map_err(failed)?);
+        }
+        let rows =
+            RecordBatch::try_new(Arc::clone(&self.config.schema), columns).map_err(failed)?;
+        let retracted: BooleanBuffer = plan.retracted.into();
+        let retracted = (retracted.count_set_bits() > 0).then_some(retracted);
+        Ok((
+            Some(ChangeBatch {
+                rows,
+                retracted,
+                own_watermark: None,
+            }),
+            gone,
+        ))
+    }
+
+    /// Which groups have rows.
+    fn lives(&self, slots: &[u32], values: &[ArrayRef]) -> Result<BooleanBuffer> {
+        let rows = match self.config.aggregates.rows_column() {
+            Some(rows) if self.config.counts_rows => {
+                arrow::array::AsArray::as_primitive_opt(&values[rows]).cloned()
+            }
+            _ => None,
+        };
+        let Some(rows): Option<arrow::array::Int64Array> = rows else {
+            return Ok(BooleanBuffer::new_set(slots.len()));
+        };
+        let count = |row: usize| {
+            if rows.is_null(row) {
+                0
+            } else {
+                rows.value(row)
+            }
+        };
+        if let Some(row) = (0..rows.len()).find(|&row| count(row) < 0) {
+            let reason =
+                "rows were taken back that had never come: the input is not a consistent changelog"
+                    .to_owned();
+            return Err(self.group_failed(
+                slots,
+                Failure {
+                    row,
+                    reason,
+                    span: weir_types::Span::default(),
+                },
+            ));
+        }
+        if self.config.keys.is_empty() {
+            return Ok(BooleanBuffer::new_set(slots.len()));
+        }
+        Ok((0..rows.len()).map(|row| count(row) > 0).collect())
+    }
+
+    /// Makes the one group of an aggregate without keys exist.
+    fn ensure_one_row(&mut self) -> Result<()> {
+        if !std::mem::take(&mut self.config.always_one_row) {
+            return Ok(());
+        }
+        let mut slots = std::mem::take(&mut self.slots);
+        slots.clear();
+        self.groups.slots(&[], &[hash::EMPTY_KEY], &mut slots)?;
+        if self.groups.is_new(slots[0]) {
+            self.groups.mark_dirty(&slots);
+            self.touch(&slots)?;
+        }
+        self.slots = slots;
+        Ok(())
+    }
+}
+
+impl Operator for Aggregate {
+    fn on_batch(
+        &mut self,
+        _: usize,
+        batch: ChangeBatch,
+        _: &mut OperatorContext,
+    ) -> Result<Progress> {
+        let rows = batch.num_rows();
+        let keys: Vec<ArrayRef> = self
+            .config
+            .keys
+            .iter()
+            .map(|&key| batch.rows.column(key).clone())
+            .collect();
+        let hashes = hash::hash_columns(&keys, rows);
+        let mut slots = std::mem::take(&mut self.slots);
+        slots.clear();
+        self.groups.slots(&keys, &hashes, &mut slots)?;
+        if slots.len() != rows {
+            return Err(internal_text(
+                &self.config.operator,
+                "state gave another number of slots than rows",
+            ));
+        }
+        self.touch(&slots)?;
+        let aggregates = &self.config.aggregates;
+        let updated = self.groups.with_columns(|columns| {
+            aggregates.update(columns, &slots, &batch.rows, batch.retracted.as_ref())
+        });
+        updated.map_err(|failure| {
+            aggregate_failed(
+                &self.config.operator,
+                failure,
+                &batch.rows,
+                &self.config.input,
+            )
+        })?;
+        self.groups.mark_dirty(&slots);
+        self.slots = slots;
+        Ok(Progress::Done)
+    }
+
+    fn on_epoch_end(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
+        self.ensure_one_row()?;
+        if self.touched.slots.is_empty() {
+            return Ok(Progress::Done);
+        }
+        let old = self
+            .touched
+            .old_results()
+            .map_err(|error| internal(&self.config.operator, &error))?;
+        self.give(
+            Flush {
+                old,
+                next: 0,
+                gone: Vec::new(),
+            },
+            ctx,
+        )
+    }
+
+    fn resume(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
+        match self.flush.take() {
+            Some(flush) => self.give(flush, ctx),
+            None => Ok(Progress::Done),
+        }
+    }
+
+    fn holds_watermark(&self) -> bool {
+        true
+    }
+}
+
+/// The groups that an epoch has touched, in the order of their first touch.
+#[derive(Default)]
+struct Touched {
+    slots: Vec<u32>,
+    /// For each of `slots`: the row of its old result, `None` for a group that is new in this epoch.
+    old: Vec<Option<u32>>,
+    /// Pieces of the old results, one for each batch that touched known groups; in a piece one array an aggregate.
+    pieces: Vec<Vec<ArrayRef>>,
+    old_rows: u32,
+    /// By slot.
+    is_touched: Vec<bool>,
+}
+
+impl Touched {
+    /// Marks slots; gives those that were not marked, in order.
+    fn mark(&mut self, slots: &[u32]) -> Vec<u32> {
+        let mut first = Vec::new();
+        for &slot in slots {
+            let index = slot as usize;
+            if index >= self.is_touched.len() {
+                self.is_touched
+                    .resize((index + 1).next_power_of_two(), false);
+            }
+            if !std::mem::replace(&mut self.is_touched[index], true) {
+                first.push(slot);
+            }
+        }
+        first
+    }
+
+    /// Adds slots just marked; `old` are the results of those that are not new, in order.
+    fn remember(
+        &mut self,
+        first: &[u32],
+        is_new: impl Fn(u32) -> bool,
+        old: Option<Vec<ArrayRef>>,
+    ) {
+        for &slot in first {
+            self.slots.push(slot);
+            self.old.push((!is_new(slot)).then(|| {
+                self.old_rows += 1;
+                self.old_rows - 1
+            }));
+        }
+        self.pieces.extend(old);
+    }
+
+    /// All old results: one array an aggregate, empty if no known group was touched.
+    fn old_results(&mut self) -> Result<Vec<ArrayRef>, ArrowError> {
+        let pieces = std::mem::take(&mut self.pieces);
+        let columns = pieces.first().map_or(0, Vec::len);
+        (0..columns)
+            .map(|column| {
+                concat(
+                    &pieces
+                        .iter()
+                        .map(|piece| piece[column].as_ref())
+                        .collect::<Vec<_>>(),
+                )
+            })
+            .collect()
+    }
+
+    fn clear(&mut self) {
+        for &slot in &self.slots {
+            self.is_touched[slot as usize] = false;
+        }
+        self.slots.clear();
+        self.old.clear();
+        self.pieces.clear();
+        self.old_rows = 0;
+    }
+}
+
+/// The end of an epoch on its way out.
+struct Flush {
+    old: Vec<ArrayRef>,
+    /// The next of the touched groups.
+    next: usize,
+    /// Groups without rows, removed at the end.
+    gone: Vec<u32>,
+}
+
+/// The rows of an output batch, and where each comes from.
+#[derive(Default)]
+struct ChangePlan {
+    key_rows: Vec<u32>,
+    /// Array (0 old, 1 new) and row.
+    places: Vec<(usize, usize)>,
+    retracted: Vec<bool>,
+}
+
+impl ChangePlan {
+    fn push(&mut self, key_row: usize, place: (usize, usize), retracted: bool) {
+        self.key_rows.push(key_row as u32);
+        self.places.push(place);
+        self.retracted.push(retracted);
+    }
+}
+
+/// Which groups have another result than before; new groups count as different.
+fn differs(
+    old: &[ArrayRef],
+    new: &[ArrayRef],
+    old_rows: &UInt32Array,
+) -> Result<BooleanBuffer, ArrowError> {
+    let mut differs: BooleanBuffer = old_rows.iter().map(|old| old.is_none()).collect();
+    for (old, new) in old.iter().zip(new) {
+        let old = take(old, old_rows, None)?;
+        let different: BooleanArray = cmp::distinct(&old, new)?;
+        differs = &differs | different.values();
+    }
+    Ok(differs)
+}

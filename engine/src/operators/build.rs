@@ -1,0 +1,332 @@
+//! From the plan's operators to running ones, and from their state tables to the state crate's.
+
+use std::fmt::Display;
+
+use arrow::datatypes::SchemaRef;
+use weir_planner::plan::{self, Changelog, OperatorKind, StateLayout, StreamPlan};
+use weir_state::{Layout, TableSpec};
+use weir_types::{
+    DataType, Diagnostic, Diagnostics, KeyGroup, KeyGroupRange, OperatorId, Schema, Span,
+};
+
+use super::aggregate::Aggregate;
+use super::aggregates::{Aggregates, Failure};
+use super::filter::Filter;
+use super::join::Join;
+use super::output::Output;
+use super::project::Project;
+use super::sink::Sink;
+use super::union::Union;
+use super::window_aggregate::WindowAggregate;
+use super::window_assign::WindowAssign;
+use super::windows::Windows;
+use super::{BuildContext, Operator};
+use crate::error::RowError;
+use crate::expr::{CompiledExpr, RowErrorMode, row_values};
+use crate::{Error, Result};
+
+/// Builds the operator (every kind but `Source`, which is the runtime's).
+///
+/// # Errors
+/// An expression or an aggregate that cannot be run; state that cannot be read.
+///
+/// # Panics
+/// For a source, and for a sink or an output without its writer or handler.
+pub fn build(mut context: BuildContext<'_>) -> Result<Box<dyn Operator>> {
+    let (sink, handler) = (context.sink.take(), context.output.take());
+    let built = Builder::new(&context)?;
+    let operator = built.operator;
+    Ok(match &operator.kind {
+        OperatorKind::Source { .. } => panic!("{}: sources are run by the runtime", operator.id),
+        OperatorKind::Filter { predicate } => Box::new(Filter {
+            operator: operator.id.clone(),
+            rejected_rows: 0,
+            predicate: built.expr(predicate, &built.input_schema(0))?,
+        }),
+        OperatorKind::Project { exprs } => Box::new(built.project(exprs)?),
+        OperatorKind::Union => Box::new(Union {
+            operator: operator.id.clone(),
+            schema: built.schema(),
+        }),
+        OperatorKind::WindowAssign { window, time } => {
+            Box::new(built.window_assign(*window, *time)?)
+        }
+        OperatorKind::WindowAggregate { .. } => Box::new(built.window_aggregate()?),
+        OperatorKind::Aggregate { keys, aggregates } => {
+            Box::new(built.aggregate(keys, aggregates)?)
+        }
+        OperatorKind::Join {
+            left_keys,
+            right_keys,
+            residual,
+            join: plan::JoinKind::Inner,
+        } => Box::new(built.join([left_keys, right_keys], residual.as_ref())?),
+        OperatorKind::Sink { .. } => {
+            let (writer, wants_snapshot) =
+                sink.expect("the runtime gives a sink operator its writer");
+            let rows = wants_snapshot.then(|| built.snapshot_rows()).transpose()?;
+            Box::new(Sink::new(
+                operator.id.clone(),
+                writer,
+                rows,
+                built.retractions(0),
+                context.batch_rows,
+            ))
+        }
+        OperatorKind::Output { .. } => {
+            let handler = handler.expect("the runtime gives an output operator its handler");
+            Box::new(Output::new(operator.id.clone(), context.index, handler))
+        }
+    })
+}
+
+/// The state tables of a plan's operators as the state crate wants them: every one but positions.
+pub fn table_specs(plan: &StreamPlan) -> Vec<TableSpec> {
+    let specs = plan.operators.iter().flat_map(|operator| {
+        operator.state.iter().filter_map(|table| {
+            let layout = match table.layout {
+                StateLayout::Map => Layout::Map,
+                StateLayout::Slices => Layout::Slices,
+                StateLayout::MultiMap => Layout::MultiMap,
+                StateLayout::Position => return None,
+            };
+            Some(TableSpec {
+                operator: operator.id.clone(),
+                table: table.name.clone(),
+                layout,
+                key: table.key.clone(),
+                value: table.value.clone(),
+            })
+        })
+    });
+    specs.collect()
+}
+
+struct Builder<'a> {
+    context: &'a BuildContext<'a>,
+    operator: &'a plan::Operator,
+    mode: RowErrorMode,
+}
+
+impl<'a> Builder<'a> {
+    fn new(context: &'a BuildContext<'a>) -> Result<Self> {
+        let operator = &context.plan.operators[context.index];
+        Ok(Self {
+            context,
+            operator,
+            mode: RowErrorMode::of_plan(context.plan)?,
+        })
+    }
+
+    fn id(&self) -> OperatorId {
+        self.operator.id.clone()
+    }
+
+    fn input(&self, input: usize) -> &'a plan::Operator {
+        &self.context.plan.operators[self.operator.inputs[input].from]
+    }
+
+    fn input_schema(&self, input: usize) -> Schema {
+        self.input(input).schema.clone()
+    }
+
+    fn retractions(&self, input: usize) -> bool {
+        self.input(input).changelog == Changelog::Retractions
+    }
+
+    fn schema(&self) -> SchemaRef {
+        DataType::arrow_schema(&self.operator.schema)
+    }
+
+    fn expr(&self, expr: &plan::Expr, schema: &Schema) -> Result<CompiledExpr> {
+        CompiledExpr::compile_with(expr, schema, &self.operator.id, self.mode)
+    }
+
+    fn windows(&self, window: plan::Window) -> Result<Windows> {
+        Windows::new(window)
+            .ok_or_else(|| internal_text(&self.operator.id, "a window without a length"))
+    }
+
+    /// The operator's only state table.
+    fn table_name(&self) -> Result<&'a str> {
+        match self.operator.state.as_slice() {
+            [table] => Ok(&table.name),
+            _ => Err(internal_text(
+                &self.operator.id,
+                "the plan gives it no state table, or several",
+            )),
+        }
+    }
+
+    fn kernels(&self, aggregates: &[plan::Aggregate], retractions: bool) -> Result<Aggregates> {
+        let kernels = Aggregates::compile(aggregates, &self.input_schema(0), retractions);
+        kernels.map_err(|(span, message)| cannot_aggregate(span, message))
+    }
+
+    fn project(&self, exprs: &[plan::Expr]) -> Result<Project> {
+        let input = self.input_schema(0);
+        let exprs = exprs
+            .iter()
+            .map(|expr| self.expr(expr, &input))
+            .collect::<Result<_>>()?;
+        Ok(Project {
+            operator: self.id(),
+            rejected_rows: 0,
+            exprs,
+            schema: self.schema(),
+        })
+    }
+
+    fn window_assign(&self, window: plan::Window, time: usize) -> Result<WindowAssign> {
+        Ok(WindowAssign {
+            operator: self.id(),
+            windows: self.windows(window)?,
+            time,
+            schema: self.schema(),
+            window_type: self
+                .operator
+                .schema
+                .last()
+                .map_or(DataType::Null, |column| column.data_type.clone()),
+            pending: None,
+        })
+    }
+
+    fn window_aggregate(&self) -> Result<WindowAggregate> {
+        let OperatorKind::WindowAggregate {
+            window,
+            time,
+            keys,
+            group_columns,
+            aggregates,
+        } = &self.operator.kind
+        else {
+            return Err(internal_text(&self.operator.id, "not a windowed aggregate"));
+        };
+        let windows = self.windows(*window)?;
+        let table = self
+            .context
+            .state
+            .slice_table(&self.operator.id, self.table_name()?);
+        WindowAggregate::new(
+            super::window_aggregate::Configuration {
+                operator: self.id(),
+                windows,
+                time: *time,
+                keys: keys.clone(),
+                group_columns: group_columns.clone(),
+                aggregates: self.kernels(aggregates, false)?,
+                input: self.input_schema(0),
+                output: self.operator.schema.clone(),
+                schema: self.schema(),
+            },
+            table,
+            self.operator.span,
+        )
+    }
+
+    fn aggregate(&self, keys: &[usize], aggregates: &[plan::Aggregate]) -> Result<Aggregate> {
+        let retractions = self.retractions(0);
+        let range = KeyGroupRange::of_worker(
+            self.context.worker,
+            self.context.parallelism,
+            self.context.key_groups,
+        );
+        Ok(Aggregate::new(
+            super::aggregate::Configuration {
+                operator: self.id(),
+                keys: keys.to_vec(),
+                aggregates: self.kernels(aggregates, retractions)?,
+                counts_rows: retractions,
+                always_one_row: keys.is_empty() && range.contains(KeyGroup(0)),
+                input: self.input_schema(0),
+                schema: self.schema(),
+            },
+            self.context
+                .state
+                .map_table(&self.operator.id, self.table_name()?),
+        ))
+    }
+
+    fn join(&self, keys: [&[usize]; 2], residual: Option<&plan::Expr>) -> Result<Join> {
+        let side = |name: &str, keys: &[usize]| {
+            (
+                keys.to_vec(),
+                self.context.state.multi_map_table(&self.operator.id, name),
+            )
+        };
+        let mut both = self.input_schema(0);
+        both.extend(self.input_schema(1));
+        let residual = residual
+            .map(|residual| self.expr(residual, &both))
+            .transpose()?;
+        Ok(Join::new(
+            self.id(),
+            [side("left", keys[0]), side("right", keys[1])],
+            residual,
+            self.schema(),
+        ))
+    }
+
+    /// The result of a snapshot sink: rows come routed by the key of its state.
+    fn snapshot_rows(&self) -> Result<super::sink::SnapshotRows> {
+        let keeps_rows = self.operator.state.iter().any(|table| table.name == "rows");
+        let Some(plan::Partitioning::Hash(key)) = self
+            .operator
+            .inputs
+            .first()
+            .map(|input| &input.partitioning)
+            .filter(|_| keeps_rows)
+        else {
+            let message = "a snapshot needs the state table `rows` and rows routed by its key; the plan has neither";
+            return Err(internal_text(&self.operator.id, message));
+        };
+        Ok(super::sink::SnapshotRows {
+            key: key.clone(),
+            table: self
+                .context
+                .state
+                .multi_map_table(&self.operator.id, "rows"),
+            schema: DataType::arrow_schema(&self.input_schema(0)),
+        })
+    }
+}
+
+/// An error of Arrow's kernels, which no row is to blame for.
+pub(super) fn internal(operator: &OperatorId, error: &dyn Display) -> Error {
+    internal_text(operator, &error.to_string())
+}
+
+/// A mistake of ours.
+pub(super) fn internal_text(operator: &OperatorId, message: &str) -> Error {
+    Error::Internal {
+        operator: operator.clone(),
+        message: message.to_owned(),
+    }
+}
+
+/// A row that an aggregate cannot take, or a group whose result cannot be given.
+pub(super) fn aggregate_failed(
+    operator: &OperatorId,
+    failure: Failure,
+    rows: &arrow::array::RecordBatch,
+    schema: &Schema,
+) -> Error {
+    Error::Row(Box::new(RowError {
+        operator: operator.clone(),
+        span: failure.span,
+        reason: failure.reason,
+        row: if failure.row < rows.num_rows() {
+            row_values(rows, failure.row, schema)
+        } else {
+            Vec::new()
+        },
+        place: None,
+    }))
+}
+
+fn cannot_aggregate(span: Span, message: String) -> Error {
+    Error::Plan(Diagnostics::from(
+        Diagnostic::error("E0003", "this aggregate cannot be run").at(span, message),
+    ))
+}

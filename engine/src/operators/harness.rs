@@ -1,0 +1,353 @@
+//! Runs one operator as the runtime would, on a real worker's state, and folds what it gives.
+//!
+//! ```text
+//!   test ─▶ send / watermark / end_epoch ─▶ operator ─▶ changes by epoch
+//!                                             │
+//!        restart: freeze, drop, open again ───┘  on the memory backend, or RocksDB with next to no memory
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::buffer::BooleanBuffer;
+use weir_planner::accumulator_layout;
+use weir_planner::plan::{
+    Aggregate, Changelog, Input, Operator as PlanOperator, OperatorKind, PLAN_FORMAT_VERSION,
+    Partitioning, StateBound, StateLayout, StateTable, StreamPlan,
+};
+use weir_state::{
+    BackendKind, CheckpointStore, RestoreFrom, SharedState, WorkerOptions, WorkerState,
+};
+use weir_types::{
+    ChangeBatch, CheckpointId, Column, DataType, Generation, KeyGroupRange, OperatorId,
+    ProcessingTime, Schema, Span, Watermark, WorkerId,
+};
+
+use super::{BuildContext, Operator, OperatorContext, Progress, build, table_specs};
+use crate::expr::row_values;
+
+const KEY_GROUPS: u16 = 8;
+
+/// A row as text, `a=1, b=NULL`, and +1 or −1.
+pub(super) type Change = (String, i64);
+
+/// One operator at work.
+pub(super) struct Harness {
+    plan: StreamPlan,
+    backend: BackendKind,
+    folder: tempfile::TempDir,
+    store: Arc<CheckpointStore>,
+    state: Option<WorkerState>,
+    operator: Option<Box<dyn Operator>>,
+    context: OperatorContext,
+    starts: u64,
+    watermark: Watermark,
+    /// Changes of the epoch at hand, in order.
+    pub(super) epoch: Vec<Change>,
+    /// What all epochs add up to; rows of weight zero are left out.
+    pub(super) result: BTreeMap<String, i64>,
+}
+
+impl Harness {
+    /// An operator of that plan (its last one); `batch_rows` bounds what it gives in a call.
+    pub(super) fn new(plan: StreamPlan, backend: BackendKind, batch_rows: usize) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = CheckpointStore::local(folder.path().join("checkpoints")).unwrap();
+        let mut harness = Self {
+            plan,
+            backend,
+            folder,
+            store,
+            state: None,
+            operator: None,
+            context: OperatorContext::new(ProcessingTime(0), batch_rows),
+            starts: 0,
+            watermark: Watermark::MIN,
+            epoch: Vec::new(),
+            result: BTreeMap::new(),
+        };
+        harness.open(None);
+        harness
+    }
+
+    fn open(&mut self, restore: Option<&RestoreFrom>) {
+        self.starts += 1;
+        // So little that RocksDB is asked for most keys.
+        let shared = SharedState::new(
+            self.backend,
+            if self.backend == BackendKind::Memory {
+                64 << 20
+            } else {
+                1 << 20
+            },
+        );
+        let options = WorkerOptions {
+            worker: WorkerId(0),
+            range: KeyGroupRange {
+                start: 0,
+                end: KEY_GROUPS,
+            },
+            key_groups: KEY_GROUPS,
+            generation: Generation(self.starts),
+            scratch: self.folder.path().join(format!("scratch-{}", self.starts)),
+            inline_writes: true,
+        };
+        let state =
+            WorkerState::open(shared.unwrap(), options, table_specs(&self.plan), restore).unwrap();
+        let operator = build(BuildContext {
+            plan: &self.plan,
+            index: self.plan.operators.len() - 1,
+            worker: WorkerId(0),
+            parallelism: 1,
+            key_groups: KEY_GROUPS,
+            state: &state,
+            batch_rows: self.context.batch_rows,
+            sink: None,
+            output: None,
+        });
+        self.operator = Some(operator.unwrap());
+        self.state = Some(state);
+    }
+
+    /// Rows of weights ±1 come in on an input.
+    pub(super) fn send(&mut self, input: usize, batch: ChangeBatch) {
+        self.try_send(input, batch).unwrap();
+    }
+
+    pub(super) fn try_send(&mut self, input: usize, batch: ChangeBatch) -> crate::Result<()> {
+        self.call(|operator, context| operator.on_batch(input, batch, context))?;
+        self.state.as_ref().unwrap().maintain()?;
+        Ok(())
+    }
+
+    pub(super) fn watermark(&mut self, watermark: Watermark) {
+        self.watermark = watermark;
+        self.call(|operator, context| operator.on_watermark(watermark, context))
+            .unwrap();
+    }
+
+    /// Ends the epoch and gives its changes.
+    pub(super) fn end_epoch(&mut self) -> Vec<Change> {
+        self.call(|operator, context| operator.on_epoch_end(context))
+            .unwrap();
+        self.state.as_ref().unwrap().end_epoch().unwrap();
+        std::mem::take(&mut self.epoch)
+    }
+
+    /// A checkpoint, a crash and a restore, between two epochs.
+    pub(super) fn restart(&mut self) {
+        assert!(
+            self.epoch.is_empty(),
+            "a checkpoint is taken between two epochs"
+        );
+        let checkpoint = CheckpointId(self.starts);
+        let pending = self
+            .state
+            .as_ref()
+            .unwrap()
+            .freeze(checkpoint, &self.store)
+            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let part = runtime.block_on(pending.result()).unwrap();
+        self.operator = None;
+        self.state = None;
+        let restore = RestoreFrom {
+            store: self.store.clone(),
+            backend: self.backend,
+            key_groups: KEY_GROUPS,
+            tables: table_specs(&self.plan),
+            workers: vec![part],
+        };
+        self.open(Some(&restore));
+        self.watermark(self.watermark);
+        assert!(
+            self.epoch.is_empty(),
+            "a restored operator gives nothing again"
+        );
+    }
+
+    /// Rows that came late so far.
+    pub(super) fn late_rows(&self) -> u64 {
+        self.context.late_rows
+    }
+
+    /// Rows left out because they failed.
+    pub(super) fn rejected_rows(&self) -> u64 {
+        self.operator.as_ref().unwrap().rejected_rows()
+    }
+
+    fn call(
+        &mut self,
+        first: impl FnOnce(&mut dyn Operator, &mut OperatorContext) -> crate::Result<Progress>,
+    ) -> crate::Result<()> {
+        let mut operator = self.operator.take().unwrap();
+        let mut progress = first(operator.as_mut(), &mut self.context)?;
+        self.collect();
+        while progress == Progress::More {
+            progress = operator.resume(&mut self.context)?;
+            self.collect();
+        }
+        self.operator = Some(operator);
+        Ok(())
+    }
+
+    fn collect(&mut self) {
+        let Some(batch) = self.context.output.take() else {
+            return;
+        };
+        assert!(
+            batch.num_rows() <= self.context.batch_rows.max(2),
+            "a batch of {} rows",
+            batch.num_rows()
+        );
+        let schema = &self.plan.operators.last().unwrap().schema;
+        assert_eq!(batch.rows.schema(), DataType::arrow_schema(schema));
+        for row in 0..batch.num_rows() {
+            let pairs = row_values(&batch.rows, row, schema);
+            let text = pairs
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect::<Vec<_>>()
+                .join(", ");
+            let weight = batch.weight(row);
+            let count = self.result.entry(text.clone()).or_default();
+            *count += weight;
+            if *count == 0 {
+                self.result.remove(&text);
+            }
+            self.epoch.push((text, weight));
+        }
+    }
+}
+
+/// A plan of inputs (their columns, whether they can take rows back) and one operator over them.
+pub(super) fn plan(
+    inputs: Vec<(Schema, Changelog)>,
+    kind: OperatorKind,
+    schema: Schema,
+    state: Vec<StateTable>,
+) -> StreamPlan {
+    let operator = |id: &str, kind, inputs, schema, changelog, state| PlanOperator {
+        id: OperatorId::new(id),
+        kind,
+        inputs,
+        schema,
+        changelog,
+        unique_key: None,
+        event_time: None,
+        window: None,
+        state,
+        fingerprint: String::new(),
+        upstream_fingerprint: String::new(),
+        span: Span::default(),
+    };
+    let mut operators = Vec::new();
+    for (i, (schema, changelog)) in inputs.into_iter().enumerate() {
+        let kind = OperatorKind::Source {
+            table: format!("t{i}"),
+            columns: Vec::new(),
+            filter: None,
+        };
+        operators.push(operator(
+            &format!("t{i}/source"),
+            kind,
+            Vec::new(),
+            schema,
+            changelog,
+            Vec::new(),
+        ));
+    }
+    let edges = (0..operators.len())
+        .map(|from| Input {
+            from,
+            partitioning: Partitioning::Forward,
+        })
+        .collect();
+    operators.push(operator(
+        "v/tested",
+        kind,
+        edges,
+        schema,
+        Changelog::Retractions,
+        state,
+    ));
+    StreamPlan {
+        format_version: PLAN_FORMAT_VERSION,
+        job_name: None,
+        settings: BTreeMap::new(),
+        tables: BTreeMap::new(),
+        operators,
+    }
+}
+
+/// A state table.
+pub(super) fn table(name: &str, layout: StateLayout, key: Schema, value: Schema) -> StateTable {
+    StateTable {
+        name: name.to_owned(),
+        layout,
+        key,
+        value,
+        bound: StateBound::Keys,
+    }
+}
+
+/// The table of an aggregate's groups.
+pub(super) fn groups(
+    layout: StateLayout,
+    input: &Schema,
+    keys: &[usize],
+    aggregates: &[Aggregate],
+    retractions: bool,
+) -> StateTable {
+    let value = accumulator_layout(aggregates, input, retractions).columns;
+    table(
+        "groups",
+        layout,
+        keys.iter().map(|&key| input[key].clone()).collect(),
+        value,
+    )
+}
+
+/// An aggregate call.
+pub(super) fn call(function: &str, arguments: &[usize], data_type: DataType) -> Aggregate {
+    Aggregate {
+        name: format!("{function}({arguments:?})"),
+        function: function.to_owned(),
+        arguments: arguments.to_vec(),
+        distinct: false,
+        filter: None,
+        data_type,
+        span: Span::new((1, 1), (1, 5)),
+    }
+}
+
+/// Nullable columns by name and type.
+pub(super) fn schema(columns: &[(&str, DataType)]) -> Schema {
+    columns
+        .iter()
+        .map(|(name, data_type)| Column::new(*name, data_type.clone()))
+        .collect()
+}
+
+/// A batch of these columns.
+pub(super) fn batch(schema: &Schema, columns: Vec<ArrayRef>, weights: &[i64]) -> ChangeBatch {
+    let rows = RecordBatch::try_new(DataType::arrow_schema(schema), columns).unwrap();
+    let retracted: BooleanBuffer = weights.iter().map(|&weight| weight < 0).collect();
+    let retracted = (retracted.count_set_bits() > 0).then_some(retracted);
+    ChangeBatch {
+        rows,
+        retracted,
+        own_watermark: None,
+    }
+}
+
+/// A column of integers, some of them NULL.
+pub(super) fn ints(values: impl IntoIterator<Item = Option<i64>>) -> ArrayRef {
+    Arc::new(values.into_iter().collect::<Int64Array>())
+}
+
+/// Both backends, RocksDB with next to no memory.
+pub(super) const BACKENDS: [BackendKind; 2] = [BackendKind::Memory, BackendKind::Rocksdb];

@@ -1,0 +1,258 @@
+//! Inner equi-join of two changing inputs.
+//!
+//! ```text
+//!   left  ──▶ [left rows by key]  ◀── probed by right rows
+//!   right ──▶ [right rows by key] ◀── probed by left rows          changes of the pairs ──▶
+//! ```
+//!
+//! The change of a product: a batch of left rows is first added to the left side, then paired with all of the right
+//! side; a batch of right rows likewise. Each pair is so counted once, by whichever of its rows came later.
+//!
+//! # Invariants
+//! 1. Each side holds every row of its input with its multiplicity, also rows with a NULL key, which match nothing.
+//! 2. A pair's weight is the product of its rows' weights; with append-only inputs nothing is taken back.
+//! 3. A call gives at most one batch; until the pairs of a batch are all given no other call comes, so what is probed
+//!    does not change on the way.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow::buffer::BooleanBuffer;
+use arrow::datatypes::SchemaRef;
+use weir_state::{Matches, MultiMapTable, ProbeCursor};
+use weir_types::{ChangeBatch, OperatorId, hash};
+
+use super::build::internal;
+use super::{Operator, OperatorContext, Progress};
+use crate::Result;
+use crate::expr::{CompiledExpr, RowErrorMode, as_filter};
+
+struct Side {
+    keys: Vec<usize>,
+    rows: MultiMapTable,
+}
+
+/// Inner equi-join.
+pub(super) struct Join {
+    operator: OperatorId,
+    sides: [Side; 2],
+    /// What else must hold, over the left columns followed by the right ones.
+    residual: Option<CompiledExpr>,
+    schema: SchemaRef,
+    pending: Option<Pending>,
+    /// Pairs left out because the residual failed on them.
+    rejected_rows: u64,
+}
+
+/// A batch whose pairs are not all given yet.
+struct Pending {
+    side: usize,
+    batch: ChangeBatch,
+    keys: Vec<ArrayRef>,
+    hashes: Vec<u64>,
+    /// Rows with a NULL key.
+    skip: Option<BooleanBuffer>,
+    /// Where the probe goes on; `None` when it is at its end.
+    cursor: Option<ProbeCursor>,
+    found: Option<Found>,
+}
+
+/// Matches that are not all given yet: one of many copies makes many pairs.
+struct Found {
+    matches: Matches,
+    next: usize,
+    /// Copies of match `next` that were given.
+    copies: i64,
+}
+
+impl Join {
+    pub(super) fn new(
+        operator: OperatorId,
+        sides: [(Vec<usize>, MultiMapTable); 2],
+        residual: Option<CompiledExpr>,
+        schema: SchemaRef,
+    ) -> Self {
+        let sides = sides.map(|(keys, rows)| Side { keys, rows });
+        Self {
+            operator,
+            sides,
+            residual,
+            schema,
+            pending: None,
+            rejected_rows: 0,
+        }
+    }
+
+    fn give(&mut self, mut pending: Pending, ctx: &mut OperatorContext) -> Result<Progress> {
+        let limit = ctx.batch_rows.max(1);
+        if pending.found.is_none()
+            && let Some(cursor) = pending.cursor.take()
+        {
+            let other = &self.sides[1 - pending.side].rows;
+            let (matches, cursor) = other.probe(
+                &pending.keys,
+                &pending.hashes,
+                pending.skip.as_ref(),
+                cursor,
+                limit,
+            )?;
+            pending.cursor = cursor;
+            pending.found = Some(Found {
+                matches,
+                next: 0,
+                copies: 0,
+            });
+        }
+        if let Some(found) = &mut pending.found {
+            let (probing, stored) = found.expand(limit);
+            let is_at_end = found.next >= found.matches.counts.len();
+            if !probing.is_empty() {
+                let pairs = self.pairs(
+                    &pending.batch,
+                    pending.side,
+                    &found.matches.rows,
+                    probing,
+                    stored,
+                )?;
+                self.emit_where_residual(pairs, ctx)?;
+            }
+            if is_at_end {
+                pending.found = None;
+            }
+        }
+        if pending.found.is_some() || pending.cursor.is_some() {
+            self.pending = Some(pending);
+            return Ok(Progress::More);
+        }
+        Ok(Progress::Done)
+    }
+
+    fn pairs(
+        &self,
+        batch: &ChangeBatch,
+        side: usize,
+        stored: &RecordBatch,
+        probing: Vec<u32>,
+        matching: Vec<u32>,
+    ) -> Result<ChangeBatch> {
+        let failed = |error| internal(&self.operator, &error);
+        let probing = batch.take(&UInt32Array::from(probing)).map_err(failed)?;
+        let stored = arrow::compute::take_record_batch(stored, &UInt32Array::from(matching))
+            .map_err(failed)?;
+        let (left, right) = if side == 0 {
+            (&probing.rows, &stored)
+        } else {
+            (&stored, &probing.rows)
+        };
+        let columns = left
+            .columns()
+            .iter()
+            .chain(right.columns())
+            .cloned()
+            .collect();
+        let rows = RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(failed)?;
+        // A join's rows carry no event time, so nothing of the own watermark is left.
+        Ok(ChangeBatch {
+            rows,
+            retracted: probing.retracted,
+            own_watermark: None,
+        })
+    }
+
+    fn emit_where_residual(&mut self, pairs: ChangeBatch, ctx: &mut OperatorContext) -> Result<()> {
+        let Some(residual) = &self.residual else {
+            ctx.emit(pairs);
+            return Ok(());
+        };
+        let evaluated = residual.evaluate_rows(&pairs.rows, ctx.now)?;
+        if residual.mode() == RowErrorMode::Skip
+            && let Some(failed) = &evaluated.failed
+        {
+            self.rejected_rows += failed.count_set_bits() as u64;
+        }
+        let keep = as_filter(&evaluated.values)?;
+        ctx.emit(
+            pairs
+                .filter(&keep)
+                .map_err(|error| internal(&self.operator, &error))?,
+        );
+        Ok(())
+    }
+}
+
+impl Found {
+    /// The next pairs, `limit` at most: rows of the probing batch, and of the matches.
+    fn expand(&mut self, limit: usize) -> (Vec<u32>, Vec<u32>) {
+        let (mut probing, mut stored) = (Vec::new(), Vec::new());
+        while self.next < self.matches.counts.len() && probing.len() < limit {
+            let room = i64::try_from(limit - probing.len()).unwrap_or(i64::MAX);
+            let copies = (self.matches.counts[self.next] - self.copies).min(room);
+            for _ in 0..copies {
+                probing.push(self.matches.probe_rows.value(self.next));
+                stored.push(self.next as u32);
+            }
+            self.copies += copies;
+            if self.copies >= self.matches.counts[self.next] {
+                (self.next, self.copies) = (self.next + 1, 0);
+            }
+        }
+        (probing, stored)
+    }
+}
+
+/// The rows with a NULL among their key columns.
+fn null_keys(keys: &[ArrayRef], rows: usize) -> Option<BooleanBuffer> {
+    if keys.iter().all(|key| key.logical_null_count() == 0) {
+        return None;
+    }
+    let nulls: Vec<_> = keys.iter().filter_map(|key| key.logical_nulls()).collect();
+    Some(
+        (0..rows)
+            .map(|row| nulls.iter().any(|nulls| nulls.is_null(row)))
+            .collect(),
+    )
+}
+
+impl Operator for Join {
+    fn on_batch(
+        &mut self,
+        input: usize,
+        batch: ChangeBatch,
+        ctx: &mut OperatorContext,
+    ) -> Result<Progress> {
+        let side = &self.sides[input];
+        let keys: Vec<ArrayRef> = side
+            .keys
+            .iter()
+            .map(|&column| batch.rows.column(column).clone())
+            .collect();
+        let hashes = hash::hash_columns(&keys, batch.num_rows());
+        let weights: Vec<i64> = (0..batch.num_rows()).map(|row| batch.weight(row)).collect();
+        side.rows.apply(&keys, &hashes, &batch.rows, &weights)?;
+        let skip = null_keys(&keys, batch.num_rows());
+        let cursor = Some(ProbeCursor::default());
+        self.give(
+            Pending {
+                side: input,
+                batch,
+                keys,
+                hashes,
+                skip,
+                cursor,
+                found: None,
+            },
+            ctx,
+        )
+    }
+
+    fn resume(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
+        match self.pending.take() {
+            Some(pending) => self.give(pending, ctx),
+            None => Ok(Progress::Done),
+        }
+    }
+
+    fn rejected_rows(&self) -> u64 {
+        self.rejected_rows
+    }
+}

@@ -1,0 +1,146 @@
+//! INSERT INTO: writes changes to a sink, a whole epoch or nothing.
+//!
+//! ```text
+//!   append-only input   batch ─▶ write                                    at once
+//!   updating input      batch ─▶ collected ─▶ net changes ─▶ write        at the end of the epoch
+//!   snapshot            batch ─▶ state `rows`;  before prepare: all rows ─▶ write
+//! ```
+//!
+//! # Invariants
+//! 1. A row that comes and goes within one epoch never reaches the sink.
+//! 2. In snapshot mode the state is the result; what the sink holds is made from it alone. Every worker writes its whole
+//!    share at every checkpoint, also if it has not changed: another worker's may have, and the result is merged from all.
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use weir_connectors::SinkWriter;
+use weir_state::MultiMapTable;
+use weir_types::{ChangeBatch, CheckpointId, OperatorId, hash};
+
+use super::build::internal;
+use super::{Operator, OperatorContext, Progress, changes};
+use crate::Result;
+
+/// The result that a snapshot sink writes, as keyed state.
+pub(super) struct SnapshotRows {
+    /// The columns that the table is keyed by.
+    pub(super) key: Vec<usize>,
+    pub(super) table: MultiMapTable,
+    pub(super) schema: SchemaRef,
+}
+
+/// Writes a table.
+pub(super) struct Sink {
+    operator: OperatorId,
+    writer: Box<dyn SinkWriter>,
+    snapshot: Option<SnapshotRows>,
+    /// Whether the input can take rows back, so that an epoch has to be looked at as a whole.
+    retractions: bool,
+    batch_rows: usize,
+    epoch: Vec<ChangeBatch>,
+}
+
+impl Sink {
+    pub(super) fn new(
+        operator: OperatorId,
+        writer: Box<dyn SinkWriter>,
+        snapshot: Option<SnapshotRows>,
+        retractions: bool,
+        batch_rows: usize,
+    ) -> Self {
+        Self {
+            operator,
+            writer,
+            snapshot,
+            retractions,
+            batch_rows,
+            epoch: Vec::new(),
+        }
+    }
+
+    fn net_changes(&mut self) -> Result<Vec<ChangeBatch>> {
+        let epoch = std::mem::take(&mut self.epoch);
+        changes::net(epoch, self.batch_rows).map_err(|error| internal(&self.operator, &error))
+    }
+}
+
+impl SnapshotRows {
+    fn apply(&self, changes: &ChangeBatch) -> Result<()> {
+        let keys: Vec<_> = self
+            .key
+            .iter()
+            .map(|&column| changes.rows.column(column).clone())
+            .collect();
+        let hashes = hash::hash_columns(&keys, changes.num_rows());
+        let weights: Vec<i64> = (0..changes.num_rows())
+            .map(|row| changes.weight(row))
+            .collect();
+        Ok(self.table.apply(&keys, &hashes, &changes.rows, &weights)?)
+    }
+
+    /// Gives every row of the result, as often as it is in it.
+    fn write_all(&self, writer: &mut dyn SinkWriter, operator: &OperatorId) -> Result<()> {
+        let mut failed = None;
+        self.table.scan(&mut |rows, counts| {
+            if failed.is_none() {
+                failed = self.write_rows(writer, operator, &rows, &counts).err();
+            }
+            Ok(())
+        })?;
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn write_rows(
+        &self,
+        writer: &mut dyn SinkWriter,
+        operator: &OperatorId,
+        rows: &RecordBatch,
+        counts: &[i64],
+    ) -> Result<()> {
+        let repeated = counts
+            .iter()
+            .enumerate()
+            .flat_map(|(row, &count)| (0..count).map(move |_| row as u32));
+        let indices: arrow::array::UInt32Array = repeated.collect();
+        let rows = RecordBatch::try_new(self.schema.clone(), rows.columns().to_vec())
+            .and_then(|rows| arrow::compute::take_record_batch(&rows, &indices))
+            .map_err(|error| internal(operator, &error))?;
+        Ok(writer.write(&ChangeBatch::append_only(rows))?)
+    }
+}
+
+impl Operator for Sink {
+    fn on_batch(
+        &mut self,
+        _: usize,
+        batch: ChangeBatch,
+        _: &mut OperatorContext,
+    ) -> Result<Progress> {
+        match &self.snapshot {
+            _ if self.retractions => self.epoch.push(batch),
+            Some(snapshot) => snapshot.apply(&batch)?,
+            None => self.writer.write(&batch)?,
+        }
+        Ok(Progress::Done)
+    }
+
+    fn on_epoch_end(&mut self, _: &mut OperatorContext) -> Result<Progress> {
+        if !self.epoch.is_empty() {
+            for changes in self.net_changes()? {
+                match &self.snapshot {
+                    Some(snapshot) => snapshot.apply(&changes)?,
+                    None => self.writer.write(&changes)?,
+                }
+            }
+        }
+        self.writer.end_epoch()?;
+        Ok(Progress::Done)
+    }
+
+    fn prepare(&mut self, checkpoint: CheckpointId) -> Result<Option<serde_json::Value>> {
+        if let Some(snapshot) = &self.snapshot {
+            snapshot.write_all(self.writer.as_mut(), &self.operator)?;
+        }
+        Ok(self.writer.prepare(checkpoint)?)
+    }
+}

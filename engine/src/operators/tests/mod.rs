@@ -1,0 +1,6 @@
+//! Each operator against a model that a reader can check by eye.
+
+mod aggregate;
+mod join;
+mod stateless;
+mod window_aggregate;

@@ -1,0 +1,241 @@
+//! GROUP BY over windows: a window's groups are given when the watermark reaches its end.
+//!
+//! ```text
+//!   row ─▶ the slice that holds it ─▶ kernels update the group in that slice
+//!   watermark ─▶ for each window that is due, in order: merge its slices, give its groups, drop what no window needs
+//! ```
+//!
+//! Tumbling windows are one slice each. Hopping windows share slices: a row is stored once, however many windows
+//! hold it.
+//!
+//! **Late, and merely behind.** A window that ended at or before a row's *own* watermark (what the row's split had
+//! promised when the row came) takes the row no more; the other windows of the row do. Whether this instance has
+//! fired those windows already plays no part: the answer would hang on how splits interleave. So a row whose first
+//! windows are closed to it must not go to its slice, which those windows may still read. It goes to a *side slice*,
+//! named by its slice and by the first window that takes it, and is merged into its slice when that window fires.
+//!
+//! # Invariants
+//! 1. A row counts in exactly the windows that hold it and end after its own watermark.
+//! 2. Windows fire once each, in the order of their ends.
+//! 3. What must survive a crash is in the slices and the restored watermark.
+
+mod fire;
+mod slices;
+
+use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, UInt32Array};
+use arrow::datatypes::SchemaRef;
+use weir_planner::plan::GroupColumn;
+use weir_state::SliceTable;
+use weir_types::{ChangeBatch, Diagnostic, Diagnostics, OperatorId, Schema, Span, Watermark, hash};
+
+use self::fire::Firing;
+use self::slices::SliceNames;
+use super::aggregates::Aggregates;
+use super::build::{aggregate_failed, internal, internal_text};
+use super::window_assign::own_watermark;
+use super::windows::{Windows, to_micros};
+use super::{Operator, OperatorContext, Progress};
+use crate::error::RowError;
+use crate::expr::row_values;
+use crate::{Error, Result};
+
+/// What does not change while it runs.
+pub(super) struct Configuration {
+    pub(super) operator: OperatorId,
+    pub(super) windows: Windows,
+    /// The input's event-time column.
+    pub(super) time: usize,
+    /// The group's columns of the input, in the order of the state table's key.
+    pub(super) keys: Vec<usize>,
+    pub(super) group_columns: Vec<GroupColumn>,
+    pub(super) aggregates: Aggregates,
+    pub(super) input: Schema,
+    pub(super) output: Schema,
+    pub(super) schema: SchemaRef,
+}
+
+/// GROUP BY over windows.
+pub(super) struct WindowAggregate {
+    config: Configuration,
+    names: SliceNames,
+    table: SliceTable,
+    /// Windows that end at or before it have been given.
+    watermark: Watermark,
+    /// Whether the table holds slices of a restored state and no watermark has come: the first one says how far the
+    /// windows had been given.
+    awaits_restored_watermark: bool,
+    firing: Option<Firing>,
+    slots: Vec<u32>,
+}
+
+impl WindowAggregate {
+    pub(super) fn new(config: Configuration, table: SliceTable, span: Span) -> Result<Self> {
+        let names = SliceNames::new(config.windows).ok_or_else(|| {
+            let message = format!(
+                "a window of this HOP consists of {} slices of {} µs",
+                config.windows.slices_per_window(),
+                config.windows.slice
+            );
+            Error::Plan(Diagnostics::from(
+                Diagnostic::error("E0004", "this HOP window has too many slices")
+                    .at(span, message)
+                    .help("make the slide longer, or let size be a multiple of it"),
+            ))
+        })?;
+        let awaits_restored_watermark = !table.ends().is_empty();
+        let watermark = Watermark::MIN;
+        Ok(Self {
+            config,
+            names,
+            table,
+            watermark,
+            awaits_restored_watermark,
+            firing: None,
+            slots: Vec::new(),
+        })
+    }
+
+    /// The slice that takes a row, if any window does.
+    #[inline]
+    fn slice_of(&self, time: i64, own: Option<i64>, ctx: &mut OperatorContext) -> Option<i64> {
+        let windows = &self.config.windows;
+        let slice = windows.slice_end(time);
+        let first = windows.first_end_from(slice);
+        let is_held = |window_end: i64| windows.holds(window_end, slice);
+        if !is_held(first) {
+            // Between two windows: HOP with a slide greater than its size.
+            return None;
+        }
+        match own {
+            Some(own) if first <= own => {
+                ctx.late_rows += 1;
+                let first_open = windows.first_end_after(own);
+                is_held(first_open).then(|| self.names.side(slice, first_open))
+            }
+            _ => Some(slice),
+        }
+    }
+
+    /// Rows by the slice that takes them, in the order of the slices' first rows.
+    fn by_slice(
+        &self,
+        batch: &ChangeBatch,
+        micros: &Int64Array,
+        ctx: &mut OperatorContext,
+    ) -> Result<Vec<(i64, Vec<u32>)>> {
+        let mut groups: Vec<(i64, Vec<u32>)> = Vec::new();
+        let mut group_of = std::collections::HashMap::new();
+        let mut last = usize::MAX;
+        for row in 0..micros.len() {
+            if micros.is_null(row) {
+                return Err(self.null_time(batch, row));
+            }
+            let Some(slice) = self.slice_of(micros.value(row), own_watermark(batch, row), ctx)
+            else {
+                continue;
+            };
+            // Neighbours are mostly of one slice.
+            if last == usize::MAX || groups[last].0 != slice {
+                last = *group_of.entry(slice).or_insert_with(|| {
+                    groups.push((slice, Vec::new()));
+                    groups.len() - 1
+                });
+            }
+            groups[last].1.push(row as u32);
+        }
+        Ok(groups)
+    }
+
+    fn null_time(&self, batch: &ChangeBatch, row: usize) -> Error {
+        let column = &self.config.input[self.config.time];
+        Error::Row(Box::new(RowError {
+            operator: self.config.operator.clone(),
+            span: Span::default(),
+            reason: format!("the event time `{}` is NULL", column.name),
+            row: row_values(&batch.rows, row, &self.config.input),
+            place: None,
+        }))
+    }
+
+    fn keys(&self, rows: &RecordBatch) -> Vec<ArrayRef> {
+        self.config
+            .keys
+            .iter()
+            .map(|&key| rows.column(key).clone())
+            .collect()
+    }
+
+    fn add_to_slice(&mut self, slice: i64, hashes: &[u64], rows: &RecordBatch) -> Result<()> {
+        let table = self.table.slice(slice)?;
+        let keys = self.keys(rows);
+        self.slots.clear();
+        table.slots(&keys, hashes, &mut self.slots)?;
+        let (slots, aggregates) = (&self.slots, &self.config.aggregates);
+        table
+            .with_columns(|columns| aggregates.update(columns, slots, rows, None))
+            .map_err(|failure| {
+                aggregate_failed(&self.config.operator, failure, rows, &self.config.input)
+            })?;
+        table.mark_dirty(&self.slots);
+        Ok(())
+    }
+}
+
+impl Operator for WindowAggregate {
+    fn on_batch(
+        &mut self,
+        _: usize,
+        batch: ChangeBatch,
+        ctx: &mut OperatorContext,
+    ) -> Result<Progress> {
+        if batch.retracted.is_some() {
+            return Err(internal_text(
+                &self.config.operator,
+                "a window cannot take rows back",
+            ));
+        }
+        self.awaits_restored_watermark = false;
+        let micros = to_micros(batch.rows.column(self.config.time)).ok_or_else(|| {
+            internal_text(
+                &self.config.operator,
+                "the event-time column is not a timestamp",
+            )
+        })?;
+        let hashes = hash::hash_columns(&self.keys(&batch.rows), batch.num_rows());
+        for (slice, indices) in self.by_slice(&batch, &micros, ctx)? {
+            if indices.len() == batch.num_rows() {
+                self.add_to_slice(slice, &hashes, &batch.rows)?;
+                continue;
+            }
+            let hashes: Vec<u64> = indices.iter().map(|&row| hashes[row as usize]).collect();
+            let rows = arrow::compute::take_record_batch(&batch.rows, &UInt32Array::from(indices))
+                .map_err(|error| internal(&self.config.operator, &error))?;
+            self.add_to_slice(slice, &hashes, &rows)?;
+        }
+        Ok(Progress::Done)
+    }
+
+    fn on_watermark(
+        &mut self,
+        watermark: Watermark,
+        ctx: &mut OperatorContext,
+    ) -> Result<Progress> {
+        if std::mem::take(&mut self.awaits_restored_watermark) {
+            self.watermark = watermark;
+            return Ok(Progress::Done);
+        }
+        if watermark <= self.watermark {
+            return Ok(Progress::Done);
+        }
+        let firing = Firing::new(&self.names, &self.table, self.watermark, watermark);
+        self.watermark = watermark;
+        self.fire(firing, ctx)
+    }
+
+    fn resume(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
+        match self.firing.take() {
+            Some(firing) => self.fire(firing, ctx),
+            None => Ok(Progress::Done),
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The arithmetic of windows: which windows hold a moment, and the slices that they share.
+//!
+//! ```text
+//!   HOP(slide 4, size 6), offset 0:   gcd 2, slices (panes) of 2
+//!
+//!   time     0   2   4   6   8  10
+//!   slices   |---|---|---|---|---|
+//!   windows  [-----------)                 a window is a run of slices;
+//!                    [-----------)         a slice is named by its end
+//! ```
+//!
+//! All times are microseconds. A window `[start, end)` holds `t` if `start ≤ t < end`; starts are `offset + k · slide`.
+//!
+//! # Invariants
+//! 1. A slice whose end is `p` belongs to exactly the windows with an end in `[p, p + size)`.
+//! 2. Arithmetic saturates at the ends of time instead of wrapping.
+
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType as ArrowType, Int64Type};
+use weir_planner::plan::Window;
+use weir_types::{DataType, TimeUnit};
+
+/// Windows side by side or overlapping, by slide, size and offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Windows {
+    /// From one start to the next.
+    pub(super) slide: i64,
+    /// Length.
+    pub(super) size: i64,
+    offset: i64,
+    /// Length of a slice: the greatest common divisor of slide and size.
+    pub(super) slice: i64,
+}
+
+impl Windows {
+    /// The windows of the plan; durations are positive, the planner sees to it.
+    pub(super) fn new(window: Window) -> Option<Self> {
+        let (slide, size, offset) = match window {
+            Window::Tumble { size, offset } => (size, size, offset),
+            Window::Hop {
+                slide,
+                size,
+                offset,
+            } => (slide, size, offset),
+        };
+        if slide <= 0 || size <= 0 {
+            return None;
+        }
+        let slice = greatest_common_divisor(slide, size);
+        Some(Self {
+            slide,
+            size,
+            offset: offset.rem_euclid(slide),
+            slice,
+        })
+    }
+
+    /// Whether a window is one slice, and each slice one window.
+    pub(super) fn is_tumbling(&self) -> bool {
+        self.slide == self.size
+    }
+
+    /// Slices of a window.
+    pub(super) fn slices_per_window(&self) -> i64 {
+        self.size / self.slice
+    }
+
+    /// The end of the slice that holds `time`.
+    #[inline]
+    pub(super) fn slice_end(&self, time: i64) -> i64 {
+        let since = i128::from(time) - i128::from(self.offset);
+        let slice = i128::from(self.slice);
+        clamp((since.div_euclid(slice) + 1) * slice + i128::from(self.offset))
+    }
+
+    /// The end of the first window that ends at or after `time`.
+    #[inline]
+    pub(super) fn first_end_from(&self, time: i64) -> i64 {
+        // Ends are offset + size + k · slide.
+        let base = i128::from(self.offset) + i128::from(self.size);
+        let slide = i128::from(self.slide);
+        let steps = (i128::from(time) - base + slide - 1).div_euclid(slide);
+        clamp(base + steps * slide)
+    }
+
+    /// The end of the first window that ends after `time`.
+    #[inline]
+    pub(super) fn first_end_after(&self, time: i64) -> i64 {
+        if time == i64::MAX {
+            i64::MAX
+        } else {
+            self.first_end_from(time + 1)
+        }
+    }
+
+    /// Whether the slice that ends at `slice_end` belongs to the window that ends at `window_end`.
+    #[inline]
+    pub(super) fn holds(&self, window_end: i64, slice_end: i64) -> bool {
+        slice_end <= window_end
+            && i128::from(slice_end) > i128::from(window_end) - i128::from(self.size)
+    }
+
+    /// The end of the first window that holds the moment `time`, and how many windows do.
+    #[inline]
+    pub(super) fn windows_of(&self, time: i64) -> (i64, usize) {
+        let first = self.first_end_after(time);
+        // Ends run from `first` while the start, end − size, is not after `time`.
+        let last = i128::from(time) + i128::from(self.size);
+        let span = last - i128::from(first);
+        (
+            first,
+            if span < 0 {
+                0
+            } else {
+                (span / i128::from(self.slide)) as usize + 1
+            },
+        )
+    }
+}
+
+fn clamp(value: i128) -> i64 {
+    value.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
+}
+
+fn greatest_common_divisor(a: i64, b: i64) -> i64 {
+    if b == 0 {
+        a
+    } else {
+        greatest_common_divisor(b, a % b)
+    }
+}
+
+/// A timestamp column as microseconds; finer ones are rounded down, which changes no window.
+pub(super) fn to_micros(column: &ArrayRef) -> Option<Int64Array> {
+    let ArrowType::Timestamp(unit, _) = column.data_type() else {
+        return None;
+    };
+    let values = cast(column, &ArrowType::Int64).ok()?;
+    let values = values.as_primitive::<Int64Type>();
+    use arrow::datatypes::TimeUnit as Unit;
+    Some(match unit {
+        Unit::Second => values.unary(|value| value.saturating_mul(1_000_000)),
+        Unit::Millisecond => values.unary(|value| value.saturating_mul(1_000)),
+        Unit::Microsecond => values.clone(),
+        Unit::Nanosecond => values.unary(|value: i64| value.div_euclid(1_000)),
+    })
+}
+
+/// Microseconds as a column of a timestamp type, moved by `less_units` of its own unit.
+pub(super) fn from_micros(
+    micros: Int64Array,
+    data_type: &DataType,
+    less_units: i64,
+) -> Option<ArrayRef> {
+    let (DataType::Timestamp(unit) | DataType::TimestampLtz(unit)) = data_type else {
+        return None;
+    };
+    let units: Int64Array = match unit {
+        TimeUnit::Second => micros.unary(|value: i64| value.div_euclid(1_000_000) - less_units),
+        TimeUnit::Milli => micros.unary(|value: i64| value.div_euclid(1_000) - less_units),
+        TimeUnit::Micro => micros.unary(|value| value - less_units),
+        TimeUnit::Nano => {
+            micros.unary(|value| value.saturating_mul(1_000).saturating_sub(less_units))
+        }
+    };
+    let units: ArrayRef = std::sync::Arc::new(units);
+    cast(&units, &data_type.to_arrow()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn windows_and_slices_agree_with_their_definition(
+            slide in 1i64..12, size in 1i64..30, offset in -20i64..20, time in -100i64..100,
+        ) {
+            let windows = Windows::new(Window::Hop { slide, size, offset }).unwrap();
+            let all = (-300i64..300).map(|k| offset + k * slide).map(|start| (start, start + size));
+            let holding: Vec<i64> = all.filter(|(start, end)| (*start..*end).contains(&time)).map(|w| w.1).collect();
+            let (first, count) = windows.windows_of(time);
+            prop_assert_eq!(count, holding.len());
+            if count > 0 {
+                prop_assert_eq!(first, holding[0]);
+            }
+            let slice = windows.slice_end(time);
+            prop_assert!(slice > time && slice - windows.slice <= time);
+            for k in -300i64..300 {
+                let end = offset + size + k * slide;
+                prop_assert_eq!(windows.holds(end, slice), holding.contains(&end), "window end {}", end);
+            }
+            prop_assert!(windows.first_end_from(time) >= time && windows.first_end_from(time) - slide < time);
+        }
+    }
+
+    #[test]
+    fn the_ends_of_time_do_not_overflow() {
+        let windows = Windows::new(Window::Hop {
+            slide: 4,
+            size: 6,
+            offset: 0,
+        })
+        .unwrap();
+        for time in [i64::MIN, i64::MAX] {
+            windows.windows_of(time);
+            windows.slice_end(time);
+            windows.first_end_after(time);
+        }
+    }
+}

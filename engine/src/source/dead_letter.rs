@@ -1,0 +1,158 @@
+//! Malformed records that are kept: rows of a table of the user's (`'on.error' = 'dead-letter:TABLE'`).
+//!
+//! The table becomes a sink operator `TABLE/dead_letter` of the running plan, an additional consumer of the sources
+//! that feed it: watermarks and barriers reach it as any other, and its rows are the records that the decoder rejected.
+//!
+//! Columns are filled by name: those of `weir_connectors::dead_letter_columns`; others are NULL.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, StringViewArray, new_null_array,
+};
+use weir_connectors::{OnError, RecordError};
+use weir_planner::plan::{Changelog, Input, Operator, OperatorKind, Partitioning, StreamPlan};
+use weir_types::{ChangeBatch, DataType, Diagnostic, OperatorId, Schema, Span};
+
+use crate::{Error, Result};
+
+/// Adds the sinks of malformed records to a plan. Returns, for each operator of the new plan, whether it is one, and
+/// for each source (by index) the sink that it feeds.
+pub(crate) fn wire(plan: &mut StreamPlan) -> Result<(Vec<bool>, BTreeMap<usize, usize>)> {
+    let mut sources_of: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (index, operator) in plan.operators.iter().enumerate() {
+        let OperatorKind::Source { table, .. } = &operator.kind else {
+            continue;
+        };
+        let Some(definition) = plan.tables.get(table) else {
+            continue;
+        };
+        let OnError::DeadLetter(target) = weir_connectors::on_error(&definition.options) else {
+            continue;
+        };
+        if !plan.tables.contains_key(&target) {
+            let span = definition
+                .option_spans
+                .get("on.error")
+                .copied()
+                .unwrap_or(Span::default());
+            let diagnostic = Diagnostic::error(
+                "E0101",
+                format!("no table `{target}` for malformed records"),
+            )
+            .at(span, "this table is not defined")
+            .help(format!(
+                "CREATE TABLE {target} (reason STRING, record STRING) WITH (…)"
+            ));
+            return Err(Error::Plan(diagnostic.into()));
+        }
+        sources_of.entry(target).or_default().push(index);
+    }
+    let mut dead_letter = vec![false; plan.operators.len()];
+    let mut targets = BTreeMap::new();
+    for (table, sources) in sources_of {
+        let definition = &plan.tables[&table];
+        let schema: Schema = definition
+            .columns
+            .iter()
+            .map(|column| column.column.clone())
+            .collect();
+        let span = definition.span;
+        for &source in &sources {
+            targets.insert(source, plan.operators.len());
+        }
+        let inputs = sources
+            .iter()
+            .map(|&from| Input {
+                from,
+                partitioning: Partitioning::Forward,
+            })
+            .collect();
+        plan.operators.push(Operator {
+            id: OperatorId::new(format!("{table}/dead_letter")),
+            kind: OperatorKind::Sink { table },
+            inputs,
+            schema,
+            changelog: Changelog::AppendOnly,
+            unique_key: None,
+            event_time: None,
+            window: None,
+            state: Vec::new(),
+            fingerprint: String::new(),
+            upstream_fingerprint: String::new(),
+            span,
+        });
+        dead_letter.push(true);
+    }
+    Ok((dead_letter, targets))
+}
+
+/// Builds the rows of one dead-letter table.
+pub(crate) struct DeadLetters {
+    /// Index of the sink operator.
+    pub(crate) node: usize,
+    schema: Schema,
+}
+
+impl DeadLetters {
+    /// For sink `node` of the plan.
+    pub(crate) fn new(plan: &StreamPlan, node: usize) -> Self {
+        Self {
+            node,
+            schema: plan.operators[node].schema.clone(),
+        }
+    }
+
+    /// One row for each rejected record.
+    pub(crate) fn rows(
+        &self,
+        rejected: &[RecordError],
+    ) -> Result<ChangeBatch, arrow::error::ArrowError> {
+        let arrow = DataType::arrow_schema(&self.schema);
+        let columns = self
+            .schema
+            .iter()
+            .zip(arrow.fields())
+            .map(|(column, field)| {
+                let values = fill(&column.name, rejected);
+                match values {
+                    Some(values) => arrow::compute::cast(&values, field.data_type()),
+                    None => Ok(new_null_array(field.data_type(), rejected.len())),
+                }
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(rejected.len()));
+        let rows = RecordBatch::try_new_with_options(arrow, columns, &options)?;
+        Ok(ChangeBatch::append_only(rows))
+    }
+}
+
+/// The values of a column by its name; `None`: nothing is known by that name.
+fn fill(name: &str, rejected: &[RecordError]) -> Option<ArrayRef> {
+    let text = |value: fn(&RecordError) -> &str| -> ArrayRef {
+        Arc::new(StringViewArray::from_iter_values(
+            rejected.iter().map(value),
+        ))
+    };
+    let number = |value: fn(&RecordError) -> u64| -> ArrayRef {
+        Arc::new(Int64Array::from_iter_values(
+            rejected.iter().map(|error| value(error) as i64),
+        ))
+    };
+    Some(match name {
+        "source" => text(|error| &error.table),
+        "file" => text(|error| &error.origin),
+        "line" => number(|error| error.line),
+        "offset" => number(|error| error.offset),
+        "reason" => text(|error| &error.reason),
+        "record" => {
+            // Bytes that are no text are shown with replacement characters.
+            let lossy = rejected
+                .iter()
+                .map(|error| String::from_utf8_lossy(&error.record).into_owned());
+            Arc::new(StringViewArray::from_iter_values(lossy))
+        }
+        _ => return None,
+    })
+}

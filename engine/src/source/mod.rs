@@ -1,0 +1,504 @@
+//! Sources as all workers share them: splits, their dealers, and where an epoch ends in each.
+//!
+//! ```text
+//!             ┌────────────── split ──────────────┐
+//!   worker 0 ─┤ dealer (lock): chunk 0, 1, 2, …    │   next_chunk: the epoch is closing? the split ends it here,
+//!   worker 1 ─┤ prefix (lock): running maximum     │               for all workers; else the next chunk
+//!             │   after the chunks published       │   publish:    only in the order of chunks
+//!             └────────────────────────────────────┘
+//! ```
+//!
+//! # Invariants
+//! 1. An epoch ends at one place of each split, whoever asks: after the split ended epoch e, no chunk of it is dealt
+//!    into e. Chunks dealt into e are wholly processed in e by their workers.
+//! 2. The running maximum after chunk k is published by the worker of chunk k alone, after that of chunk k−1, and
+//!    before the first row of chunk k is sent.
+//! 3. What is kept for a checkpoint knows nothing of workers: position, running maximum, number of records.
+
+mod columns;
+mod dead_letter;
+mod reader;
+mod watermark;
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use rand::Rng;
+use rand::rngs::SmallRng;
+use serde::{Deserialize, Serialize};
+use weir_connectors::{Chunk, Deal, Dealer, Position, Source};
+use weir_types::{OperatorId, SplitId, Watermark};
+
+pub(crate) use columns::{ColumnPlan, RowBuilder};
+pub(crate) use dead_letter::{DeadLetters, wire as wire_dead_letters};
+pub(crate) use reader::{Reader, Surroundings, Turn};
+
+use crate::Result;
+use crate::clock::Clock;
+use crate::coordinator::EpochControl;
+use crate::sync::lock;
+
+/// A chunk has at most this many bytes.
+const CHUNK_BYTES_MAX: usize = 1 << 20;
+
+/// A source of the job.
+pub(crate) struct SharedSource {
+    /// Index of its operator in the plan.
+    pub(crate) node: usize,
+    pub(crate) id: OperatorId,
+    pub(crate) source: Box<dyn Source>,
+    pub(crate) columns: ColumnPlan,
+    pub(crate) has_watermark: bool,
+    pub(crate) splits: Vec<Split>,
+    /// `--stop-after`: no more records than this, counted from the first record of the source.
+    pub(crate) limit: Option<u64>,
+    /// Quiet splits become idle after this time.
+    pub(crate) idle_timeout: Option<Duration>,
+    /// A split further ahead of the slowest one than this (microseconds) pauses.
+    pub(crate) max_drift_micros: Option<i64>,
+    /// The greatest watermark that any worker sent on: a split that wakes starts there.
+    emitted: AtomicI64,
+}
+
+/// A split with its dealer.
+pub(crate) struct Split {
+    pub(crate) id: SplitId,
+    dealing: Mutex<Dealing>,
+    prefix: Mutex<Prefix>,
+    ended: AtomicBool,
+    /// Records dealt since the first one of the split.
+    records: AtomicU64,
+    progress_done: AtomicU64,
+    /// `u64::MAX`: not known.
+    progress_total: AtomicU64,
+}
+
+struct Dealing {
+    dealer: Box<dyn Dealer>,
+    chunks: u64,
+    idle: bool,
+    last_chunk_at: Duration,
+    /// The last epoch that was ended here.
+    epoch_ended: u64,
+    end: Option<SplitEnd>,
+}
+
+/// The running maximum after `published` chunks.
+struct Prefix {
+    published: u64,
+    maximum: i64,
+}
+
+/// Where an epoch ended in a split.
+#[derive(Clone, Debug)]
+struct SplitEnd {
+    epoch: u64,
+    position: Position,
+    records: u64,
+    chunks: u64,
+    ended: bool,
+    idle: bool,
+    /// Known when the last chunk before the end was published.
+    watermark: Option<i64>,
+}
+
+/// A split in the manifest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SplitCheckpoint {
+    /// The connector's own.
+    pub(crate) position: Position,
+    /// Running maximum of the watermark expression, microseconds; `i64::MIN`: nothing yet.
+    pub(crate) watermark: i64,
+    /// Records read, malformed ones included.
+    pub(crate) records: u64,
+    /// Whether it had reached its end.
+    pub(crate) ended: bool,
+}
+
+/// The sources' part of a manifest: operator ID → split → place.
+pub(crate) type SourceCheckpoint = BTreeMap<String, BTreeMap<String, SplitCheckpoint>>;
+
+/// What a worker gets when it asks for work.
+pub(crate) enum NextChunk {
+    /// Chunk `number` of a split.
+    Chunk {
+        split: usize,
+        number: u64,
+        chunk: Chunk,
+    },
+    /// Every split ended the epoch.
+    EpochEnded,
+    /// Nothing now: a live source is quiet, or the epoch's budget is used.
+    Nothing,
+}
+
+/// The watermark of a source at the end of an epoch: the same on every worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SourceEnd {
+    /// Minimum over splits that hold it; MAX when all have ended; `None`: all that are left are idle.
+    pub(crate) watermark: Option<Watermark>,
+    /// Of each split: its watermark, and whether it holds the source's watermark back.
+    pub(crate) splits: Vec<(i64, bool)>,
+}
+
+/// What a worker brings along when it asks.
+pub(crate) struct Asking<'a> {
+    pub(crate) epoch: u64,
+    pub(crate) control: &'a EpochControl,
+    pub(crate) clock: &'a Clock,
+    /// Most records of a chunk.
+    pub(crate) chunk_records_max: u64,
+    /// Random chunk sizes, for tests.
+    pub(crate) cuts: Option<&'a mut SmallRng>,
+}
+
+impl SharedSource {
+    /// Opens the dealers at the positions of `restored`. Returns warnings.
+    #[expect(clippy::too_many_arguments, reason = "called once, by the job's start")]
+    pub(crate) fn open(
+        node: usize,
+        id: OperatorId,
+        source: Box<dyn Source>,
+        columns: ColumnPlan,
+        has_watermark: bool,
+        limit: Option<u64>,
+        idle_timeout: Option<Duration>,
+        max_drift_micros: Option<i64>,
+        restored: &BTreeMap<String, SplitCheckpoint>,
+    ) -> Result<(Self, Vec<String>)> {
+        let positions = restored
+            .iter()
+            .map(|(split, place)| (SplitId(split.clone()), place.position.clone()))
+            .collect();
+        let listing = source.splits(&positions)?;
+        let mut splits = Vec::new();
+        for split in listing.splits {
+            let place = restored.get(&split.0);
+            let dealer = source.dealer(&split, place.map(|place| &place.position))?;
+            splits.push(Split::new(split, dealer, place));
+        }
+        let source = Self {
+            node,
+            id,
+            source,
+            columns,
+            has_watermark,
+            splits,
+            limit,
+            idle_timeout,
+            max_drift_micros,
+            emitted: AtomicI64::new(i64::MIN),
+        };
+        let least = source
+            .splits
+            .iter()
+            .map(|split| lock(&split.prefix).maximum)
+            .min();
+        source
+            .emitted
+            .store(least.unwrap_or(i64::MIN), Ordering::Relaxed);
+        Ok((source, listing.warnings))
+    }
+
+    /// Hands out the next chunk, of the split that is furthest behind; or ends the epoch.
+    pub(crate) fn next_chunk(&self, mut asking: Asking<'_>) -> Result<NextChunk> {
+        let mut all_ended_epoch = true;
+        for index in self.order() {
+            let split = &self.splits[index];
+            let mut dealing = lock(&split.dealing);
+            if dealing.epoch_ended >= asking.epoch {
+                continue;
+            }
+            // Looked at under the lock: once an end is recorded here, no worker deals into this epoch.
+            if asking.control.is_closing(asking.epoch) {
+                split.end_epoch(&mut dealing, asking.epoch);
+                continue;
+            }
+            all_ended_epoch = false;
+            if split.ended.load(Ordering::Acquire) || self.is_ahead(index) {
+                continue;
+            }
+            if let Some(next) = self.deal(index, &mut dealing, &mut asking)? {
+                return Ok(next);
+            }
+        }
+        // Without any split there is nothing that could end the epoch but the control itself.
+        all_ended_epoch &= asking.control.is_closing(asking.epoch);
+        Ok(if all_ended_epoch {
+            NextChunk::EpochEnded
+        } else {
+            NextChunk::Nothing
+        })
+    }
+
+    fn deal(
+        &self,
+        index: usize,
+        dealing: &mut Dealing,
+        asking: &mut Asking<'_>,
+    ) -> Result<Option<NextChunk>> {
+        let split = &self.splits[index];
+        let mut records_max = asking
+            .control
+            .allowance(asking.epoch)
+            .min(asking.chunk_records_max);
+        if let Some(left) = self.limit_left(index) {
+            records_max = records_max.min(left);
+            if left == 0 {
+                return Ok(None);
+            }
+        }
+        if records_max == 0 {
+            return Ok(None);
+        }
+        let mut bytes_max = CHUNK_BYTES_MAX;
+        if let Some(cuts) = &mut asking.cuts {
+            records_max = cuts.random_range(1..=records_max.min(2000));
+            bytes_max = 1 << cuts.random_range(6..=20);
+        }
+        let now = asking.clock.elapsed();
+        match dealing.dealer.deal(bytes_max, records_max)? {
+            Deal::Chunk(chunk) => {
+                asking
+                    .control
+                    .on_dealt(asking.epoch, chunk.records, asking.clock.wall_micros());
+                split.records.fetch_add(chunk.records, Ordering::AcqRel);
+                dealing.last_chunk_at = now;
+                if std::mem::take(&mut dealing.idle) {
+                    // A split that wakes starts at the watermark of that moment.
+                    let mut prefix = lock(&split.prefix);
+                    prefix.maximum = prefix.maximum.max(self.emitted.load(Ordering::Acquire));
+                }
+                split.note_progress(dealing.dealer.as_ref());
+                let number = dealing.chunks;
+                dealing.chunks += 1;
+                Ok(Some(NextChunk::Chunk {
+                    split: index,
+                    number,
+                    chunk,
+                }))
+            }
+            Deal::Pending => {
+                asking.control.on_caught_up();
+                let quiet = now.saturating_sub(dealing.last_chunk_at);
+                if !dealing.idle && self.idle_timeout.is_some_and(|timeout| quiet >= timeout) {
+                    dealing.idle = true;
+                    asking.control.on_news();
+                }
+                Ok(None)
+            }
+            Deal::End => {
+                split.note_progress(dealing.dealer.as_ref());
+                split.ended.store(true, Ordering::Release);
+                asking.control.on_news();
+                Ok(None)
+            }
+        }
+    }
+
+    /// Splits in the order in which a free worker tries them: the one furthest behind first, or in their own order
+    /// when an exact number of records was asked for.
+    fn order(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.splits.len()).collect();
+        if self.limit.is_none() && self.splits.len() > 1 {
+            order.sort_by_cached_key(|&index| lock(&self.splits[index].prefix).maximum);
+        }
+        order
+    }
+
+    /// Records that may still be read of split `index`, if a number was asked for: splits before it come first.
+    fn limit_left(&self, index: usize) -> Option<u64> {
+        let limit = self.limit?;
+        let ended = |split: &Split| split.ended.load(Ordering::Acquire);
+        if !self.splits[..index].iter().all(ended) {
+            return Some(0);
+        }
+        let used: u64 = self
+            .splits
+            .iter()
+            .map(|split| split.records.load(Ordering::Acquire))
+            .sum();
+        Some(limit.saturating_sub(used))
+    }
+
+    fn is_ahead(&self, index: usize) -> bool {
+        let Some(drift) = self.max_drift_micros else {
+            return false;
+        };
+        let maximum = |split: &Split| lock(&split.prefix).maximum;
+        let least = self
+            .splits
+            .iter()
+            .filter(|split| !split.ended.load(Ordering::Acquire))
+            .map(maximum)
+            .min();
+        least.is_some_and(|least| maximum(&self.splits[index]) > least.saturating_add(drift))
+    }
+
+    /// The running maximum before chunk `number`, once the chunks before it are published.
+    pub(crate) fn prefix(&self, split: usize, number: u64) -> Option<i64> {
+        let prefix = lock(&self.splits[split].prefix);
+        (prefix.published == number).then_some(prefix.maximum)
+    }
+
+    /// Publishes the running maximum after chunk `number`.
+    pub(crate) fn publish(&self, split: usize, number: u64, maximum: i64) {
+        let mut prefix = lock(&self.splits[split].prefix);
+        assert_eq!(prefix.published, number, "chunks are published in order");
+        prefix.published += 1;
+        prefix.maximum = prefix.maximum.max(maximum);
+    }
+
+    /// Remembers a watermark that was sent on.
+    pub(crate) fn note_emitted(&self, watermark: Watermark) {
+        self.emitted.fetch_max(watermark.0, Ordering::AcqRel);
+    }
+
+    /// The source's watermark at the end of `epoch`, once the last chunk before that place is published.
+    pub(crate) fn end_of_epoch(&self, epoch: u64) -> Option<SourceEnd> {
+        let mut splits = Vec::with_capacity(self.splits.len());
+        let mut least = i64::MAX;
+        let (mut all_ended, mut all_idle) = (true, true);
+        for split in &self.splits {
+            let mut dealing = lock(&split.dealing);
+            let end = dealing.end.as_mut().filter(|end| end.epoch == epoch)?;
+            let watermark = match end.watermark {
+                Some(watermark) => watermark,
+                None => {
+                    let prefix = lock(&split.prefix);
+                    if prefix.published != end.chunks {
+                        return None;
+                    }
+                    *end.watermark.insert(prefix.maximum)
+                }
+            };
+            let holds = !end.ended && !end.idle;
+            all_ended &= end.ended;
+            all_idle &= !holds;
+            if holds {
+                least = least.min(watermark);
+            }
+            splits.push((watermark, holds));
+        }
+        let watermark = if all_ended {
+            Some(Watermark::MAX)
+        } else if all_idle {
+            None
+        } else {
+            Some(Watermark(least))
+        };
+        Some(SourceEnd { watermark, splits })
+    }
+
+    /// The places of all splits at the end of `epoch`, for a manifest. Every worker must have passed it.
+    pub(crate) fn checkpoint(&self, epoch: u64) -> BTreeMap<String, SplitCheckpoint> {
+        self.splits
+            .iter()
+            .filter_map(|split| {
+                let dealing = lock(&split.dealing);
+                let end = dealing.end.as_ref().filter(|end| end.epoch == epoch)?;
+                let place = SplitCheckpoint {
+                    position: end.position.clone(),
+                    watermark: end.watermark.unwrap_or(i64::MIN),
+                    records: end.records,
+                    ended: end.ended,
+                };
+                Some((split.id.0.clone(), place))
+            })
+            .collect()
+    }
+
+    /// Whether every split has ended. A source that may still get splits never does.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.splits
+            .iter()
+            .all(|split| split.ended.load(Ordering::Acquire))
+    }
+
+    /// Whether new records may come although there are none now.
+    pub(crate) fn is_live(&self) -> bool {
+        !self.source.bounded() && !self.is_done()
+    }
+
+    /// Whether it gives nothing more: ended, or the number of records asked for is reached.
+    pub(crate) fn is_done(&self) -> bool {
+        let records: u64 = self
+            .splits
+            .iter()
+            .map(|split| split.records.load(Ordering::Acquire))
+            .sum();
+        self.has_ended() || self.limit.is_some_and(|limit| records >= limit)
+    }
+
+    /// The running maxima to start from, by split.
+    pub(crate) fn split_watermarks(&self) -> Vec<i64> {
+        self.splits
+            .iter()
+            .map(|split| lock(&split.prefix).maximum)
+            .collect()
+    }
+
+    /// Input done and in all (if every split knows).
+    pub(crate) fn progress(&self) -> (u64, Option<u64>) {
+        let done = self
+            .splits
+            .iter()
+            .map(|split| split.progress_done.load(Ordering::Relaxed))
+            .sum();
+        let total = self
+            .splits
+            .iter()
+            .map(|split| split.progress_total.load(Ordering::Relaxed))
+            .map(|total| (total != u64::MAX).then_some(total))
+            .sum();
+        (done, total)
+    }
+}
+
+impl Split {
+    fn new(id: SplitId, dealer: Box<dyn Dealer>, place: Option<&SplitCheckpoint>) -> Self {
+        let split = Self {
+            id,
+            prefix: Mutex::new(Prefix {
+                published: 0,
+                maximum: place.map_or(i64::MIN, |place| place.watermark),
+            }),
+            ended: AtomicBool::new(false),
+            records: AtomicU64::new(place.map_or(0, |place| place.records)),
+            progress_done: AtomicU64::new(0),
+            progress_total: AtomicU64::new(u64::MAX),
+            dealing: Mutex::new(Dealing {
+                dealer,
+                chunks: 0,
+                idle: false,
+                last_chunk_at: Duration::ZERO,
+                epoch_ended: 0,
+                end: None,
+            }),
+        };
+        split.note_progress(lock(&split.dealing).dealer.as_ref());
+        split
+    }
+
+    fn note_progress(&self, dealer: &dyn Dealer) {
+        let (done, total) = dealer.progress();
+        self.progress_done.store(done, Ordering::Relaxed);
+        self.progress_total
+            .store(total.unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn end_epoch(&self, dealing: &mut Dealing, epoch: u64) {
+        dealing.epoch_ended = epoch;
+        dealing.end = Some(SplitEnd {
+            epoch,
+            position: dealing.dealer.position(),
+            records: self.records.load(Ordering::Acquire),
+            chunks: dealing.chunks,
+            ended: self.ended.load(Ordering::Acquire),
+            idle: dealing.idle,
+            watermark: None,
+        });
+    }
+}

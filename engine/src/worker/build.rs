@@ -1,0 +1,233 @@
+//! Building a worker on its own thread: state, operators, wiring, restored watermarks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use tokio::sync::Notify;
+use weir_planner::plan::OperatorKind;
+use weir_state::{WorkerOptions, WorkerState};
+use weir_types::{KeyGroupRange, ProcessingTime, Watermark, WorkerId};
+
+use super::align::Alignment;
+use super::inlet::Inlet;
+use super::node::Node;
+use super::{Feed, Item, Root, Worker};
+use crate::exchange::{Channel, Outlet};
+use crate::job::Shared;
+use crate::operators::{self, BuildContext, OperatorContext};
+use crate::source::{DeadLetters, Reader};
+use crate::topology::Route;
+use crate::{OutputHandler, Result};
+
+impl Worker {
+    /// Opens the worker's state and builds its operators.
+    pub(crate) fn build(id: WorkerId, job: Arc<Shared>) -> Result<Self> {
+        let state = open_state(id, &job)?;
+        let output_epoch = Arc::new(AtomicU64::new(1));
+        let mut nodes = Vec::with_capacity(job.plan.operators.len());
+        for index in 0..job.plan.operators.len() {
+            nodes.push(build_node(id, &job, &state, index, &output_epoch)?);
+        }
+        let roots = build_roots(id, &job, &nodes)?;
+        let simulated = job.options.simulation_seed.is_some();
+        let seed = job.options.simulation_seed.or(job.options.test_cuts);
+        let random =
+            seed.map(|seed| SmallRng::seed_from_u64(seed.wrapping_add(1 + u64::from(id.0))));
+        Ok(Self {
+            id,
+            nodes_left: nodes.len(),
+            nodes,
+            roots,
+            epoch: 1,
+            output_epoch,
+            state,
+            snapshots: Vec::new(),
+            ctx: OperatorContext::new(ProcessingTime(0), job.options.batch_rows),
+            random,
+            single_root: simulated,
+            running: 0,
+            job,
+        })
+    }
+}
+
+fn open_state(id: WorkerId, job: &Shared) -> Result<WorkerState> {
+    let options = WorkerOptions {
+        worker: id,
+        range: KeyGroupRange::of_worker(id, job.options.parallelism, job.options.key_groups),
+        key_groups: job.options.key_groups,
+        generation: job.generation,
+        scratch: job.scratch.join(format!("g{}-w{id}", job.generation)),
+        inline_writes: job.options.simulation_seed.is_some(),
+    };
+    let tables = operators::table_specs(&job.plan);
+    Ok(WorkerState::open(
+        job.state.clone(),
+        options,
+        tables,
+        job.restore.as_ref(),
+    )?)
+}
+
+fn build_node(
+    id: WorkerId,
+    job: &Arc<Shared>,
+    state: &WorkerState,
+    index: usize,
+    output_epoch: &Arc<AtomicU64>,
+) -> Result<Node> {
+    let operator = &job.plan.operators[index];
+    let built = match &operator.kind {
+        OperatorKind::Source { .. } => None,
+        _ => {
+            let sink = match &job.sinks[index] {
+                Some(sink) => Some((sink.writer(id)?, sink.wants_snapshot())),
+                None => None,
+            };
+            let output = matches!(operator.kind, OperatorKind::Output { .. })
+                .then(|| collecting_handler(id, job, output_epoch));
+            Some(operators::build(BuildContext {
+                plan: &job.plan,
+                index,
+                worker: id,
+                parallelism: job.options.parallelism,
+                key_groups: job.options.key_groups,
+                state,
+                batch_rows: job.options.batch_rows,
+                sink,
+                output,
+            })?)
+        }
+    };
+    let upstream = |input: usize| {
+        let exchanged = job
+            .topology
+            .exchanges
+            .iter()
+            .any(|(_, node, other, _)| *node == index && *other == input);
+        if exchanged {
+            job.options.parallelism as usize
+        } else {
+            1
+        }
+    };
+    let channels: Vec<usize> = (0..operator.inputs.len()).map(upstream).collect();
+    let restored = job.restored_watermarks(index);
+    let mut locals = Vec::new();
+    let mut outlets = Vec::new();
+    for consumer in &job.topology.consumers[index] {
+        match &consumer.route {
+            Route::Local => locals.push((consumer.node, consumer.input, true)),
+            Route::DeadLetter => locals.push((consumer.node, consumer.input, false)),
+            Route::Exchange(keys) => {
+                let targets = (0..job.options.parallelism)
+                    .map(|to| channel(job, consumer.node, consumer.input, id.0, to, to))
+                    .collect();
+                outlets.push(Outlet::new(
+                    keys.clone(),
+                    job.options.key_groups,
+                    job.options.batch_rows,
+                    targets,
+                ));
+            }
+        }
+    }
+    Ok(Node {
+        id: operator.id.clone(),
+        operator: built,
+        busy: false,
+        alignment: Alignment::new(&channels, &restored),
+        held: None,
+        locals,
+        outlets,
+        is_sink: matches!(
+            operator.kind,
+            OperatorKind::Sink { .. } | OperatorKind::Output { .. }
+        ),
+        rejected: 0,
+        // A sink may keep its whole result.
+        is_stateful: operator.is_stateful() || matches!(operator.kind, OperatorKind::Sink { .. }),
+    })
+}
+
+/// Gathers what is printed by worker and epoch; the coordinator hands it over once the epoch is through.
+fn collecting_handler(id: WorkerId, job: &Arc<Shared>, epoch: &Arc<AtomicU64>) -> OutputHandler {
+    // Weak: the handler lives in an operator that the job's own data must not keep alive.
+    let job = Arc::downgrade(job);
+    let epoch = epoch.clone();
+    Arc::new(move |event| {
+        if let Some(job) = job.upgrade() {
+            job.outputs
+                .collect(epoch.load(Ordering::Acquire), id, event);
+        }
+        std::ops::ControlFlow::Continue(())
+    })
+}
+
+/// The channel of an exchange edge from one worker to another, and the wake-up of worker `wake`.
+fn channel(
+    job: &Shared,
+    node: usize,
+    input: usize,
+    from: u32,
+    to: u32,
+    wake: u32,
+) -> (Arc<Channel>, Arc<Notify>) {
+    let workers = job.options.parallelism as usize;
+    let grid = &job.channels[&(node, input)];
+    (
+        grid[from as usize * workers + to as usize].clone(),
+        job.wakes[wake as usize].clone(),
+    )
+}
+
+/// Inlets first, the last of the plan first: what is further down makes room for what is above.
+fn build_roots(id: WorkerId, job: &Arc<Shared>, nodes: &[Node]) -> Result<Vec<Root>> {
+    let mut restored = Root {
+        feed: Feed::Restored,
+        stack: Vec::new(),
+    };
+    for (index, node) in nodes.iter().enumerate().rev() {
+        let value = node.alignment.watermark();
+        if node.operator.is_some() && value > Watermark::MIN {
+            restored.stack.push(Item::Fire { node: index, value });
+        }
+    }
+    let mut roots = vec![restored];
+    let mut edges: Vec<(usize, usize)> = job
+        .topology
+        .exchanges
+        .iter()
+        .map(|(_, node, input, _)| (*node, *input))
+        .collect();
+    edges.sort_unstable_by(|a, b| b.cmp(a));
+    for (node, input) in edges {
+        let channels = (0..job.options.parallelism)
+            .map(|from| channel(job, node, input, from, id.0, from))
+            .collect();
+        let feed = Feed::Inlet(Inlet::new(node, input, channels));
+        roots.push(Root {
+            feed,
+            stack: Vec::new(),
+        });
+    }
+    for (index, source) in job.sources.iter().enumerate() {
+        let reader = Box::new(Reader::new(&job.plan, source, job.options.batch_rows)?);
+        let dead_letters = job
+            .dead_letters
+            .get(&source.node)
+            .map(|&node| DeadLetters::new(&job.plan, node));
+        let feed = Feed::Source {
+            index,
+            reader,
+            dead_letters,
+        };
+        roots.push(Root {
+            feed,
+            stack: Vec::new(),
+        });
+    }
+    Ok(roots)
+}

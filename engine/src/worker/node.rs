@@ -1,0 +1,43 @@
+//! An operator on one worker, with its inputs' promises and its ways out.
+
+use weir_types::{OperatorId, Watermark};
+
+use super::align::Alignment;
+use crate::exchange::Outlet;
+use crate::operators::Operator;
+
+/// One operator instance.
+pub(crate) struct Node {
+    pub(crate) id: OperatorId,
+    /// `None` for a source: a [`crate::source::Reader`] gives its rows.
+    pub(crate) operator: Option<Box<dyn Operator>>,
+    /// It said [`crate::operators::Progress::More`] and has to be resumed before anything else.
+    pub(crate) busy: bool,
+    pub(crate) alignment: Alignment,
+    /// A watermark that waits for the rows held until the barrier.
+    pub(crate) held: Option<Watermark>,
+    /// Consumers on this worker: (node, input, takes rows).
+    pub(crate) locals: Vec<(usize, usize, bool)>,
+    /// Exchanges to other workers.
+    pub(crate) outlets: Vec<Outlet>,
+    /// It gives rows to the outside: they are counted as written.
+    pub(crate) is_sink: bool,
+    /// It keeps state that has to stay within the memory budget.
+    pub(crate) is_stateful: bool,
+    /// Rows left out that are counted already.
+    pub(crate) rejected: u64,
+}
+
+impl Node {
+    /// Whether one more batch of its output can go everywhere.
+    pub(crate) fn has_room(&self) -> bool {
+        self.outlets.iter().all(Outlet::has_room)
+    }
+
+    /// Holds rows until the barrier, and so the watermark.
+    pub(crate) fn holds_watermark(&self) -> bool {
+        self.operator
+            .as_ref()
+            .is_some_and(|operator| operator.holds_watermark())
+    }
+}

@@ -1,0 +1,696 @@
+//! Binding of expressions: from the AST to typed expressions of the plan, from the leaves up, one level at a time.
+//!
+//! A level's operands are bound first and stand in it as placeholder columns of known types; the library says what the
+//! level means (`library.rs`), `convert.rs` puts the operands back. Columns, casts, the clock and aggregates are ours.
+//! So every sub-expression has its own place in the SQL, and a mistake is reported at the smallest one that has it.
+
+use sqlparser::ast::{self, Ident};
+use weir_types::{DataType, Diagnostic, Scalar, Span};
+
+use crate::codes;
+use crate::convert::{CastKind, Level, cast_to, library_scalar, literal, placeholder};
+use crate::library::Library;
+use crate::logical::AggregateCall;
+use crate::plan::{Expr, ExprKind};
+use crate::syntax::{Name, span_of};
+
+use super::levels::{is_literal, operands_mut, what_is_it};
+use super::scope::Scope;
+use super::types::cast_type;
+use super::{Failed, library_message, nearest};
+
+/// Deeper expressions are refused: every pass over an expression is recursive.
+const DEPTH_MAX: usize = 256;
+
+/// What happens to an aggregate call.
+pub(crate) enum Aggregates<'a> {
+    /// It is an error: the place is called so.
+    NotIn(&'static str),
+    /// It is collected; the expression refers to it as a column behind those of the scope.
+    Collect(&'a mut Vec<AggregateCall>),
+}
+
+/// Binds the expressions of one clause.
+pub(crate) struct ExprBinder<'a> {
+    pub(crate) scope: &'a Scope,
+    pub(crate) aggregates: Aggregates<'a>,
+    pub(crate) diagnostics: &'a mut Vec<Diagnostic>,
+    depth: usize,
+    /// Set inside an aggregate's arguments.
+    inside_aggregate: bool,
+}
+
+impl<'a> ExprBinder<'a> {
+    /// A binder over the columns of `scope`.
+    pub(crate) fn new(
+        scope: &'a Scope,
+        aggregates: Aggregates<'a>,
+        diagnostics: &'a mut Vec<Diagnostic>,
+    ) -> Self {
+        Self {
+            scope,
+            aggregates,
+            diagnostics,
+            depth: 0,
+            inside_aggregate: false,
+        }
+    }
+
+    /// Binds an expression; all mistakes in it are reported.
+    pub(crate) fn bind(&mut self, expr: &ast::Expr) -> Result<Expr, Failed> {
+        self.depth += 1;
+        let result = if self.depth > DEPTH_MAX {
+            let message = "this expression is nested too deeply";
+            self.fail(
+                Diagnostic::error(codes::TOO_DEEP, message)
+                    .at(span_of(expr), format!("more than {DEPTH_MAX} levels"))
+                    .help(
+                        "split it with a subquery in FROM, or write IN (…) for a long chain of OR",
+                    ),
+            )
+        } else {
+            self.bind_kind(expr)
+        };
+        self.depth -= 1;
+        result
+    }
+
+    /// Binds a condition: a BOOLEAN.
+    pub(crate) fn bind_condition(
+        &mut self,
+        expr: &ast::Expr,
+        clause: &str,
+    ) -> Result<Expr, Failed> {
+        let bound = self.bind(expr)?;
+        match bound.data_type {
+            DataType::Boolean => Ok(bound),
+            DataType::Null => Ok(cast_to(
+                bound,
+                DataType::Boolean,
+                CastKind::Fails,
+                Span::default(),
+            )),
+            ref other => {
+                let message = format!("the condition of {clause} is not a BOOLEAN");
+                self.fail(
+                    Diagnostic::error(codes::TYPE_MISMATCH, message)
+                        .at(bound.span, format!("this is {}", with_article(other)))
+                        .help("compare it with something, e.g. <> 0 or IS NOT NULL"),
+                )
+            }
+        }
+    }
+
+    fn fail<T>(&mut self, diagnostic: Diagnostic) -> Result<T, Failed> {
+        self.diagnostics.push(diagnostic);
+        Err(Failed)
+    }
+
+    fn bind_kind(&mut self, expr: &ast::Expr) -> Result<Expr, Failed> {
+        let span = span_of(expr);
+        match expr {
+            ast::Expr::Nested(inner) => self.bind(inner),
+            ast::Expr::Identifier(name) => self.bind_column(std::slice::from_ref(name), span),
+            ast::Expr::CompoundIdentifier(names) => self.bind_column(names, span),
+            ast::Expr::CompoundFieldAccess { root, access_chain } => {
+                self.bind_access(root, access_chain, span)
+            }
+            ast::Expr::Cast {
+                kind,
+                expr,
+                data_type,
+                ..
+            } => {
+                let fails = matches!(kind, ast::CastKind::Cast | ast::CastKind::DoubleColon);
+                let kind = if fails {
+                    CastKind::Fails
+                } else {
+                    CastKind::GivesNull
+                };
+                let (operand, target) = (self.bind(expr), cast_type(data_type, span));
+                let target = target.or_else(|diagnostic| self.fail(*diagnostic))?;
+                self.cast(operand?, target, kind, span)
+            }
+            ast::Expr::TypedString(typed) => {
+                let target = cast_type(&typed.data_type, span)
+                    .or_else(|diagnostic| self.fail(*diagnostic))?;
+                let text = typed.value.clone().into_string().unwrap_or_default();
+                let value = Expr::literal(Scalar::String(text), DataType::String, span);
+                self.cast(value, target, CastKind::Fails, span)
+            }
+            ast::Expr::AtTimeZone {
+                timestamp,
+                time_zone,
+            } => self.bind_zone(timestamp, time_zone, span),
+            ast::Expr::Function(call) => self.bind_call(expr, call, span),
+            ast::Expr::Exists { .. } | ast::Expr::InSubquery { .. } | ast::Expr::Subquery(_) => {
+                self.fail(
+                    Diagnostic::error(
+                        codes::NOT_YET,
+                        "subqueries inside expressions are not there yet",
+                    )
+                    .at(span, "only subqueries in FROM can be planned")
+                    .help("write it as a join with a subquery in FROM"),
+                )
+            }
+            _ => self.bind_level(expr, span),
+        }
+    }
+
+    // ------------------------------------------------------------------ columns
+
+    fn bind_column(&mut self, names: &[Ident], span: Span) -> Result<Expr, Failed> {
+        let (column, used) = match self.scope.resolve(names) {
+            Ok(found) => found,
+            Err(diagnostic) => return self.fail(*diagnostic),
+        };
+        let mut expr = self.scope.reference(column, span);
+        for field in &names[used..] {
+            expr = self.field(expr, &Name::from_ident(field))?;
+        }
+        Ok(expr)
+    }
+
+    /// A field of a ROW.
+    fn field(&mut self, row: Expr, name: &Name) -> Result<Expr, Failed> {
+        let DataType::Row(fields) = &row.data_type else {
+            return self.fail(
+                Diagnostic::error(
+                    codes::TYPE_MISMATCH,
+                    format!("`.{}` needs a ROW", name.spelling),
+                )
+                .at(
+                    row.span,
+                    format!("this is {}", with_article(&row.data_type)),
+                ),
+            );
+        };
+        let Some(field) = fields.iter().find(|field| field.name == name.value) else {
+            let near = nearest(&name.value, fields.iter().map(|field| field.name.as_str()));
+            return self.fail(
+                Diagnostic::error(
+                    codes::UNKNOWN_COLUMN,
+                    format!("no field `{}` in this ROW", name.spelling),
+                )
+                .at(name.span, format!("the row is {}", row.data_type))
+                .nearest(near),
+            );
+        };
+        let (data_type, span) = (field.data_type.clone(), row.span.union(name.span));
+        let key = Expr::literal(
+            Scalar::String(field.name.clone()),
+            DataType::String,
+            name.span,
+        );
+        let kind = ExprKind::Function {
+            name: "get_field".to_owned(),
+            arguments: vec![row, key],
+        };
+        Ok(Expr {
+            kind,
+            data_type,
+            span,
+        })
+    }
+
+    /// `t.a.b[1].c`: leading names are a column, the rest is taken step by step.
+    fn bind_access(
+        &mut self,
+        root: &ast::Expr,
+        chain: &[ast::AccessExpr],
+        span: Span,
+    ) -> Result<Expr, Failed> {
+        let mut names = match root {
+            ast::Expr::Identifier(name) => vec![name.clone()],
+            ast::Expr::CompoundIdentifier(names) => names.clone(),
+            _ => Vec::new(),
+        };
+        let mut rest = chain;
+        if !names.is_empty() {
+            while let [ast::AccessExpr::Dot(ast::Expr::Identifier(name)), tail @ ..] = rest {
+                names.push(name.clone());
+                rest = tail;
+            }
+        }
+        let mut value = if names.is_empty() {
+            self.bind(root)?
+        } else {
+            self.bind_column(&names, span)?
+        };
+        for step in rest {
+            value = match step {
+                ast::AccessExpr::Dot(ast::Expr::Identifier(name)) => {
+                    self.field(value, &Name::from_ident(name))?
+                }
+                ast::AccessExpr::Subscript(_) => self.subscript(value, step, span)?,
+                ast::AccessExpr::Dot(_) => {
+                    return self.fail(
+                        Diagnostic::error(codes::TYPE_MISMATCH, "a field is taken by its name")
+                            .at(span, "only a name can follow the dot"),
+                    );
+                }
+            };
+        }
+        Ok(value)
+    }
+
+    /// `value[index]` or `value[low:high]`, by the library; the placeholder of the value is the level's root.
+    fn subscript(
+        &mut self,
+        value: Expr,
+        step: &ast::AccessExpr,
+        span: Span,
+    ) -> Result<Expr, Failed> {
+        let mut operands = vec![value];
+        let mut step = step.clone();
+        if let ast::AccessExpr::Subscript(subscript) = &mut step {
+            let indices: Vec<&mut ast::Expr> = match subscript {
+                ast::Subscript::Index { index } => vec![index],
+                ast::Subscript::Slice {
+                    lower_bound,
+                    upper_bound,
+                    stride,
+                } => [lower_bound, upper_bound, stride]
+                    .into_iter()
+                    .flatten()
+                    .collect(),
+            };
+            for index in indices {
+                self.replace_operand(index, &mut operands)?;
+            }
+        }
+        let root = Box::new(placeholder_ident(0));
+        let level = ast::Expr::CompoundFieldAccess {
+            root,
+            access_chain: vec![step],
+        };
+        self.library_level(level, operands, "the subscript", span)
+    }
+
+    // ------------------------------------------------------------------ casts
+
+    /// A cast; one of a literal is done now, so that a wrong literal is found now.
+    pub(crate) fn cast(
+        &mut self,
+        operand: Expr,
+        to: DataType,
+        kind: CastKind,
+        span: Span,
+    ) -> Result<Expr, Failed> {
+        let (from, target) = (operand.data_type.to_arrow(), to.to_arrow());
+        if operand.data_type != to && !arrow::compute::can_cast_types(&from, &target) {
+            return self.fail(
+                Diagnostic::error(
+                    codes::TYPE_MISMATCH,
+                    format!("{} cannot be cast to {to}", operand.data_type),
+                )
+                .at(
+                    span,
+                    format!("the operand is {}", with_article(&operand.data_type)),
+                ),
+            );
+        }
+        match folded_cast(&operand, &to, kind, span) {
+            Ok(Some(folded)) => Ok(folded),
+            Ok(None) => Ok(cast_to(operand, to, kind, span)),
+            Err(()) => {
+                let shown = crate::canonical::text(&operand, &|_| String::new());
+                self.fail(
+                    Diagnostic::error(
+                        codes::BAD_LITERAL,
+                        format!("{shown} is not a value of {to}"),
+                    )
+                    .at(operand.span.union(span), "cannot be cast")
+                    .help(format!("TRY_CAST({shown} AS {to}) gives NULL instead")),
+                )
+            }
+        }
+    }
+
+    /// `x AT TIME ZONE 'UTC'`: another zone would need its calendar in the plan.
+    fn bind_zone(
+        &mut self,
+        operand: &ast::Expr,
+        zone: &ast::Expr,
+        span: Span,
+    ) -> Result<Expr, Failed> {
+        let operand = self.bind(operand)?;
+        let utc = matches!(zone, ast::Expr::Value(value)
+            if value.value.clone().into_string().is_some_and(|zone| zone.eq_ignore_ascii_case("utc")));
+        let target = match operand.data_type {
+            DataType::Timestamp(unit) if utc => DataType::TimestampLtz(unit),
+            DataType::TimestampLtz(unit) if utc => DataType::Timestamp(unit),
+            _ => {
+                return self.fail(
+                    Diagnostic::error(
+                        codes::NOT_YET,
+                        "AT TIME ZONE takes a timestamp and 'UTC' for now",
+                    )
+                    .at(span, "another zone is not there yet")
+                    .help("shift the timestamp with an INTERVAL"),
+                );
+            }
+        };
+        Ok(cast_to(operand, target, CastKind::Fails, span))
+    }
+
+    // ------------------------------------------------------------------ calls
+
+    fn bind_call(
+        &mut self,
+        expr: &ast::Expr,
+        call: &ast::Function,
+        span: Span,
+    ) -> Result<Expr, Failed> {
+        let name = match call.name.0.as_slice() {
+            [ast::ObjectNamePart::Identifier(name)] => Name::from_ident(name),
+            _ => return self.unknown_function(&call.name.to_string(), span),
+        };
+        if let Some(clock) = clock_call(&name.value, span) {
+            return Ok(clock);
+        }
+        if call.over.is_some() {
+            return self.fail(
+                Diagnostic::error(codes::NOT_YET, "OVER is not there yet")
+                    .at(span, "this window function cannot be planned")
+                    .help("aggregate with GROUP BY over a TUMBLE or HOP window"),
+            );
+        }
+        let library = Library::get();
+        if library.scalar(&name.value).is_some() {
+            return self.bind_level(expr, span);
+        }
+        if library.aggregate(&name.value).is_some() {
+            return self.bind_aggregate(&name, call, span);
+        }
+        if library.is_window_function(&name.value) {
+            return self.fail(
+                Diagnostic::error(
+                    codes::NOT_YET,
+                    format!("`{}` needs OVER, which is not there yet", name.spelling),
+                )
+                .at(name.span, "a window function"),
+            );
+        }
+        self.unknown_function(&name.spelling, name.span)
+    }
+
+    fn unknown_function(&mut self, name: &str, span: Span) -> Result<Expr, Failed> {
+        let near =
+            nearest(&name.to_ascii_lowercase(), Library::get().function_names()).map(str::to_owned);
+        let diagnostic =
+            Diagnostic::error(codes::UNKNOWN_FUNCTION, format!("no function `{name}`"))
+                .at(span, "not a function that Weir knows")
+                .nearest(near);
+        self.fail(diagnostic)
+    }
+
+    fn bind_aggregate(
+        &mut self,
+        name: &Name,
+        call: &ast::Function,
+        span: Span,
+    ) -> Result<Expr, Failed> {
+        if self.inside_aggregate {
+            return self.fail(
+                Diagnostic::error(
+                    codes::MISPLACED_AGGREGATE,
+                    "an aggregate inside an aggregate",
+                )
+                .at(
+                    span,
+                    "the outer aggregate cannot see the groups of this one",
+                )
+                .help("compute the inner one in a subquery in FROM"),
+            );
+        }
+        if let Aggregates::NotIn(clause) = self.aggregates {
+            let help = match clause {
+                "WHERE" => "move the condition to HAVING",
+                _ => "compute it in a subquery in FROM",
+            };
+            return self.fail(
+                Diagnostic::error(
+                    codes::MISPLACED_AGGREGATE,
+                    format!("an aggregate cannot stand in {clause}"),
+                )
+                .at(span, "there are no groups here")
+                .help(help),
+            );
+        }
+        self.inside_aggregate = true;
+        let bound = self.aggregate_call(name, call, span);
+        self.inside_aggregate = false;
+        let bound = bound?;
+        let data_type = bound.data_type.clone();
+        let Aggregates::Collect(calls) = &mut self.aggregates else {
+            return Err(Failed);
+        };
+        let index = calls
+            .iter()
+            .position(|known| known.same(&bound))
+            .unwrap_or_else(|| {
+                calls.push(bound);
+                calls.len() - 1
+            });
+        Ok(Expr::column(
+            self.scope.columns.len() + index,
+            data_type,
+            span,
+        ))
+    }
+
+    /// The call over the scope's columns, its arguments cast to what it accumulates.
+    fn aggregate_call(
+        &mut self,
+        name: &Name,
+        call: &ast::Function,
+        span: Span,
+    ) -> Result<AggregateCall, Failed> {
+        super::aggregate::check_call(name, call, span)
+            .or_else(|diagnostic| self.fail(*diagnostic))?;
+        let mut level = call.clone();
+        let filter = match level.filter.take() {
+            Some(filter) => Some(self.bind_condition(&filter, "FILTER")?),
+            None => None,
+        };
+        let mut level = ast::Expr::Function(level);
+        let mut operands = Vec::new();
+        if let Some(arguments) = operands_mut(&mut level) {
+            for argument in arguments {
+                // Unlike a scalar function, an aggregate takes its literal arguments as columns: `sum(1)`.
+                let bound = self.bind(argument)?;
+                *argument = placeholder_ident(operands.len());
+                operands.push(bound);
+            }
+        }
+        let types = placeholders(&operands);
+        let bound = Library::get().bind_level(level, &types);
+        let (bound, schema) = match bound {
+            Ok(bound) => bound,
+            Err(error) => {
+                return self.level_error(&format!("`{}`", name.spelling), &operands, &error, span);
+            }
+        };
+        let level = Level {
+            operands: &operands,
+            schema: &schema,
+            span,
+        };
+        match super::aggregate::from_library(&bound, &level, filter, span) {
+            Ok(call) => Ok(call),
+            Err(diagnostic) => self.fail(*diagnostic),
+        }
+    }
+
+    // ------------------------------------------------------------------ one level, by the library
+
+    fn bind_level(&mut self, expr: &ast::Expr, span: Span) -> Result<Expr, Failed> {
+        if is_literal(expr) {
+            return self.library_level(expr.clone(), Vec::new(), "this literal", span);
+        }
+        let mut level = expr.clone();
+        let Some(operands) = operands_mut(&mut level) else {
+            return self.fail(
+                Diagnostic::error(codes::NOT_YET, "this kind of expression is not there yet")
+                    .at(span, "cannot be planned"),
+            );
+        };
+        let (mut bound, mut failed) = (Vec::new(), false);
+        for operand in operands {
+            failed |= self.replace_operand(operand, &mut bound).is_err();
+        }
+        if failed {
+            return Err(Failed);
+        }
+        self.library_level(level, bound, &what_is_it(expr), span)
+    }
+
+    /// Binds an operand and puts its placeholder in its stead; a literal stays.
+    fn replace_operand(
+        &mut self,
+        operand: &mut ast::Expr,
+        bound: &mut Vec<Expr>,
+    ) -> Result<(), Failed> {
+        if is_literal(operand) {
+            return Ok(());
+        }
+        let value = self.bind(operand)?;
+        *operand = placeholder_ident(bound.len());
+        bound.push(value);
+        Ok(())
+    }
+
+    fn library_level(
+        &mut self,
+        level: ast::Expr,
+        operands: Vec<Expr>,
+        what: &str,
+        span: Span,
+    ) -> Result<Expr, Failed> {
+        let span = operands
+            .iter()
+            .fold(span, |all, operand| all.union(operand.span));
+        let (bound, schema) = match Library::get().bind_level(level, &placeholders(&operands)) {
+            Ok(bound) => bound,
+            Err(error) => return self.level_error(what, &operands, &error, span),
+        };
+        let level = Level {
+            operands: &operands,
+            schema: &schema,
+            span,
+        };
+        match level.convert(bound) {
+            Ok(expr) => self.fold_literals(expr),
+            Err(reason) => self.fail(
+                Diagnostic::error(
+                    codes::NOT_YET,
+                    format!("{what} cannot be planned: {reason}"),
+                )
+                .at(span, "not there yet"),
+            ),
+        }
+    }
+
+    /// Does the casts of literals that coercion has put in, down to the level's operands.
+    fn fold_literals(&mut self, mut expr: Expr) -> Result<Expr, Failed> {
+        for child in expr.children_mut() {
+            let is_cast = matches!(&child.kind, ExprKind::Cast { expr, .. }
+                if matches!(expr.kind, ExprKind::Literal(_)));
+            if is_cast {
+                let ExprKind::Cast {
+                    expr: operand,
+                    safe,
+                } = child.kind.clone()
+                else {
+                    continue;
+                };
+                let kind = if safe {
+                    CastKind::GivesNull
+                } else {
+                    CastKind::Fails
+                };
+                *child = self.cast(*operand, child.data_type.clone(), kind, child.span)?;
+            }
+        }
+        Ok(expr)
+    }
+
+    fn level_error<T>(
+        &mut self,
+        what: &str,
+        operands: &[Expr],
+        error: &datafusion_common::DataFusionError,
+        span: Span,
+    ) -> Result<T, Failed> {
+        let types: Vec<String> = operands
+            .iter()
+            .map(|operand| operand.data_type.to_string())
+            .collect();
+        let diagnostic = if types.is_empty() {
+            Diagnostic::error(
+                codes::TYPE_MISMATCH,
+                format!("{what} cannot be used like this"),
+            )
+            .at(span, library_message(error))
+        } else {
+            Diagnostic::error(
+                codes::TYPE_MISMATCH,
+                format!("{what} does not take {}", types.join(" and ")),
+            )
+            .at(span, "these types do not fit")
+            .help("CAST(… AS type) makes them fit, where a cast is meant")
+        };
+        self.fail(diagnostic)
+    }
+}
+
+/// The placeholder of the `index`-th operand, as an identifier that nothing folds.
+fn placeholder_ident(index: usize) -> ast::Expr {
+    ast::Expr::Identifier(Ident::with_quote('"', placeholder(index)))
+}
+
+fn placeholders(operands: &[Expr]) -> Vec<(String, arrow::datatypes::DataType, bool)> {
+    let column =
+        |(i, operand): (usize, &Expr)| (placeholder(i), operand.data_type.to_arrow(), true);
+    operands.iter().enumerate().map(column).collect()
+}
+
+/// The cast of a literal, done; `None` if it is to be done at run time, `Err` if the literal is no such value.
+fn folded_cast(
+    operand: &Expr,
+    to: &DataType,
+    kind: CastKind,
+    span: Span,
+) -> Result<Option<Expr>, ()> {
+    let ExprKind::Literal(value) = &operand.kind else {
+        return Ok(None);
+    };
+    if kind == CastKind::GivesNull || *value == Scalar::Null || operand.data_type == *to {
+        return Ok(None);
+    }
+    let Some(value) = library_scalar(value, &operand.data_type) else {
+        return Ok(None);
+    };
+    // A string to an instant hangs on 'time.zone', which is applied at run time.
+    if matches!(to, DataType::TimestampLtz(_)) && operand.data_type == DataType::String {
+        return Ok(None);
+    }
+    let cast = value.cast_to(&to.to_arrow()).map_err(|_| ())?;
+    if cast.is_null() {
+        return Err(());
+    }
+    let span = operand.span.union(span);
+    Ok(literal(&cast, span)
+        .ok()
+        .filter(|folded| folded.data_type == *to))
+}
+
+/// The clock of an epoch under its SQL names.
+fn clock_call(name: &str, span: Span) -> Option<Expr> {
+    use weir_types::TimeUnit::Milli;
+    let now = Expr {
+        kind: ExprKind::ProcessingTime,
+        data_type: DataType::TimestampLtz(Milli),
+        span,
+    };
+    let target = match name {
+        "now" | "current_timestamp" | "proctime" => return Some(now),
+        "localtimestamp" => DataType::Timestamp(Milli),
+        "current_date" | "today" => DataType::Date,
+        "current_time" | "localtime" => DataType::Time,
+        _ => return None,
+    };
+    Some(cast_to(now, target, CastKind::Fails, span))
+}
+
+/// `a BIGINT`, `an INT`.
+pub(crate) fn with_article(data_type: &DataType) -> String {
+    let name = data_type.to_string();
+    let article = if name.starts_with(['A', 'E', 'I', 'O', 'U']) {
+        "an"
+    } else {
+        "a"
+    };
+    format!("{article} {name}")
+}

@@ -1,0 +1,523 @@
+//! FROM: relations in the order of the text, with their names, and the conditions that ON and USING add.
+
+use sqlparser::ast::{self, JoinConstraint, JoinOperator, TableFactor};
+use weir_types::{DataType, Diagnostic, Span};
+
+use crate::codes;
+use crate::convert::{CastKind, cast_to};
+use crate::logical::{Node, NodeKind, column};
+use crate::plan::{BinaryOp, Expr, ExprKind};
+use crate::syntax::{Name, WindowCall, WindowRelation, span_of, window_call};
+
+use super::expr::{Aggregates, ExprBinder};
+use super::query::{Context, common_type};
+use super::scope::Scope;
+use super::{Binder, Failed, Relation};
+
+/// The relations of a block, and the conditions of its joins.
+pub(crate) struct From {
+    pub(crate) scope: Scope,
+    pub(crate) relations: Vec<FromRelation>,
+    /// Conjuncts of ON and USING over the scope's columns. All joins are inner: they are like those of WHERE.
+    pub(crate) conditions: Vec<Expr>,
+}
+
+/// A relation of FROM.
+pub(crate) struct FromRelation {
+    pub(crate) relation: Relation,
+    /// Its name: the role of its join, `join(name)`.
+    pub(crate) name: String,
+    pub(crate) span: Span,
+}
+
+impl Binder<'_> {
+    /// Binds FROM. Every relation is bound, so that the mistakes of all are found.
+    pub(crate) fn from(
+        &mut self,
+        tables: &[ast::TableWithJoins],
+        context: &Context,
+    ) -> Result<From, Failed> {
+        let mut from = From {
+            scope: Scope::default(),
+            relations: Vec::new(),
+            conditions: Vec::new(),
+        };
+        let mut failed = false;
+        for table in tables {
+            failed |= self.from_tree(table, context, &mut from).is_err();
+        }
+        if failed { Err(Failed) } else { Ok(from) }
+    }
+
+    fn from_tree(
+        &mut self,
+        tree: &ast::TableWithJoins,
+        context: &Context,
+        from: &mut From,
+    ) -> Result<(), Failed> {
+        let mut result = self.from_factor(&tree.relation, context, from);
+        for join in &tree.joins {
+            // After a failed relation the rest is bound for its own mistakes; conditions would only echo the first.
+            let joined = self.from_factor(&join.relation, context, from);
+            let healthy = result.is_ok() && joined.is_ok();
+            result = result.and(joined);
+            if healthy {
+                result = self.join_condition(join, from);
+            }
+        }
+        result
+    }
+
+    fn from_factor(
+        &mut self,
+        factor: &TableFactor,
+        context: &Context,
+        from: &mut From,
+    ) -> Result<(), Failed> {
+        if let TableFactor::NestedJoin {
+            table_with_joins,
+            alias: None,
+        } = factor
+        {
+            return self.from_tree(table_with_joins, context, from);
+        }
+        let span = span_of(factor);
+        let (relation, name) = self.relation(factor, context)?;
+        if let Some(name) = &name
+            && from.scope.relations_called(&name.value).next().is_some()
+        {
+            return self.fail(
+                Diagnostic::error(
+                    codes::DUPLICATE_NAME,
+                    format!("`{}` stands twice in FROM", name.spelling),
+                )
+                .at(name.span, "the second of that name")
+                .help(format!(
+                    "give one of them an alias: {} AS other",
+                    name.spelling
+                )),
+            );
+        }
+        from.scope.push(
+            name.as_ref().map(|name| name.value.clone()),
+            &relation.columns,
+        );
+        let name = name.map_or_else(
+            || format!("{}", from.relations.len() + 1),
+            |name| name.value,
+        );
+        from.relations.push(FromRelation {
+            relation,
+            name,
+            span,
+        });
+        Ok(())
+    }
+
+    /// A relation and the name under which its columns are known.
+    fn relation(
+        &mut self,
+        factor: &TableFactor,
+        context: &Context,
+    ) -> Result<(Relation, Option<Name>), Failed> {
+        if let Some(call) = window_call(factor) {
+            return self.windowed_relation(&call, context);
+        }
+        match factor {
+            TableFactor::Table {
+                name,
+                alias,
+                args: None,
+                ..
+            } => {
+                let name = Name::from_object(name).or_else(|diagnostic| self.fail(diagnostic))?;
+                let relation = self.named_relation(&name, context)?;
+                self.aliased(relation, Some(name), alias.as_ref())
+            }
+            TableFactor::Derived {
+                lateral: false,
+                subquery,
+                alias,
+                ..
+            } => {
+                let relation = match alias {
+                    Some(alias) => {
+                        let path = self.local(&context.path, &Name::from_ident(&alias.name))?;
+                        self.named_query(subquery, &path, Some(context))?
+                    }
+                    // Without a name it is a part of this block's node, and a wall within it all the same.
+                    None => self.named_query(subquery, &context.path, Some(context))?,
+                };
+                self.aliased(relation, None, alias.as_ref())
+            }
+            other => self.fail(
+                Diagnostic::error(codes::NOT_YET, "this kind of relation is not there yet")
+                    .at(span_of(other), "cannot be planned")
+                    .help(
+                        "FROM takes tables, views, CTEs, subqueries and the windows TUMBLE and HOP",
+                    ),
+            ),
+        }
+    }
+
+    fn aliased(
+        &mut self,
+        relation: Relation,
+        name: Option<Name>,
+        alias: Option<&ast::TableAlias>,
+    ) -> Result<(Relation, Option<Name>), Failed> {
+        let Some(alias) = alias else {
+            return Ok((relation, name));
+        };
+        let columns: Vec<Name> = alias
+            .columns
+            .iter()
+            .map(|column| Name::from_ident(&column.name))
+            .collect();
+        Ok((
+            self.renamed(relation, &columns)?,
+            Some(Name::from_ident(&alias.name)),
+        ))
+    }
+
+    /// A CTE, a view or a table.
+    fn named_relation(&mut self, name: &Name, context: &Context) -> Result<Relation, Failed> {
+        match context.cte(&name.value) {
+            Some(relation) => relation.clone(),
+            None => {
+                // A near CTE is a better guess than a far table.
+                let ctes = context.cte_names();
+                let near =
+                    super::nearest(&name.value, ctes.iter().map(String::as_str)).map(str::to_owned);
+                let known = self.is_declared(&name.value);
+                match near {
+                    Some(near) if !known => self.fail(
+                        Diagnostic::error(
+                            codes::UNKNOWN_TABLE,
+                            format!("no table or view `{}`", name.spelling),
+                        )
+                        .at(name.span, "not declared before this place")
+                        .nearest(Some(near)),
+                    ),
+                    _ => self.global_relation(name),
+                }
+            }
+        }
+    }
+
+    // ------------------------------------------------------------------ windows
+
+    fn windowed_relation(
+        &mut self,
+        call: &WindowCall,
+        context: &Context,
+    ) -> Result<(Relation, Option<Name>), Failed> {
+        let (relation, name) = match &call.relation {
+            WindowRelation::Named(name) => {
+                (self.named_relation(name, context)?, Some(name.clone()))
+            }
+            WindowRelation::Query(query) => {
+                let path = match &call.alias {
+                    Some(alias) => self.local(&context.path, alias)?,
+                    None => context.path.clone(),
+                };
+                (self.named_query(query, &path, Some(context))?, None)
+            }
+        };
+        let alias = call.alias.clone().or(name.clone());
+        let time = self.window_time(&relation, call, name.as_ref())?;
+        let added = ["window_start", "window_end", "window_time"];
+        if let Some(taken) = relation
+            .columns
+            .iter()
+            .find(|column| added.contains(&column.name.as_str()))
+        {
+            let message = format!(
+                "`{}` has a column `{}` already",
+                shown(name.as_ref()),
+                taken.name
+            );
+            return self.fail(
+                Diagnostic::error(codes::BAD_WINDOW, message)
+                    .at(call.span, "the window would add a second one")
+                    .help(format!(
+                        "rename it below the window: (SELECT {0} AS inner_{0}, … )",
+                        taken.name
+                    )),
+            );
+        }
+        let mut columns = relation.columns.clone();
+        let width = columns.len();
+        let time_type = columns[time].data_type.clone();
+        columns.extend(added.map(|name| column(name, time_type.clone())));
+        let properties = self.properties(relation.node).windowed(width);
+        let node = self.add(Node {
+            kind: NodeKind::WindowAssign {
+                window: call.window(),
+                time,
+            },
+            inputs: vec![relation.node],
+            columns: columns.clone(),
+            properties,
+            path: context.path.clone(),
+            id: None,
+            shared: false,
+            span: call.span,
+        });
+        Ok((Relation { node, columns }, alias))
+    }
+
+    /// The column of the window call, which has to be the relation's event time.
+    fn window_time(
+        &mut self,
+        relation: &Relation,
+        call: &WindowCall,
+        name: Option<&Name>,
+    ) -> Result<usize, Failed> {
+        let shown = shown(name);
+        let Some(column) = relation
+            .columns
+            .iter()
+            .position(|column| column.name == call.time.value)
+        else {
+            let known = relation.columns.iter().map(|column| column.name.as_str());
+            let near = super::nearest(&call.time.value, known).map(str::to_owned);
+            return self.fail(
+                Diagnostic::error(
+                    codes::UNKNOWN_COLUMN,
+                    format!("no column `{}`", call.time.spelling),
+                )
+                .at(call.time.span, format!("`{shown}` has no such column"))
+                .nearest(near),
+            );
+        };
+        match self.properties(relation.node).event_time {
+            Some(time) if time == column => Ok(column),
+            Some(time) => self.fail(
+                Diagnostic::error(
+                    codes::NO_EVENT_TIME,
+                    format!("`{}` is not event time", call.time.spelling),
+                )
+                .at(call.time.span, "a plain column")
+                .help(format!(
+                    "the event time of `{shown}` is `{}`",
+                    relation.columns[time].name
+                )),
+            ),
+            None => {
+                let diagnostic = self.lost_event_time(relation.node, call, &shown);
+                self.fail(diagnostic)
+            }
+        }
+    }
+
+    /// Why a relation has no event time, and what to do.
+    fn lost_event_time(&self, node: usize, call: &WindowCall, shown: &str) -> Diagnostic {
+        let time = &call.time.spelling;
+        let diagnostic =
+            Diagnostic::error(codes::NO_EVENT_TIME, format!("`{shown}` has no event time"));
+        let below = self.graph.below(node);
+        let scan = |node: &&usize| matches!(self.graph.nodes[**node].kind, NodeKind::Scan { .. });
+        let lost = below
+            .iter()
+            .rev()
+            .map(|&node| &self.graph.nodes[node])
+            .find(|node| {
+                let given = node
+                    .inputs
+                    .iter()
+                    .any(|&input| self.graph.nodes[input].properties.event_time.is_some());
+                node.properties.event_time.is_none() && given
+            });
+        if let Some(lost) = lost {
+            let (what, help) = match lost.kind {
+                NodeKind::Join { .. } => (
+                    "event time ends at this join: a match can come at any time",
+                    "put the window below the join",
+                ),
+                NodeKind::Aggregate {
+                    window: Some(_), ..
+                } => (
+                    "event time goes on as `window_time`, which is not selected here",
+                    "select window_time and use it as the window's time column",
+                ),
+                NodeKind::Aggregate { .. } => (
+                    "event time ends at this GROUP BY: a group can change at any time",
+                    "group by a window: TUMBLE(…) in FROM and window_start, window_end in GROUP BY",
+                ),
+                NodeKind::Union => (
+                    "the branches have their event time in different columns, or one has none",
+                    "select the event-time column at the same place in every branch",
+                ),
+                _ => (
+                    "the event-time column is computed or left out here",
+                    "select the event-time column unchanged",
+                ),
+            };
+            return diagnostic
+                .at(call.time.span, "a plain column")
+                .at(lost.span, what)
+                .help(help);
+        }
+        let table = below
+            .iter()
+            .find(scan)
+            .and_then(|&node| match &self.graph.nodes[node].kind {
+                NodeKind::Scan { table } => Some(table.clone()),
+                _ => None,
+            });
+        let diagnostic = diagnostic.at(
+            call.time.span,
+            "a window needs to know when its rows are complete",
+        );
+        match table {
+            Some(table) => diagnostic
+                .at(super::table::definition_span(&self.tables, &table), "no WATERMARK here")
+                .help(format!("declare it in CREATE TABLE {table}: WATERMARK FOR {time} AS {time} - INTERVAL '5' SECOND")),
+            None => diagnostic.help("read a table that declares WATERMARK FOR …"),
+        }
+    }
+
+    // ------------------------------------------------------------------ conditions
+
+    fn join_condition(&mut self, join: &ast::Join, from: &mut From) -> Result<(), Failed> {
+        let constraint = match &join.join_operator {
+            JoinOperator::Join(constraint) | JoinOperator::Inner(constraint) => constraint,
+            JoinOperator::CrossJoin(constraint) => constraint,
+            _ => {
+                return self.fail(
+                    Diagnostic::error(codes::JOIN_KIND, "only inner joins are there yet")
+                        .at(span_of(&join.relation), "this join cannot be planned")
+                        .help("write JOIN … ON left.key = right.key"),
+                );
+            }
+        };
+        match constraint {
+            JoinConstraint::None => Ok(()),
+            JoinConstraint::On(condition) => {
+                let aggregates = Aggregates::NotIn("ON");
+                let mut binder = ExprBinder::new(&from.scope, aggregates, &mut self.diagnostics);
+                let bound = binder.bind_condition(condition, "ON")?;
+                from.conditions.extend(bound.conjuncts());
+                Ok(())
+            }
+            JoinConstraint::Using(names) => {
+                let mut columns = Vec::with_capacity(names.len());
+                for name in names {
+                    columns
+                        .push(Name::from_object(name).or_else(|diagnostic| self.fail(diagnostic))?);
+                }
+                self.using(&columns, from)
+            }
+            JoinConstraint::Natural => {
+                let columns = common_names(&from.scope, join);
+                self.using(&columns, from)
+            }
+        }
+    }
+
+    /// USING: the columns are equal, and the right one hides behind the left one.
+    fn using(&mut self, names: &[Name], from: &mut From) -> Result<(), Failed> {
+        let right = from.scope.relations.len() - 1;
+        let right_first = from.scope.relations[right].first;
+        for name in names {
+            let find = |columns: std::ops::Range<usize>| {
+                columns.into_iter().find(|&column| {
+                    from.scope.columns[column].name == name.value
+                        && !from.scope.columns[column].merged
+                })
+            };
+            let (left, right) = (
+                find(0..right_first),
+                find(right_first..from.scope.columns.len()),
+            );
+            let (Some(left), Some(right)) = (left, right) else {
+                let side = if left.is_none() { "left" } else { "right" };
+                let diagnostic = Diagnostic::error(
+                    codes::UNKNOWN_COLUMN,
+                    format!("no column `{}`", name.spelling),
+                )
+                .at(
+                    name.span,
+                    format!("the {side} side of the join has no such column"),
+                )
+                .help("write ON with the columns of both sides");
+                return self.fail(diagnostic);
+            };
+            let equality = self.equality(&from.scope, left, right, name)?;
+            from.conditions.push(equality);
+            from.scope.columns[right].merged = true;
+        }
+        Ok(())
+    }
+
+    fn equality(
+        &mut self,
+        scope: &Scope,
+        left: usize,
+        right: usize,
+        name: &Name,
+    ) -> Result<Expr, Failed> {
+        let (left, right) = (
+            scope.reference(left, name.span),
+            scope.reference(right, name.span),
+        );
+        let Some(common) = common_type(&left.data_type, &right.data_type) else {
+            return self.fail(
+                Diagnostic::error(
+                    codes::TYPE_MISMATCH,
+                    format!("`{}` has two types", name.spelling),
+                )
+                .at(
+                    name.span,
+                    format!(
+                        "{} on the left, {} on the right",
+                        left.data_type, right.data_type
+                    ),
+                )
+                .help("write ON with a CAST"),
+            );
+        };
+        let left = Box::new(cast_to(left, common.clone(), CastKind::Fails, name.span));
+        let right = Box::new(cast_to(right, common, CastKind::Fails, name.span));
+        let kind = ExprKind::Binary {
+            op: BinaryOp::Eq,
+            left,
+            right,
+        };
+        Ok(Expr {
+            kind,
+            data_type: DataType::Boolean,
+            span: name.span,
+        })
+    }
+
+    fn is_declared(&self, name: &str) -> bool {
+        self.declared.contains_key(name)
+    }
+}
+
+/// The names that NATURAL joins by: those that both sides have.
+fn common_names(scope: &Scope, join: &ast::Join) -> Vec<Name> {
+    let span = span_of(&join.relation);
+    let Some(right) = scope.relations.last() else {
+        return Vec::new();
+    };
+    scope.columns[right.first..]
+        .iter()
+        .filter(|column| {
+            scope.columns[..right.first]
+                .iter()
+                .any(|left| left.name == column.name && !left.merged)
+        })
+        .map(|column| Name {
+            value: column.name.clone(),
+            spelling: column.name.clone(),
+            span,
+        })
+        .collect()
+}
+
+fn shown(name: Option<&Name>) -> String {
+    name.map_or_else(|| "this query".to_owned(), |name| name.spelling.clone())
+}

@@ -1,0 +1,316 @@
+//! From statements to the graph: one SELECT block at a time, in the order of the text.
+//!
+//! ```text
+//!   CREATE TABLE ─▶ table.rs    definition: types, computed columns, watermark
+//!   CREATE VIEW  ─▶ view.rs     a named node, bound once
+//!   INSERT       ─▶ insert.rs   query ─▶ assignment casts ─▶ Sink
+//!   query        ─▶ query.rs    WITH, UNION ALL, blocks
+//!     block      ─▶ select.rs   from.rs (relations, windows) ─▶ join.rs (conjuncts) ─▶ aggregate.rs ─▶ projection
+//!     expression ─▶ expr.rs     one level at a time, by the library
+//! ```
+//!
+//! # Invariants
+//! 1. Every mistake is reported once: what reads something that failed stays silent ([`Failed`]).
+//! 2. IDs of stateful operators are given in the order of the text, whatever is used later.
+//! 3. What a block stores follows from the block's text alone; a named node with state is closed ([`Node::shared`]).
+
+pub(crate) mod aggregate;
+mod expr;
+mod from;
+mod group;
+mod insert;
+mod join;
+mod levels;
+mod query;
+pub(crate) mod scope;
+mod select;
+mod table;
+mod types;
+mod view;
+mod windowed;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use datafusion_common::DataFusionError;
+use weir_types::{Diagnostic, OperatorId, Schema, Span};
+
+use crate::Catalog;
+use crate::codes;
+use crate::logical::{Graph, Node, NodeId, NodeKind, Properties};
+use crate::names::{Names, Path};
+use crate::plan::{Expr, StateBound, TableDefinition};
+use crate::syntax::{Name, Statement};
+
+/// Something is wrong and has been reported.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Failed;
+
+/// Binds the statements of a text.
+pub(crate) struct Binder<'a> {
+    pub(crate) catalog: &'a dyn Catalog,
+    pub(crate) graph: Graph,
+    pub(crate) tables: BTreeMap<String, TableDefinition>,
+    pub(crate) settings: BTreeMap<String, String>,
+    pub(crate) names: Names,
+    /// Errors and warnings, in the order in which they were found.
+    pub(crate) diagnostics: Vec<Diagnostic>,
+    /// Where each table and view was declared; a failed one is here too.
+    declared: BTreeMap<String, Span>,
+    views: BTreeMap<String, Result<Relation, Failed>>,
+    scans: BTreeMap<String, Result<NodeId, Failed>>,
+    /// Names of CTEs, derived tables and hinted blocks that were used in a path.
+    locals: BTreeSet<(Path, String)>,
+    /// Number of INSERTs with state into each target.
+    stateful_inserts: BTreeSet<Path>,
+    bare_selects: usize,
+}
+
+/// A bound relation: a node, and the names under which its columns are known here.
+#[derive(Clone, Debug)]
+pub(crate) struct Relation {
+    pub(crate) node: NodeId,
+    /// One for each column of the node.
+    pub(crate) columns: Schema,
+}
+
+/// What a statement became.
+pub(crate) struct Bound {
+    /// Nodes that write somewhere.
+    pub(crate) roots: Vec<NodeId>,
+    /// Whether the text asks for its explanation only.
+    pub(crate) explain: bool,
+}
+
+impl<'a> Binder<'a> {
+    /// A binder that knows no table yet.
+    pub(crate) fn new(catalog: &'a dyn Catalog) -> Self {
+        Self {
+            catalog,
+            graph: Graph::default(),
+            tables: BTreeMap::new(),
+            settings: BTreeMap::new(),
+            names: Names::default(),
+            diagnostics: Vec::new(),
+            declared: BTreeMap::new(),
+            views: BTreeMap::new(),
+            scans: BTreeMap::new(),
+            locals: BTreeSet::new(),
+            stateful_inserts: BTreeSet::new(),
+            bare_selects: 0,
+        }
+    }
+
+    /// Binds a statement. Its mistakes are in `diagnostics`.
+    pub(crate) fn statement(&mut self, statement: &Statement) -> Result<Bound, Failed> {
+        let mut bound = Bound {
+            roots: Vec::new(),
+            explain: false,
+        };
+        match statement {
+            Statement::CreateTable(table) => self.create_table(table)?,
+            Statement::CreateView {
+                name,
+                columns,
+                query,
+                materialized,
+                span,
+            } => {
+                self.create_view(name, columns, query, *materialized, *span)?;
+            }
+            Statement::Insert {
+                target,
+                columns,
+                query,
+                hint,
+                span,
+            } => {
+                bound
+                    .roots
+                    .push(self.insert(target, columns, query, hint.as_ref(), *span)?);
+            }
+            Statement::Select { query, span } => bound.roots.push(self.bare_select(query, *span)?),
+            Statement::Set { key, value, .. } => {
+                self.settings.insert(key.clone(), value.clone());
+            }
+            Statement::Explain { statement, .. } => {
+                bound.roots = self.explained(statement)?;
+                bound.explain = true;
+            }
+        }
+        Ok(bound)
+    }
+
+    /// Binds a statement that is only explained: the names that it takes are given back, so that asking changes no ID.
+    fn explained(&mut self, statement: &Statement) -> Result<Vec<NodeId>, Failed> {
+        let (names, locals) = (self.names.clone(), self.locals.clone());
+        let (inserts, selects) = (self.stateful_inserts.clone(), self.bare_selects);
+        let bound = self.statement(statement);
+        // What declares something stays declared, with its names.
+        if !matches!(
+            statement,
+            Statement::CreateTable(_) | Statement::CreateView { .. }
+        ) {
+            (self.names, self.locals) = (names, locals);
+            (self.stateful_inserts, self.bare_selects) = (inserts, selects);
+        }
+        bound.map(|bound| bound.roots)
+    }
+
+    /// Reports a mistake.
+    pub(crate) fn fail<T>(&mut self, diagnostic: Diagnostic) -> Result<T, Failed> {
+        self.diagnostics.push(diagnostic);
+        Err(Failed)
+    }
+
+    /// Takes a name in the namespace of tables and views.
+    pub(crate) fn declare(&mut self, name: &Name) -> Result<(), Failed> {
+        if let Some(first) = self.declared.get(&name.value) {
+            let diagnostic = Diagnostic::error(
+                codes::DUPLICATE_NAME,
+                format!("`{}` is there already", name.spelling),
+            )
+            .at(name.span, "the second of that name")
+            .at(*first, "the first")
+            .help("tables and views share their names: give one of the two another");
+            return self.fail(diagnostic);
+        }
+        self.declared.insert(name.value.clone(), name.span);
+        Ok(())
+    }
+
+    /// Takes a local name (CTE, derived table, hint) in a node's namespace, and gives its path.
+    pub(crate) fn local(&mut self, path: &Path, name: &Name) -> Result<Path, Failed> {
+        if !self.locals.insert((path.clone(), name.value.clone())) {
+            let diagnostic = Diagnostic::error(
+                codes::DUPLICATE_NAME,
+                format!("`{}` is there already", name.spelling),
+            )
+            .at(
+                name.span,
+                format!("the second of that name within `{}`", path.as_str()),
+            )
+            .help("CTEs and derived tables of one query share their names: rename one of them");
+            return self.fail(diagnostic);
+        }
+        Ok(path.local(&name.value))
+    }
+
+    /// The ID of the next stateful operator of a block; an ordinal in it is worth a warning.
+    pub(crate) fn take_id(&mut self, path: &Path, role: &str, span: Span) -> OperatorId {
+        let named = self.names.take(path, role);
+        if named.ordinal > 1 {
+            let warning = Diagnostic::warning(
+                codes::ORDINAL_ID,
+                format!("the state of `{}` is found by counting", named.id),
+            )
+            .at(
+                span,
+                "another operator before it has the same name and role",
+            )
+            .help("name its block: /*+ ID('name') */ after SELECT, or an alias for the subquery");
+            self.diagnostics.push(warning);
+        }
+        named.id
+    }
+
+    /// Warns of state that grows with the input for ever.
+    pub(crate) fn warn_unbounded(
+        &mut self,
+        id: &OperatorId,
+        what: &str,
+        bound: StateBound,
+        span: Span,
+    ) {
+        if bound == StateBound::Nothing {
+            let warning =
+                Diagnostic::warning(codes::UNBOUNDED_STATE, format!("the state of `{id}` grows with its input"))
+                    .at(span, what)
+                    .help("that is fine for bounded input; for a stream, aggregate before, or limit what comes in");
+            self.diagnostics.push(warning);
+        }
+    }
+
+    /// Adds a step on top of a relation.
+    pub(crate) fn add(&mut self, node: Node) -> NodeId {
+        self.graph.add(node)
+    }
+
+    /// Adds a filter; none for no condition.
+    pub(crate) fn filter(&mut self, input: NodeId, predicate: Option<Expr>, path: &Path) -> NodeId {
+        let Some(predicate) = predicate else {
+            return input;
+        };
+        let (columns, properties, span) = (
+            self.graph.nodes[input].columns.clone(),
+            self.graph.nodes[input].properties.clone(),
+            predicate.span,
+        );
+        self.add(Node {
+            kind: NodeKind::Filter { predicate },
+            inputs: vec![input],
+            columns,
+            properties,
+            path: path.clone(),
+            id: None,
+            shared: false,
+            span,
+        })
+    }
+
+    /// Adds a projection.
+    pub(crate) fn project(
+        &mut self,
+        input: NodeId,
+        exprs: Vec<Expr>,
+        columns: Schema,
+        path: &Path,
+        span: Span,
+    ) -> NodeId {
+        let properties = self.graph.nodes[input].properties.projected(&exprs);
+        let inputs = vec![input];
+        let kind = NodeKind::Project { exprs };
+        self.add(Node {
+            kind,
+            inputs,
+            columns,
+            properties,
+            path: path.clone(),
+            id: None,
+            shared: false,
+            span,
+        })
+    }
+
+    /// The properties of a node.
+    pub(crate) fn properties(&self, node: NodeId) -> &Properties {
+        &self.graph.nodes[node].properties
+    }
+}
+
+/// The nearest of the known names, if one is near enough.
+pub(crate) fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let allowed = 1 + name.chars().count() / 4;
+    known
+        .map(|candidate| (strsim::osa_distance(name, candidate), candidate))
+        .filter(|(distance, candidate)| {
+            *distance <= allowed
+                || (name.len() >= 3
+                    && (candidate.starts_with(name) || name.starts_with(candidate))
+                    && candidate.len() >= 3)
+        })
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// What the library says, in one line and without its prefixes.
+pub(crate) fn library_message(error: &DataFusionError) -> String {
+    let text = error.find_root().message();
+    let line = text.lines().next().unwrap_or_default().trim();
+    let line = line.strip_prefix("Error during planning: ").unwrap_or(line);
+    let line = line.trim_end_matches('.');
+    let mut chars = line.chars();
+    match chars.next() {
+        Some(first) => first.to_lowercase().chain(chars).collect(),
+        None => "not possible".to_owned(),
+    }
+}

@@ -1,0 +1,212 @@
+//! The columns that a SELECT block can name: those of its FROM, in order.
+
+use sqlparser::ast::Ident;
+use weir_types::{DataType, Diagnostic, Schema, Span};
+
+use crate::codes;
+use crate::plan::Expr;
+use crate::syntax::Name;
+
+/// The columns of a FROM clause; a column's number here is its number in expressions of the block.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Scope {
+    pub(crate) relations: Vec<ScopeRelation>,
+    pub(crate) columns: Vec<ScopeColumn>,
+}
+
+/// A relation of the FROM clause.
+#[derive(Clone, Debug)]
+pub(crate) struct ScopeRelation {
+    /// The alias, or the table's name; `None` for a derived table without alias.
+    pub(crate) alias: Option<String>,
+    /// Number of its first column.
+    pub(crate) first: usize,
+    /// Number of its columns.
+    pub(crate) width: usize,
+}
+
+/// A column of the FROM clause.
+#[derive(Clone, Debug)]
+pub(crate) struct ScopeColumn {
+    /// Which relation it belongs to.
+    pub(crate) relation: usize,
+    pub(crate) name: String,
+    /// The spelling of the DDL, for headers and records.
+    pub(crate) external_name: Option<String>,
+    pub(crate) data_type: DataType,
+    pub(crate) nullable: bool,
+    /// The right column of a USING: reached by its relation's name only.
+    pub(crate) merged: bool,
+}
+
+impl Scope {
+    /// Adds a relation on the right.
+    pub(crate) fn push(&mut self, alias: Option<String>, columns: &Schema) {
+        let relation = self.relations.len();
+        self.relations.push(ScopeRelation {
+            alias,
+            first: self.columns.len(),
+            width: columns.len(),
+        });
+        self.columns
+            .extend(columns.iter().map(|column| ScopeColumn {
+                relation,
+                name: column.name.clone(),
+                external_name: column.external_name.clone(),
+                data_type: column.data_type.clone(),
+                nullable: column.nullable,
+                merged: false,
+            }));
+    }
+
+    /// The columns of one relation alone.
+    pub(crate) fn of_relation(alias: Option<String>, columns: &Schema) -> Self {
+        let mut scope = Self::default();
+        scope.push(alias, columns);
+        scope
+    }
+
+    /// A reference to a column by its number.
+    pub(crate) fn reference(&self, index: usize, span: Span) -> Expr {
+        Expr::column(index, self.columns[index].data_type.clone(), span)
+    }
+
+    /// Columns of that name; of all relations, or of one.
+    fn find<'a>(
+        &'a self,
+        relation: Option<usize>,
+        name: &'a str,
+    ) -> impl Iterator<Item = usize> + 'a {
+        self.columns
+            .iter()
+            .enumerate()
+            .filter_map(move |(index, column)| {
+                let reachable = match relation {
+                    Some(relation) => column.relation == relation,
+                    None => !column.merged,
+                };
+                (reachable && column.name == name).then_some(index)
+            })
+    }
+
+    /// Relations of that alias.
+    pub(crate) fn relations_called<'a>(
+        &'a self,
+        alias: &'a str,
+    ) -> impl Iterator<Item = usize> + 'a {
+        let called = move |relation: &ScopeRelation| relation.alias.as_deref() == Some(alias);
+        self.relations
+            .iter()
+            .enumerate()
+            .filter_map(move |(i, relation)| called(relation).then_some(i))
+    }
+
+    /// Resolves `column`, `relation.column` or either followed by ROW fields: the column's number, and how many of the
+    /// names were used for it.
+    pub(crate) fn resolve(&self, names: &[Ident]) -> Result<(usize, usize), Box<Diagnostic>> {
+        let parts: Vec<Name> = names.iter().map(Name::from_ident).collect();
+        let span = parts
+            .iter()
+            .fold(Span::default(), |all, part| all.union(part.span));
+        if let [relation, column, ..] = parts.as_slice() {
+            let relations: Vec<usize> = self.relations_called(&relation.value).collect();
+            if let [only] = relations.as_slice() {
+                let found: Vec<usize> = self.find(Some(*only), &column.value).collect();
+                return match found.as_slice() {
+                    [column] => Ok((*column, 2)),
+                    [] => Err(self.unknown(Some(*only), column, span)),
+                    _ => Err(self.ambiguous(&column.value, &found, span)),
+                };
+            }
+        }
+        let Some(first) = parts.first() else {
+            return Err(Box::new(Diagnostic::error(
+                codes::UNKNOWN_COLUMN,
+                "a column without a name",
+            )));
+        };
+        let found: Vec<usize> = self.find(None, &first.value).collect();
+        match found.as_slice() {
+            [column] => Ok((*column, 1)),
+            [] if parts.len() > 1 => Err(self.unknown_relation(first)),
+            [] => Err(self.unknown(None, first, first.span)),
+            _ => Err(self.ambiguous(&first.value, &found, first.span)),
+        }
+    }
+
+    fn unknown(&self, relation: Option<usize>, name: &Name, span: Span) -> Box<Diagnostic> {
+        let reachable = self
+            .columns
+            .iter()
+            .filter(|column| relation.is_none_or(|only| column.relation == only));
+        let near = super::nearest(&name.value, reachable.map(|column| column.name.as_str()));
+        let place = match relation.and_then(|only| self.relations[only].alias.as_deref()) {
+            Some(alias) => format!("`{alias}` has no such column"),
+            None if self.columns.is_empty() => "there is no FROM to take columns from".to_owned(),
+            None => "not a column of any relation in FROM".to_owned(),
+        };
+        let spelled = &name.spelling;
+        let mut diagnostic =
+            Diagnostic::error(codes::UNKNOWN_COLUMN, format!("no column `{spelled}`"))
+                .at(span, place);
+        // An unquoted name is folded: whoever declared a quoted one has to quote it here as well.
+        let quoted = self.columns.iter().find(|column| {
+            column.name != name.value && column.name.eq_ignore_ascii_case(&name.value)
+        });
+        diagnostic = match quoted {
+            Some(column) => diagnostic.help(format!(
+                "write \"{}\": the name was declared with quotes",
+                column.name
+            )),
+            None => diagnostic.nearest(near),
+        };
+        if near.is_none() && quoted.is_none() {
+            let columns: Vec<&str> = self
+                .columns
+                .iter()
+                .filter(|column| relation.is_none_or(|only| column.relation == only))
+                .map(|column| column.name.as_str())
+                .collect();
+            if !columns.is_empty() && columns.len() <= 20 {
+                diagnostic = diagnostic.help(format!("the columns are {}", columns.join(", ")));
+            }
+        }
+        Box::new(diagnostic)
+    }
+
+    fn unknown_relation(&self, name: &Name) -> Box<Diagnostic> {
+        let known: Vec<&str> = self
+            .relations
+            .iter()
+            .filter_map(|relation| relation.alias.as_deref())
+            .collect();
+        let near = super::nearest(&name.value, known.iter().copied());
+        let message = format!("no relation or column `{}` here", name.spelling);
+        let mut diagnostic = Diagnostic::error(codes::UNKNOWN_COLUMN, message)
+            .at(name.span, "not in FROM")
+            .nearest(near);
+        if near.is_none() && !known.is_empty() {
+            diagnostic = diagnostic.help(format!("the relations in FROM are {}", known.join(", ")));
+        }
+        Box::new(diagnostic)
+    }
+
+    fn ambiguous(&self, name: &str, found: &[usize], span: Span) -> Box<Diagnostic> {
+        let ways: Vec<String> = found
+            .iter()
+            .filter_map(|&column| {
+                self.relations[self.columns[column].relation]
+                    .alias
+                    .as_deref()
+            })
+            .map(|alias| format!("{alias}.{name}"))
+            .collect();
+        let message = format!("`{name}` can mean more than one column");
+        let mut diagnostic =
+            Diagnostic::error(codes::AMBIGUOUS_COLUMN, message).at(span, "which one?");
+        if !ways.is_empty() {
+            diagnostic = diagnostic.help(format!("write {}", ways.join(" or ")));
+        }
+        Box::new(diagnostic)
+    }
+}

@@ -1,0 +1,189 @@
+//! Windowed aggregates: GROUP BY over the columns of a window becomes an aggregate over the rows *below* the window.
+//!
+//! ```text
+//!   GROUP BY airport, window_start            WindowAggregate(TUMBLE(ts, 1 h), keys: airport)
+//!     └ Filter delay > 0                        └ Filter delay > 0
+//!        └ WindowAssign TUMBLE(ts, 1 h)    ─▶      └ flights
+//!           └ flights
+//! ```
+//!
+//! Between the window and the GROUP BY there may be filters and projections, through views and CTEs without state too:
+//! they are written again over the rows below the window. A condition on the window's columns alone goes above.
+
+use weir_types::{Diagnostic, Span};
+
+use crate::codes;
+use crate::logical::{AggregateCall, Graph, NodeId, NodeKind};
+use crate::names::Path;
+use crate::plan::{Expr, GroupColumn, Window};
+
+use super::group::GroupKeys;
+use super::{Binder, Failed};
+
+/// A chain of filters and projections, written over the columns of the node below it.
+pub(crate) struct Chain {
+    /// The node below.
+    pub(crate) base: NodeId,
+    /// For each column of the chain's top its expression over the base's columns.
+    pub(crate) exprs: Vec<Expr>,
+    /// All conditions on the way, over the base's columns.
+    pub(crate) conjuncts: Vec<Expr>,
+}
+
+/// What a windowed aggregate is built of.
+pub(crate) struct Windowed {
+    /// The rows below the window, filtered.
+    pub(crate) input: NodeId,
+    pub(crate) window: Window,
+    /// The event-time column of `input`.
+    pub(crate) time: usize,
+    /// The keys that are not the window's, over `input`.
+    pub(crate) keys: Vec<Expr>,
+    /// For each key of the text: its place in `keys`, or the window's column that it is.
+    pub(crate) of_key: Vec<WindowedKey>,
+    /// Over `input`.
+    pub(crate) aggregates: Vec<AggregateCall>,
+    /// For each column of FROM that is a window's column: which one.
+    pub(crate) window_columns: Vec<Option<GroupColumn>>,
+    /// Conditions on the window's columns, as (0: start, 1: end, 2: time): to be judged above.
+    pub(crate) above: Vec<Expr>,
+}
+
+/// A key of the text.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum WindowedKey {
+    /// The n-th of the other keys.
+    Other(usize),
+    /// The window's column.
+    Window(GroupColumn),
+}
+
+impl Graph {
+    /// Follows filters and projections down from `node`.
+    pub(crate) fn chain(&self, node: NodeId) -> Chain {
+        let columns = self.nodes[node].columns.iter().enumerate();
+        let exprs = columns
+            .map(|(i, column)| Expr::column(i, column.data_type.clone(), Span::default()))
+            .collect();
+        let mut chain = Chain {
+            base: node,
+            exprs,
+            conjuncts: Vec::new(),
+        };
+        loop {
+            let current = &self.nodes[chain.base];
+            if current.shared {
+                return chain;
+            }
+            match &current.kind {
+                NodeKind::Filter { predicate } => {
+                    chain.conjuncts.extend(predicate.clone().conjuncts())
+                }
+                NodeKind::Project { exprs } => {
+                    let below = |column: usize| exprs[column].clone();
+                    for expr in chain.exprs.iter_mut().chain(&mut chain.conjuncts) {
+                        *expr = expr.substituted(&below);
+                    }
+                }
+                _ => return chain,
+            }
+            chain.base = current.inputs[0];
+        }
+    }
+}
+
+impl Binder<'_> {
+    /// The windowed aggregate that a GROUP BY over `input` is, or `None` if no key is a window's column.
+    pub(crate) fn windowed(
+        &mut self,
+        input: NodeId,
+        keys: &GroupKeys,
+        aggregates: &[AggregateCall],
+        path: &Path,
+    ) -> Result<Option<Windowed>, Failed> {
+        let chain = self.graph.chain(input);
+        let base = &self.graph.nodes[chain.base];
+        let NodeKind::WindowAssign { window, time } = base.kind else {
+            return Ok(None);
+        };
+        let below = base.inputs[0];
+        let first = self.graph.nodes[below].columns.len();
+        let column_of = |expr: &Expr| {
+            expr.as_column()
+                .and_then(|column| window_column(column, first))
+        };
+        let written = |expr: &Expr| expr.substituted(&|column| chain.exprs[column].clone());
+        let written_keys: Vec<Expr> = keys.keys.iter().map(&written).collect();
+        if !written_keys.iter().any(|key| column_of(key).is_some()) {
+            return Ok(None);
+        }
+        let (mut others, mut of_key) = (Vec::new(), Vec::new());
+        for key in written_keys {
+            match column_of(&key) {
+                Some(column) => of_key.push(WindowedKey::Window(column)),
+                None => {
+                    self.check_below(&key, first, "GROUP BY")?;
+                    of_key.push(WindowedKey::Other(others.len()));
+                    others.push(key);
+                }
+            }
+        }
+        let mut calls = Vec::with_capacity(aggregates.len());
+        for call in aggregates {
+            let arguments: Vec<Expr> = call.arguments.iter().map(&written).collect();
+            let filter = call.filter.as_ref().map(&written);
+            for part in arguments.iter().chain(&filter) {
+                self.check_below(part, first, "an aggregate")?;
+            }
+            calls.push(AggregateCall {
+                arguments,
+                filter,
+                ..call.clone()
+            });
+        }
+        let (mut conditions, mut above) = (Vec::new(), Vec::new());
+        for conjunct in chain.conjuncts {
+            let columns = conjunct.columns();
+            if columns.iter().all(|&column| column < first) {
+                conditions.push(conjunct);
+            } else if columns.iter().all(|&column| column >= first) {
+                above.push(conjunct.renumbered(&|column| column - first));
+            } else {
+                self.check_below(&conjunct, first, "a condition together with other columns")?;
+            }
+        }
+        let window_columns = chain.exprs.iter().map(column_of).collect();
+        let input = self.filter(below, Expr::conjunction(conditions), path);
+        Ok(Some(Windowed {
+            input,
+            window,
+            time,
+            keys: others,
+            of_key,
+            aggregates: calls,
+            window_columns,
+            above,
+        }))
+    }
+
+    /// What is computed for each row below the window cannot know the window.
+    fn check_below(&mut self, expr: &Expr, first: usize, place: &str) -> Result<(), Failed> {
+        if expr.columns().iter().all(|&column| column < first) {
+            return Ok(());
+        }
+        self.fail(
+            Diagnostic::error(codes::WINDOW_COLUMN_USE, format!("the window's columns cannot be used in {place} here"))
+                .at(expr.span, "this needs the window of each row")
+                .help("group by window_start and window_end as they are, and compute with them in SELECT or HAVING"),
+        )
+    }
+}
+
+fn window_column(column: usize, first: usize) -> Option<GroupColumn> {
+    match column.checked_sub(first)? {
+        0 => Some(GroupColumn::WindowStart),
+        1 => Some(GroupColumn::WindowEnd),
+        2 => Some(GroupColumn::WindowTime),
+        _ => None,
+    }
+}

@@ -1,0 +1,274 @@
+//! EXPLAIN: the plan as a tree, sinks at the top, inputs below; an operator that several read is printed once.
+//!
+//! ```text
+//! totals/sink: Sink into totals
+//! │   retractions · key (item)
+//! └─ totals/aggregate: Aggregate by item: sum(price)
+//!    │   retractions · key (item)
+//!    │   state groups (map, bounded by keys): item STRING → sum(price) BIGINT
+//!    └─ bids/source: Source bids (item, price)
+//!           append-only
+//!           state position (position, constant): split STRING → position STRING
+//! ```
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use weir_types::Schema;
+
+use crate::canonical;
+use crate::plan::{
+    Changelog, Expr, JoinKind, Operator, OperatorKind, Partitioning, StateBound, StateLayout,
+    StateTable, StreamPlan,
+};
+
+/// The plan as a tree (EXPLAIN): for each operator its ID, inputs, changelog mode, key, watermark, state tables.
+pub fn explain(plan: &StreamPlan) -> String {
+    let mut read = vec![false; plan.operators.len()];
+    for input in plan.operators.iter().flat_map(|operator| &operator.inputs) {
+        read[input.from] = true;
+    }
+    let mut printer = Printer {
+        plan,
+        out: String::new(),
+        printed: BTreeSet::new(),
+    };
+    let roots: Vec<usize> = (0..plan.operators.len())
+        .filter(|&index| !read[index])
+        .collect();
+    for (i, root) in roots.into_iter().enumerate() {
+        if i > 0 {
+            printer.out.push('\n');
+        }
+        printer.operator(root, "", "", None);
+    }
+    printer.out
+}
+
+struct Printer<'a> {
+    plan: &'a StreamPlan,
+    out: String,
+    printed: BTreeSet<usize>,
+}
+
+impl Printer<'_> {
+    /// Prints an operator and what is below it; `first` and `rest` are what stands before its lines.
+    fn operator(&mut self, index: usize, first: &str, rest: &str, edge: Option<&Partitioning>) {
+        let plan = self.plan;
+        let operator = &plan.operators[index];
+        let routed = match edge {
+            Some(Partitioning::Hash(columns)) if columns.is_empty() => {
+                "  (to one worker)".to_owned()
+            }
+            Some(Partitioning::Hash(columns)) => {
+                format!("  (by {})", names(&operator.schema, columns))
+            }
+            _ => String::new(),
+        };
+        if !self.printed.insert(index) {
+            let _ = writeln!(self.out, "{first}{} (see above){routed}", operator.id);
+            return;
+        }
+        let _ = writeln!(
+            self.out,
+            "{first}{}: {}{routed}",
+            operator.id,
+            self.what(operator)
+        );
+        let bar = if operator.inputs.is_empty() {
+            " "
+        } else {
+            "│"
+        };
+        for line in self.details(operator) {
+            let _ = writeln!(self.out, "{rest}{bar}   {line}");
+        }
+        for (i, input) in operator.inputs.iter().enumerate() {
+            let last = i + 1 == operator.inputs.len();
+            let (branch, below) = if last {
+                ("└─ ", "   ")
+            } else {
+                ("├─ ", "│  ")
+            };
+            let (first, rest) = (format!("{rest}{branch}"), format!("{rest}{below}"));
+            self.operator(input.from, &first, &rest, Some(&input.partitioning));
+        }
+    }
+
+    /// What the operator does.
+    fn what(&self, operator: &Operator) -> String {
+        let schemas: Vec<&Schema> = operator
+            .inputs
+            .iter()
+            .map(|input| &self.plan.operators[input.from].schema)
+            .collect();
+        let text = |expr: &Expr| canonical::text(expr, &|column| schemas[0][column].name.clone());
+        match &operator.kind {
+            OperatorKind::Source {
+                table,
+                columns,
+                filter,
+            } => {
+                let declared = &self.plan.tables[table].columns;
+                let name = |&column: &usize| declared[column].column.name.clone();
+                let read: Vec<String> = columns.iter().map(name).collect();
+                let filter = filter.as_ref().map_or_else(String::new, |filter| {
+                    format!(
+                        " where {}",
+                        canonical::text(filter, &|column| name(&column))
+                    )
+                });
+                format!("Source {table} ({}){filter}", read.join(", "))
+            }
+            OperatorKind::Filter { predicate } => format!("Filter {}", text(predicate)),
+            OperatorKind::Project { exprs } => {
+                let named = exprs.iter().zip(&operator.schema).map(|(expr, column)| {
+                    let text = text(expr);
+                    if text == column.name {
+                        text
+                    } else {
+                        format!("{text} AS {}", column.name)
+                    }
+                });
+                format!("Project {}", named.collect::<Vec<_>>().join(", "))
+            }
+            OperatorKind::Union => "Union".to_owned(),
+            OperatorKind::WindowAssign { window, time } => {
+                format!(
+                    "WindowAssign {}",
+                    canonical::window(window, &schemas[0][*time].name)
+                )
+            }
+            OperatorKind::WindowAggregate {
+                window,
+                time,
+                keys,
+                aggregates,
+                ..
+            } => {
+                let window = canonical::window(window, &schemas[0][*time].name);
+                let by = if keys.is_empty() {
+                    window
+                } else {
+                    format!("{}, {window}", names(schemas[0], keys))
+                };
+                let calls: Vec<&str> = aggregates.iter().map(|call| call.name.as_str()).collect();
+                format!("WindowAggregate by {by}{}", list(&calls))
+            }
+            OperatorKind::Aggregate { keys, aggregates } => {
+                let by = if keys.is_empty() {
+                    String::new()
+                } else {
+                    format!(" by {}", names(schemas[0], keys))
+                };
+                let calls: Vec<&str> = aggregates.iter().map(|call| call.name.as_str()).collect();
+                format!("Aggregate{by}{}", list(&calls))
+            }
+            OperatorKind::Join {
+                join,
+                left_keys,
+                right_keys,
+                residual,
+            } => {
+                let kind = match join {
+                    JoinKind::Inner => "inner",
+                };
+                let pairs = left_keys.iter().zip(right_keys);
+                let pairs: Vec<String> = pairs
+                    .map(|(&l, &r)| {
+                        format!("left.{} = right.{}", schemas[0][l].name, schemas[1][r].name)
+                    })
+                    .collect();
+                let residual = residual.as_ref().map_or_else(String::new, |residual| {
+                    let width = schemas[0].len();
+                    let name = |column: usize| match column.checked_sub(width) {
+                        None => format!("left.{}", schemas[0][column].name),
+                        Some(column) => format!("right.{}", schemas[1][column].name),
+                    };
+                    format!(" AND {}", canonical::text(residual, &name))
+                });
+                format!("Join {kind} on {}{residual}", pairs.join(" AND "))
+            }
+            OperatorKind::Sink { table } => format!("Sink into {table}"),
+            OperatorKind::Output { names } => format!("Output ({})", names.join(", ")),
+        }
+    }
+
+    /// What is known of its rows, and what it keeps.
+    fn details(&self, operator: &Operator) -> Vec<String> {
+        let mut facts = vec![
+            match operator.changelog {
+                Changelog::AppendOnly => "append-only",
+                Changelog::Retractions => "retractions",
+            }
+            .to_owned(),
+        ];
+        match operator.unique_key.as_deref() {
+            Some([]) => facts.push("at most one row".to_owned()),
+            Some(key) => facts.push(format!("key ({})", names(&operator.schema, key))),
+            None => {}
+        }
+        if let Some(time) = operator.event_time {
+            facts.push(format!("event time {}", operator.schema[time].name));
+        }
+        if let OperatorKind::Source { table, .. } = &operator.kind
+            && let Some(watermark) = &self.plan.tables[table].watermark
+        {
+            let columns = &self.plan.tables[table].columns;
+            let text = canonical::text(&watermark.expr, &|column| {
+                columns[column].column.name.clone()
+            });
+            facts.push(format!("watermark {text}"));
+        }
+        let mut lines = vec![facts.join(" · ")];
+        lines.extend(operator.state.iter().map(state));
+        lines
+    }
+}
+
+fn state(table: &StateTable) -> String {
+    let layout = match table.layout {
+        StateLayout::Map => "map",
+        StateLayout::Slices => "slices",
+        StateLayout::MultiMap => "multimap",
+        StateLayout::Position => "position",
+    };
+    let bound = match table.bound {
+        StateBound::Watermark => "bounded by the watermark",
+        StateBound::Keys => "bounded by keys",
+        StateBound::Constant => "constant",
+        StateBound::Nothing => "bounded by nothing",
+    };
+    let columns = |schema: &Schema| {
+        let typed = schema
+            .iter()
+            .map(|column| format!("{} {}", column.name, column.data_type));
+        typed.collect::<Vec<_>>().join(", ")
+    };
+    let key = if table.key.is_empty() {
+        "()".to_owned()
+    } else {
+        columns(&table.key)
+    };
+    format!(
+        "state {} ({layout}, {bound}): {key} → {}",
+        table.name,
+        columns(&table.value)
+    )
+}
+
+fn names(schema: &Schema, columns: &[usize]) -> String {
+    columns
+        .iter()
+        .map(|&column| schema[column].name.as_str())
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn list(calls: &[&str]) -> String {
+    if calls.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", calls.join(", "))
+    }
+}

@@ -1,0 +1,157 @@
+//! What follows for the rows of an operator: changelog mode, unique key, event time, window columns.
+//!
+//! One function for each kind of step, used by the binder (which has to know whether a window can stand on a relation)
+//! and by the lowering (for the plan's operators).
+
+use weir_types::DataType;
+
+use crate::logical::Properties;
+use crate::plan::{Changelog, Expr, ExprKind, WindowColumns};
+
+impl Changelog {
+    /// The worse of the two.
+    pub fn worst(self, other: Self) -> Self {
+        if self == Self::Retractions {
+            self
+        } else {
+            other
+        }
+    }
+}
+
+impl Properties {
+    /// Rows of which nothing is known but their changelog mode.
+    pub(crate) fn of(changelog: Changelog) -> Self {
+        Self {
+            changelog,
+            unique_key: None,
+            event_time: None,
+            window: None,
+        }
+    }
+
+    /// After a projection: what passes unchanged keeps its meaning. A key stays a key through a cast that keeps
+    /// different values different.
+    pub(crate) fn projected(&self, exprs: &[Expr]) -> Self {
+        let unchanged = |column: usize| {
+            exprs
+                .iter()
+                .position(|expr| expr.as_column() == Some(column))
+        };
+        let distinct = |column: usize| {
+            unchanged(column).or_else(|| {
+                exprs
+                    .iter()
+                    .position(|expr| widened_column(expr) == Some(column))
+            })
+        };
+        let unique_key = self.unique_key.as_ref();
+        let unique_key =
+            unique_key.and_then(|key| key.iter().map(|&column| distinct(column)).collect());
+        Self {
+            unique_key,
+            ..self.moved(&unchanged)
+        }
+    }
+
+    /// The same properties where the columns stand in other places.
+    pub(crate) fn moved(&self, place: &dyn Fn(usize) -> Option<usize>) -> Self {
+        let window = self.window.and_then(|window| {
+            let (start, end) = (window.start.and_then(place), window.end.and_then(place));
+            (start.is_some() || end.is_some()).then_some(WindowColumns { start, end })
+        });
+        Self {
+            changelog: self.changelog,
+            unique_key: self
+                .unique_key
+                .as_ref()
+                .and_then(|key| key.iter().map(|&column| place(column)).collect()),
+            event_time: self.event_time.and_then(place),
+            window,
+        }
+    }
+
+    /// UNION ALL: the worst changelog mode; event time where it is the same column of every branch; no key, because
+    /// two branches can hold one row each of the same key.
+    pub(crate) fn united(branches: &[&Self]) -> Self {
+        let all_equal = |column: fn(&Self) -> Option<usize>| {
+            let first = column(branches.first()?)?;
+            branches
+                .iter()
+                .all(|branch| column(branch) == Some(first))
+                .then_some(first)
+        };
+        let start = all_equal(|branch| branch.window.and_then(|window| window.start));
+        let end = all_equal(|branch| branch.window.and_then(|window| window.end));
+        Self {
+            changelog: branches.iter().fold(Changelog::AppendOnly, |mode, branch| {
+                mode.worst(branch.changelog)
+            }),
+            unique_key: None,
+            event_time: all_equal(|branch| branch.event_time),
+            window: (start.is_some() || end.is_some()).then_some(WindowColumns { start, end }),
+        }
+    }
+
+    /// A window's columns appended at `start` (start, end, time). A row is in several windows, so that its key needs the
+    /// window's start.
+    pub(crate) fn windowed(&self, start: usize) -> Self {
+        let unique_key = self.unique_key.clone().map(|mut key| {
+            key.push(start);
+            key
+        });
+        Self {
+            changelog: self.changelog,
+            unique_key,
+            event_time: self.event_time,
+            window: Some(WindowColumns {
+                start: Some(start),
+                end: Some(start + 1),
+            }),
+        }
+    }
+
+    /// A regular inner join: a pair is identified by both keys; event time ends here.
+    pub(crate) fn joined(left: &Self, right: &Self, left_width: usize) -> Self {
+        let unique_key = match (&left.unique_key, &right.unique_key) {
+            (Some(left), Some(right)) => Some(
+                left.iter()
+                    .copied()
+                    .chain(right.iter().map(|column| column + left_width))
+                    .collect(),
+            ),
+            _ => None,
+        };
+        Self {
+            unique_key,
+            ..Self::of(left.changelog.worst(right.changelog))
+        }
+    }
+}
+
+/// The column that the expression casts to a type in which all of its values stay different.
+fn widened_column(expr: &Expr) -> Option<usize> {
+    let ExprKind::Cast {
+        expr: operand,
+        safe: false,
+    } = &expr.kind
+    else {
+        return None;
+    };
+    let bits = |data_type: &DataType| match data_type {
+        DataType::Int8 => Some(8),
+        DataType::Int16 => Some(16),
+        DataType::Int32 => Some(32),
+        DataType::Int64 => Some(64),
+        _ => None,
+    };
+    let widens = match (&operand.data_type, &expr.data_type) {
+        (DataType::Timestamp(from), DataType::Timestamp(to)) => from <= to,
+        (DataType::TimestampLtz(from), DataType::TimestampLtz(to)) => from <= to,
+        (DataType::Date, DataType::Timestamp(_)) => true,
+        (from, to) => bits(from)
+            .zip(bits(to))
+            .is_some_and(|(from, to)| from <= to),
+    };
+    operand.as_column().filter(|_| widens)
+}

@@ -1,0 +1,148 @@
+//! The graph between the text and the plan: what each SELECT block asks for, before anybody decides which columns move.
+//!
+//! ```text
+//!   binder (one block at a time) ─▶ Graph: nodes over *all* columns of their inputs ─▶ lower.rs ─▶ StreamPlan
+//! ```
+//!
+//! # Invariants
+//! 1. A node's inputs have smaller numbers than the node.
+//! 2. There is one `Scan` node for a table, however often the text reads it.
+//! 3. A `shared` node is a wall or is planned once for another reason: all of its columns are needed, whoever reads it.
+
+use weir_types::{Column, DataType, OperatorId, Schema, Span};
+
+use crate::names::Path;
+use crate::plan::{Changelog, Expr, GroupColumn, JoinKind, Window, WindowColumns};
+
+/// A node's number in the graph.
+pub(crate) type NodeId = usize;
+
+/// The nodes of all statements of a text.
+#[derive(Debug, Default)]
+pub(crate) struct Graph {
+    pub(crate) nodes: Vec<Node>,
+}
+
+/// One step of a query.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) kind: NodeKind,
+    pub(crate) inputs: Vec<NodeId>,
+    pub(crate) columns: Schema,
+    pub(crate) properties: Properties,
+    /// Where the step stands: its ID starts with it.
+    pub(crate) path: Path,
+    /// The ID of a stateful step, a source or a sink; a stateless one gets its ID when it is emitted.
+    pub(crate) id: Option<OperatorId>,
+    /// Planned once, with all of its columns.
+    pub(crate) shared: bool,
+    pub(crate) span: Span,
+}
+
+/// What a node does. Expressions are over the columns of the node's input.
+#[derive(Debug)]
+pub(crate) enum NodeKind {
+    /// All columns of a table.
+    Scan { table: String },
+    /// Rows for which the predicate is true.
+    Filter { predicate: Expr },
+    /// Computed columns.
+    Project { exprs: Vec<Expr> },
+    /// All rows of all inputs.
+    Union,
+    /// Three columns appended: the window's start, end and time.
+    WindowAssign { window: Window, time: usize },
+    /// Columns: `keys`, then `group_columns` (of a window), then `aggregates`.
+    Aggregate {
+        /// The window and the input's event-time column.
+        window: Option<(Window, usize)>,
+        keys: Vec<Expr>,
+        /// The window's columns that come after the keys.
+        group_columns: Vec<GroupColumn>,
+        aggregates: Vec<AggregateCall>,
+    },
+    /// Columns: those of the left input, then those of the right one.
+    Join {
+        join: JoinKind,
+        left_keys: Vec<Expr>,
+        right_keys: Vec<Expr>,
+        residual: Option<Expr>,
+    },
+    /// Writes its input's columns to a table.
+    Sink { table: String },
+    /// A bare SELECT.
+    Output { names: Vec<String> },
+}
+
+/// An aggregate call over the columns of the aggregate's input.
+#[derive(Clone, Debug)]
+pub(crate) struct AggregateCall {
+    pub(crate) function: String,
+    pub(crate) arguments: Vec<Expr>,
+    pub(crate) filter: Option<Expr>,
+    pub(crate) data_type: DataType,
+    pub(crate) span: Span,
+}
+
+impl AggregateCall {
+    /// Whether both compute the same.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        self.function == other.function
+            && self.arguments.len() == other.arguments.len()
+            && self
+                .arguments
+                .iter()
+                .zip(&other.arguments)
+                .all(|(a, b)| a.same(b))
+            && match (&self.filter, &other.filter) {
+                (None, None) => true,
+                (Some(a), Some(b)) => a.same(b),
+                _ => false,
+            }
+    }
+}
+
+/// What is known of the rows of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Properties {
+    pub(crate) changelog: Changelog,
+    /// Columns that identify a row; `Some([])`: at most one row.
+    pub(crate) unique_key: Option<Vec<usize>>,
+    /// The column that carries event time.
+    pub(crate) event_time: Option<usize>,
+    /// The columns of a window.
+    pub(crate) window: Option<WindowColumns>,
+}
+
+impl Graph {
+    /// Adds a node.
+    pub(crate) fn add(&mut self, node: Node) -> NodeId {
+        assert!(
+            node.inputs.iter().all(|&input| input < self.nodes.len()),
+            "a node stands after its inputs"
+        );
+        self.nodes.push(node);
+        self.nodes.len() - 1
+    }
+
+    /// The nodes that `root` needs, inputs first, each once.
+    pub(crate) fn below(&self, root: NodeId) -> Vec<NodeId> {
+        let mut wanted = vec![false; root + 1];
+        wanted[root] = true;
+        // Inputs have smaller numbers, so that one pass from the top finds all.
+        for node in (0..=root).rev() {
+            if wanted[node] {
+                self.nodes[node]
+                    .inputs
+                    .iter()
+                    .for_each(|&input| wanted[input] = true);
+            }
+        }
+        (0..=root).filter(|&node| wanted[node]).collect()
+    }
+}
+
+/// A column without an external spelling.
+pub(crate) fn column(name: impl Into<String>, data_type: DataType) -> Column {
+    Column::new(name, data_type)
+}

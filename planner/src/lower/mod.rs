@@ -1,0 +1,284 @@
+//! From the graph to the plan: which columns move, and the operators that the engine runs.
+//!
+//! ```text
+//!   roots ─▶ demand: which columns of each table are read, by how many readers      (top down)
+//!         ─▶ emit:   operators, inputs first; a shared node once, any other for each reader (bottom up)
+//! ```
+//!
+//! # Invariants
+//! 1. A stateful operator's input has exactly the columns that its block reads, ordered and named by identity, so that
+//!    what it stores hangs on the block's text alone, and not on other readers of its inputs.
+//! 2. A projection that only drops, reorders or renames columns is not an operator: [`Emitted::columns`] remembers.
+//! 3. A source's filter is pushed into it only if it has one reader.
+
+mod emit;
+mod stateful;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use weir_types::{OperatorId, Schema, Span};
+
+use crate::fingerprint::{fingerprints, value_settings};
+use crate::identity::Logic;
+use crate::logical::{Graph, NodeId, NodeKind, Properties};
+use crate::names::Names;
+use crate::plan::{
+    Expr, Input, Operator, OperatorKind, PLAN_FORMAT_VERSION, StreamPlan, TableDefinition,
+};
+use crate::state_schema::{InputFacts, state_tables};
+
+/// Columns of a node, by number.
+pub(crate) type Columns = BTreeSet<usize>;
+
+/// Turns a graph into a plan.
+pub(crate) struct Lowering<'a> {
+    graph: &'a Graph,
+    tables: &'a BTreeMap<String, TableDefinition>,
+    settings: &'a BTreeMap<String, String>,
+    names: Names,
+    operators: Vec<Operator>,
+    /// One for each operator.
+    logic: Vec<Logic>,
+    /// Shared nodes and sources that were emitted.
+    emitted: HashMap<NodeId, Emitted>,
+    /// What all readers together want of a source.
+    wanted: HashMap<NodeId, Columns>,
+    /// How many readers a source has.
+    readers: HashMap<NodeId, usize>,
+}
+
+/// A node that became an operator's output.
+#[derive(Clone, Debug)]
+pub(crate) struct Emitted {
+    /// Index of the operator.
+    pub(crate) operator: usize,
+    /// For each wanted column of the node the operator's column that holds it.
+    pub(crate) columns: BTreeMap<usize, usize>,
+}
+
+/// An operator that is about to be added; the rest follows from it.
+pub(crate) struct New {
+    pub(crate) id: OperatorId,
+    pub(crate) kind: OperatorKind,
+    pub(crate) inputs: Vec<Input>,
+    pub(crate) schema: Schema,
+    pub(crate) properties: Properties,
+    pub(crate) span: Span,
+    /// What its output means.
+    pub(crate) logic: NewLogic,
+}
+
+/// How the logic of a new operator's output comes about.
+pub(crate) enum NewLogic {
+    /// A stateless operator: its own canonical text, and the logic of its output.
+    Stateless(String, Logic),
+    /// An operator with state: its own canonical text; the columns are given once its fingerprints are known.
+    Stateful(
+        String,
+        Box<dyn FnOnce(&str) -> Vec<crate::identity::Identity>>,
+    ),
+}
+
+/// Lowers the graph below `roots`.
+pub(crate) fn lower(
+    graph: &Graph,
+    roots: &[NodeId],
+    tables: &BTreeMap<String, TableDefinition>,
+    settings: &BTreeMap<String, String>,
+    names: Names,
+) -> StreamPlan {
+    let mut lowering = Lowering {
+        graph,
+        tables,
+        settings,
+        names,
+        operators: Vec::new(),
+        logic: Vec::new(),
+        emitted: HashMap::new(),
+        wanted: HashMap::new(),
+        readers: HashMap::new(),
+    };
+    let mut visited = BTreeSet::new();
+    for &root in roots {
+        lowering.demand(root, &Columns::new(), &mut visited);
+    }
+    for &root in roots {
+        lowering.emit(root, &Columns::new());
+    }
+    lowering.finish()
+}
+
+impl Lowering<'_> {
+    fn finish(self) -> StreamPlan {
+        let named = self
+            .operators
+            .iter()
+            .filter_map(|operator| match &operator.kind {
+                OperatorKind::Source { table, .. } | OperatorKind::Sink { table } => Some(table),
+                _ => None,
+            });
+        let tables = named
+            .filter_map(|name| Some((name.clone(), self.tables.get(name)?.clone())))
+            .collect();
+        let plan = StreamPlan {
+            format_version: PLAN_FORMAT_VERSION,
+            job_name: self.settings.get("job.name").cloned(),
+            settings: self.settings.clone(),
+            tables,
+            operators: self.operators,
+        };
+        debug_assert_eq!(plan.validate(), Ok(()));
+        plan
+    }
+
+    /// All columns of a shared node are wanted, whoever asks.
+    pub(crate) fn wanted_of(&self, node: NodeId, wanted: &Columns) -> Columns {
+        if self.graph.nodes[node].shared {
+            (0..self.graph.nodes[node].columns.len()).collect()
+        } else {
+            wanted.clone()
+        }
+    }
+
+    /// Collects what is wanted of the sources.
+    fn demand(&mut self, node: NodeId, wanted: &Columns, visited: &mut BTreeSet<NodeId>) {
+        let current = &self.graph.nodes[node];
+        if current.shared && !visited.insert(node) {
+            return;
+        }
+        let wanted = self.wanted_of(node, wanted);
+        if let NodeKind::Scan { .. } = current.kind {
+            self.wanted.entry(node).or_default().extend(wanted);
+            *self.readers.entry(node).or_default() += 1;
+            return;
+        }
+        for (input, wanted) in current.inputs.iter().zip(self.wanted_inputs(node, &wanted)) {
+            self.demand(*input, &wanted, visited);
+        }
+    }
+
+    /// What a node wants of each of its inputs to give the wanted columns.
+    pub(crate) fn wanted_inputs(&self, node: NodeId, wanted: &Columns) -> Vec<Columns> {
+        let current = &self.graph.nodes[node];
+        let width = |input: usize| self.graph.nodes[current.inputs[input]].columns.len();
+        match &current.kind {
+            NodeKind::Scan { .. } => Vec::new(),
+            NodeKind::Filter { predicate } => vec![wanted | &predicate.columns()],
+            NodeKind::Project { exprs } => {
+                vec![columns_of(wanted.iter().map(|&column| &exprs[column]))]
+            }
+            NodeKind::Union => current.inputs.iter().map(|_| wanted.clone()).collect(),
+            NodeKind::WindowAssign { time, .. } => {
+                let mut below: Columns = wanted
+                    .iter()
+                    .copied()
+                    .filter(|&column| column < width(0))
+                    .collect();
+                below.insert(*time);
+                vec![below]
+            }
+            NodeKind::Aggregate {
+                window,
+                keys,
+                aggregates,
+                ..
+            } => {
+                let calls = aggregates
+                    .iter()
+                    .flat_map(|call| call.arguments.iter().chain(&call.filter));
+                let mut below = columns_of(keys.iter().chain(calls));
+                below.extend(window.map(|(_, time)| time));
+                vec![below]
+            }
+            NodeKind::Join {
+                left_keys,
+                right_keys,
+                residual,
+                ..
+            } => {
+                let first_right = width(0);
+                let both = wanted | &columns_of(residual.iter());
+                let left = both.iter().copied().filter(|&column| column < first_right);
+                let right = both
+                    .iter()
+                    .filter_map(|&column| column.checked_sub(first_right));
+                vec![
+                    left.chain(columns_of(left_keys.iter())).collect(),
+                    right.chain(columns_of(right_keys.iter())).collect(),
+                ]
+            }
+            NodeKind::Sink { .. } | NodeKind::Output { .. } => vec![(0..width(0)).collect()],
+        }
+    }
+
+    /// Adds an operator: its state tables and fingerprints follow from what it does and reads.
+    pub(crate) fn push(&mut self, new: New) -> usize {
+        let New {
+            id,
+            kind,
+            inputs,
+            schema,
+            properties,
+            span,
+            logic,
+        } = new;
+        let table = match &kind {
+            OperatorKind::Source { table, .. } | OperatorKind::Sink { table } => {
+                self.tables.get(table)
+            }
+            _ => None,
+        };
+        let facts: Vec<InputFacts<'_>> = inputs
+            .iter()
+            .map(|input| {
+                let from = &self.operators[input.from];
+                InputFacts {
+                    schema: &from.schema,
+                    changelog: from.changelog,
+                    unique_key: from.unique_key.as_deref(),
+                }
+            })
+            .collect();
+        let state = state_tables(&kind, &facts, table);
+        let below: Vec<&Logic> = inputs.iter().map(|input| &self.logic[input.from]).collect();
+        let settings = value_settings(self.settings);
+        let (detail, output) = match logic {
+            NewLogic::Stateless(detail, output) => (detail, Err(output)),
+            NewLogic::Stateful(detail, columns) => (detail, Ok(columns)),
+        };
+        let prints = fingerprints(&kind, &detail, &below, table, &settings);
+        let output = match output {
+            Err(logic) => logic,
+            Ok(columns) => {
+                let both = format!("{} over {}", prints.own, prints.upstream);
+                Logic::of_operator(columns(&crate::identity::hash(&both)), &both)
+            }
+        };
+        debug_assert_eq!(
+            output.columns.len(),
+            schema.len(),
+            "one identity for each column of {id}"
+        );
+        self.logic.push(output);
+        self.operators.push(Operator {
+            id,
+            kind,
+            inputs,
+            schema,
+            changelog: properties.changelog,
+            unique_key: properties.unique_key,
+            event_time: properties.event_time,
+            window: properties.window,
+            state,
+            fingerprint: prints.own,
+            upstream_fingerprint: prints.upstream,
+            span,
+        });
+        self.operators.len() - 1
+    }
+}
+
+/// Every column that one of the expressions reads.
+pub(crate) fn columns_of<'e>(exprs: impl Iterator<Item = &'e Expr>) -> Columns {
+    exprs.flat_map(Expr::columns).collect()
+}

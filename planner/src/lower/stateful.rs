@@ -1,0 +1,453 @@
+//! Aggregates and joins: their inputs are made to measure, so that what they store is exactly what their block reads.
+
+use std::collections::BTreeMap;
+
+use weir_types::{Column, Schema, Span};
+
+use crate::canonical;
+use crate::fingerprint::sorted;
+use crate::identity::{Identity, group_column, joined_columns};
+use crate::logical::{AggregateCall, NodeId, NodeKind};
+use crate::names::Path;
+use crate::plan::{Aggregate, Expr, GroupColumn, Input, OperatorKind, Partitioning};
+
+use super::emit::Measured;
+use super::{Columns, Emitted, Lowering, New, NewLogic, columns_of};
+
+/// The columns of an input that is made to measure: no two of one identity.
+#[derive(Default)]
+struct Fitting {
+    exprs: Vec<(Identity, Expr)>,
+}
+
+impl Fitting {
+    /// The place of an expression's column; a new one if there is none of its identity.
+    fn place(&mut self, identity: Identity, expr: Expr) -> usize {
+        self.exprs
+            .iter()
+            .position(|(known, _)| *known == identity)
+            .unwrap_or_else(|| {
+                self.exprs.push((identity, expr));
+                self.exprs.len() - 1
+            })
+    }
+
+    /// Sorts the columns from `first` on by identity.
+    fn sort_from(&mut self, first: usize) {
+        self.exprs[first..].sort_by(|(a, _), (b, _)| a.cmp(b));
+    }
+
+    fn find(&self, identity: &Identity) -> usize {
+        let place = self.exprs.iter().position(|(known, _)| known == identity);
+        place.unwrap_or_else(|| unreachable!("`{}` was fitted before", identity.name))
+    }
+
+    /// The columns, called by their identities.
+    fn measured(&self) -> Vec<Measured> {
+        let named = |(identity, expr): &(Identity, Expr)| {
+            let column = Column::new(identity.name.clone(), expr.data_type.clone());
+            Measured {
+                expr: expr.clone(),
+                column,
+            }
+        };
+        self.exprs.iter().map(named).collect()
+    }
+}
+
+impl Lowering<'_> {
+    // ------------------------------------------------------------------ aggregates
+
+    pub(crate) fn aggregate(&mut self, node: NodeId, wanted: &Columns) -> Emitted {
+        let graph = self.graph;
+        let current = &graph.nodes[node];
+        let NodeKind::Aggregate {
+            window,
+            keys,
+            group_columns,
+            aggregates,
+        } = &current.kind
+        else {
+            unreachable!("the caller looked at the kind")
+        };
+        let below = self.emit_input(node, wanted);
+        let known = self.logic[below.operator].columns.clone();
+        let identity = |expr: &Expr| Identity::of(&below.moved(expr), &known);
+        // Keys first, then arguments, each in the order of their identities: the order of the text means nothing.
+        let mut fitting = Fitting::default();
+        for key in keys {
+            fitting.place(identity(key), below.moved(key));
+        }
+        fitting.sort_from(0);
+        let key_count = fitting.exprs.len();
+        for part in aggregates
+            .iter()
+            .flat_map(|call| call.arguments.iter().chain(&call.filter))
+        {
+            fitting.place(identity(part), below.moved(part));
+        }
+        let time = window.map(|(_, time)| {
+            let schema = &self.operators[below.operator].schema;
+            let place = below.columns[&time];
+            Expr::column(place, schema[place].data_type.clone(), Span::default())
+        });
+        if let Some(time) = &time {
+            fitting.place(Identity::of(time, &known), time.clone());
+        }
+        fitting.sort_from(key_count);
+        let input = if fitting.exprs.is_empty() {
+            // `count(*)` alone reads no column: any rows will do.
+            below.operator
+        } else {
+            self.push_project(below.operator, fitting.measured(), &current.path)
+        };
+        let (calls, call_identities, of_call) = canonical_calls(aggregates, &fitting, &identity);
+        let key_places: Vec<usize> = keys
+            .iter()
+            .map(|key| fitting.find(&identity(key)))
+            .collect();
+        let key_identities: Vec<Identity> = fitting.exprs[..key_count]
+            .iter()
+            .map(|(identity, _)| identity.clone())
+            .collect();
+        let fitted_time = time.map(|time| fitting.find(&Identity::of(&time, &known)));
+
+        // The output: keys, the window's columns that somebody reads, aggregates.
+        let mut columns: BTreeMap<usize, usize> = key_places.iter().copied().enumerate().collect();
+        let mut output_groups: Vec<GroupColumn> = (0..key_count).map(GroupColumn::Key).collect();
+        for (i, group) in group_columns.iter().enumerate() {
+            if wanted.contains(&(keys.len() + i)) {
+                columns.insert(keys.len() + i, output_groups.len());
+                output_groups.push(*group);
+            }
+        }
+        let first_call = output_groups.len();
+        let first_logical_call = keys.len() + group_columns.len();
+        columns.extend(
+            of_call
+                .iter()
+                .enumerate()
+                .map(|(i, &call)| (first_logical_call + i, first_call + call)),
+        );
+
+        let time_name = fitted_time.map(|place| fitting.exprs[place].0.clone());
+        let window_text = |form: fn(&Identity) -> &str| match (window, &time_name) {
+            (Some((window, _)), Some(time)) => canonical::window(window, form(time)),
+            _ => String::new(),
+        };
+        let (shown_window, typed_window) =
+            (window_text(|id| &id.name), window_text(|id| &id.typed));
+        let identities: Vec<Identity> = output_groups
+            .iter()
+            .map(|group| group_column(*group, &key_identities, &shown_window))
+            .chain(call_identities.iter().cloned())
+            .collect();
+        let group_types = output_groups.iter().map(|group| match group {
+            GroupColumn::Key(key) => fitting.exprs[*key].1.data_type.clone(),
+            _ => current.columns[keys.len()].data_type.clone(),
+        });
+        let types = group_types.chain(calls.iter().map(|call| call.data_type.clone()));
+        let names = output_groups.iter().map(|group| match group {
+            GroupColumn::Key(key) => key_identities[*key].name.clone(),
+            GroupColumn::WindowStart => "window_start".to_owned(),
+            GroupColumn::WindowEnd => "window_end".to_owned(),
+            GroupColumn::WindowTime => "window_time".to_owned(),
+        });
+        let names = names.chain(call_identities.iter().map(|identity| identity.name.clone()));
+        let schema: Schema = names
+            .zip(types)
+            .map(|(name, data_type)| Column::new(name, data_type))
+            .collect();
+        let detail = format!(
+            "window {typed_window} keys {} aggregates {}",
+            sorted(key_identities),
+            sorted(call_identities)
+        );
+        let input_keys: Vec<usize> = (0..key_count).collect();
+        let kind = match (window, fitted_time) {
+            (Some((window, _)), Some(time)) => OperatorKind::WindowAggregate {
+                window: *window,
+                time,
+                keys: input_keys.clone(),
+                group_columns: output_groups,
+                aggregates: calls,
+            },
+            _ => OperatorKind::Aggregate {
+                keys: input_keys.clone(),
+                aggregates: calls,
+            },
+        };
+        let operator = self.push(New {
+            id: current
+                .id
+                .clone()
+                .unwrap_or_else(|| unreachable!("an aggregate has an ID")),
+            kind,
+            inputs: vec![Input {
+                from: input,
+                partitioning: Partitioning::Hash(input_keys),
+            }],
+            schema,
+            properties: deduplicated(
+                current
+                    .properties
+                    .moved(&|column| columns.get(&column).copied()),
+            ),
+            span: current.span,
+            logic: NewLogic::Stateful(detail, Box::new(move |_| identities)),
+        });
+        Emitted { operator, columns }
+    }
+
+    // ------------------------------------------------------------------ joins
+
+    pub(crate) fn join(&mut self, node: NodeId, wanted: &Columns) -> Emitted {
+        let graph = self.graph;
+        let current = &graph.nodes[node];
+        let NodeKind::Join {
+            join,
+            left_keys,
+            right_keys,
+            residual,
+        } = &current.kind
+        else {
+            unreachable!("the caller looked at the kind")
+        };
+        let first_right = graph.nodes[current.inputs[0]].columns.len();
+        let read = wanted | &columns_of(residual.iter());
+        let wanted_inputs = self.wanted_inputs(node, wanted);
+        let left_read = read
+            .iter()
+            .copied()
+            .filter(|&column| column < first_right)
+            .collect();
+        let right_read = read
+            .iter()
+            .filter_map(|&column| column.checked_sub(first_right))
+            .collect();
+        let left = self.side(
+            current.inputs[0],
+            &wanted_inputs[0],
+            &left_read,
+            left_keys,
+            &current.path,
+        );
+        let right = self.side(
+            current.inputs[1],
+            &wanted_inputs[1],
+            &right_read,
+            right_keys,
+            &current.path,
+        );
+
+        // Pairs of key columns in the order of their identities, each once.
+        let mut pairs: Vec<(usize, usize)> = left
+            .keys
+            .iter()
+            .copied()
+            .zip(right.keys.iter().copied())
+            .collect();
+        let names =
+            |&(l, r): &(usize, usize)| (left.identities[l].clone(), right.identities[r].clone());
+        pairs.sort_by_key(names);
+        pairs.dedup();
+        let pair_texts: Vec<String> = pairs
+            .iter()
+            .map(|&(l, r)| {
+                format!(
+                    "{} = {}",
+                    left.identities[l].typed, right.identities[r].typed
+                )
+            })
+            .collect();
+
+        let left_width = left.identities.len();
+        let mut columns = left.columns.clone();
+        columns.extend(
+            right
+                .columns
+                .iter()
+                .map(|(&column, &place)| (first_right + column, left_width + place)),
+        );
+        let output = Emitted {
+            operator: 0,
+            columns,
+        };
+        let residual = residual.as_ref().map(|residual| output.moved(residual));
+        let both: Vec<Identity> = left
+            .identities
+            .iter()
+            .cloned()
+            .chain(right.identities.iter().map(|identity| Identity {
+                name: format!("right:{}", identity.name),
+                typed: format!("right:{}", identity.typed),
+            }))
+            .collect();
+        let residual_text = residual
+            .iter()
+            .flat_map(|residual| residual.clone().conjuncts());
+        let residual_text = sorted(residual_text.map(|conjunct| Identity::of(&conjunct, &both)));
+        let detail = format!(
+            "inner on {} residual {residual_text} left {} right {}",
+            pair_texts.join(" and "),
+            sorted(left.identities.clone()),
+            sorted(right.identities.clone())
+        );
+        let mut schema = self.operators[left.operator].schema.clone();
+        schema.extend(self.operators[right.operator].schema.iter().cloned());
+        let (left_places, right_places): (Vec<usize>, Vec<usize>) = pairs.into_iter().unzip();
+        let id = current
+            .id
+            .clone()
+            .unwrap_or_else(|| unreachable!("a join has an ID"));
+        let properties = deduplicated(
+            current
+                .properties
+                .moved(&|column| output.columns.get(&column).copied()),
+        );
+        let (id_text, left_identities, right_identities) =
+            (id.to_string(), left.identities, right.identities);
+        let operator = self.push(New {
+            id,
+            kind: OperatorKind::Join {
+                join: *join,
+                left_keys: left_places.clone(),
+                right_keys: right_places.clone(),
+                residual,
+            },
+            inputs: vec![
+                Input {
+                    from: left.operator,
+                    partitioning: Partitioning::Hash(left_places),
+                },
+                Input {
+                    from: right.operator,
+                    partitioning: Partitioning::Hash(right_places),
+                },
+            ],
+            schema,
+            properties,
+            span: current.span,
+            logic: NewLogic::Stateful(
+                detail,
+                Box::new(move |logic| {
+                    joined_columns(&left_identities, &right_identities, &id_text, logic)
+                }),
+            ),
+        });
+        Emitted {
+            operator,
+            columns: output.columns,
+        }
+    }
+
+    /// One side of a join: the columns that the block reads, and the computed keys, ordered by identity.
+    fn side(
+        &mut self,
+        input: NodeId,
+        wanted: &Columns,
+        read: &Columns,
+        keys: &[Expr],
+        path: &Path,
+    ) -> Side {
+        let below = self.emit(input, wanted);
+        let known = self.logic[below.operator].columns.clone();
+        let schema = self.operators[below.operator].schema.clone();
+        let column = |column: usize| {
+            let place = below.columns[&column];
+            Expr::column(place, schema[place].data_type.clone(), Span::default())
+        };
+        let mut fitting = Fitting::default();
+        for &wanted in read {
+            fitting.place(Identity::of(&column(wanted), &known), column(wanted));
+        }
+        for key in keys {
+            let key = below.moved(key);
+            fitting.place(Identity::of(&key, &known), key);
+        }
+        fitting.sort_from(0);
+        let operator = self.push_project(below.operator, fitting.measured(), path);
+        let place = |expr: &Expr| fitting.find(&Identity::of(expr, &known));
+        Side {
+            operator,
+            columns: read
+                .iter()
+                .map(|&wanted| (wanted, place(&column(wanted))))
+                .collect(),
+            keys: keys.iter().map(|key| place(&below.moved(key))).collect(),
+            identities: fitting
+                .exprs
+                .iter()
+                .map(|(identity, _)| identity.clone())
+                .collect(),
+        }
+    }
+}
+
+/// One side of a join, made to measure.
+struct Side {
+    operator: usize,
+    /// For each column of the node that is read its place.
+    columns: BTreeMap<usize, usize>,
+    /// For each key its place.
+    keys: Vec<usize>,
+    /// One for each column.
+    identities: Vec<Identity>,
+}
+
+/// The aggregates in the order of their canonical names, each once; and for each call of the text its place among them.
+fn canonical_calls(
+    calls: &[AggregateCall],
+    fitting: &Fitting,
+    identity: &dyn Fn(&Expr) -> Identity,
+) -> (Vec<Aggregate>, Vec<Identity>, Vec<usize>) {
+    let identity_of = |call: &AggregateCall| {
+        let arguments: Vec<Identity> = call.arguments.iter().map(identity).collect();
+        Identity::of_aggregate(
+            &call.function,
+            &arguments,
+            false,
+            call.filter.as_ref().map(identity).as_ref(),
+        )
+    };
+    let identities: Vec<Identity> = calls.iter().map(identity_of).collect();
+    let mut order = identities.clone();
+    order.sort();
+    order.dedup();
+    let aggregate = |known: &Identity| {
+        let call = identities
+            .iter()
+            .position(|identity| identity == known)
+            .map(|i| &calls[i]);
+        let call = call.unwrap_or_else(|| unreachable!("every identity is one of a call"));
+        Aggregate {
+            name: known.name.clone(),
+            function: call.function.clone(),
+            arguments: call
+                .arguments
+                .iter()
+                .map(|argument| fitting.find(&identity(argument)))
+                .collect(),
+            distinct: false,
+            filter: call
+                .filter
+                .as_ref()
+                .map(|filter| fitting.find(&identity(filter))),
+            data_type: call.data_type.clone(),
+            span: call.span,
+        }
+    };
+    let aggregates = order.iter().map(aggregate).collect();
+    let place = |identity: &Identity| order.iter().position(|known| known == identity);
+    let of_call = identities.iter().filter_map(place).collect();
+    (aggregates, order, of_call)
+}
+
+/// A key that names one column twice, because two columns of the text are one, names it once.
+fn deduplicated(mut properties: crate::logical::Properties) -> crate::logical::Properties {
+    if let Some(key) = &mut properties.unique_key {
+        key.sort_unstable();
+        key.dedup();
+    }
+    properties
+}

@@ -1,0 +1,461 @@
+//! Queries, SELECT blocks and what belongs to them.
+
+use sqlparser::ast::{
+    Distinct, Expr, GroupByExpr, LimitClause, OrderBy, OrderByKind, Query, Select, SelectFlavor,
+    SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier,
+    WildcardAdditionalOptions,
+};
+use weir_types::Span;
+
+use super::{Walker, first_span};
+use crate::codes;
+use crate::syntax::{span_of, to_span};
+
+impl Walker<'_> {
+    pub(super) fn query(&mut self, query: &Query) {
+        let Query {
+            with,
+            body,
+            order_by,
+            limit_clause,
+            fetch,
+            locks,
+            for_clause,
+            settings,
+            format_clause,
+            pipe_operators,
+        } = query;
+        if let Some(with) = with {
+            self.with(with);
+        }
+        self.set_expr(body);
+        let body_span = span_of(query);
+        if let Some(order_by) = order_by {
+            self.order_by(order_by, body_span);
+        }
+        if let Some(limit) = limit_clause {
+            let span = match limit {
+                LimitClause::LimitOffset {
+                    limit,
+                    offset,
+                    limit_by,
+                } => limit
+                    .as_ref()
+                    .map(|limit| self.from_keyword("LIMIT", span_of(limit)))
+                    .or_else(|| {
+                        offset
+                            .as_ref()
+                            .map(|offset| self.from_keyword("OFFSET", span_of(&offset.value)))
+                    })
+                    .unwrap_or_else(|| first_span(limit_by, body_span)),
+                LimitClause::OffsetCommaLimit { offset, limit } => self
+                    .from_keyword("LIMIT", span_of(offset))
+                    .union(span_of(limit)),
+            };
+            self.refuse(
+                codes::ORDER_LIMIT,
+                "LIMIT and OFFSET are not supported yet",
+                span,
+                "a stream has no first rows; keep those that you want with WHERE or HAVING",
+            );
+        }
+        if let Some(fetch) = fetch {
+            let span = fetch.quantity.as_ref().map_or(body_span, |quantity| {
+                self.from_keyword("FETCH", span_of(quantity))
+            });
+            self.refuse(
+                codes::ORDER_LIMIT,
+                "FETCH is not supported yet",
+                span,
+                "a stream has no first rows; keep those that you want with WHERE or HAVING",
+            );
+        }
+        if !locks.is_empty() {
+            let span = self.keyword_after("FOR", body_span);
+            self.foreign(
+                "FOR UPDATE",
+                span,
+                "nothing has to be locked: every result is exact over a prefix of its input",
+            );
+        }
+        if for_clause.is_some() {
+            self.foreign(
+                "FOR XML",
+                body_span,
+                "choose a format for the sink: WITH ('format' = 'json')",
+            );
+        }
+        if settings.is_some() {
+            self.foreign(
+                "SETTINGS",
+                body_span,
+                "settings are statements: SET 'key' = 'value'",
+            );
+        }
+        if format_clause.is_some() {
+            self.foreign(
+                "FORMAT",
+                body_span,
+                "choose a format for the sink: WITH ('format' = 'json')",
+            );
+        }
+        if !pipe_operators.is_empty() {
+            self.foreign("pipe syntax", body_span, "write SELECT … FROM … WHERE …");
+        }
+    }
+
+    fn order_by(&mut self, order_by: &OrderBy, otherwise: Span) {
+        let OrderBy {
+            kind,
+            interpolate: _,
+        } = order_by;
+        let first = match kind {
+            OrderByKind::Expressions(exprs) => exprs
+                .first()
+                .map(|first| self.from_keyword("ORDER", span_of(&first.expr))),
+            OrderByKind::All(_) => None,
+        };
+        self.refuse(
+            codes::ORDER_LIMIT,
+            "ORDER BY is not supported yet",
+            first.unwrap_or(otherwise),
+            "remove it: rows of a stream have no final order, and a printed result of a bounded query is sorted already",
+        );
+    }
+
+    fn set_expr(&mut self, body: &SetExpr) {
+        match body {
+            SetExpr::Select(select) => self.select(select),
+            SetExpr::Query(query) => self.query(query),
+            SetExpr::SetOperation { left, op, set_quantifier, right } => {
+                self.set_operation(op, set_quantifier, span_of(&**left));
+                self.set_expr(left);
+                self.set_expr(right);
+            }
+            SetExpr::Values(values) => self.refuse(
+                codes::QUERY_BODY,
+                "VALUES is not supported",
+                values.rows.first().and_then(|row| row.content.first()).map_or(span_of(body), |first| self.from_keyword("VALUES", span_of(first))),
+                "rows come from tables; a SELECT without FROM gives one row: SELECT 1 AS a UNION ALL SELECT 2",
+            ),
+            SetExpr::Table(_) => self.refuse(
+                codes::QUERY_BODY,
+                "TABLE name is not supported as a query",
+                self.tokens.first().map_or(Span::default(), |token| to_span(token.span)),
+                "write SELECT * FROM name",
+            ),
+            SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => self.refuse(
+                codes::QUERY_BODY,
+                "a query cannot hold a statement that writes",
+                self.tokens.first().map_or(Span::default(), |token| to_span(token.span)),
+                "write INSERT INTO … WITH … SELECT: the WITH belongs to the query",
+            ),
+        }
+    }
+
+    fn set_operation(&mut self, op: &SetOperator, quantifier: &SetQuantifier, left: Span) {
+        let (word, way_out) = match (op, quantifier) {
+            (SetOperator::Union, SetQuantifier::All) => return,
+            (SetOperator::Union, SetQuantifier::None | SetQuantifier::Distinct) => (
+                "UNION",
+                "write UNION ALL; to drop equal rows, group its result by all columns",
+            ),
+            (
+                SetOperator::Union,
+                SetQuantifier::ByName | SetQuantifier::AllByName | SetQuantifier::DistinctByName,
+            ) => (
+                "UNION",
+                "write UNION ALL with the columns in the same order",
+            ),
+            (SetOperator::Intersect, _) => (
+                "INTERSECT",
+                "join the two on all columns: a JOIN b ON a.x = b.x",
+            ),
+            (SetOperator::Except, _) => (
+                "EXCEPT",
+                "count both sides with UNION ALL and GROUP BY, and keep groups with HAVING",
+            ),
+            (SetOperator::Minus, _) => (
+                "MINUS",
+                "count both sides with UNION ALL and GROUP BY, and keep groups with HAVING",
+            ),
+        };
+        let span = self.keyword_after(word, left);
+        let message = match op {
+            SetOperator::Union => "UNION is supported with ALL only".to_owned(),
+            _ => format!("{word} is not supported yet"),
+        };
+        self.refuse(codes::SET_OPERATION, message, span, way_out);
+    }
+
+    fn select(&mut self, select: &Select) {
+        let Select {
+            select_token,
+            // The token pass lets known hints through, and only here (`hint_of_select`).
+            optimizer_hints: _,
+            distinct,
+            select_modifiers,
+            top,
+            top_before_distinct: _,
+            projection,
+            exclude,
+            into,
+            from,
+            lateral_views,
+            prewhere,
+            selection,
+            connect_by,
+            group_by,
+            cluster_by,
+            distribute_by,
+            sort_by,
+            having,
+            named_window,
+            qualify,
+            window_before_qualify: _,
+            value_table_mode,
+            flavor,
+        } = select;
+        let start = to_span(select_token.0.span);
+        self.distinct(distinct.as_ref(), start);
+        for item in projection {
+            self.select_item(item);
+        }
+        for table in from {
+            self.table_with_joins(table);
+        }
+        for expr in selection.iter().chain(having) {
+            self.expr(expr);
+        }
+        self.group_by(group_by);
+        if let Some(qualify) = qualify {
+            let span = self.from_keyword("QUALIFY", span_of(qualify));
+            self.refuse(
+                codes::OVER,
+                "QUALIFY is not supported yet",
+                span,
+                RANK_WAY_OUT,
+            );
+        }
+        if let Some(window) = named_window.first() {
+            let span = self.from_keyword("WINDOW", to_span(window.0.span));
+            self.refuse(
+                codes::OVER,
+                "WINDOW is not supported yet",
+                span,
+                RANK_WAY_OUT,
+            );
+        }
+        if *flavor != SelectFlavor::Standard {
+            self.foreign(
+                "a query that begins with FROM",
+                start,
+                "write SELECT … FROM …",
+            );
+        }
+        if let Some(top) = top {
+            let _ = top;
+            let span = self.keyword_near("TOP", start);
+            self.refuse(
+                codes::ORDER_LIMIT,
+                "TOP is not supported",
+                span,
+                "keep the rows that you want with WHERE or HAVING",
+            );
+        }
+        if let Some(into) = into {
+            let span = self.from_keyword("INTO", span_of(&into.name));
+            self.foreign(
+                "SELECT … INTO",
+                span,
+                "declare the table, then INSERT INTO it SELECT …",
+            );
+        }
+        if exclude.is_some() {
+            let span = self.keyword_after("EXCLUDE", start);
+            self.refuse(
+                codes::WILDCARD_OPTION,
+                "EXCLUDE is not supported",
+                span,
+                "list the columns that you want",
+            );
+        }
+        if let Some(view) = lateral_views.first() {
+            let span = self.from_keyword("LATERAL", span_of(&view.lateral_view));
+            self.refuse(
+                codes::TABLE_FUNCTION,
+                "LATERAL VIEW is not supported",
+                span,
+                "arrays cannot be turned into rows yet",
+            );
+        }
+        if let Some(prewhere) = prewhere {
+            self.foreign(
+                "PREWHERE",
+                span_of(prewhere),
+                "write WHERE; filters are pushed into sources in any case",
+            );
+        }
+        if !connect_by.is_empty() {
+            self.foreign(
+                "CONNECT BY",
+                self.keyword_after("CONNECT", start),
+                "hierarchies cannot be walked; join as often as there are levels",
+            );
+        }
+        if let Some(expr) = cluster_by.first().or(distribute_by.first()) {
+            self.foreign(
+                "CLUSTER BY",
+                span_of(expr),
+                "rows are spread over workers by Weir itself; remove it",
+            );
+        }
+        if let Some(sort) = sort_by.first() {
+            let span = self.from_keyword("SORT", span_of(&sort.expr));
+            self.refuse(
+                codes::ORDER_LIMIT,
+                "SORT BY is not supported",
+                span,
+                "remove it: rows of a stream have no final order",
+            );
+        }
+        if select_modifiers.is_some() || value_table_mode.is_some() {
+            self.foreign(
+                "this modifier of SELECT",
+                start,
+                "write SELECT and the list of columns",
+            );
+        }
+    }
+
+    fn distinct(&mut self, distinct: Option<&Distinct>, select: Span) {
+        let message = match distinct {
+            None | Some(Distinct::All) => return,
+            Some(Distinct::Distinct) => "SELECT DISTINCT is not supported yet",
+            Some(Distinct::On(_)) => "DISTINCT ON is not supported yet",
+        };
+        let span = self.keyword_near("DISTINCT", select);
+        self.refuse(
+            codes::DISTINCT,
+            message,
+            span,
+            "group by the columns instead: SELECT a, b FROM t GROUP BY a, b",
+        );
+    }
+
+    fn select_item(&mut self, item: &SelectItem) {
+        match item {
+            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, alias: _ } => {
+                self.expr(expr)
+            }
+            SelectItem::ExprWithAliases { expr, aliases } => {
+                let span = aliases
+                    .first()
+                    .map_or(span_of(expr), |alias| to_span(alias.span));
+                self.foreign(
+                    "a list of aliases",
+                    span,
+                    "give each column an expression and an alias of its own",
+                );
+            }
+            SelectItem::Wildcard(options) => self.wildcard(options),
+            SelectItem::QualifiedWildcard(kind, options) => {
+                self.wildcard(options);
+                match kind {
+                    SelectItemQualifiedWildcardKind::ObjectName(name) => self.one_part(name),
+                    SelectItemQualifiedWildcardKind::Expr(expr) => self.refuse(
+                        codes::WILDCARD_OPTION,
+                        "the fields of a row cannot be listed by *",
+                        span_of(expr),
+                        "name the fields: person.name, person.city",
+                    ),
+                }
+            }
+        }
+    }
+
+    fn wildcard(&mut self, options: &WildcardAdditionalOptions) {
+        let WildcardAdditionalOptions {
+            wildcard_token,
+            opt_ilike,
+            opt_exclude,
+            opt_except,
+            opt_replace,
+            opt_rename,
+            opt_alias,
+        } = options;
+        let given = [
+            ("ILIKE", opt_ilike.is_some()),
+            ("EXCLUDE", opt_exclude.is_some()),
+            ("EXCEPT", opt_except.is_some()),
+            ("REPLACE", opt_replace.is_some()),
+            ("RENAME", opt_rename.is_some()),
+            ("AS", opt_alias.is_some()),
+        ];
+        let star = to_span(wildcard_token.0.span);
+        for (word, _) in given.into_iter().filter(|(_, given)| *given) {
+            let span = self.keyword_near(word, star);
+            self.refuse(
+                codes::WILDCARD_OPTION,
+                format!("* {word} is not supported"),
+                span,
+                "list the columns that you want",
+            );
+        }
+    }
+
+    fn group_by(&mut self, group_by: &GroupByExpr) {
+        const WAY_OUT: &str =
+            "write one query for each grouping and put them together with UNION ALL";
+        let (exprs, modifiers) = match group_by {
+            GroupByExpr::All(modifiers) => {
+                self.refuse(
+                    codes::GROUPING_SETS,
+                    "GROUP BY ALL is not supported",
+                    self.last_keyword("GROUP"),
+                    "list the columns to group by",
+                );
+                (&[] as &[Expr], modifiers)
+            }
+            GroupByExpr::Expressions(exprs, modifiers) => (exprs.as_slice(), modifiers),
+        };
+        for expr in exprs {
+            match expr {
+                Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_) => {
+                    let word = match expr {
+                        Expr::Cube(_) => "CUBE",
+                        Expr::Rollup(_) => "ROLLUP",
+                        _ => "GROUPING",
+                    };
+                    let span = self.from_keyword(word, span_of(expr));
+                    self.refuse(
+                        codes::GROUPING_SETS,
+                        "GROUPING SETS, ROLLUP and CUBE are not supported yet",
+                        span,
+                        WAY_OUT,
+                    );
+                }
+                Expr::Tuple(items) if items.is_empty() => self.refuse(
+                    codes::GROUPING_SETS,
+                    "an empty grouping is not supported",
+                    self.last_keyword("GROUP"),
+                    "leave GROUP BY out: aggregates alone give one row",
+                ),
+                expr => self.expr(expr),
+            }
+        }
+        if !modifiers.is_empty() {
+            let last = exprs.last().map(span_of).unwrap_or_default();
+            let span = self.keyword_near("WITH", last);
+            self.refuse(
+                codes::GROUPING_SETS,
+                "WITH ROLLUP, WITH CUBE and WITH TOTALS are not supported",
+                span,
+                WAY_OUT,
+            );
+        }
+    }
+}
+
+/// What works instead of a rank.
+pub(super) const RANK_WAY_OUT: &str = "min, max and the other aggregates with GROUP BY give one row for each key; ranks and Top-N come later";

@@ -1,0 +1,238 @@
+//! The invariants of a plan, checked: after planning, after reading a stored plan, before running one.
+
+use std::collections::BTreeSet;
+
+use weir_types::DataType;
+
+use crate::plan::{
+    Aggregate, Expr, GroupColumn, Operator, OperatorKind, PLAN_FORMAT_VERSION, Partitioning,
+    StreamPlan,
+};
+
+impl StreamPlan {
+    /// Checks every invariant of `plan.rs`.
+    ///
+    /// # Errors
+    /// The first one that does not hold, with the operator's ID.
+    pub fn validate(&self) -> Result<(), String> {
+        if self.format_version > PLAN_FORMAT_VERSION {
+            return Err(format!(
+                "the plan has format version {}, and this Weir reads up to {PLAN_FORMAT_VERSION}",
+                self.format_version
+            ));
+        }
+        let mut ids = BTreeSet::new();
+        for (index, operator) in self.operators.iter().enumerate() {
+            let problem = |what: String| Err(format!("{}: {what}", operator.id));
+            if !ids.insert(&operator.id) {
+                return problem("the ID is there twice".to_owned());
+            }
+            if let Some(input) = operator.inputs.iter().find(|input| input.from >= index) {
+                return problem(format!("its input {} does not stand before it", input.from));
+            }
+            self.check_operator(operator).or_else(problem)?;
+        }
+        Ok(())
+    }
+
+    fn check_operator(&self, operator: &Operator) -> Result<(), String> {
+        let inputs: Vec<&Operator> = operator
+            .inputs
+            .iter()
+            .map(|input| &self.operators[input.from])
+            .collect();
+        for (input, edge) in inputs.iter().zip(&operator.inputs) {
+            if let Partitioning::Hash(columns) = &edge.partitioning {
+                within("routing", columns, input.schema.len())?;
+            }
+        }
+        let width = operator.schema.len();
+        within("unique key", operator.unique_key.iter().flatten(), width)?;
+        within("event time", &operator.event_time, width)?;
+        if let Some(window) = operator.window {
+            within("window", window.start.iter().chain(&window.end), width)?;
+        }
+        self.check_kind(operator, &inputs)
+    }
+
+    fn check_kind(&self, operator: &Operator, inputs: &[&Operator]) -> Result<(), String> {
+        let expected = match &operator.kind {
+            OperatorKind::Source { .. } => 0..=0,
+            OperatorKind::Join { .. } => 2..=2,
+            OperatorKind::Union => 1..=usize::MAX,
+            _ => 1..=1,
+        };
+        if !expected.contains(&inputs.len()) {
+            return Err(format!("it has {} inputs", inputs.len()));
+        }
+        let below = inputs
+            .first()
+            .map_or(&[][..], |input| input.schema.as_slice());
+        match &operator.kind {
+            OperatorKind::Source {
+                table,
+                columns,
+                filter,
+            } => {
+                let table = self
+                    .tables
+                    .get(table)
+                    .ok_or_else(|| format!("there is no table `{table}`"))?;
+                within("columns", columns, table.columns.len())?;
+                let types: Vec<DataType> = table
+                    .columns
+                    .iter()
+                    .map(|c| c.column.data_type.clone())
+                    .collect();
+                filter
+                    .iter()
+                    .try_for_each(|filter| condition(filter, &types))?;
+                same_width(columns.len(), operator)
+            }
+            OperatorKind::Filter { predicate } => {
+                condition(predicate, &types_of(below))?;
+                same_width(below.len(), operator)
+            }
+            OperatorKind::Project { exprs } => {
+                let types = types_of(below);
+                for (expr, column) in exprs.iter().zip(&operator.schema) {
+                    check_expr(expr, &types)?;
+                    if expr.data_type != column.data_type {
+                        return Err(format!(
+                            "column `{}` is {}, not {}",
+                            column.name, column.data_type, expr.data_type
+                        ));
+                    }
+                }
+                same_width(exprs.len(), operator)
+            }
+            OperatorKind::Union => {
+                let fits =
+                    |input: &&Operator| types_of(&input.schema) == types_of(&operator.schema);
+                if inputs.iter().all(fits) {
+                    Ok(())
+                } else {
+                    Err("its inputs have different types".to_owned())
+                }
+            }
+            OperatorKind::WindowAssign { time, .. } => {
+                within("time", [time], below.len())?;
+                same_width(below.len() + 3, operator)
+            }
+            OperatorKind::WindowAggregate {
+                time,
+                keys,
+                group_columns,
+                aggregates,
+                ..
+            } => {
+                within("time", [time], below.len())?;
+                within("keys", keys, below.len())?;
+                for group in group_columns {
+                    if let GroupColumn::Key(key) = group {
+                        within("group columns", [key], keys.len())?;
+                    }
+                }
+                check_aggregates(aggregates, below.len())?;
+                same_width(group_columns.len() + aggregates.len(), operator)
+            }
+            OperatorKind::Aggregate { keys, aggregates } => {
+                within("keys", keys, below.len())?;
+                check_aggregates(aggregates, below.len())?;
+                same_width(keys.len() + aggregates.len(), operator)
+            }
+            OperatorKind::Join {
+                left_keys,
+                right_keys,
+                residual,
+                ..
+            } => {
+                let (left, right) = (types_of(&inputs[0].schema), types_of(&inputs[1].schema));
+                within("left keys", left_keys, left.len())?;
+                within("right keys", right_keys, right.len())?;
+                let same_type = |(l, r): (&usize, &usize)| left[*l] == right[*r];
+                if left_keys.len() != right_keys.len()
+                    || !left_keys.iter().zip(right_keys).all(same_type)
+                {
+                    return Err("its keys do not match".to_owned());
+                }
+                let both: Vec<DataType> = left.into_iter().chain(right).collect();
+                residual
+                    .iter()
+                    .try_for_each(|residual| condition(residual, &both))?;
+                same_width(both.len(), operator)
+            }
+            OperatorKind::Sink { table } => {
+                if !self.tables.contains_key(table) {
+                    return Err(format!("there is no table `{table}`"));
+                }
+                same_width(below.len(), operator)
+            }
+            OperatorKind::Output { names } => {
+                same_width(names.len(), operator)?;
+                same_width(below.len(), operator)
+            }
+        }
+    }
+}
+
+fn types_of(schema: &[weir_types::Column]) -> Vec<DataType> {
+    schema
+        .iter()
+        .map(|column| column.data_type.clone())
+        .collect()
+}
+
+fn within<'i>(
+    what: &str,
+    indices: impl IntoIterator<Item = &'i usize>,
+    width: usize,
+) -> Result<(), String> {
+    match indices.into_iter().find(|&&index| index >= width) {
+        Some(index) => Err(format!("{what}: there is no column {index} of {width}")),
+        None => Ok(()),
+    }
+}
+
+fn same_width(expected: usize, operator: &Operator) -> Result<(), String> {
+    let width = operator.schema.len();
+    if width == expected {
+        Ok(())
+    } else {
+        Err(format!("it has {width} columns instead of {expected}"))
+    }
+}
+
+fn check_aggregates(aggregates: &[Aggregate], width: usize) -> Result<(), String> {
+    aggregates.iter().try_for_each(|aggregate| {
+        within(
+            &aggregate.name,
+            aggregate.arguments.iter().chain(&aggregate.filter),
+            width,
+        )
+    })
+}
+
+fn condition(expr: &Expr, types: &[DataType]) -> Result<(), String> {
+    check_expr(expr, types)?;
+    match expr.data_type {
+        DataType::Boolean => Ok(()),
+        ref other => Err(format!("a condition is {other}")),
+    }
+}
+
+/// Every column exists and has the type that the expression thinks it has.
+fn check_expr(expr: &Expr, types: &[DataType]) -> Result<(), String> {
+    if let Some(index) = expr.as_column() {
+        within("expression", [&index], types.len())?;
+        if types[index] != expr.data_type {
+            return Err(format!(
+                "column {index} is {}, not {}",
+                types[index], expr.data_type
+            ));
+        }
+    }
+    expr.children()
+        .into_iter()
+        .try_for_each(|child| check_expr(child, types))
+}

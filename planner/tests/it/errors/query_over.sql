@@ -1,0 +1,3 @@
+SELECT a, row_number() OVER (PARTITION BY a ORDER BY b) AS n FROM t;
+SELECT a, sum(b) OVER w FROM t WINDOW w AS (PARTITION BY a);
+SELECT a FROM t QUALIFY row_number() OVER (ORDER BY a) = 1;

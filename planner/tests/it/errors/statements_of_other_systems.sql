@@ -1,0 +1,16 @@
+DROP TABLE t;
+ALTER TABLE t ADD COLUMN a INT;
+UPDATE t SET a = 1;
+DELETE FROM t WHERE a = 1;
+SHOW TABLES;
+DESCRIBE t;
+USE CATALOG hive;
+RESET 'parallelism';
+CREATE FUNCTION f AS 'com.example.F';
+CREATE CATALOG c WITH ('type' = 'hive');
+CREATE DATABASE d;
+CREATE INDEX i ON t (a);
+BEGIN;
+COMMIT;
+CALL p();
+frobnicate everything;

@@ -1,0 +1,6 @@
+SELECT a
+FROM (
+  SELECT a, b
+  FROM t
+  WHERE a >
+) AS x

@@ -1,0 +1,16 @@
+CREATE TABLE t (
+  a BIGINT DEFAULT 1,
+  b BIGINT UNIQUE,
+  c BIGINT CHECK (c > 0),
+  d BIGINT AS (a + b),
+  e BIGINT REFERENCES u (id),
+  f BIGINT GENERATED ALWAYS AS (a),
+  g,
+  h BIGINT i BIGINT,
+  j AS a +,
+  k STRING METADATA FROM file,
+  UNIQUE (a),
+  FOREIGN KEY (a) REFERENCES u (id),
+  CONSTRAINT positive CHECK (a > 0),
+  LIKE u,
+)

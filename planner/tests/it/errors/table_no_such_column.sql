@@ -1,0 +1,5 @@
+CREATE TABLE t (
+  id BIGINT,
+  placed TIMESTAMP(3),
+  WATERMARK FOR plaecd AS placed - INTERVAL '5' SECOND
+) PARTITIONED BY (day)

@@ -1,0 +1,3 @@
+SELECT a FROM t;
+/* what comes here
+SELECT b FROM t

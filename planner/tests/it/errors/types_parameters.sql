@@ -1,0 +1,10 @@
+CREATE TABLE t (
+  a DECIMAL(100, 2),
+  b DECIMAL(3, 5),
+  c TIMESTAMP(12),
+  d VARCHAR(0),
+  e ARRAY<INT,
+  f MAP<STRING>,
+  g ROW<x INT, x INT>,
+  h DECIMAL(a)
+)

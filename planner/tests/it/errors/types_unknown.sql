@@ -1,0 +1,12 @@
+CREATE TABLE t (
+  a VARCHR(20),
+  b UUID,
+  c BIGNIT,
+  d JSONB,
+  e ARRAY<LONG>,
+  f ROW<x INT, y DATETIME>,
+  g FROBNITZ,
+  h MAP<STRING, STRUCT<a INT>>,
+  i TIME WITH TIME ZONE
+);
+SELECT CAST(a AS STRNG), b::serial FROM t

@@ -1,0 +1,213 @@
+//! State at rest: ordered keys and rows per table, written in batches, linked into snapshots.
+//!
+//! ```text
+//!   worker thread ── get_many, scan, write (spills, slice drops; only while the gate is open)
+//!                         ▼
+//!                    StateBackend       rocksdb: a column family per table      memory: an ordered map per table
+//!                         ▲
+//!   writer thread ── write (frozen entries), link
+//! ```
+
+mod memory;
+mod rocksdb;
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+pub(crate) use memory::{MemoryBackend, read_snapshot};
+pub(crate) use rocksdb::{RocksBackend, RocksShared};
+
+use crate::Result;
+
+/// Index of a table within its worker.
+pub(crate) type TableIndex = usize;
+
+/// What visits the entries of a scan: key and row; says whether to go on.
+pub(crate) type Visitor<'a> = dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>> + 'a;
+
+/// An ordered store of bytes for each table of one worker.
+///
+/// # Contract
+/// * Writes of one batch become visible together, and to every later read of any thread.
+/// * `link` captures exactly what was written before it; nobody writes meanwhile (the gate sees to it). The files
+///   that it gives never change, and stay readable after the backend is dropped.
+/// * After an error of `write` or `link` the batch may be there or not; the caller writes it again or gives up.
+pub(crate) trait StateBackend: Send + Sync {
+    /// Calls `found` with the index and the row of every key that exists.
+    fn get_many(
+        &self,
+        table: TableIndex,
+        keys: &Keys,
+        found: &mut dyn FnMut(usize, &[u8]) -> Result<()>,
+    ) -> Result<()>;
+
+    /// Applies a batch of writes.
+    fn write(&self, writes: &Writes) -> Result<()>;
+
+    /// Visits the entries from `from` (inclusive) to `to` (exclusive) in order.
+    fn scan(
+        &self,
+        table: TableIndex,
+        from: &[u8],
+        to: &[u8],
+        visit: &mut Visitor<'_>,
+    ) -> Result<()>;
+
+    /// Makes everything written so far durable in immutable files below `folder` (which does not exist yet) and
+    /// gives their names and places.
+    fn link(&self, folder: &Path) -> Result<Vec<LinkedFile>>;
+}
+
+/// A file of a snapshot, before it is uploaded.
+#[derive(Clone, Debug)]
+pub(crate) struct LinkedFile {
+    /// Name that the backend wants at a restore.
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+    /// Whether a file of this name never changes its content while the backend is open.
+    pub(crate) immutable_name: bool,
+}
+
+/// Encoded keys, one after the other.
+#[derive(Default)]
+pub(crate) struct Keys {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) ends: Vec<usize>,
+}
+
+impl Keys {
+    /// Ends the key whose bytes were appended to `bytes`.
+    pub(crate) fn end_key(&mut self) {
+        self.ends.push(self.bytes.len());
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub(crate) fn get(&self, index: usize) -> &[u8] {
+        let start = if index == 0 { 0 } else { self.ends[index - 1] };
+        &self.bytes[start..self.ends[index]]
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.len()).map(|index| self.get(index))
+    }
+}
+
+/// One write of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Write<'a> {
+    Put {
+        table: TableIndex,
+        key: &'a [u8],
+        row: &'a [u8],
+    },
+    Delete {
+        table: TableIndex,
+        key: &'a [u8],
+    },
+    /// From the first key, inclusive, to the second, exclusive.
+    DeleteRange {
+        table: TableIndex,
+        from: &'a [u8],
+        to: &'a [u8],
+    },
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Put,
+    Delete,
+    DeleteRange,
+}
+
+/// A batch of writes in one buffer.
+#[derive(Default)]
+pub(crate) struct Writes {
+    pub(crate) bytes: Vec<u8>,
+    /// Kind, table, end of the first part, end of the second part.
+    entries: Vec<(Kind, TableIndex, usize, usize)>,
+    middle: usize,
+}
+
+impl Writes {
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.entries.clear();
+    }
+
+    /// Says that the key (or the start of a range) is complete in `bytes`; the row (or the end) follows.
+    pub(crate) fn end_key(&mut self) {
+        self.middle = self.bytes.len();
+    }
+
+    /// Completes a put: key, [`Self::end_key`], row.
+    pub(crate) fn end_put(&mut self, table: TableIndex) {
+        self.entries
+            .push((Kind::Put, table, self.middle, self.bytes.len()));
+    }
+
+    /// Completes a deletion: key, [`Self::end_key`].
+    pub(crate) fn end_delete(&mut self, table: TableIndex) {
+        self.entries
+            .push((Kind::Delete, table, self.middle, self.bytes.len()));
+    }
+
+    /// Completes a deletion of a range: from, [`Self::end_key`], to.
+    pub(crate) fn end_delete_range(&mut self, table: TableIndex) {
+        self.entries
+            .push((Kind::DeleteRange, table, self.middle, self.bytes.len()));
+    }
+
+    pub(crate) fn put(&mut self, table: TableIndex, key: &[u8], row: &[u8]) {
+        self.bytes.extend_from_slice(key);
+        self.end_key();
+        self.bytes.extend_from_slice(row);
+        self.end_put(table);
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Write<'_>> {
+        let mut start = 0;
+        self.entries.iter().map(move |&(kind, table, middle, end)| {
+            let (first, second) = (&self.bytes[start..middle], &self.bytes[middle..end]);
+            start = end;
+            match kind {
+                Kind::Put => Write::Put {
+                    table,
+                    key: first,
+                    row: second,
+                },
+                Kind::Delete => Write::Delete { table, key: first },
+                Kind::DeleteRange => Write::DeleteRange {
+                    table,
+                    from: first,
+                    to: second,
+                },
+            }
+        })
+    }
+}
+
+/// The smallest key that is greater than every key that starts with `prefix`; empty if there is none.
+pub(crate) fn after_prefix(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            break;
+        }
+    }
+    end
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,263 @@
+//! The backend `rocksdb`: one database per worker, a column family per table.
+//!
+//! Block cache and write buffers are one pool for the process: memtables are charged to the block cache, so that
+//! both together stay within their share of the memory budget. There is no write-ahead log: what a crash loses,
+//! the last checkpoint has.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use rocksdb::checkpoint::Checkpoint;
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
+    FlushOptions, Options, ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
+};
+
+use super::{Keys, LinkedFile, StateBackend, TableIndex, Visitor, Write, Writes};
+use crate::{Error, Result};
+
+/// Keys that one call of RocksDB looks up: bounds the pinned blocks.
+const KEYS_PER_LOOKUP: usize = 1024;
+
+/// What all databases of the process share.
+pub(crate) struct RocksShared {
+    cache: Cache,
+    write_buffers: WriteBufferManager,
+    /// Size of one memtable of one table.
+    write_buffer_bytes: usize,
+}
+
+impl RocksShared {
+    /// `cache_bytes` for blocks and memtables together, `write_bytes` of them for memtables.
+    pub(crate) fn new(cache_bytes: usize, write_bytes: usize) -> Self {
+        let cache = Cache::new_lru_cache(cache_bytes);
+        // Never stalls writers of one database because another one holds memory: that could wait for ever.
+        let write_buffers = WriteBufferManager::new_write_buffer_manager_with_cache(
+            write_bytes,
+            false,
+            cache.clone(),
+        );
+        let write_buffer_bytes = (write_bytes / 4).clamp(256 << 10, 32 << 20);
+        Self {
+            cache,
+            write_buffers,
+            write_buffer_bytes,
+        }
+    }
+
+    /// Bytes of blocks and memtables in memory.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.cache.get_usage()
+    }
+
+    fn database_options(&self) -> Options {
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        options.set_write_buffer_manager(&self.write_buffers);
+        options.set_max_background_jobs(2);
+        options.set_max_open_files(512);
+        options.set_keep_log_file_num(1);
+        options.set_max_log_file_size(1 << 20);
+        options.set_stats_dump_period_sec(0);
+        options.set_stats_persist_period_sec(0);
+        options
+    }
+
+    fn table_options(&self) -> Options {
+        let mut blocks = BlockBasedOptions::default();
+        blocks.set_block_cache(&self.cache);
+        blocks.set_block_size(8 << 10);
+        blocks.set_bloom_filter(10.0, false);
+        blocks.set_format_version(5);
+        // Index and filter blocks live in the cache, so that they are within the budget.
+        blocks.set_cache_index_and_filter_blocks(true);
+        blocks.set_pin_l0_filter_and_index_blocks_in_cache(false);
+        let mut options = Options::default();
+        options.set_block_based_table_factory(&blocks);
+        options.set_compression_type(DBCompressionType::Lz4);
+        options.set_write_buffer_size(self.write_buffer_bytes);
+        options.set_max_write_buffer_number(2);
+        options.set_arena_block_size((self.write_buffer_bytes / 8).clamp(16 << 10, 1 << 20));
+        options.set_target_file_size_base((self.write_buffer_bytes as u64 * 4).max(8 << 20));
+        options.set_max_bytes_for_level_base((self.write_buffer_bytes as u64 * 16).max(64 << 20));
+        options.set_level_compaction_dynamic_level_bytes(true);
+        options
+    }
+}
+
+/// The database of one worker.
+pub(crate) struct RocksBackend {
+    db: DB,
+    names: Vec<String>,
+}
+
+fn failed(context: &str) -> impl FnOnce(rocksdb::Error) -> Error {
+    move |error| match error.kind() {
+        rocksdb::ErrorKind::Corruption => Error::damaged(&format!("{context}: {error}")),
+        _ => Error::io(context.to_owned(), error),
+    }
+}
+
+impl RocksBackend {
+    /// Opens (or makes) the database in `folder` with a column family for each name.
+    pub(crate) fn open(shared: &RocksShared, folder: &Path, names: Vec<String>) -> Result<Self> {
+        let families = names
+            .iter()
+            .map(String::as_str)
+            .chain([rocksdb::DEFAULT_COLUMN_FAMILY_NAME])
+            .map(|name| ColumnFamilyDescriptor::new(name, shared.table_options()));
+        let db = DB::open_cf_descriptors(&shared.database_options(), folder, families)
+            .map_err(failed("opening the state database"))?;
+        Ok(Self { db, names })
+    }
+
+    /// Opens the database of another worker's snapshot for reading; `None` for a table that it does not have.
+    pub(crate) fn open_for_reading(shared: &RocksShared, folder: &Path) -> Result<RocksReader> {
+        let options = shared.database_options();
+        let names = DB::list_cf(&options, folder).map_err(failed("reading a state database"))?;
+        let families = names
+            .iter()
+            .map(|name| ColumnFamilyDescriptor::new(name, shared.table_options()));
+        let db = DB::open_cf_descriptors_read_only(&options, folder, families, false)
+            .map_err(failed("opening a state database for reading"))?;
+        Ok(RocksReader { db })
+    }
+
+    fn family(&self, table: TableIndex) -> &ColumnFamily {
+        let name = &self.names[table];
+        self.db
+            .cf_handle(name)
+            .unwrap_or_else(|| panic!("column family {name} was made at open"))
+    }
+}
+
+/// A database opened for reading, at a restore.
+pub(crate) struct RocksReader {
+    db: DB,
+}
+
+impl RocksReader {
+    /// Visits a table's entries in a range of keys; a table that the database does not have is empty.
+    pub(crate) fn scan(
+        &self,
+        family: &str,
+        from: &[u8],
+        to: &[u8],
+        visit: &mut Visitor<'_>,
+    ) -> Result<()> {
+        match self.db.cf_handle(family) {
+            Some(handle) => scan(&self.db, handle, from, to, visit),
+            None => Ok(()),
+        }
+    }
+}
+
+impl StateBackend for RocksBackend {
+    fn get_many(
+        &self,
+        table: TableIndex,
+        keys: &Keys,
+        found: &mut dyn FnMut(usize, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let family = self.family(table);
+        let mut start = 0;
+        while start < keys.len() {
+            let end = keys.len().min(start + KEYS_PER_LOOKUP);
+            let rows =
+                self.db
+                    .batched_multi_get_cf(family, (start..end).map(|i| keys.get(i)), false);
+            for (i, row) in rows.into_iter().enumerate() {
+                if let Some(row) = row.map_err(failed("reading state"))? {
+                    found(start + i, &row)?;
+                }
+            }
+            start = end;
+        }
+        Ok(())
+    }
+
+    fn write(&self, writes: &Writes) -> Result<()> {
+        let handles: HashMap<TableIndex, &ColumnFamily> = (0..self.names.len())
+            .map(|table| (table, self.family(table)))
+            .collect();
+        let mut batch = WriteBatch::with_capacity_bytes(writes.bytes.len() + writes.len() * 16);
+        for write in writes.iter() {
+            match write {
+                Write::Put { table, key, row } => batch.put_cf(handles[&table], key, row),
+                Write::Delete { table, key } => batch.delete_cf(handles[&table], key),
+                Write::DeleteRange { table, from, to } => {
+                    batch.delete_range_cf(handles[&table], from, to)
+                }
+            }
+        }
+        let mut options = WriteOptions::default();
+        options.disable_wal(true);
+        self.db
+            .write_opt(batch, &options)
+            .map_err(failed("writing state"))
+    }
+
+    fn scan(
+        &self,
+        table: TableIndex,
+        from: &[u8],
+        to: &[u8],
+        visit: &mut Visitor<'_>,
+    ) -> Result<()> {
+        scan(&self.db, self.family(table), from, to, visit)
+    }
+
+    fn link(&self, folder: &Path) -> Result<Vec<LinkedFile>> {
+        let families: Vec<&ColumnFamily> = (0..self.names.len())
+            .map(|table| self.family(table))
+            .collect();
+        let mut wait = FlushOptions::default();
+        wait.set_wait(true);
+        self.db
+            .flush_cfs_opt(&families, &wait)
+            .map_err(failed("flushing state"))?;
+        let checkpoint = Checkpoint::new(&self.db).map_err(failed("linking state files"))?;
+        checkpoint
+            .create_checkpoint(folder)
+            .map_err(failed("linking state files"))?;
+        let context = || format!("listing {}", folder.display());
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(folder).map_err(|error| Error::io(context(), error))? {
+            let entry = entry.map_err(|error| Error::io(context(), error))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let immutable_name = name.ends_with(".sst");
+            files.push(LinkedFile {
+                name,
+                path: entry.path(),
+                immutable_name,
+            });
+        }
+        files.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(files)
+    }
+}
+
+fn scan(
+    db: &DB,
+    family: &ColumnFamily,
+    from: &[u8],
+    to: &[u8],
+    visit: &mut Visitor<'_>,
+) -> Result<()> {
+    if from >= to {
+        return Ok(());
+    }
+    let mut options = ReadOptions::default();
+    options.set_iterate_upper_bound(to);
+    let mut iterator = db.raw_iterator_cf_opt(family, options);
+    iterator.seek(from);
+    while let (Some(key), Some(row)) = (iterator.key(), iterator.value()) {
+        if visit(key, row)? == ControlFlow::Break(()) {
+            return Ok(());
+        }
+        iterator.next();
+    }
+    iterator.status().map_err(failed("reading state"))
+}

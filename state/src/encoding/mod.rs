@@ -1,0 +1,65 @@
+//! The bytes at rest: keys that sort like their values, and versioned rows.
+//!
+//! ```text
+//!   Arrow columns ──Reader──▶ key.rs    group ‖ [slice end] ‖ memcomparable key ‖ [order key]   (docs/formats/keys.md)
+//!                         └─▶ value.rs  version ‖ NULL bitmap ‖ values                          (docs/formats/values.md)
+//!   Arrow columns ◀─Builder── both
+//! ```
+//!
+//! # Invariants
+//! 1. Both encodings are a contract: golden tests pin every type.
+//! 2. An encoded key is prefix-free: no key's encoding is the beginning of another key's (of the same columns).
+//! 3. Decoding gives the declared type, and never panics on damaged bytes.
+
+mod builder;
+pub(crate) mod key;
+mod reader;
+pub(crate) mod value;
+mod varint;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use builder::Builder;
+pub(crate) use reader::{Reader, Values, canonical};
+
+use arrow::array::ArrayRef;
+use weir_types::DataType;
+
+use crate::Result;
+
+/// Appends the value encoding of one value, which must not be NULL: for state columns of types that
+/// [`Columns`](crate::Columns) keeps as bytes (`docs/formats/values.md`). STRING and BYTES are kept as they are there,
+/// without this.
+///
+/// # Errors
+/// When the column cannot be cast to `data_type`.
+pub fn encode_value(
+    column: &ArrayRef,
+    data_type: &DataType,
+    row: usize,
+    out: &mut Vec<u8>,
+) -> Result<()> {
+    let column = canonical(column, data_type)?;
+    let reader = Reader::new(&column, data_type);
+    value::put_value(&reader, row, out);
+    Ok(())
+}
+
+/// The column of values that [`encode_value`] wrote; `None` is NULL.
+///
+/// # Errors
+/// `Corrupt` when a value does not decode.
+pub fn decode_values<'a>(
+    data_type: &DataType,
+    values: impl IntoIterator<Item = Option<&'a [u8]>>,
+) -> Result<ArrayRef> {
+    let mut builder = Builder::new(data_type);
+    for encoded in values {
+        match encoded {
+            None => builder.push_null(),
+            Some(mut bytes) => value::take_value(&mut bytes, &mut builder)?,
+        }
+    }
+    Ok(builder.finish())
+}

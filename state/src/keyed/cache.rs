@@ -1,0 +1,790 @@
+//! The cache of one table (or one slice of it): slots, the bits that say how each stands, lookups and changes.
+//!
+//! ```text
+//!   bits of a slot      meaning
+//!   occupied            it has a key
+//!   absent              no entry: fresh and never marked dirty, or removed
+//!   dirty               the database does not have its present state (absent and dirty: a tombstone)
+//!   frozen              the writer has not written its frozen state yet
+//!   stored              the database may hold an entry of this key
+//!   pinned              touched in this epoch
+//!   fresh               its key was missing when it was touched first in this epoch
+//!   used                touched since the clock hand last came by
+//! ```
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use arrow::array::ArrayRef;
+use hashbrown::HashTable;
+use weir_types::{KeyGroup, KeyGroupRange, hash::key_group};
+
+use super::bits::Bits;
+use super::budget::{Budget, Charge};
+use super::chunk::{CHUNK_SLOTS, Cell, Chunk, ChunkLayout, KeyBatch, KeyRef};
+use super::lists::Lists;
+use super::registry::Registry;
+use crate::backend::{Keys, StateBackend, TableIndex, Writes, after_prefix};
+use crate::encoding::{Reader, canonical, key};
+use crate::snapshot::{FreezeTrack, Gate};
+use crate::spec::{Storage, TableSpec, is_integer};
+use crate::{Error, Result};
+
+/// A cache as its table's handles and the worker share it.
+pub(crate) type CacheRef = Rc<RefCell<Cache>>;
+
+/// Stands in a list of slots for a key without an entry.
+pub(crate) const NO_SLOT: u32 = u32::MAX;
+
+/// What every cache of a table needs beside its own content.
+pub(crate) struct TableContext {
+    pub(crate) index: TableIndex,
+    pub(crate) spec: TableSpec,
+    /// Of the cached entries: a multimap's value is one count, its rows are part of the key.
+    pub(crate) chunks: Arc<ChunkLayout>,
+    pub(crate) range: KeyGroupRange,
+    pub(crate) key_groups: u16,
+    pub(crate) backend: Arc<dyn StateBackend>,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) registry: Rc<Registry>,
+}
+
+impl TableContext {
+    pub(crate) fn chunk_layout(spec: &TableSpec) -> ChunkLayout {
+        let multimap = spec.layout == crate::Layout::MultiMap;
+        let value = if multimap {
+            vec![weir_types::Column::new(
+                "count",
+                weir_types::DataType::Int64,
+            )]
+        } else {
+            spec.value.clone()
+        };
+        ChunkLayout {
+            int_key: !multimap && spec.key.len() == 1 && is_integer(&spec.key[0].data_type),
+            storage: value
+                .iter()
+                .map(|column| Storage::of(&column.data_type))
+                .collect(),
+            value,
+        }
+    }
+
+    /// Brings the key columns of a batch into the form that the cache looks up.
+    pub(crate) fn canonical_keys(&self, keys: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
+        assert_eq!(
+            keys.len(),
+            self.spec.key.len(),
+            "key columns of table {}",
+            self.spec.table
+        );
+        keys.iter()
+            .zip(&self.spec.key)
+            .map(|(array, column)| canonical(array, &column.data_type))
+            .collect()
+    }
+
+    /// The keys of a batch; `columns` are canonical.
+    pub(crate) fn key_batch<'a>(&self, columns: &'a [ArrayRef], rows: usize) -> KeyBatch<'a> {
+        let readers: Vec<Reader<'a>> = columns
+            .iter()
+            .zip(&self.spec.key)
+            .map(|(array, column)| Reader::new(array, &column.data_type))
+            .collect();
+        if self.chunks.int_key {
+            let mut readers = readers;
+            let reader = readers.swap_remove(0);
+            let nulls = reader.nulls();
+            let values = match reader.values {
+                crate::encoding::Values::Int(values) => values,
+                crate::encoding::Values::Boolean(values) => {
+                    (0..rows).map(|row| i64::from(values.value(row))).collect()
+                }
+                _ => unreachable!("an integer key is read as integers"),
+            };
+            return KeyBatch::Int { values, nulls };
+        }
+        let mut encoded = Keys::default();
+        for row in 0..rows {
+            readers
+                .iter()
+                .for_each(|reader| key::put_column(reader, row, &mut encoded.bytes));
+            encoded.end_key();
+        }
+        KeyBatch::Bytes(encoded)
+    }
+
+    pub(crate) fn group(&self, hash: u64) -> KeyGroup {
+        key_group(hash, self.key_groups)
+    }
+}
+
+/// How the slots of one chunk stand.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Meta {
+    pub(crate) occupied: Bits,
+    pub(crate) absent: Bits,
+    pub(crate) dirty: Bits,
+    pub(crate) frozen: Bits,
+    pub(crate) stored: Bits,
+    pub(crate) pinned: Bits,
+    pub(crate) fresh: Bits,
+    pub(crate) used: Bits,
+}
+
+/// What `slots` does with a key that has no entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// Gives it a fresh slot.
+    Create,
+    /// Answers [`NO_SLOT`].
+    Skip,
+}
+
+/// See the module's text.
+pub(crate) struct Cache {
+    pub(crate) table: Rc<TableContext>,
+    /// The slice that it holds, in a table of slices.
+    pub(crate) slice: Option<i64>,
+    pub(crate) index: HashTable<u32>,
+    pub(crate) cells: Vec<Cell>,
+    pub(crate) meta: Vec<Meta>,
+    /// Chunks that may have a free slot (some entries are out of date).
+    open: Vec<u32>,
+    /// Numbers of chunks whose cell is empty.
+    empty: Vec<u32>,
+    pub(crate) free: usize,
+    /// Entries in memory that are not absent.
+    pub(crate) live: usize,
+    /// Slots that are dirty.
+    pub(crate) dirty: usize,
+    /// Slots touched in this epoch.
+    pub(crate) pinned: usize,
+    /// Every live entry is in memory.
+    pub(crate) complete: bool,
+    /// Something of it was handed to the database, so a drop has to delete it there.
+    pub(crate) reached_database: bool,
+    /// Chunks with a pinned slot.
+    touched: Vec<u32>,
+    /// Slots that became absent in this epoch: freed at its end unless they are needed.
+    idle: Vec<u32>,
+    /// The clock hand: the chunk that is looked at next.
+    pub(crate) hand: usize,
+    pub(crate) freeze: Option<FreezeTrack>,
+    /// In a multimap: the rows of each key.
+    pub(crate) lists: Option<Lists>,
+    /// In a multimap: where a probe of a large key stopped.
+    pub(crate) resume: Option<super::multimap::Resume>,
+    charge: Charge,
+    /// Bytes of dirty entries that were reported to the budget.
+    dirty_reported: usize,
+}
+
+impl Cache {
+    /// `complete`: the database holds nothing of it.
+    pub(crate) fn new(table: Rc<TableContext>, slice: Option<i64>, complete: bool) -> Self {
+        let lists = (table.spec.layout == crate::Layout::MultiMap).then(Lists::default);
+        let charge = Charge::new(&table.budget, 0);
+        Self {
+            table,
+            slice,
+            index: HashTable::new(),
+            cells: Vec::new(),
+            meta: Vec::new(),
+            open: Vec::new(),
+            empty: Vec::new(),
+            free: 0,
+            live: 0,
+            dirty: 0,
+            pinned: 0,
+            complete,
+            reached_database: !complete,
+            touched: Vec::new(),
+            idle: Vec::new(),
+            hand: 0,
+            freeze: None,
+            lists,
+            resume: None,
+            charge,
+            dirty_reported: 0,
+        }
+    }
+
+    #[inline]
+    fn split(slot: u32) -> (usize, usize) {
+        (slot as usize / CHUNK_SLOTS, slot as usize % CHUNK_SLOTS)
+    }
+
+    #[inline]
+    pub(crate) fn chunk(&self, slot: u32) -> (&Chunk, usize) {
+        let (chunk, i) = Self::split(slot);
+        (self.cells[chunk].get(), i)
+    }
+
+    /// The slot that holds `key`, absent ones included.
+    #[inline]
+    pub(crate) fn lookup(&self, hash: u64, key: KeyRef<'_>) -> Option<u32> {
+        let found = self.index.find(hash, |&slot| {
+            let (chunk, i) = self.chunk(slot);
+            chunk.keys.matches(i, key)
+        });
+        found.copied()
+    }
+
+    #[inline]
+    pub(crate) fn touch(&mut self, slot: u32) {
+        let (chunk, i) = Self::split(slot);
+        let meta = &mut self.meta[chunk];
+        if !meta.pinned.get(i) {
+            if meta.pinned.is_empty() {
+                self.touched.push(chunk as u32);
+            }
+            meta.pinned.set(i);
+            meta.used.set(i);
+            self.pinned += 1;
+        }
+    }
+
+    /// The slots of a batch of keys; `slots` is emptied first.
+    pub(crate) fn slots(
+        &mut self,
+        keys: &KeyBatch<'_>,
+        hashes: &[u64],
+        missing: Missing,
+        slots: &mut Vec<u32>,
+    ) -> Result<()> {
+        self.acknowledge();
+        slots.clear();
+        slots.reserve(hashes.len());
+        let mut unknown: Vec<u32> = Vec::new();
+        for (row, &hash) in hashes.iter().enumerate() {
+            match self.lookup(hash, keys.get(row)) {
+                Some(slot) => {
+                    self.touch(slot);
+                    slots.push(self.answer(slot, missing));
+                }
+                None => {
+                    unknown.push(row as u32);
+                    slots.push(NO_SLOT);
+                }
+            }
+        }
+        if unknown.is_empty() || (missing == Missing::Skip && self.complete) {
+            return Ok(());
+        }
+        self.make_room(unknown.len())?;
+        let mut loads = Keys::default();
+        let mut load_slots = Vec::new();
+        for &row in &unknown {
+            let (hash, key) = (hashes[row as usize], keys.get(row as usize));
+            let slot = match self.lookup(hash, key) {
+                Some(slot) => slot,
+                None => {
+                    let slot = self.insert(hash, key);
+                    if !self.complete {
+                        self.put_database_key(hash, key, &mut loads.bytes);
+                        loads.end_key();
+                        load_slots.push(slot);
+                    }
+                    slot
+                }
+            };
+            slots[row as usize] = slot;
+        }
+        self.load(&loads, &load_slots)?;
+        self.update_charge();
+        for &row in &unknown {
+            slots[row as usize] = self.answer(slots[row as usize], missing);
+        }
+        Ok(())
+    }
+
+    /// What the caller gets for a slot: an absent one comes to life again, or is no slot.
+    #[inline]
+    fn answer(&mut self, slot: u32, missing: Missing) -> u32 {
+        let (chunk, i) = Self::split(slot);
+        if !self.meta[chunk].absent.get(i) {
+            return slot;
+        }
+        if missing == Missing::Skip {
+            return NO_SLOT;
+        }
+        if !self.meta[chunk].fresh.get(i) {
+            self.meta[chunk].fresh.set(i);
+            writable(&self.table, &mut self.cells[chunk]).set_all_null(i);
+            self.idle.push(slot);
+        }
+        slot
+    }
+
+    /// A slot for a key that the cache does not hold: absent until it is marked dirty or loaded.
+    pub(crate) fn insert(&mut self, hash: u64, key: KeyRef<'_>) -> u32 {
+        let slot = self.take_free();
+        let (chunk, i) = Self::split(slot);
+        writable(&self.table, &mut self.cells[chunk]).occupy(i, hash, key);
+        let meta = &mut self.meta[chunk];
+        meta.occupied.set(i);
+        meta.absent.set(i);
+        meta.fresh.set(i);
+        for bits in [
+            &mut meta.dirty,
+            &mut meta.frozen,
+            &mut meta.stored,
+            &mut meta.pinned,
+            &mut meta.used,
+        ] {
+            bits.clear(i);
+        }
+        let cells = &self.cells;
+        self.index.insert_unique(hash, slot, |&slot| {
+            let (chunk, i) = Self::split(slot);
+            cells[chunk].get().hashes[i]
+        });
+        self.idle.push(slot);
+        self.touch(slot);
+        slot
+    }
+
+    /// Loads the rows of `keys` from the database into `slots`; what is not there stays absent.
+    fn load(&mut self, keys: &Keys, slots: &[u32]) -> Result<()> {
+        if slots.is_empty() {
+            return Ok(());
+        }
+        let table = self.table.clone();
+        let mut reloaded = 0;
+        table
+            .backend
+            .get_many(table.index, keys, &mut |index, row| {
+                reloaded += 1;
+                self.put_loaded(slots[index], row)
+            })?;
+        table.budget.reloaded.fetch_add(reloaded, Relaxed);
+        Ok(())
+    }
+
+    /// Brings a slot to life with the row that the database has.
+    pub(crate) fn put_loaded(&mut self, slot: u32, row: &[u8]) -> Result<()> {
+        let (chunk, i) = Self::split(slot);
+        writable(&self.table, &mut self.cells[chunk]).take_row(&self.table.chunks, i, row)?;
+        let meta = &mut self.meta[chunk];
+        meta.absent.clear(i);
+        meta.fresh.clear(i);
+        meta.stored.set(i);
+        self.live += 1;
+        Ok(())
+    }
+
+    /// Replaces a slot's values by those of an encoded row.
+    pub(crate) fn put_values(&mut self, slot: u32, row: &[u8]) -> Result<()> {
+        let (chunk, i) = Self::split(slot);
+        writable(&self.table, &mut self.cells[chunk]).take_row(&self.table.chunks, i, row)
+    }
+
+    /// The ranges of keys that the database may have entries of this cache in: one for the whole table, one for each
+    /// key group of a slice.
+    pub(crate) fn ranges_at_rest(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let range = self.table.range;
+        if self.slice.is_none() {
+            return vec![(
+                range.start.to_be_bytes().to_vec(),
+                range.end.to_be_bytes().to_vec(),
+            )];
+        }
+        let ranges = (range.start..range.end).map(|group| {
+            let mut from = Vec::new();
+            key::put_prefix(KeyGroup(group), self.slice, &mut from);
+            let to = after_prefix(&from);
+            (from, to)
+        });
+        ranges.collect()
+    }
+
+    /// Appends the database's key of an entry.
+    pub(crate) fn put_database_key(&self, hash: u64, key: KeyRef<'_>, out: &mut Vec<u8>) {
+        key::put_prefix(self.table.group(hash), self.slice, out);
+        key.encode(out);
+    }
+
+    pub(crate) fn is_new(&self, slot: u32) -> bool {
+        let (chunk, i) = Self::split(slot);
+        self.meta[chunk].fresh.get(i)
+    }
+
+    pub(crate) fn is_absent(&self, slot: u32) -> bool {
+        let (chunk, i) = Self::split(slot);
+        self.meta[chunk].absent.get(i)
+    }
+
+    pub(crate) fn mark_dirty(&mut self, slots: &[u32]) {
+        for &slot in slots {
+            let (chunk, i) = Self::split(slot);
+            let meta = &mut self.meta[chunk];
+            debug_assert!(
+                meta.pinned.get(i),
+                "a slot is changed in the epoch that looked it up"
+            );
+            if meta.absent.get(i) {
+                meta.absent.clear(i);
+                self.live += 1;
+            }
+            if !meta.dirty.get(i) {
+                meta.dirty.set(i);
+                self.dirty += 1;
+            }
+        }
+        self.report_dirty();
+    }
+
+    pub(crate) fn remove(&mut self, slots: &[u32]) {
+        for &slot in slots {
+            let (chunk, i) = Self::split(slot);
+            let meta = &mut self.meta[chunk];
+            debug_assert!(
+                meta.pinned.get(i),
+                "a slot is changed in the epoch that looked it up"
+            );
+            if !meta.absent.get(i) {
+                meta.absent.set(i);
+                self.live -= 1;
+            }
+            // Whoever asks for the key again gets a slot that is new.
+            meta.fresh.clear(i);
+            match (meta.stored.get(i), meta.dirty.get(i)) {
+                (true, false) => {
+                    meta.dirty.set(i);
+                    self.dirty += 1;
+                }
+                (false, true) => {
+                    meta.dirty.clear(i);
+                    self.dirty -= 1;
+                }
+                _ => {}
+            }
+            self.idle.push(slot);
+        }
+        self.report_dirty();
+    }
+
+    /// Unpins what the epoch touched and frees what has no entry and nothing to write.
+    pub(crate) fn end_epoch(&mut self) {
+        for chunk in self.touched.drain(..) {
+            self.meta[chunk as usize].pinned = Bits::default();
+            self.meta[chunk as usize].fresh = Bits::default();
+        }
+        self.pinned = 0;
+        for slot in std::mem::take(&mut self.idle) {
+            self.free_if_idle(slot);
+        }
+        self.update_charge();
+    }
+
+    /// Frees a slot that has no entry, nothing to write and nobody who holds it.
+    pub(crate) fn free_if_idle(&mut self, slot: u32) {
+        let (chunk, i) = Self::split(slot);
+        let meta = &self.meta[chunk];
+        let busy = meta.dirty.or(&meta.frozen).or(&meta.pinned);
+        if meta.occupied.get(i) && meta.absent.get(i) && !busy.get(i) {
+            self.release(slot);
+        }
+    }
+
+    /// Gives a slot back. What the database does not have is lost: the caller made sure that it has it.
+    pub(crate) fn release(&mut self, slot: u32) {
+        let (chunk, i) = Self::split(slot);
+        let hash = self.cells[chunk].get().hashes[i];
+        match self.index.find_entry(hash, |&other| other == slot) {
+            Ok(entry) => {
+                entry.remove();
+            }
+            Err(_) => unreachable!("an occupied slot is in the index"),
+        }
+        let absent = self.meta[chunk].absent.get(i);
+        if let Some(lists) = &mut self.lists {
+            lists.detach(slot, absent);
+        }
+        let meta = &mut self.meta[chunk];
+        assert!(
+            !meta.dirty.get(i) && !meta.frozen.get(i),
+            "an entry that is not written may not be dropped"
+        );
+        meta.occupied.clear(i);
+        if !absent {
+            self.live -= 1;
+            self.complete = false;
+        }
+        if self.free == 0 || meta.occupied.count() == CHUNK_SLOTS - 1 {
+            self.open.push(chunk as u32);
+        }
+        self.free += 1;
+        if self.meta[chunk].occupied.is_empty() && self.index.len() > 0 {
+            self.cells[chunk] = Cell::Empty;
+            self.empty.push(chunk as u32);
+            self.free -= CHUNK_SLOTS;
+        }
+    }
+
+    /// A free slot; the caller made room.
+    fn take_free(&mut self) -> u32 {
+        loop {
+            let chunk = *self.open.last().expect("room was made before") as usize;
+            let free = match &self.cells[chunk] {
+                Cell::Empty => None,
+                _ => self.meta[chunk].occupied.first_clear(),
+            };
+            match free {
+                Some(i) => {
+                    self.free -= 1;
+                    return (chunk * CHUNK_SLOTS + i) as u32;
+                }
+                None => {
+                    self.open.pop();
+                }
+            }
+        }
+    }
+
+    /// Adds a chunk, whatever the budget says.
+    pub(crate) fn add_chunk(&mut self) {
+        let cell = Cell::Owned(Box::new(Chunk::new(&self.table.chunks, &self.table.budget)));
+        let number = match self.empty.pop() {
+            Some(number) => {
+                self.cells[number as usize] = cell;
+                self.meta[number as usize] = Meta::default();
+                number
+            }
+            None => {
+                self.cells.push(cell);
+                self.meta.push(Meta::default());
+                if let Some(lists) = &mut self.lists {
+                    lists.grow(self.cells.len() * CHUNK_SLOTS);
+                }
+                self.cells.len() as u32 - 1
+            }
+        };
+        assert!(
+            self.cells.len() < (NO_SLOT as usize) / CHUNK_SLOTS,
+            "a table holds too many entries in memory"
+        );
+        self.open.push(number);
+        self.free += CHUNK_SLOTS;
+    }
+
+    /// What the hash table would take more if `additional` keys came.
+    pub(crate) fn index_growth(&self, additional: usize) -> usize {
+        if self.index.capacity() - self.index.len() >= additional {
+            return 0;
+        }
+        let buckets = (self.index_wanted(additional) * 8 / 7 + 1).next_power_of_two();
+        (buckets * 5 + 16).saturating_sub(self.index.allocation_size())
+    }
+
+    /// Room for all slots, so that the hash table grows with the chunks and never by itself.
+    fn index_wanted(&self, additional: usize) -> usize {
+        (self.index.len() + additional)
+            .max(self.index.len() + self.free)
+            .max(64)
+    }
+
+    /// Makes sure that `additional` keys fit the hash table without growing it. The old table goes before the new one
+    /// is made (the chunks know all hashes), so that both never take memory at once.
+    pub(crate) fn reserve_index(&mut self, additional: usize) {
+        if self.index.capacity() - self.index.len() >= additional {
+            return;
+        }
+        let wanted = self.index_wanted(additional);
+        self.index = HashTable::new();
+        self.index = HashTable::with_capacity(wanted);
+        let (cells, index) = (&self.cells, &mut self.index);
+        let hash_of = |slot: &u32| {
+            let (chunk, i) = Self::split(*slot);
+            cells[chunk].get().hashes[i]
+        };
+        for (chunk, meta) in self.meta.iter().enumerate() {
+            for i in meta.occupied.iter() {
+                let slot = (chunk * CHUNK_SLOTS + i) as u32;
+                index.insert_unique(hash_of(&slot), slot, hash_of);
+            }
+        }
+        self.update_charge();
+    }
+
+    /// Brings the charge for everything beside the chunks up to date.
+    pub(crate) fn update_charge(&mut self) {
+        let lists = self.lists.as_ref().map_or(0, Lists::bytes);
+        let numbers = self.open.capacity()
+            + self.empty.capacity()
+            + self.touched.capacity()
+            + self.idle.capacity();
+        let bytes = self.index.allocation_size()
+            + self.cells.capacity() * size_of::<Cell>()
+            + self.meta.capacity() * size_of::<Meta>()
+            + numbers * 4
+            + lists;
+        self.charge.set(bytes);
+    }
+
+    /// Memory of an average slot.
+    pub(crate) fn slot_bytes(&self) -> usize {
+        let chunks = self.cells.len() - self.empty.len();
+        if chunks == 0 {
+            64
+        } else {
+            self.bytes() / (chunks * CHUNK_SLOTS) + 1
+        }
+    }
+
+    /// Memory of an average chunk, from the youngest one.
+    pub(crate) fn chunk_bytes(&self) -> usize {
+        let last = self
+            .cells
+            .iter()
+            .rev()
+            .take(4)
+            .find(|cell| !matches!(cell, Cell::Empty));
+        last.map_or_else(
+            || 512 + CHUNK_SLOTS * (16 + 16 * self.table.chunks.storage.len()),
+            |cell| cell.get().bytes(),
+        )
+    }
+
+    /// Memory of the whole cache, about.
+    pub(crate) fn bytes(&self) -> usize {
+        self.charge.bytes() + (self.cells.len() - self.empty.len()) * self.chunk_bytes()
+    }
+
+    pub(crate) fn report_dirty(&mut self) {
+        let bytes = self.dirty * self.slot_bytes_quick();
+        // The budget is shared by all threads: small changes are not worth touching it.
+        if bytes != 0 && bytes.abs_diff(self.dirty_reported) < 4096 {
+            return;
+        }
+        if bytes > self.dirty_reported {
+            self.table.budget.add_dirty(bytes - self.dirty_reported);
+        } else {
+            self.table.budget.sub_dirty(self.dirty_reported - bytes);
+        }
+        self.dirty_reported = bytes;
+    }
+
+    pub(crate) fn dirty_bytes(&self) -> usize {
+        self.dirty_reported
+    }
+
+    /// Memory that cannot leave before the end of the epoch.
+    pub(crate) fn pinned_bytes(&self) -> usize {
+        self.pinned * self.slot_bytes_quick()
+    }
+
+    fn slot_bytes_quick(&self) -> usize {
+        self.chunk_bytes() / CHUNK_SLOTS + 16
+    }
+
+    /// The slots of all live entries in memory.
+    pub(crate) fn live_slots(&self) -> Vec<u32> {
+        let mut slots = Vec::with_capacity(self.live);
+        for (chunk, meta) in self.meta.iter().enumerate() {
+            if !matches!(self.cells[chunk], Cell::Empty) {
+                let live = meta.occupied.and_not(&meta.absent);
+                slots.extend(live.iter().map(|i| (chunk * CHUNK_SLOTS + i) as u32));
+            }
+        }
+        slots
+    }
+
+    /// Gives back all memory: the slice was dropped, even if a handle of it is still around.
+    pub(crate) fn retire(&mut self) {
+        let fresh = Self::new(self.table.clone(), self.slice, true);
+        *self = fresh;
+    }
+
+    /// Checks what [`crate::keyed`] promises; for tests.
+    #[cfg(test)]
+    pub(crate) fn check(&self) {
+        let occupied: usize = self.meta.iter().map(|meta| meta.occupied.count()).sum();
+        assert_eq!(occupied, self.index.len());
+        let live: usize = self
+            .meta
+            .iter()
+            .map(|meta| meta.occupied.and_not(&meta.absent).count())
+            .sum();
+        assert_eq!(live, self.live);
+        let dirty: usize = self.meta.iter().map(|meta| meta.dirty.count()).sum();
+        assert_eq!(dirty, self.dirty);
+        let chunks = self
+            .cells
+            .iter()
+            .filter(|cell| !matches!(cell, Cell::Empty))
+            .count();
+        assert_eq!(chunks * CHUNK_SLOTS - occupied, self.free);
+    }
+}
+
+impl Drop for Cache {
+    fn drop(&mut self) {
+        self.table.budget.sub_dirty(self.dirty_reported);
+    }
+}
+
+/// A chunk to write to. Over budget, a copy of a frozen chunk waits until the writer is done with it.
+#[inline]
+pub(crate) fn writable<'a>(table: &TableContext, cell: &'a mut Cell) -> &'a mut Chunk {
+    if !matches!(cell, Cell::Owned(_)) {
+        wait_for_writer(table, cell);
+    }
+    cell.get_mut()
+}
+
+#[cold]
+fn wait_for_writer(table: &TableContext, cell: &Cell) {
+    loop {
+        let seen = table.gate.progress();
+        let free = !cell.is_held_by_writer() || table.budget.fits(cell.get().bytes());
+        if free || !table.gate.is_closed() {
+            return;
+        }
+        table.gate.wait_beyond(seen, &table.budget);
+    }
+}
+
+/// Appends the write that brings a slot's state to the database; from its parts, because the writer thread has no
+/// table.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the parts of a table that can go to another thread"
+)]
+pub(crate) fn encode_write(
+    table: TableIndex,
+    layout: &ChunkLayout,
+    key_groups: u16,
+    slice: Option<i64>,
+    chunk: &Chunk,
+    i: usize,
+    absent: bool,
+    writes: &mut Writes,
+) {
+    key::put_prefix(
+        key_group(chunk.hashes[i], key_groups),
+        slice,
+        &mut writes.bytes,
+    );
+    chunk.keys.get(i).encode(&mut writes.bytes);
+    writes.end_key();
+    if absent {
+        writes.end_delete(table);
+    } else {
+        chunk.put_row(layout, i, &mut writes.bytes);
+        writes.end_put(table);
+    }
+}
+
+/// An entry that was counted below zero, or another promise that an operator broke.
+pub(crate) fn broken(table: &TableContext, what: &str) -> Error {
+    Error::Corrupt(format!(
+        "state of operator {}, table '{}': {what}; this is a mistake in Weir: restore an older checkpoint, or \
+         start again with --fresh",
+        table.spec.operator, table.spec.table
+    ))
+}

@@ -1,0 +1,274 @@
+//! key → one value of typed columns.
+
+use std::ops::ControlFlow;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use weir_types::{DataType, hash::hash_columns};
+
+use super::cache::{CacheRef, Missing, TableContext};
+use super::chunk::{ColumnData, KeyRef};
+use super::columns::Columns;
+use crate::encoding::{Builder, Reader, canonical, key, value};
+use crate::spec::Storage;
+use crate::{Error, Result};
+
+/// Rows of a batch that a scan gives out.
+pub(crate) const SCAN_ROWS: usize = 8192;
+
+/// key → one value of typed columns. A handle: clones speak of the same table.
+#[derive(Clone)]
+pub struct MapTable {
+    cache: CacheRef,
+}
+
+impl MapTable {
+    pub(crate) fn new(cache: CacheRef) -> Self {
+        Self { cache }
+    }
+
+    /// The slot of every row's key; a missing key gets a fresh slot whose columns are all NULL and for which
+    /// `is_new(slot)` is true until the end of the epoch. `hashes` are `weir_types::hash::hash_columns(keys)`; their
+    /// number is the number of rows. `slots` is emptied first.
+    ///
+    /// A fresh slot is no entry until it is marked dirty.
+    ///
+    /// # Errors
+    /// When the database cannot be read or written; the worker's state is not usable afterwards.
+    pub fn slots(&self, keys: &[ArrayRef], hashes: &[u64], slots: &mut Vec<u32>) -> Result<()> {
+        self.lookup(keys, hashes, Missing::Create, slots)
+    }
+
+    /// Like `slots`, `u32::MAX` for a missing key.
+    ///
+    /// # Errors
+    /// As `slots`.
+    pub fn find(&self, keys: &[ArrayRef], hashes: &[u64], slots: &mut Vec<u32>) -> Result<()> {
+        self.lookup(keys, hashes, Missing::Skip, slots)
+    }
+
+    fn lookup(
+        &self,
+        keys: &[ArrayRef],
+        hashes: &[u64],
+        missing: Missing,
+        slots: &mut Vec<u32>,
+    ) -> Result<()> {
+        let mut cache = self.cache.borrow_mut();
+        let columns = cache.table.canonical_keys(keys)?;
+        let table = cache.table.clone();
+        let batch = table.key_batch(&columns, hashes.len());
+        cache.slots(&batch, hashes, missing, slots)
+    }
+
+    /// Whether the slot's key was missing when it was looked up in this epoch.
+    pub fn is_new(&self, slot: u32) -> bool {
+        self.cache.borrow().is_new(slot)
+    }
+
+    /// Runs `f` with typed access to the value columns. `f` must not call the table.
+    pub fn with_columns<R>(&self, f: impl FnOnce(&mut Columns<'_>) -> R) -> R {
+        let mut cache = self.cache.borrow_mut();
+        let table = cache.table.clone();
+        f(&mut Columns {
+            cells: &mut cache.cells,
+            table: &table,
+        })
+    }
+
+    /// Marks entries as changed. Their slots were looked up in this epoch.
+    pub fn mark_dirty(&self, slots: &[u32]) {
+        self.cache.borrow_mut().mark_dirty(slots);
+    }
+
+    /// Removes entries (tombstones until written). Their slots were looked up in this epoch.
+    pub fn remove(&self, slots: &[u32]) {
+        self.cache.borrow_mut().remove(slots);
+    }
+
+    /// Live entries in memory; with everything in memory, all of them.
+    pub fn entries_in_memory(&self) -> usize {
+        self.cache.borrow().live
+    }
+
+    /// Sets all value columns of the slots from a batch's columns (row i goes to slot i), and marks them dirty.
+    ///
+    /// # Errors
+    /// When a column cannot be cast to its declared type.
+    pub fn set_values(&self, slots: &[u32], columns: &[ArrayRef]) -> Result<()> {
+        let table = self.cache.borrow().table.clone();
+        let columns: Vec<ArrayRef> = columns
+            .iter()
+            .zip(&table.spec.value)
+            .map(|(array, column)| canonical(array, &column.data_type))
+            .collect::<Result<_>>()?;
+        let readers: Vec<Reader<'_>> = columns
+            .iter()
+            .zip(&table.spec.value)
+            .map(|(array, column)| Reader::new(array, &column.data_type))
+            .collect();
+        {
+            let mut cache = self.cache.borrow_mut();
+            let mut row = Vec::new();
+            for (i, &slot) in slots.iter().enumerate() {
+                row.clear();
+                value::put_row(&readers, i, &mut row);
+                cache.put_values(slot, &row)?;
+            }
+        }
+        self.mark_dirty(slots);
+        Ok(())
+    }
+
+    /// The key columns of these slots.
+    ///
+    /// # Errors
+    /// When a key in memory does not decode.
+    pub fn keys(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
+        let cache = self.cache.borrow();
+        let mut builders = Builder::of_columns(&cache.table.spec.key);
+        for &slot in slots {
+            let (chunk, i) = cache.chunk(slot);
+            match chunk.keys.get(i) {
+                KeyRef::Int(None) => builders[0].push_null(),
+                KeyRef::Int(Some(key)) => builders[0].push_i64(key),
+                KeyRef::Bytes(mut bytes) => take_key(&mut bytes, &mut builders)?,
+            }
+        }
+        Ok(builders.into_iter().map(Builder::finish).collect())
+    }
+
+    /// The value columns of these slots.
+    ///
+    /// # Errors
+    /// When a nested value that an operator set does not decode.
+    pub fn values(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
+        let cache = self.cache.borrow();
+        let mut arrays = Vec::with_capacity(cache.table.spec.value.len());
+        for (column, spec) in cache.table.spec.value.iter().enumerate() {
+            let mut builder = Builder::new(&spec.data_type);
+            for &slot in slots {
+                let (chunk, i) = cache.chunk(slot);
+                let values = &chunk.columns[column];
+                if values.nulls.get(i) {
+                    builder.push_null();
+                    continue;
+                }
+                match &values.data {
+                    ColumnData::I64(values) => builder.push_i64(values[i]),
+                    ColumnData::F64(values) => builder.push_f64(values[i]),
+                    ColumnData::I128(values) => builder.push_i128(values[i]),
+                    ColumnData::Bytes(arena) => {
+                        push_bytes(&mut builder, &spec.data_type, arena.get(i))?
+                    }
+                }
+            }
+            arrays.push(builder.finish());
+        }
+        Ok(arrays)
+    }
+
+    /// Every live entry, in batches (key columns then value columns), cache and database merged; for snapshot sinks.
+    /// `f` must not change the table.
+    ///
+    /// # Errors
+    /// When the database cannot be read, or `f` fails.
+    pub fn scan(&self, f: &mut dyn FnMut(RecordBatch) -> Result<()>) -> Result<()> {
+        let table = self.cache.borrow().table.clone();
+        let columns: Vec<_> = table
+            .spec
+            .key
+            .iter()
+            .chain(&table.spec.value)
+            .cloned()
+            .collect();
+        let schema = DataType::arrow_schema(&columns);
+        let mut give = |keys: Vec<ArrayRef>, values: Vec<ArrayRef>, rows: usize| {
+            let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
+            let arrays = keys.into_iter().chain(values).collect();
+            let batch = RecordBatch::try_new_with_options(schema.clone(), arrays, &options)
+                .map_err(|error| Error::io("building a batch of state", error))?;
+            f(batch)
+        };
+        let live = self.cache.borrow().live_slots();
+        for slots in live.chunks(SCAN_ROWS) {
+            give(self.keys(slots)?, self.values(slots)?, slots.len())?;
+        }
+        if self.cache.borrow().complete {
+            return Ok(());
+        }
+        self.scan_at_rest(&table, &mut |keys, values, rows| give(keys, values, rows))
+    }
+
+    /// The entries of the database that the cache does not hold.
+    fn scan_at_rest(
+        &self,
+        table: &TableContext,
+        f: &mut dyn FnMut(Vec<ArrayRef>, Vec<ArrayRef>, usize) -> Result<()>,
+    ) -> Result<()> {
+        let cache = self.cache.borrow();
+        for (from, to) in cache.ranges_at_rest() {
+            let prefix = key::GROUP_BYTES + cache.slice.map_or(0, |_| key::SLICE_BYTES);
+            let mut keys = Builder::of_columns(&table.spec.key);
+            let mut rows: Vec<Vec<u8>> = Vec::new();
+            let mut finish = |keys: &mut Vec<Builder>, rows: &mut Vec<Vec<u8>>| -> Result<()> {
+                let built = std::mem::replace(keys, Builder::of_columns(&table.spec.key));
+                let arrays: Vec<ArrayRef> = built.into_iter().map(Builder::finish).collect();
+                let hashes = hash_columns(&arrays, rows.len());
+                let batch = table.key_batch(&arrays, rows.len());
+                let mut values = Builder::of_columns(&table.spec.value);
+                let mut cold = Vec::new();
+                for (row, &hash) in hashes.iter().enumerate() {
+                    if cache.lookup(hash, batch.get(row)).is_none() {
+                        value::take_row(&rows[row], &mut values)?;
+                        cold.push(row as u32);
+                    }
+                }
+                rows.clear();
+                if cold.is_empty() {
+                    return Ok(());
+                }
+                let cold = arrow::array::UInt32Array::from(cold);
+                let count = cold.len();
+                let arrays = arrays
+                    .iter()
+                    .map(|array| arrow::compute::take(array, &cold, None))
+                    .collect::<Result<_, _>>()
+                    .map_err(|error| Error::io("building a batch of state", error))?;
+                f(
+                    arrays,
+                    values.into_iter().map(Builder::finish).collect(),
+                    count,
+                )
+            };
+            table
+                .backend
+                .scan(table.index, &from, &to, &mut |stored, row| {
+                    let mut rest = stored.get(prefix..).unwrap_or_default();
+                    take_key(&mut rest, &mut keys)?;
+                    rows.push(row.to_vec());
+                    if rows.len() == SCAN_ROWS {
+                        finish(&mut keys, &mut rows)?;
+                    }
+                    Ok(ControlFlow::Continue(()))
+                })?;
+            finish(&mut keys, &mut rows)?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads the columns of a key.
+pub(crate) fn take_key(bytes: &mut &[u8], builders: &mut [Builder]) -> Result<()> {
+    builders
+        .iter_mut()
+        .try_for_each(|builder| key::take_column(bytes, builder))
+}
+
+/// Adds a value that the cache keeps as bytes.
+fn push_bytes(builder: &mut Builder, data_type: &DataType, bytes: &[u8]) -> Result<()> {
+    debug_assert_eq!(Storage::of(data_type), Storage::Bytes);
+    match data_type {
+        DataType::String | DataType::Bytes => builder.push_bytes(bytes),
+        _ => value::take_value(&mut &*bytes, builder),
+    }
+}

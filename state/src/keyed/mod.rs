@@ -1,0 +1,38 @@
+//! Keyed tables: a columnar write-back cache over the database.
+//!
+//! ```text
+//!   MapTable · SliceTable · MultiMapTable       handles that operators hold
+//!        └─▶ Cache      hash table ─▶ slot ─▶ chunk (keys, typed columns, copy-on-write)
+//!              │        bits per slot: dirty, absent, pinned, …
+//!              ├─ room.rs    makes room: evicts clean entries, spills dirty ones
+//!              └─ budget.rs  what all tables of the process may use
+//! ```
+//!
+//! # Invariants
+//! 1. An entry that is neither dirty nor frozen is in the database with the same value, or absent in both.
+//! 2. A pinned slot keeps its place until the end of the epoch.
+//! 3. While a cache is complete, a key that it does not hold has no entry anywhere.
+
+mod bits;
+mod budget;
+mod cache;
+mod chunk;
+mod columns;
+mod lists;
+mod map;
+mod multimap;
+mod registry;
+mod room;
+mod slices;
+
+pub(crate) use bits::Bits;
+pub(crate) use budget::Budget;
+pub(crate) use cache::{Cache, CacheRef, TableContext, encode_write};
+pub(crate) use chunk::{CHUNK_SLOTS, Chunk, ChunkLayout};
+pub use columns::Columns;
+pub use map::MapTable;
+pub use multimap::{Matches, MultiMapTable, ProbeCursor};
+pub(crate) use registry::Registry;
+pub(crate) use room::Keep;
+pub use slices::SliceTable;
+pub(crate) use slices::{Slices, stored_slices};

@@ -1,0 +1,385 @@
+//! The folder of a job's checkpoints.
+//!
+//! ```text
+//!   manifests/00000012.json          create-if-absent: the moment a checkpoint exists
+//!   manifests/highest                the highest number ever seen: numbers are never used twice
+//!   data/g3/w0/000017-<xxh3>.sst     immutable, shared between the checkpoints of a job
+//! ```
+//!
+//! # Invariants
+//! 1. A manifest names only files that are whole and synced; whatever no manifest names does not exist.
+//! 2. A file is deleted only if no retained manifest names it and no attempt in flight may still name it.
+//! 3. A number is never used twice, not even after its checkpoint was removed.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use weir_types::CheckpointId;
+
+use super::place::{Place, checksum};
+use super::{FileEntry, Manifest};
+use crate::error::pass;
+use crate::{Error, Result};
+
+const MANIFESTS: &str = "manifests";
+const DATA: &str = "data";
+const HIGHEST: &str = "manifests/highest";
+
+/// See the module's text. Today a local folder.
+pub struct CheckpointStore {
+    place: Place,
+    known: Mutex<Known>,
+}
+
+/// What the store remembers between calls.
+#[derive(Default)]
+struct Known {
+    /// Files that each manifest names; read from the folder when it is first needed.
+    named: Option<BTreeMap<u64, HashSet<String>>>,
+    /// Files that this process uploaded, with the attempt that did so last.
+    uploaded: HashMap<String, CheckpointId>,
+}
+
+fn manifest_name(checkpoint: CheckpointId) -> String {
+    format!("{MANIFESTS}/{:08}.json", checkpoint.0)
+}
+
+impl CheckpointStore {
+    /// A local folder (made if missing).
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub fn local(folder: PathBuf) -> Result<Arc<Self>> {
+        Ok(Arc::new(Self {
+            place: Place::new(folder)?,
+            known: Mutex::default(),
+        }))
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        // What a panic left behind is still true: both maps are updated after the file system.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Numbers of all manifests, ascending.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub async fn list(&self) -> Result<Vec<CheckpointId>> {
+        self.numbers()
+    }
+
+    fn numbers(&self) -> Result<Vec<CheckpointId>> {
+        let names = self.place.list(MANIFESTS)?;
+        let numbers = names
+            .iter()
+            .filter_map(|name| name.strip_suffix(".json")?.parse().ok().map(CheckpointId));
+        let mut numbers: Vec<CheckpointId> = numbers.collect();
+        numbers.sort();
+        Ok(numbers)
+    }
+
+    /// The highest number that a checkpoint ever had here: the next one gets a greater one.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub async fn highest(&self) -> Result<Option<CheckpointId>> {
+        self.highest_number()
+    }
+
+    fn highest_number(&self) -> Result<Option<CheckpointId>> {
+        let remembered = match self.place.read(HIGHEST)? {
+            None => None,
+            Some(text) => Some(CheckpointId(String::from_utf8_lossy(&text).trim().parse().map_err(|_| {
+                Error::Corrupt(format!(
+                    "the file {} should hold the highest number of a checkpoint: write it there",
+                    self.place.path(HIGHEST).display()
+                ))
+            })?)),
+        };
+        Ok(self.numbers()?.last().copied().max(remembered))
+    }
+
+    /// Reads the manifest of a checkpoint.
+    ///
+    /// # Errors
+    /// `Corrupt` if it is missing or damaged, `Incompatible` if another release wrote it.
+    pub async fn load(&self, checkpoint: CheckpointId) -> Result<Manifest> {
+        self.read_manifest(checkpoint)
+    }
+
+    fn read_manifest(&self, checkpoint: CheckpointId) -> Result<Manifest> {
+        let name = manifest_name(checkpoint);
+        let path = self.place.path(&name);
+        let text = self.place.read(&name)?.ok_or_else(|| {
+            Error::Corrupt(format!(
+                "there is no checkpoint {checkpoint}: {} is missing",
+                path.display()
+            ))
+        })?;
+        let manifest = Manifest::from_text(&text, &path)?;
+        if manifest.checkpoint != checkpoint {
+            return Err(Error::Corrupt(format!(
+                "{} holds the manifest of checkpoint {}: give it its own name again",
+                path.display(),
+                manifest.checkpoint
+            )));
+        }
+        Ok(manifest)
+    }
+
+    /// Reads every file of the manifest and compares size and checksum.
+    ///
+    /// # Errors
+    /// `Corrupt` for the first file that is missing or differs.
+    pub async fn verify(&self, manifest: &Manifest) -> Result<()> {
+        manifest
+            .files()
+            .try_for_each(|entry| self.verify_file(manifest.checkpoint, entry))
+    }
+
+    fn verify_file(&self, checkpoint: CheckpointId, entry: &FileEntry) -> Result<()> {
+        self.check_size(entry, &format!("checkpoint {checkpoint}"))?;
+        let path = self.place.path(&entry.path);
+        let (_, sum) = checksum(&path)?;
+        if sum != entry.checksum {
+            return Err(Error::Corrupt(format!(
+                "the state file {} of checkpoint {checkpoint} is damaged: its checksum is {sum} and should be {}",
+                path.display(),
+                entry.checksum
+            )));
+        }
+        Ok(())
+    }
+
+    fn check_size(&self, entry: &FileEntry, whose: &str) -> Result<()> {
+        let path = self.place.path(&entry.path);
+        match self.place.size(&entry.path)? {
+            Some(size) if size == entry.size => Ok(()),
+            Some(size) => Err(Error::Corrupt(format!(
+                "the state file {} of {whose} is damaged: it has {size} bytes and should have {}",
+                path.display(),
+                entry.size
+            ))),
+            None => Err(Error::Corrupt(format!(
+                "the state file {} of {whose} is missing",
+                path.display()
+            ))),
+        }
+    }
+
+    /// The newest checkpoint all of whose files verify, and a warning for each newer one that does not.
+    ///
+    /// # Errors
+    /// When the folder cannot be read, or a newer release wrote the newest manifest.
+    pub async fn newest_whole(&self) -> Result<(Option<Manifest>, Vec<String>)> {
+        let mut warnings = Vec::new();
+        for checkpoint in self.numbers()?.into_iter().rev() {
+            let found = match self.read_manifest(checkpoint) {
+                Ok(manifest) => self.verify(&manifest).await.map(|()| manifest),
+                Err(error) => Err(error),
+            };
+            match found {
+                Ok(manifest) => return Ok((Some(manifest), warnings)),
+                Err(Error::Corrupt(why)) => {
+                    warnings.push(format!("checkpoint {checkpoint} is passed over: {why}"))
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        Ok((None, warnings))
+    }
+
+    /// Makes sure that all that the manifest names is there and synced, then creates it: from now on the checkpoint
+    /// exists.
+    ///
+    /// # Errors
+    /// `Incompatible` if its number was used before; `Corrupt` if a file is missing.
+    pub async fn publish(&self, manifest: &Manifest) -> Result<()> {
+        let checkpoint = manifest.checkpoint;
+        let taken = || {
+            Error::Incompatible(format!(
+                "the number of checkpoint {checkpoint} was used before"
+            ))
+        };
+        let mut known = self.known();
+        if self
+            .highest_number()?
+            .is_some_and(|highest| highest >= checkpoint)
+        {
+            return Err(taken());
+        }
+        for entry in manifest.files() {
+            self.check_size(entry, &format!("checkpoint {checkpoint}"))?;
+        }
+        let named: HashSet<String> = manifest.files().map(|entry| entry.path.clone()).collect();
+        let folders: HashSet<Option<&Path>> =
+            named.iter().map(|path| Path::new(path).parent()).collect();
+        for folder in folders.into_iter().flatten() {
+            self.place
+                .sync_folders(&format!("{}/any", folder.display()))?;
+        }
+        self.load_named(&mut known)?;
+        pass("state.manifest.before")?;
+        if !self
+            .place
+            .create(&manifest_name(checkpoint), manifest.to_text()?.as_bytes())?
+        {
+            return Err(taken());
+        }
+        pass("state.manifest.after")?;
+        known
+            .named
+            .get_or_insert_default()
+            .insert(checkpoint.0, named);
+        Ok(())
+    }
+
+    /// Forgets checkpoints older than the newest `retain` (at least one is kept), and deletes files that no retained
+    /// manifest names and that are older than `oldest_in_flight`.
+    ///
+    /// # Errors
+    /// When the folder cannot be read or written.
+    pub async fn retain(
+        &self,
+        retain: usize,
+        oldest_in_flight: Option<CheckpointId>,
+    ) -> Result<()> {
+        let mut known = self.known();
+        let numbers = self.numbers()?;
+        let forgotten = numbers.len().saturating_sub(retain.max(1));
+        for &checkpoint in &numbers[..forgotten] {
+            // The manifest goes first: files without a manifest are garbage, a manifest without files is damage.
+            self.place.delete(&manifest_name(checkpoint))?;
+            pass("state.retain.between")?;
+        }
+        known.named = None;
+        if !self.load_named(&mut known)? {
+            // A retained manifest cannot be read, so nobody knows which files it names: none is deleted.
+            return Ok(());
+        }
+        let Known { named, uploaded } = &mut *known;
+        let named: HashSet<&String> = named.iter().flat_map(BTreeMap::values).flatten().collect();
+        for path in self.place.list_all(DATA)? {
+            let in_flight = match (uploaded.get(&path), oldest_in_flight) {
+                (Some(attempt), Some(oldest)) => *attempt >= oldest,
+                _ => false,
+            };
+            if !named.contains(&path) && !in_flight {
+                self.place.delete(&path)?;
+                uploaded.remove(&path);
+                pass("state.retain.between")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes one manifest (a withdrawn checkpoint). Its number stays used; its files go with the next `retain`.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub async fn remove(&self, checkpoint: CheckpointId) -> Result<()> {
+        let mut known = self.known();
+        let highest = self
+            .highest_number()?
+            .map_or(checkpoint, |highest| highest.max(checkpoint));
+        self.place
+            .replace(HIGHEST, format!("{}\n", highest.0).as_bytes())?;
+        pass("state.remove.between")?;
+        self.place.delete(&manifest_name(checkpoint))?;
+        self.place.sync_folders(&manifest_name(checkpoint))?;
+        known.named = None;
+        Ok(())
+    }
+
+    /// Copies a checkpoint with all its files to `target`, self-contained (a savepoint in the checkpoint's form).
+    ///
+    /// # Errors
+    /// `Corrupt` if a file does not verify, `Incompatible` if the target has a checkpoint of that number or a greater.
+    pub async fn export(&self, manifest: &Manifest, target: &Arc<Self>) -> Result<()> {
+        for entry in manifest.files() {
+            self.check_size(entry, &format!("checkpoint {}", manifest.checkpoint))?;
+            target.copy_in(&self.place.path(&entry.path), &entry.path)?;
+            // What arrived is what counts.
+            target.verify_file(manifest.checkpoint, entry)?;
+            pass("state.export.between")?;
+        }
+        target.publish(manifest).await
+    }
+
+    /// Copies, never links: a savepoint does not share its bytes with a checkpoint.
+    fn copy_in(&self, from: &Path, name: &str) -> Result<()> {
+        let content = std::fs::read(from)
+            .map_err(|error| Error::io(format!("reading {}", from.display()), error))?;
+        self.place.replace(name, &content)
+    }
+
+    /// Reads the names of all files that manifests name; `false` if a manifest cannot be read.
+    fn load_named(&self, known: &mut Known) -> Result<bool> {
+        if known.named.is_some() {
+            return Ok(true);
+        }
+        let mut named = BTreeMap::new();
+        for checkpoint in self.numbers()? {
+            match self.read_manifest(checkpoint) {
+                Ok(manifest) => {
+                    named.insert(
+                        checkpoint.0,
+                        manifest.files().map(|entry| entry.path.clone()).collect(),
+                    );
+                }
+                Err(Error::Io { context, source }) => return Err(Error::Io { context, source }),
+                Err(_) => return Ok(false),
+            }
+        }
+        known.named = Some(named);
+        Ok(true)
+    }
+
+    /// Whether a completed checkpoint names this file, so that a new one may name it too.
+    pub(crate) fn is_published(&self, path: &str) -> Result<bool> {
+        let mut known = self.known();
+        self.load_named(&mut known)?;
+        Ok(known
+            .named
+            .iter()
+            .flat_map(BTreeMap::values)
+            .any(|files| files.contains(path)))
+    }
+
+    /// Uploads a file on behalf of an attempt; its folders are synced by [`Self::sync_uploads`].
+    pub(crate) fn upload(&self, attempt: CheckpointId, from: &Path, path: &str) -> Result<()> {
+        // Before the file is there: nobody may take it for garbage.
+        self.known().uploaded.insert(path.to_owned(), attempt);
+        self.place.adopt(from, path)
+    }
+
+    /// Syncs the folders of uploaded files.
+    pub(crate) fn sync_uploads(&self, path: &str) -> Result<()> {
+        self.place.sync_folders(path)
+    }
+
+    /// Brings a file of a checkpoint to `to`: linked where it never changes, copied otherwise.
+    pub(crate) fn fetch(&self, entry: &FileEntry, to: &Path) -> Result<()> {
+        self.check_size(entry, "the checkpoint")?;
+        let from = self.place.path(&entry.path);
+        if entry.name.ends_with(".sst") && std::fs::hard_link(&from, to).is_ok() {
+            return Ok(());
+        }
+        std::fs::copy(&from, to).map(drop).map_err(|error| {
+            Error::io(
+                format!("copying {} to {}", from.display(), to.display()),
+                error,
+            )
+        })?;
+        let (_, sum) = checksum(to)?;
+        if sum == entry.checksum {
+            return Ok(());
+        }
+        Err(Error::Corrupt(format!(
+            "the state file {} is damaged: its checksum is wrong",
+            from.display()
+        )))
+    }
+}

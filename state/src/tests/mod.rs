@@ -1,0 +1,5 @@
+//! Tests of the whole crate: the same suite on both backends.
+
+mod contract;
+mod multimap;
+mod support;

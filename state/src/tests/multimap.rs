@@ -1,0 +1,84 @@
+//! Multimaps: rows with multiplicities, probes, keys that do not fit memory.
+
+use super::support::*;
+use crate::*;
+
+fn state(kind: BackendKind, memory: usize, folder: &std::path::Path) -> WorkerState {
+    let (_, mut states) = Setup {
+        kind,
+        memory,
+        inline: true,
+    }
+    .open(folder, 1, 1, None);
+    states.remove(0)
+}
+
+fn apply(table: &MultiMapTable, key: i64, rows: &[(i64, String)], weight: i64) -> Result<()> {
+    let keys = [ints(&vec![key; rows.len()])];
+    let hashes = weir_types::hash::hash_columns(&keys, rows.len());
+    table.apply(&keys, &hashes, &row_batch(rows), &vec![weight; rows.len()])
+}
+
+/// All matches of one key, in steps of `limit`; calls `between` after each step.
+fn probe(table: &MultiMapTable, key: i64, limit: usize, between: impl Fn()) -> Vec<(i64, i64)> {
+    use arrow::array::AsArray;
+    let keys = [ints(&[key])];
+    let hashes = weir_types::hash::hash_columns(&keys, 1);
+    let (mut rows, mut cursor) = (Vec::new(), Some(ProbeCursor::default()));
+    while let Some(from) = cursor {
+        let (matches, next) = table.probe(&keys, &hashes, None, from, limit).unwrap();
+        assert!(matches.counts.len() <= limit);
+        let values = matches
+            .rows
+            .column(0)
+            .as_primitive::<arrow::datatypes::Int64Type>();
+        rows.extend(values.values().iter().copied().zip(matches.counts));
+        cursor = next;
+        between();
+    }
+    rows.sort();
+    rows
+}
+
+#[test]
+fn a_row_is_there_as_often_as_it_was_added_and_not_retracted() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = state(BackendKind::Memory, 64 << 20, folder.path());
+    let table = state.multi_map_table(&operator(), "rows");
+    let row = |a| (a, "b".to_owned());
+    apply(&table, 7, &[row(1), row(2), row(1)], 1).unwrap();
+    apply(&table, 8, &[row(3)], 1).unwrap();
+    assert_eq!(probe(&table, 7, 1, || ()), [(1, 2), (2, 1)]);
+    apply(&table, 7, &[row(2), row(1)], -1).unwrap();
+    state.end_epoch().unwrap();
+    assert_eq!(probe(&table, 7, 10, || ()), [(1, 1)]);
+    assert_eq!(probe(&table, 8, 10, || ()), [(3, 1)]);
+    assert_eq!(probe(&table, 9, 10, || ()), []);
+    assert!(matches!(
+        apply(&table, 7, &[row(2)], -1),
+        Err(Error::Corrupt(_))
+    ));
+}
+
+#[test]
+fn a_key_whose_rows_do_not_fit_memory_is_probed_through_the_cursor() {
+    for kind in [BackendKind::Rocksdb, BackendKind::Memory] {
+        let folder = tempfile::tempdir().unwrap();
+        let state = state(kind, 256 << 10, folder.path());
+        let table = state.multi_map_table(&operator(), "rows");
+        for start in (0..20_000).step_by(500) {
+            let rows: Vec<_> = (start..start + 500)
+                .map(|a| (a, format!("row {a}")))
+                .collect();
+            apply(&table, 1, &rows, 1).unwrap();
+            state.end_epoch().unwrap();
+        }
+        let expected: Vec<(i64, i64)> = (0..20_000).map(|a| (a, 1)).collect();
+        assert_eq!(
+            probe(&table, 1, 777, || state.maintain().unwrap()),
+            expected
+        );
+        state.end_epoch().unwrap();
+        state.check();
+    }
+}
