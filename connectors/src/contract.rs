@@ -28,12 +28,25 @@ fn gzip(text: &[u8]) -> Vec<u8> {
 }
 
 fn json_lines(from: i64, to: i64) -> Vec<u8> {
-    (from..to).map(|n| format!("{{\"n\":{n},\"s\":\"text {}\"}}\n", "x".repeat((n % 40) as usize))).collect::<String>().into()
+    (from..to)
+        .map(|n| {
+            format!(
+                "{{\"n\":{n},\"s\":\"text {}\"}}\n",
+                "x".repeat((n % 40) as usize)
+            )
+        })
+        .collect::<String>()
+        .into()
 }
 
 fn cases() -> Vec<Case> {
     let csv = |from: i64, to: i64| -> Vec<u8> {
-        let rows = (from..to).map(|n| format!("\"line\n{}, \"\"q\"\"\",{n}\r\n\r\n", "y".repeat((n % 30) as usize)));
+        let rows = (from..to).map(|n| {
+            format!(
+                "\"line\n{}, \"\"q\"\"\",{n}\r\n\r\n",
+                "y".repeat((n % 30) as usize)
+            )
+        });
         format!("\u{FEFF}s,n\r\n{}", rows.collect::<String>()).into()
     };
     let mut no_last_newline = json_lines(40, 60);
@@ -43,7 +56,11 @@ fn cases() -> Vec<Case> {
     vec![
         Case {
             name: "json files",
-            options: vec![("connector", "filesystem"), ("path", "in"), ("format", "json")],
+            options: vec![
+                ("connector", "filesystem"),
+                ("path", "in"),
+                ("format", "json"),
+            ],
             files: vec![
                 ("in/b.json", no_last_newline),
                 ("in/a.json", json_lines(0, 40)),
@@ -55,29 +72,58 @@ fn cases() -> Vec<Case> {
         },
         Case {
             name: "csv files, each a split",
-            options: vec![("connector", "filesystem"), ("path", "in/*.csv"), ("format", "csv"), ("split", "file")],
-            files: vec![("in/1.csv", csv(0, 30)), ("in/2.csv", csv(30, 50)), ("in/3.csv", b"s,n\n".to_vec())],
+            options: vec![
+                ("connector", "filesystem"),
+                ("path", "in/*.csv"),
+                ("format", "csv"),
+                ("split", "file"),
+            ],
+            files: vec![
+                ("in/1.csv", csv(0, 30)),
+                ("in/2.csv", csv(30, 50)),
+                ("in/3.csv", b"s,n\n".to_vec()),
+            ],
             rows: 50,
         },
         Case {
             name: "gzip and zstd",
-            options: vec![("connector", "filesystem"), ("path", "in"), ("format", "json")],
+            options: vec![
+                ("connector", "filesystem"),
+                ("path", "in"),
+                ("format", "json"),
+            ],
             files: vec![
                 ("in/a.json.gz", members),
-                ("in/b.json.zst", zstd::encode_all(&json_lines(50, 80)[..], 1).unwrap()),
+                (
+                    "in/b.json.zst",
+                    zstd::encode_all(&json_lines(50, 80)[..], 1).unwrap(),
+                ),
                 ("in/c.json", json_lines(80, 90)),
             ],
             rows: 90,
         },
         Case {
             name: "followed files",
-            options: vec![("connector", "filesystem"), ("path", "in"), ("format", "json"), ("mode", "continuous")],
-            files: vec![("in/a.json", json_lines(0, 30)), ("in/b.json.gz", gzip(&json_lines(30, 60)))],
+            options: vec![
+                ("connector", "filesystem"),
+                ("path", "in"),
+                ("format", "json"),
+                ("mode", "continuous"),
+            ],
+            files: vec![
+                ("in/a.json", json_lines(0, 30)),
+                ("in/b.json.gz", gzip(&json_lines(30, 60))),
+            ],
             rows: 60,
         },
         Case {
             name: "followed csv",
-            options: vec![("connector", "filesystem"), ("path", "in/*"), ("format", "csv"), ("mode", "continuous")],
+            options: vec![
+                ("connector", "filesystem"),
+                ("path", "in/*"),
+                ("format", "csv"),
+                ("mode", "continuous"),
+            ],
             files: vec![("in/a.csv", csv(0, 20)), ("in/b.csv", csv(20, 35))],
             rows: 35,
         },
@@ -91,7 +137,10 @@ fn cases() -> Vec<Case> {
 }
 
 fn columns() -> Vec<Column> {
-    vec![Column::new("n", DataType::Int64), Column::new("s", DataType::String)]
+    vec![
+        Column::new("n", DataType::Int64),
+        Column::new("s", DataType::String),
+    ]
 }
 
 /// The columns in the order of the request, with all metadata.
@@ -99,7 +148,9 @@ fn source_request(base: &Path, case: &Case) -> TableRequest {
     let mut request = request(base, &case.options, &columns());
     for key in ["file", "offset", "line"] {
         if let Some(data_type) = crate::metadata_type(&request.options, key) {
-            request.metadata.push((key.to_owned(), Column::new(key, data_type)));
+            request
+                .metadata
+                .push((key.to_owned(), Column::new(key, data_type)));
         }
     }
     request
@@ -124,12 +175,22 @@ fn cuts_and_positions_do_not_change_what_a_source_gives() {
         for split in &splits {
             let whole = read(&*source, split, None, 1 << 22, u64::MAX).unwrap();
             total += whole.rows.len();
-            for (bytes, records) in [(1, 1), (1, u64::MAX), (100, 3), (64, u64::MAX), (1 << 20, 7)] {
+            for (bytes, records) in [
+                (1, 1),
+                (1, u64::MAX),
+                (100, 3),
+                (64, u64::MAX),
+                (1 << 20, 7),
+            ] {
                 if case.rows > 1000 && bytes < 64 {
                     continue; // A generator has no bytes; a row a chunk takes too long.
                 }
                 let cut = read(&*source, split, None, bytes, records).unwrap();
-                assert_eq!(cut.rows, whole.rows, "{}, {split}: {bytes} bytes, {records} records", case.name);
+                assert_eq!(
+                    cut.rows, whole.rows,
+                    "{}, {split}: {bytes} bytes, {records} records",
+                    case.name
+                );
                 let step = cut.positions.len() / 40 + 1;
                 for (rows, _, position) in cut.positions.iter().step_by(step) {
                     // Positions live in a manifest: as JSON text, read by another process.
@@ -137,10 +198,21 @@ fn cuts_and_positions_do_not_change_what_a_source_gives() {
                     let restored = BTreeMap::from([(split.clone(), position)]);
                     let again = open_source(source_request(folder.path(), &case)).unwrap();
                     if splits.len() == 1 {
-                        assert_eq!(again.splits(&restored).unwrap().splits, splits, "{}", case.name);
+                        assert_eq!(
+                            again.splits(&restored).unwrap().splits,
+                            splits,
+                            "{}",
+                            case.name
+                        );
                     }
-                    let rest = read(&*again, split, Some(&restored[split]), 1 << 20, u64::MAX).unwrap();
-                    assert_eq!(rest.rows, whole.rows[*rows..], "{}, {split}, from row {rows}", case.name);
+                    let rest =
+                        read(&*again, split, Some(&restored[split]), 1 << 20, u64::MAX).unwrap();
+                    assert_eq!(
+                        rest.rows,
+                        whole.rows[*rows..],
+                        "{}, {split}, from row {rows}",
+                        case.name
+                    );
                 }
             }
         }
@@ -159,11 +231,15 @@ fn a_source_stops_at_exactly_the_records_asked_for() {
         let mut dealer = source.dealer(split, None).unwrap();
         let mut left = 17;
         while left > 0 {
-            let crate::Deal::Chunk(chunk) = dealer.deal(1 << 20, left).unwrap() else { panic!("{}", case.name) };
+            let crate::Deal::Chunk(chunk) = dealer.deal(1 << 20, left).unwrap() else {
+                panic!("{}", case.name)
+            };
             left -= chunk.records;
         }
         let position = dealer.position();
-        let rest = read(&*source, split, Some(&position), 1 << 20, u64::MAX).unwrap().rows;
+        let rest = read(&*source, split, Some(&position), 1 << 20, u64::MAX)
+            .unwrap()
+            .rows;
         assert_eq!(rest, whole[17..], "{}", case.name);
     }
 }
@@ -205,7 +281,11 @@ impl Job<'_> {
     /// One start of the job: restore, go on, perhaps crash (`None`).
     fn run(&mut self, check: &dyn Fn(&Path, i64)) -> Option<()> {
         self.generation += 1;
-        let sink = open_sink(self.request.clone(), &environment(self.base, self.generation)).unwrap();
+        let sink = open_sink(
+            self.request.clone(),
+            &environment(self.base, self.generation),
+        )
+        .unwrap();
         let mut committer = sink.committer().unwrap();
         // Sometimes the newest manifest is corrupt, and the one before it is taken.
         if self.manifests.len() > 1 && self.random(4) == 0 {
@@ -213,16 +293,22 @@ impl Job<'_> {
         }
         let manifest = self.manifests.last().cloned();
         if let Some(manifest) = &manifest {
-            committer.commit(manifest.checkpoint, &manifest.prepared).unwrap();
+            committer
+                .commit(manifest.checkpoint, &manifest.prepared)
+                .unwrap();
             if self.crash() {
                 return None;
             }
         }
-        let warnings = committer.rollback_to(manifest.as_ref().map(|manifest| manifest.checkpoint)).unwrap();
+        let warnings = committer
+            .rollback_to(manifest.as_ref().map(|manifest| manifest.checkpoint))
+            .unwrap();
         assert!(warnings.is_empty(), "{warnings:?}");
         let mut position = manifest.map_or(0, |manifest| manifest.position);
         check(self.base, position);
-        let mut writers: Vec<_> = (0..2).map(|worker| sink.writer(WorkerId(worker)).unwrap()).collect();
+        let mut writers: Vec<_> = (0..2)
+            .map(|worker| sink.writer(WorkerId(worker)).unwrap())
+            .collect();
         let mut first = true;
         while position < END {
             position = self.epochs(&*sink, &mut writers, position, first)?;
@@ -236,7 +322,11 @@ impl Job<'_> {
                     return None;
                 }
             }
-            self.manifests.push(Manifest { checkpoint, prepared: prepared.clone(), position });
+            self.manifests.push(Manifest {
+                checkpoint,
+                prepared: prepared.clone(),
+                position,
+            });
             if self.crash() {
                 return None;
             }
@@ -263,11 +353,15 @@ impl Job<'_> {
             let count = self.random(5) as i64;
             for number in position..(position + count).min(END) {
                 if !sink.wants_snapshot() {
-                    writers[number as usize % 2].write(&numbers([number])).unwrap();
+                    writers[number as usize % 2]
+                        .write(&numbers([number]))
+                        .unwrap();
                 }
             }
             position = (position + count).min(END);
-            writers.iter_mut().for_each(|writer| writer.end_epoch().unwrap());
+            writers
+                .iter_mut()
+                .for_each(|writer| writer.end_epoch().unwrap());
             if self.crash() {
                 return None;
             }
@@ -275,10 +369,18 @@ impl Job<'_> {
         if sink.wants_snapshot() {
             for (worker, writer) in (0..).zip(writers.iter_mut()) {
                 // Worker 1's result changes every ten numbers only.
-                let of = |position: i64| if worker == 0 { position } else { position / 10 * 10 };
+                let of = |position: i64| {
+                    if worker == 0 {
+                        position
+                    } else {
+                        position / 10 * 10
+                    }
+                };
                 if first || of(before) != of(position) {
                     writer.write(&numbers([])).unwrap();
-                    writer.write(&numbers((0..of(position)).filter(|n| n % 2 == worker))).unwrap();
+                    writer
+                        .write(&numbers((0..of(position)).filter(|n| n % 2 == worker)))
+                        .unwrap();
                 }
             }
         }
@@ -291,11 +393,19 @@ impl Job<'_> {
             return Some(());
         }
         let target = self.base.join(&self.request.options["path"]);
-        for part in prepared.iter().filter_map(|value| value["parts"].as_array()).flatten() {
+        for part in prepared
+            .iter()
+            .filter_map(|value| value["parts"].as_array())
+            .flatten()
+        {
             if self.random(2) == 0 {
                 let place = target.join(part["path"].as_str().unwrap());
                 std::fs::create_dir_all(place.parent().unwrap()).unwrap();
-                std::fs::rename(target.join("_staging").join(place.file_name().unwrap()), place).unwrap();
+                std::fs::rename(
+                    target.join("_staging").join(place.file_name().unwrap()),
+                    place,
+                )
+                .unwrap();
             }
         }
         None
@@ -304,13 +414,17 @@ impl Job<'_> {
 
 fn numbers(numbers: impl IntoIterator<Item = i64>) -> ChangeBatch {
     let numbers = Int64Array::from_iter_values(numbers);
-    let folder = arrow::compute::kernels::numeric::rem(&numbers, &Int64Array::new_scalar(3)).unwrap();
+    let folder =
+        arrow::compute::kernels::numeric::rem(&numbers, &Int64Array::new_scalar(3)).unwrap();
     let schema = DataType::arrow_schema(&sink_columns());
     ChangeBatch::append_only(RecordBatch::try_new(schema, vec![Arc::new(numbers), folder]).unwrap())
 }
 
 fn sink_columns() -> Vec<Column> {
-    vec![Column::new("n", DataType::Int64), Column::new("folder", DataType::Int64)]
+    vec![
+        Column::new("n", DataType::Int64),
+        Column::new("folder", DataType::Int64),
+    ]
 }
 
 /// Runs the job to its end through crashes, for many seeds.
@@ -322,7 +436,9 @@ fn crash_at_random(options: &[(&str, &str)], partitioned: bool, check: &dyn Fn(&
             request.partitioned_by = vec![1];
         }
         // Another job's leftovers and files of nobody are not touched.
-        let other = folder.path().join("out/_staging/part-job%2E1-t%2Fsink2-1-0-0.json");
+        let other = folder
+            .path()
+            .join("out/_staging/part-job%2E1-t%2Fsink2-1-0-0.json");
         std::fs::create_dir_all(other.parent().unwrap()).unwrap();
         std::fs::write(&other, "other").unwrap();
         let mut job = Job {
@@ -363,7 +479,11 @@ fn published(folder: &Path) -> Vec<i64> {
             continue;
         }
         for line in std::fs::read_to_string(path).unwrap().lines() {
-            found.push(serde_json::from_str::<serde_json::Value>(line).unwrap()["n"].as_i64().unwrap());
+            found.push(
+                serde_json::from_str::<serde_json::Value>(line).unwrap()["n"]
+                    .as_i64()
+                    .unwrap(),
+            );
         }
     }
     found.sort_unstable();
@@ -372,9 +492,16 @@ fn published(folder: &Path) -> Vec<i64> {
 
 #[test]
 fn a_crash_at_any_step_neither_loses_nor_doubles_a_row_of_appended_parts() {
-    let options = [("connector", "filesystem"), ("path", "out"), ("format", "json")];
+    let options = [
+        ("connector", "filesystem"),
+        ("path", "out"),
+        ("format", "json"),
+    ];
     let check = |base: &Path, position: i64| {
-        assert_eq!(published(&base.join("out")), (0..position).collect::<Vec<_>>());
+        assert_eq!(
+            published(&base.join("out")),
+            (0..position).collect::<Vec<_>>()
+        );
     };
     crash_at_random(&options, false, &check);
     crash_at_random(&options, true, &check);
@@ -382,14 +509,28 @@ fn a_crash_at_any_step_neither_loses_nor_doubles_a_row_of_appended_parts() {
 
 #[test]
 fn a_crash_at_any_step_leaves_a_snapshot_of_the_restored_checkpoint() {
-    let options = [("connector", "filesystem"), ("path", "out/now.json"), ("format", "json"), ("mode", "snapshot"), ("sink.snapshot.keep", "1000")];
+    let options = [
+        ("connector", "filesystem"),
+        ("path", "out/now.json"),
+        ("format", "json"),
+        ("mode", "snapshot"),
+        ("sink.snapshot.keep", "1000"),
+    ];
     let check = |base: &Path, position: i64| {
         let text = std::fs::read_to_string(base.join("out/now.json")).unwrap_or_default();
-        let mut found: Vec<i64> =
-            text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["n"].as_i64().unwrap()).collect();
+        let mut found: Vec<i64> = text
+            .lines()
+            .map(|line| {
+                serde_json::from_str::<serde_json::Value>(line).unwrap()["n"]
+                    .as_i64()
+                    .unwrap()
+            })
+            .collect();
         found.sort_unstable();
         let worker_1 = position / 10 * 10;
-        let expected: Vec<i64> = (0..position).filter(|n| n % 2 == 0 || *n < worker_1).collect();
+        let expected: Vec<i64> = (0..position)
+            .filter(|n| n % 2 == 0 || *n < worker_1)
+            .collect();
         assert_eq!(found, expected);
     };
     crash_at_random(&options, false, &check);

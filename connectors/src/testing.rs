@@ -7,12 +7,15 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use weir_types::{Column, Generation, SplitId};
 
 use crate::{
-    Deal, DecodedBatch, Payload, Position, RecordError, Result, SinkEnvironment, Source, TableRequest,
+    Deal, DecodedBatch, Payload, Position, RecordError, Result, SinkEnvironment, Source,
+    TableRequest,
 };
 
 /// A table with these options and columns.
 pub(crate) fn request(base: &Path, options: &[(&str, &str)], columns: &[Column]) -> TableRequest {
-    let options = options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    let options = options
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
     TableRequest {
         table: "t".to_owned(),
         options: options.collect::<BTreeMap<_, _>>(),
@@ -41,11 +44,22 @@ pub(crate) fn texts(batches: &[DecodedBatch]) -> Vec<String> {
     for batch in batches {
         assert!(batch.rows.num_rows() <= crate::BATCH_ROWS);
         assert_eq!(batch.rows.num_rows(), batch.offsets.len());
-        let columns: Vec<_> =
-            batch.rows.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).unwrap()).collect();
+        let columns: Vec<_> = batch
+            .rows
+            .columns()
+            .iter()
+            .map(|column| ArrayFormatter::try_new(column, &options).unwrap())
+            .collect();
         for row in 0..batch.rows.num_rows() {
-            let sign = if batch.retracted.as_ref().is_some_and(|bits| bits.value(row)) { '-' } else { '+' };
-            let values: Vec<_> = columns.iter().map(|column| column.value(row).to_string()).collect();
+            let sign = if batch.retracted.as_ref().is_some_and(|bits| bits.value(row)) {
+                '-'
+            } else {
+                '+'
+            };
+            let values: Vec<_> = columns
+                .iter()
+                .map(|column| column.value(row).to_string())
+                .collect();
             rows.push(format!("{sign}{}", values.join("|")));
         }
     }
@@ -73,17 +87,29 @@ pub(crate) fn read(
     let mut decoder = source.decoder()?;
     let mut reading = Reading::default();
     loop {
-        reading.positions.push((reading.rows.len(), reading.rejected.len(), dealer.position()));
+        reading.positions.push((
+            reading.rows.len(),
+            reading.rejected.len(),
+            dealer.position(),
+        ));
         match dealer.deal(max_bytes, max_records)? {
             Deal::End | Deal::Pending => return Ok(reading),
             Deal::Chunk(chunk) => {
                 assert!(chunk.records <= max_records);
                 if let Payload::Text(text) = &chunk.payload {
-                    assert!(chunk.records <= 1 || text.len() <= max_bytes, "a chunk of {} bytes", text.len());
+                    assert!(
+                        chunk.records <= 1 || text.len() <= max_bytes,
+                        "a chunk of {} bytes",
+                        text.len()
+                    );
                 }
                 let decoded = decoder.decode(&chunk)?;
                 let rows = texts(&decoded.batches);
-                assert_eq!(rows.len() + decoded.rejected.len(), chunk.records as usize, "records are counted");
+                assert_eq!(
+                    rows.len() + decoded.rejected.len(),
+                    chunk.records as usize,
+                    "records are counted"
+                );
                 reading.rows.extend(rows);
                 reading.rejected.extend(decoded.rejected);
             }

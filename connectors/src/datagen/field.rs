@@ -19,7 +19,7 @@ use crate::format::value::{parse_date, parse_time, parse_timestamp, per_second, 
 use crate::options::{Form, parse_duration};
 
 /// The attributes of a field, and what they do.
-pub(super) const ATTRIBUTES: [(&str, &str); 9] = [
+pub(crate) const ATTRIBUTES: [(&str, &str); 9] = [
     (
         "kind",
         "`sequence` (start + row × step) or `random`; timestamps, and the table's first column if it is a BIGINT, are sequences \
@@ -569,7 +569,13 @@ mod tests {
         let attributes = attributes
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-        FieldSpec::new(&Column::new("x", data_type), Place::Later, &attributes.collect(), 7).unwrap()
+        FieldSpec::new(
+            &Column::new("x", data_type),
+            Place::Later,
+            &attributes.collect(),
+            7,
+        )
+        .unwrap()
     }
 
     #[test]

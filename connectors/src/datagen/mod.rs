@@ -28,7 +28,8 @@ use crate::source::{
     SplitListing,
 };
 use crate::table::TableRequest;
-use field::{ATTRIBUTES, FieldSpec, Place, Problem};
+pub(crate) use field::ATTRIBUTES;
+use field::{FieldSpec, Place, Problem};
 
 /// What the options of single columns begin with.
 pub(crate) const FIELD_PREFIX: &str = "fields.";
@@ -80,11 +81,6 @@ pub(crate) const INFO: ConnectorInfo = ConnectorInfo {
     }],
     guarantee: "It can be entered at any row.",
 };
-
-/// The attributes of fields with their help, for the reference page.
-pub(crate) fn attributes() -> &'static [(&'static str, &'static str)] {
-    &ATTRIBUTES
-}
 
 /// The attributes that the options give to each column, by the column's folded name.
 fn attributes_of(request: &TableRequest) -> BTreeMap<String, BTreeMap<String, String>> {
@@ -285,7 +281,11 @@ impl Source for DatagenSource {
                 .get(&column.name.to_ascii_lowercase())
                 .cloned()
                 .unwrap_or_default();
-            let index = self.request.declared.iter().position(|other| other.name == column.name);
+            let index = self
+                .request
+                .declared
+                .iter()
+                .position(|other| other.name == column.name);
             FieldSpec::new(column, Place::of(index.unwrap_or(1)), &own, seed).map_err(|problem| {
                 Error::Inconsistent(format!(
                     "column `{}` cannot be generated: {problem:?}",

@@ -48,14 +48,19 @@ impl ContinuousSource {
 
 impl Source for ContinuousSource {
     fn splits(&self, _restored: &BTreeMap<SplitId, Position>) -> Result<SplitListing> {
-        Ok(SplitListing { splits: vec![SplitId(SPLIT.to_owned())], warnings: Vec::new() })
+        Ok(SplitListing {
+            splits: vec![SplitId(SPLIT.to_owned())],
+            warnings: Vec::new(),
+        })
     }
 
     fn dealer(&self, split: &SplitId, position: Option<&Position>) -> Result<Box<dyn Dealer>> {
         let at = match position {
             None => FollowPosition::default(),
             Some(position) => serde_json::from_value(position.clone()).map_err(|error| {
-                Error::Inconsistent(format!("the recorded position of split {split} cannot be read: {error}"))
+                Error::Inconsistent(format!(
+                    "the recorded position of split {split} cannot be read: {error}"
+                ))
             })?,
         };
         let options = Options(&self.request.options);
@@ -115,7 +120,13 @@ impl FollowPosition {
     fn extend(&mut self, file: &str, from: u64, (to, line): (u64, u64)) {
         match self.segments.last_mut() {
             Some(last) if last.file == file && last.to == from => (last.to, last.line) = (to, line),
-            _ => self.segments.push(Segment { file: file.to_owned(), from, to, line, whole: None }),
+            _ => self.segments.push(Segment {
+                file: file.to_owned(),
+                from,
+                to,
+                line,
+                whole: None,
+            }),
         }
     }
 }
@@ -133,7 +144,12 @@ struct Followed {
 
 impl Default for Followed {
     fn default() -> Self {
-        Self { offset: 0, line: 1, seen: 0, whole: None }
+        Self {
+            offset: 0,
+            line: 1,
+            seen: 0,
+            whole: None,
+        }
     }
 }
 
@@ -160,13 +176,18 @@ impl FollowDealer {
     /// Looks for what is new; false if the last look was a moment ago.
     fn scan(&mut self) -> Result<bool> {
         let now = Instant::now();
-        if self.scanned_at.is_some_and(|before| now.duration_since(before) < self.scan_interval) {
+        if self
+            .scanned_at
+            .is_some_and(|before| now.duration_since(before) < self.scan_interval)
+        {
             return Ok(false);
         }
         self.scanned_at = Some(now);
         for name in self.pattern.names()? {
             // A file that vanished between listing and looking may come back, or not.
-            let Some(size) = size_of(&self.pattern.path(&name))? else { continue };
+            let Some(size) = size_of(&self.pattern.path(&name))? else {
+                continue;
+            };
             let compressed = self.compression_of(&name) != Compression::None;
             let file = self.files.entry(name.clone()).or_default();
             let taken_back = match file.whole {
@@ -189,11 +210,20 @@ impl FollowDealer {
     }
 
     fn open_next(&mut self) -> Result<bool> {
-        let Some((name, size)) = self.queue.pop_front() else { return Ok(false) };
+        let Some((name, size)) = self.queue.pop_front() else {
+            return Ok(false);
+        };
         let file = self.files.entry(name.clone()).or_default();
         let place = (file.offset, file.line);
         let compression = self.compression_of(&name);
-        let open = OpenFile::open(&self.pattern, &name, &self.settings, compression, size, place)?;
+        let open = OpenFile::open(
+            &self.pattern,
+            &name,
+            &self.settings,
+            compression,
+            size,
+            place,
+        )?;
         self.open = Some((open, size));
         Ok(true)
     }
@@ -207,9 +237,21 @@ impl FollowDealer {
         if let Some(file) = self.files.get_mut(name) {
             file.whole = Some(size);
         }
-        match self.at.segments.iter_mut().rev().find(|segment| segment.file == name) {
+        match self
+            .at
+            .segments
+            .iter_mut()
+            .rev()
+            .find(|segment| segment.file == name)
+        {
             Some(segment) => segment.whole = Some(size),
-            None => self.at.segments.push(Segment { file: name.to_owned(), from: 0, to: 0, line: 1, whole: Some(size) }),
+            None => self.at.segments.push(Segment {
+                file: name.to_owned(),
+                from: 0,
+                to: 0,
+                line: 1,
+                whole: Some(size),
+            }),
         }
     }
 }

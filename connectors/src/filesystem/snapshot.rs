@@ -57,18 +57,39 @@ impl SnapshotSink {
         let path = request.options.get(PATH.key).cloned().unwrap_or_default();
         let file = env.base.join(&path);
         let refuse = |message: String, why: &str, help: &str| {
-            Diagnostic::error("C0012", message).at(request.option_span(PATH.key), why).help(help)
+            Diagnostic::error("C0012", message)
+                .at(request.option_span(PATH.key), why)
+                .help(help)
         };
-        let (Some(folder), Some(name), false) = (file.parent(), file.file_name(), file.is_dir()) else {
+        let (Some(folder), Some(name), false) = (file.parent(), file.file_name(), file.is_dir())
+        else {
             let message = format!("`{path}` is a folder, and a snapshot is one file");
-            return Err(refuse(message, "not a file", "name a file, such as `out/result.json`").into());
+            return Err(refuse(
+                message,
+                "not a file",
+                "name a file, such as `out/result.json`",
+            )
+            .into());
         };
         let names = Names::new(folder.join(FOLDER).join(name), env);
         if file.exists() && names.lists()?.is_empty() && names.staged()?.is_empty() {
-            let message = format!("`{path}` is there already and was not written by job `{}`", env.job);
-            return Err(refuse(message, "would be replaced", "move it away, or name another file").into());
+            let message = format!(
+                "`{path}` is there already and was not written by job `{}`",
+                env.job
+            );
+            return Err(refuse(
+                message,
+                "would be replaced",
+                "move it away, or name another file",
+            )
+            .into());
         }
-        Ok(Self { names, file, request, generation: env.generation.0 })
+        Ok(Self {
+            names,
+            file,
+            request,
+            generation: env.generation.0,
+        })
     }
 }
 
@@ -103,7 +124,9 @@ impl Sink for SnapshotSink {
 
     fn committer(&self) -> Result<Box<dyn SinkCommitter>> {
         let encoder = Settings::of(&self.request).encoder(&self.request.columns);
-        let keep = Options(&self.request.options).count(&SNAPSHOT_KEEP).unwrap_or(1);
+        let keep = Options(&self.request.options)
+            .count(&SNAPSHOT_KEEP)
+            .unwrap_or(1);
         Ok(Box::new(SnapshotCommitter {
             names: self.names.clone(),
             file: self.file.clone(),
@@ -150,15 +173,26 @@ impl Rows {
         let Self { text, lines } = self;
         lines.sort_unstable_by(|a, b| text[a.0..a.1].cmp(&text[b.0..b.1]));
         let context = || format!("cannot write {}", path.display());
-        let file = File::options().write(true).create_new(true).open(path).context(context)?;
+        let file = File::options()
+            .write(true)
+            .create_new(true)
+            .open(path)
+            .context(context)?;
         let mut writer = BufWriter::with_capacity(1 << 18, file);
         for (start, end) in lines.iter() {
             let line = &text[*start..*end];
-            let length = u32::try_from(line.len())
-                .map_err(|_| Error::Inconsistent("a row of a snapshot is longer than 4 GiB".to_owned()))?;
-            writer.write_all(&length.to_le_bytes()).and_then(|()| writer.write_all(line)).context(context)?;
+            let length = u32::try_from(line.len()).map_err(|_| {
+                Error::Inconsistent("a row of a snapshot is longer than 4 GiB".to_owned())
+            })?;
+            writer
+                .write_all(&length.to_le_bytes())
+                .and_then(|()| writer.write_all(line))
+                .context(context)?;
         }
-        let file = writer.into_inner().map_err(std::io::IntoInnerError::into_error).context(context)?;
+        let file = writer
+            .into_inner()
+            .map_err(std::io::IntoInnerError::into_error)
+            .context(context)?;
         file.sync_all().context(context)?;
         text.clear();
         lines.clear();
@@ -184,7 +218,9 @@ struct SnapshotWriter {
 
 impl SnapshotWriter {
     fn spill(&mut self) -> Result<()> {
-        let name = self.names.part(self.worker, self.sequence, ExactlyOnce::Yes, "run");
+        let name = self
+            .names
+            .part(self.worker, self.sequence, ExactlyOnce::Yes, "run");
         self.sequence += 1;
         self.rows.write_sorted(&self.names.staging().join(&name))?;
         self.runs.push(name);
@@ -194,10 +230,18 @@ impl SnapshotWriter {
 
 impl SinkWriter for SnapshotWriter {
     fn write(&mut self, changes: &ChangeBatch) -> Result<()> {
-        debug_assert!(changes.retracted.is_none(), "a snapshot is given as insertions");
+        debug_assert!(
+            changes.retracted.is_none(),
+            "a snapshot is given as insertions"
+        );
         self.written = true;
-        self.encoder.encode(changes, &[], &mut |_, line| self.rows.push(line));
-        if self.rows.text.len() >= RUN_BYTES { self.spill() } else { Ok(()) }
+        self.encoder
+            .encode(changes, &[], &mut |_, line| self.rows.push(line));
+        if self.rows.text.len() >= RUN_BYTES {
+            self.spill()
+        } else {
+            Ok(())
+        }
     }
 
     fn end_epoch(&mut self) -> Result<()> {
@@ -239,23 +283,32 @@ struct SnapshotCommitter {
 impl SnapshotCommitter {
     fn read_list(&self, path: &Path) -> Result<CommitList> {
         let text = fs::read(path).context(|| format!("cannot read {}", path.display()))?;
-        serde_json::from_slice(&text)
-            .map_err(|error| Error::Inconsistent(format!("the commit list {} cannot be read: {error}", path.display())))
+        serde_json::from_slice(&text).map_err(|error| {
+            Error::Inconsistent(format!(
+                "the commit list {} cannot be read: {error}",
+                path.display()
+            ))
+        })
     }
 
     fn are_there(&self, runs: &[String]) -> bool {
-        runs.iter().all(|run| self.names.staging().join(run).exists())
+        runs.iter()
+            .all(|run| self.names.staging().join(run).exists())
     }
 
     /// Makes the file from runs, unless it is the same already.
     fn show(&self, runs: &[String]) -> Result<()> {
-        let draft = self.names.staging().join(format!(".{}draft", self.names.prefix()));
+        let draft = self
+            .names
+            .staging()
+            .join(format!(".{}draft", self.names.prefix()));
         merge(&self.names.staging(), runs, &self.header, &draft)?;
         if is_same(&draft, &self.file)? {
             return remove(&draft);
         }
         failpoint::pass("sink.snapshot.replace.before").context(|| "at a failure point")?;
-        fs::rename(&draft, &self.file).context(|| format!("cannot replace {}", self.file.display()))?;
+        fs::rename(&draft, &self.file)
+            .context(|| format!("cannot replace {}", self.file.display()))?;
         sync_folder(self.file.parent().unwrap_or(&self.file))?;
         failpoint::pass("sink.snapshot.replace.after").context(|| "at a failure point")
     }
@@ -267,7 +320,10 @@ impl SnapshotCommitter {
             named.extend(self.read_list(&path)?.runs);
         }
         for path in candidates {
-            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let name = path
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default();
             if !named.contains(&name) {
                 remove(&path)?;
             }
@@ -291,15 +347,19 @@ impl SnapshotCommitter {
 fn runs_of(prepared: &[serde_json::Value]) -> Result<Vec<String>> {
     let mut last: BTreeMap<u32, PreparedRuns> = BTreeMap::new();
     for value in prepared {
-        let runs: PreparedRuns = serde_json::from_value(value.clone())
-            .map_err(|error| Error::Inconsistent(format!("the runs in the manifest cannot be read: {error}")))?;
+        let runs: PreparedRuns = serde_json::from_value(value.clone()).map_err(|error| {
+            Error::Inconsistent(format!("the runs in the manifest cannot be read: {error}"))
+        })?;
         match last.get(&runs.worker) {
-            Some(other) if (other.generation, other.prepared) >= (runs.generation, runs.prepared) => {}
+            Some(other)
+                if (other.generation, other.prepared) >= (runs.generation, runs.prepared) => {}
             _ => drop(last.insert(runs.worker, runs)),
         }
     }
     let generation = last.values().map(|runs| runs.generation).max();
-    let current = last.into_values().filter(|runs| Some(runs.generation) == generation);
+    let current = last
+        .into_values()
+        .filter(|runs| Some(runs.generation) == generation);
     Ok(current.flat_map(|runs| runs.runs).collect())
 }
 
@@ -339,8 +399,13 @@ impl SinkCommitter for SnapshotCommitter {
                 self.file.display()
             )]);
         }
-        let is_newer = |number: CheckpointId| checkpoint.is_none_or(|checkpoint| number > checkpoint);
-        let (newer, older): (Vec<_>, Vec<_>) = self.names.lists()?.into_iter().partition(|(number, _)| is_newer(*number));
+        let is_newer =
+            |number: CheckpointId| checkpoint.is_none_or(|checkpoint| number > checkpoint);
+        let (newer, older): (Vec<_>, Vec<_>) = self
+            .names
+            .lists()?
+            .into_iter()
+            .partition(|(number, _)| is_newer(*number));
         if !newer.is_empty() {
             // First the file is right again, then the lists that say otherwise go.
             match older.first() {
@@ -398,7 +463,10 @@ fn merge(staging: &Path, runs: &[String], header: &[u8], draft: &Path) -> Result
     for run in runs {
         let path = staging.join(run);
         let file = File::open(&path).context(|| format!("cannot read {}", path.display()))?;
-        let mut reader = RunReader { reader: BufReader::with_capacity(1 << 16, file), path };
+        let mut reader = RunReader {
+            reader: BufReader::with_capacity(1 << 16, file),
+            path,
+        };
         let mut line = Vec::new();
         if reader.next(&mut line)? {
             heads.push(Reverse((line, readers.len())));
@@ -413,7 +481,10 @@ fn merge(staging: &Path, runs: &[String], header: &[u8], draft: &Path) -> Result
             heads.push(Reverse((line, run)));
         }
     }
-    let file = writer.into_inner().map_err(std::io::IntoInnerError::into_error).context(context)?;
+    let file = writer
+        .into_inner()
+        .map_err(std::io::IntoInnerError::into_error)
+        .context(context)?;
     file.sync_all().context(context)
 }
 
@@ -423,7 +494,10 @@ fn is_same(a: &Path, b: &Path) -> Result<bool> {
     if !b.exists() {
         return Ok(false);
     }
-    let (a, b) = (File::open(a).context(context)?, File::open(b).context(context)?);
+    let (a, b) = (
+        File::open(a).context(context)?,
+        File::open(b).context(context)?,
+    );
     if a.metadata().context(context)?.len() != b.metadata().context(context)?.len() {
         return Ok(false);
     }
