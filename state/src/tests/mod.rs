@@ -1,5 +1,6 @@
 //! Tests of the whole crate: the same suite on both backends.
 
+mod budget;
 mod contract;
 mod multimap;
 mod support;
