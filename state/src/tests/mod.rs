@@ -2,5 +2,7 @@
 
 mod budget;
 mod contract;
+mod gate;
 mod multimap;
+mod store;
 mod support;
