@@ -13,7 +13,12 @@ fn backends(folder: &Path) -> Vec<Arc<dyn StateBackend>> {
     ]
 }
 
-fn all(backend: &dyn StateBackend, table: TableIndex, from: &[u8], to: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+fn all(
+    backend: &dyn StateBackend,
+    table: TableIndex,
+    from: &[u8],
+    to: &[u8],
+) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut entries = Vec::new();
     backend
         .scan(table, from, to, &mut |key, row| {
@@ -39,7 +44,10 @@ fn writes_are_read_back_in_order_and_ranges_are_deleted() {
         writes.put(1, b"a", b"other table");
         backend.write(&writes).unwrap();
         let entries = all(&*backend, 0, b"a", b"c");
-        assert_eq!(entries, [pair("a", "row a"), pair("ab", "row ab"), pair("b", "row b")]);
+        assert_eq!(
+            entries,
+            [pair("a", "row a"), pair("ab", "row ab"), pair("b", "row b")]
+        );
         assert_eq!(all(&*backend, 0, b"c", b"a"), []);
 
         let mut keys = Keys::default();
@@ -91,7 +99,10 @@ fn links_hold_what_was_written_before_them_and_nothing_later() {
                 Ok(())
             })
             .unwrap();
-            assert_eq!(found, [("a@t".to_owned(), vec![], b"k".to_vec(), b"before".to_vec())]);
+            assert_eq!(
+                found,
+                [("a@t".to_owned(), vec![], b"k".to_vec(), b"before".to_vec())]
+            );
         } else {
             let shared = RocksShared::new(1 << 20, 256 << 10);
             let reader = RocksBackend::open_for_reading(&shared, &links).unwrap();
@@ -114,19 +125,38 @@ fn a_damaged_snapshot_file_is_an_error() {
     let mut writes = Writes::default();
     writes.put(0, b"key", b"row");
     backend.write(&writes).unwrap();
-    let file = backend.link(&folder.path().join("links")).unwrap().remove(0).path;
+    let file = backend
+        .link(&folder.path().join("links"))
+        .unwrap()
+        .remove(0)
+        .path;
     let whole = std::fs::read(&file).unwrap();
     assert_eq!(
         whole[..whole.len() - 8],
-        [b"WEIRSTAT".as_slice(), &[1, 1, 1], b"t", &[1, 3], b"key", &[3], b"row"].concat()
+        [
+            b"WEIRSTAT".as_slice(),
+            &[1, 1, 1],
+            b"t",
+            &[1, 3],
+            b"key",
+            &[3],
+            b"row"
+        ]
+        .concat()
     );
     for position in 0..whole.len() {
         let mut damaged = whole.clone();
         damaged[position] ^= 0x10;
         std::fs::write(&file, damaged).unwrap();
-        assert!(matches!(read_snapshot(&file, &mut |_, _, _| Ok(())), Err(crate::Error::Corrupt(_))));
+        assert!(matches!(
+            read_snapshot(&file, &mut |_, _, _| Ok(())),
+            Err(crate::Error::Corrupt(_))
+        ));
         std::fs::write(&file, &whole[..position]).unwrap();
-        assert!(matches!(read_snapshot(&file, &mut |_, _, _| Ok(())), Err(crate::Error::Corrupt(_))));
+        assert!(matches!(
+            read_snapshot(&file, &mut |_, _, _| Ok(())),
+            Err(crate::Error::Corrupt(_))
+        ));
     }
 }
 

@@ -11,7 +11,11 @@ use weir_types::{Column, DataType, KeyGroup, TimeUnit};
 use super::*;
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(" ")
+    bytes
+        .iter()
+        .map(|byte| format!("{byte:02X}"))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn key_bytes(array: &ArrayRef, data_type: &DataType, row: usize) -> Vec<u8> {
@@ -25,7 +29,10 @@ fn key_hex(array: impl Array + 'static, data_type: DataType) -> String {
 }
 
 fn row_bytes(columns: &[(ArrayRef, DataType)], row: usize) -> Vec<u8> {
-    let readers: Vec<_> = columns.iter().map(|(array, data_type)| Reader::new(array, data_type)).collect();
+    let readers: Vec<_> = columns
+        .iter()
+        .map(|(array, data_type)| Reader::new(array, data_type))
+        .collect();
     let mut bytes = Vec::new();
     value::put_row(&readers, row, &mut bytes);
     bytes
@@ -36,21 +43,33 @@ fn row_hex(array: impl Array + 'static, data_type: DataType) -> String {
 }
 
 fn decimal(digits: i128) -> Decimal128Array {
-    Decimal128Array::from(vec![digits]).with_precision_and_scale(12, 2).unwrap()
+    Decimal128Array::from(vec![digits])
+        .with_precision_and_scale(12, 2)
+        .unwrap()
 }
 
 fn wide_decimal(digits: i128) -> Decimal256Array {
-    Decimal256Array::from(vec![i256::from_i128(digits)]).with_precision_and_scale(50, 2).unwrap()
+    Decimal256Array::from(vec![i256::from_i128(digits)])
+        .with_precision_and_scale(50, 2)
+        .unwrap()
 }
 
 fn interval(months: i32, days: i32, nanoseconds: i64) -> IntervalMonthDayNanoArray {
-    vec![IntervalMonthDayNano { months, days, nanoseconds }].into()
+    vec![IntervalMonthDayNano {
+        months,
+        days,
+        nanoseconds,
+    }]
+    .into()
 }
 
 /// Columns of every type, three rows each, the last one NULL.
 fn every_type() -> Vec<(ArrayRef, DataType)> {
     let list = DataType::Array(Box::new(DataType::Int32));
-    let record = DataType::Row(vec![Column::new("a", DataType::Int64), Column::new("b", DataType::String)]);
+    let record = DataType::Row(vec![
+        Column::new("a", DataType::Int64),
+        Column::new("b", DataType::String),
+    ]);
     let map = DataType::Map(Box::new(DataType::String), Box::new(DataType::Int64));
     let nested = DataType::Array(Box::new(record.clone()));
     let field = |data_type: &DataType| match data_type.to_arrow() {
@@ -63,10 +82,19 @@ fn every_type() -> Vec<(ArrayRef, DataType)> {
     };
     let nulls = || Some(vec![true, true, false].into());
     let items: ArrayRef = Arc::new(Int32Array::from(vec![Some(1), None, Some(-3)]));
-    let lists = ListArray::new(field(&list), arrow::buffer::OffsetBuffer::new(vec![0, 2, 3, 3].into()), items, nulls());
+    let lists = ListArray::new(
+        field(&list),
+        arrow::buffer::OffsetBuffer::new(vec![0, 2, 3, 3].into()),
+        items,
+        nulls(),
+    );
     let text: ArrayRef = Arc::new(StringViewArray::from(vec![Some("x"), None, None]));
     let numbers: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), Some(2), None]));
-    let records = StructArray::new(fields(&record), vec![numbers.clone(), text.clone()], nulls());
+    let records = StructArray::new(
+        fields(&record),
+        vec![numbers.clone(), text.clone()],
+        nulls(),
+    );
     let no_nulls = StructArray::new(fields(&record), vec![numbers.clone(), text], None);
     let nested_lists = ListArray::new(
         field(&nested),
@@ -84,45 +112,129 @@ fn every_type() -> Vec<(ArrayRef, DataType)> {
     let maps = canonical(&cast_map(&maps, &map), &map).unwrap();
     vec![
         (Arc::new(NullArray::new(3)), DataType::Null),
-        (Arc::new(BooleanArray::from(vec![Some(true), Some(false), None])), DataType::Boolean),
-        (Arc::new(Int8Array::from(vec![Some(-1), Some(7), None])), DataType::Int8),
-        (Arc::new(Int16Array::from(vec![Some(-1), Some(7), None])), DataType::Int16),
-        (Arc::new(Int32Array::from(vec![Some(i32::MIN), Some(7), None])), DataType::Int32),
-        (Arc::new(Int64Array::from(vec![Some(i64::MIN), Some(i64::MAX), None])), DataType::Int64),
-        (Arc::new(UInt8Array::from(vec![Some(255), Some(7), None])), DataType::UInt8),
-        (Arc::new(UInt16Array::from(vec![Some(65535), Some(7), None])), DataType::UInt16),
-        (Arc::new(UInt32Array::from(vec![Some(u32::MAX), Some(7), None])), DataType::UInt32),
-        (Arc::new(UInt64Array::from(vec![Some(u64::MAX), Some(7), None])), DataType::UInt64),
-        (Arc::new(Float32Array::from(vec![Some(-1.5), Some(7.0), None])), DataType::Float32),
-        (Arc::new(Float64Array::from(vec![Some(-1.5), Some(f64::INFINITY), None])), DataType::Float64),
         (
-            Arc::new(Decimal128Array::from(vec![Some(-150), Some(7), None]).with_precision_and_scale(12, 2).unwrap()),
+            Arc::new(BooleanArray::from(vec![Some(true), Some(false), None])),
+            DataType::Boolean,
+        ),
+        (
+            Arc::new(Int8Array::from(vec![Some(-1), Some(7), None])),
+            DataType::Int8,
+        ),
+        (
+            Arc::new(Int16Array::from(vec![Some(-1), Some(7), None])),
+            DataType::Int16,
+        ),
+        (
+            Arc::new(Int32Array::from(vec![Some(i32::MIN), Some(7), None])),
+            DataType::Int32,
+        ),
+        (
+            Arc::new(Int64Array::from(vec![Some(i64::MIN), Some(i64::MAX), None])),
+            DataType::Int64,
+        ),
+        (
+            Arc::new(UInt8Array::from(vec![Some(255), Some(7), None])),
+            DataType::UInt8,
+        ),
+        (
+            Arc::new(UInt16Array::from(vec![Some(65535), Some(7), None])),
+            DataType::UInt16,
+        ),
+        (
+            Arc::new(UInt32Array::from(vec![Some(u32::MAX), Some(7), None])),
+            DataType::UInt32,
+        ),
+        (
+            Arc::new(UInt64Array::from(vec![Some(u64::MAX), Some(7), None])),
+            DataType::UInt64,
+        ),
+        (
+            Arc::new(Float32Array::from(vec![Some(-1.5), Some(7.0), None])),
+            DataType::Float32,
+        ),
+        (
+            Arc::new(Float64Array::from(vec![
+                Some(-1.5),
+                Some(f64::INFINITY),
+                None,
+            ])),
+            DataType::Float64,
+        ),
+        (
+            Arc::new(
+                Decimal128Array::from(vec![Some(-150), Some(7), None])
+                    .with_precision_and_scale(12, 2)
+                    .unwrap(),
+            ),
             DataType::Decimal(12, 2),
         ),
         (
             Arc::new(
-                Decimal256Array::from(vec![Some(i256::from_i128(-150)), Some(i256::from_i128(7)), None])
-                    .with_precision_and_scale(50, 2)
-                    .unwrap(),
+                Decimal256Array::from(vec![
+                    Some(i256::from_i128(-150)),
+                    Some(i256::from_i128(7)),
+                    None,
+                ])
+                .with_precision_and_scale(50, 2)
+                .unwrap(),
             ),
             DataType::Decimal(50, 2),
         ),
-        (Arc::new(StringViewArray::from(vec![Some("a\0b"), Some("a longer string than twelve"), None])), DataType::String),
-        (Arc::new(BinaryArray::from(vec![Some(b"\0\xFF".as_slice()), Some(b""), None])), DataType::Bytes),
-        (Arc::new(Date32Array::from(vec![Some(-1), Some(20000), None])), DataType::Date),
-        (Arc::new(Time64NanosecondArray::from(vec![Some(1), Some(86_399_999_999_999), None])), DataType::Time),
         (
-            Arc::new(TimestampMillisecondArray::from(vec![Some(-1), Some(1_700_000_000_000), None])),
+            Arc::new(StringViewArray::from(vec![
+                Some("a\0b"),
+                Some("a longer string than twelve"),
+                None,
+            ])),
+            DataType::String,
+        ),
+        (
+            Arc::new(BinaryArray::from(vec![
+                Some(b"\0\xFF".as_slice()),
+                Some(b""),
+                None,
+            ])),
+            DataType::Bytes,
+        ),
+        (
+            Arc::new(Date32Array::from(vec![Some(-1), Some(20000), None])),
+            DataType::Date,
+        ),
+        (
+            Arc::new(Time64NanosecondArray::from(vec![
+                Some(1),
+                Some(86_399_999_999_999),
+                None,
+            ])),
+            DataType::Time,
+        ),
+        (
+            Arc::new(TimestampMillisecondArray::from(vec![
+                Some(-1),
+                Some(1_700_000_000_000),
+                None,
+            ])),
             DataType::Timestamp(TimeUnit::Milli),
         ),
         (
-            Arc::new(TimestampMicrosecondArray::from(vec![Some(-1), Some(1), None]).with_timezone("+00:00")),
+            Arc::new(
+                TimestampMicrosecondArray::from(vec![Some(-1), Some(1), None])
+                    .with_timezone("+00:00"),
+            ),
             DataType::TimestampLtz(TimeUnit::Micro),
         ),
         (
             Arc::new(IntervalMonthDayNanoArray::from(vec![
-                Some(IntervalMonthDayNano { months: -1, days: 2, nanoseconds: -3 }),
-                Some(IntervalMonthDayNano { months: 1, days: 0, nanoseconds: 0 }),
+                Some(IntervalMonthDayNano {
+                    months: -1,
+                    days: 2,
+                    nanoseconds: -3,
+                }),
+                Some(IntervalMonthDayNano {
+                    months: 1,
+                    days: 0,
+                    nanoseconds: 0,
+                }),
                 None,
             ])),
             DataType::Interval,
@@ -137,10 +249,24 @@ fn every_type() -> Vec<(ArrayRef, DataType)> {
 /// A map with the canonical field names.
 fn cast_map(maps: &ArrayRef, data_type: &DataType) -> ArrayRef {
     let maps = maps.as_map();
-    let arrow::datatypes::DataType::Map(field, ordered) = data_type.to_arrow() else { panic!() };
-    let arrow::datatypes::DataType::Struct(fields) = field.data_type() else { panic!() };
-    let entries = StructArray::new(fields.clone(), vec![maps.keys().clone(), maps.values().clone()], None);
-    Arc::new(MapArray::new(field, maps.offsets().clone(), entries, maps.nulls().cloned(), ordered))
+    let arrow::datatypes::DataType::Map(field, ordered) = data_type.to_arrow() else {
+        panic!()
+    };
+    let arrow::datatypes::DataType::Struct(fields) = field.data_type() else {
+        panic!()
+    };
+    let entries = StructArray::new(
+        fields.clone(),
+        vec![maps.keys().clone(), maps.values().clone()],
+        None,
+    );
+    Arc::new(MapArray::new(
+        field,
+        maps.offsets().clone(),
+        entries,
+        maps.nulls().cloned(),
+        ordered,
+    ))
 }
 
 #[test]
@@ -160,7 +286,10 @@ fn every_type_comes_back_from_a_key() {
 #[test]
 fn every_type_comes_back_from_a_row() {
     let columns = every_type();
-    let schema: Vec<Column> = columns.iter().map(|(_, data_type)| Column::new("c", data_type.clone())).collect();
+    let schema: Vec<Column> = columns
+        .iter()
+        .map(|(_, data_type)| Column::new("c", data_type.clone()))
+        .collect();
     let mut builders = Builder::of_columns(&schema);
     for row in 0..3 {
         value::take_row(&row_bytes(&columns, row), &mut builders).unwrap();
@@ -180,7 +309,11 @@ fn a_value_can_be_cut_off_a_row_without_decoding_it() {
             let length = bytes.len();
             bytes.push(0xEE);
             let mut rest = bytes.as_slice();
-            assert_eq!(value::take_raw(&mut rest, &data_type).unwrap().len(), length, "{data_type}");
+            assert_eq!(
+                value::take_raw(&mut rest, &data_type).unwrap().len(),
+                length,
+                "{data_type}"
+            );
             assert_eq!(rest, [0xEE]);
         }
     }
@@ -189,10 +322,16 @@ fn a_value_can_be_cut_off_a_row_without_decoding_it() {
 #[test]
 fn damaged_bytes_are_an_error_and_never_a_panic() {
     let columns = every_type();
-    let schema: Vec<Column> = columns.iter().map(|(_, data_type)| Column::new("c", data_type.clone())).collect();
+    let schema: Vec<Column> = columns
+        .iter()
+        .map(|(_, data_type)| Column::new("c", data_type.clone()))
+        .collect();
     let whole = row_bytes(&columns, 0);
     for length in 0..whole.len() {
-        assert!(value::take_row(&whole[..length], &mut Builder::of_columns(&schema)).is_err(), "{length}");
+        assert!(
+            value::take_row(&whole[..length], &mut Builder::of_columns(&schema)).is_err(),
+            "{length}"
+        );
     }
     for position in 0..whole.len() {
         for flip in [0x01, 0x80, 0xFF] {
@@ -229,19 +368,31 @@ fn keys_are_these_bytes_for_ever() {
     key::put_int(Some(42), &mut fast);
     key::put_int(None, &mut fast);
     assert_eq!(hex(&fast), "01 80 00 00 00 00 00 00 2A 02");
-    assert_eq!(key_hex(Int8Array::from(vec![42]), DataType::Int8), int(Some(42)));
-    assert_eq!(key_hex(BooleanArray::from(vec![true]), DataType::Boolean), "01 01");
+    assert_eq!(
+        key_hex(Int8Array::from(vec![42]), DataType::Int8),
+        int(Some(42))
+    );
+    assert_eq!(
+        key_hex(BooleanArray::from(vec![true]), DataType::Boolean),
+        "01 01"
+    );
     let double = |value| key_hex(Float64Array::from(vec![value]), DataType::Float64);
     assert_eq!(double(1.0), "01 BF F0 00 00 00 00 00 00");
     assert_eq!(double(-1.0), "01 40 0F FF FF FF FF FF FF");
     assert_eq!(double(-0.0), "01 80 00 00 00 00 00 00 00");
     assert_eq!(double(-f64::NAN), "01 FF F8 00 00 00 00 00 00");
-    assert_eq!(key_hex(Float32Array::from(vec![1.0]), DataType::Float32), double(1.0));
+    assert_eq!(
+        key_hex(Float32Array::from(vec![1.0]), DataType::Float32),
+        double(1.0)
+    );
     let text = |value| key_hex(StringViewArray::from(vec![value]), DataType::String);
     assert_eq!(text("ab"), "01 61 62 00 00");
     assert_eq!(text("a\0b"), "01 61 00 FF 62 00 00");
     assert_eq!(text(""), "01 00 00");
-    assert_eq!(key_hex(BinaryArray::from(vec![b"ab".as_slice()]), DataType::Bytes), text("ab"));
+    assert_eq!(
+        key_hex(BinaryArray::from(vec![b"ab".as_slice()]), DataType::Bytes),
+        text("ab")
+    );
     assert_eq!(
         key_hex(decimal(-150), DataType::Decimal(12, 2)),
         "01 7F FF FF FF FF FF FF FF FF FF FF FF FF FF FF 6A"
@@ -256,13 +407,21 @@ fn keys_are_these_bytes_for_ever() {
     );
     let columns = every_type();
     let nested = |name: &str| {
-        let (array, data_type) =
-            columns.iter().find(|(_, data_type)| data_type.to_string().starts_with(name)).unwrap();
+        let (array, data_type) = columns
+            .iter()
+            .find(|(_, data_type)| data_type.to_string().starts_with(name))
+            .unwrap();
         hex(&key_bytes(array, data_type, 0))
     };
-    assert_eq!(nested("ARRAY<INT>"), "01 01 01 80 00 00 00 00 00 00 01 01 02 00");
+    assert_eq!(
+        nested("ARRAY<INT>"),
+        "01 01 01 80 00 00 00 00 00 00 01 01 02 00"
+    );
     assert_eq!(nested("ROW<"), "01 01 80 00 00 00 00 00 00 01 01 78 00 00");
-    assert_eq!(nested("MAP<"), "01 01 01 6B 00 00 01 80 00 00 00 00 00 00 05 00");
+    assert_eq!(
+        nested("MAP<"),
+        "01 01 01 6B 00 00 01 80 00 00 00 00 00 00 05 00"
+    );
 }
 
 #[test]
@@ -272,28 +431,65 @@ fn rows_are_these_bytes_for_ever() {
     assert_eq!(int(Some(-1)), "01 00 01");
     assert_eq!(int(Some(300)), "01 00 D8 04");
     assert_eq!(int(None), "01 01");
-    assert_eq!(row_hex(BooleanArray::from(vec![true]), DataType::Boolean), "01 00 01");
-    assert_eq!(row_hex(Float32Array::from(vec![1.0]), DataType::Float32), "01 00 00 00 80 3F");
-    assert_eq!(row_hex(Float64Array::from(vec![-0.0]), DataType::Float64), "01 00 00 00 00 00 00 00 00 80");
-    assert_eq!(row_hex(decimal(-150), DataType::Decimal(12, 2)), "01 00 AB 02");
-    assert_eq!(row_hex(wide_decimal(1), DataType::Decimal(50, 2)), format!("01 00 01{}", " 00".repeat(31)));
-    assert_eq!(row_hex(StringViewArray::from(vec!["ab"]), DataType::String), "01 00 02 61 62");
-    assert_eq!(row_hex(BinaryArray::from(vec![b"\0".as_slice()]), DataType::Bytes), "01 00 01 00");
-    assert_eq!(row_hex(Date32Array::from(vec![1]), DataType::Date), "01 00 02");
-    assert_eq!(row_hex(interval(1, -1, 2), DataType::Interval), "01 00 02 01 04");
+    assert_eq!(
+        row_hex(BooleanArray::from(vec![true]), DataType::Boolean),
+        "01 00 01"
+    );
+    assert_eq!(
+        row_hex(Float32Array::from(vec![1.0]), DataType::Float32),
+        "01 00 00 00 80 3F"
+    );
+    assert_eq!(
+        row_hex(Float64Array::from(vec![-0.0]), DataType::Float64),
+        "01 00 00 00 00 00 00 00 00 80"
+    );
+    assert_eq!(
+        row_hex(decimal(-150), DataType::Decimal(12, 2)),
+        "01 00 AB 02"
+    );
+    assert_eq!(
+        row_hex(wide_decimal(1), DataType::Decimal(50, 2)),
+        format!("01 00 01{}", " 00".repeat(31))
+    );
+    assert_eq!(
+        row_hex(StringViewArray::from(vec!["ab"]), DataType::String),
+        "01 00 02 61 62"
+    );
+    assert_eq!(
+        row_hex(BinaryArray::from(vec![b"\0".as_slice()]), DataType::Bytes),
+        "01 00 01 00"
+    );
+    assert_eq!(
+        row_hex(Date32Array::from(vec![1]), DataType::Date),
+        "01 00 02"
+    );
+    assert_eq!(
+        row_hex(interval(1, -1, 2), DataType::Interval),
+        "01 00 02 01 04"
+    );
     let columns = every_type();
     let nested = |name: &str| {
-        let (array, data_type) =
-            columns.iter().find(|(_, data_type)| data_type.to_string().starts_with(name)).unwrap();
+        let (array, data_type) = columns
+            .iter()
+            .find(|(_, data_type)| data_type.to_string().starts_with(name))
+            .unwrap();
         hex(&row_bytes(&[(array.clone(), data_type.clone())], 0))
     };
     assert_eq!(nested("ARRAY<INT>"), "01 00 02 02 02");
     assert_eq!(nested("ROW<"), "01 00 00 02 01 78");
     assert_eq!(nested("MAP<"), "01 00 01 00 01 6B 01 00 0A");
     let ten: Vec<_> = (0..10)
-        .map(|i| (Arc::new(Int64Array::from(vec![(i != 9).then_some(1)])) as ArrayRef, DataType::Int64))
+        .map(|i| {
+            (
+                Arc::new(Int64Array::from(vec![(i != 9).then_some(1)])) as ArrayRef,
+                DataType::Int64,
+            )
+        })
         .collect();
-    assert_eq!(hex(&row_bytes(&ten, 0)), format!("01 00 02{}", " 02".repeat(9)));
+    assert_eq!(
+        hex(&row_bytes(&ten, 0)),
+        format!("01 00 02{}", " 02".repeat(9))
+    );
 }
 
 #[test]
@@ -312,7 +508,9 @@ fn check_order<T: Clone>(
     let mut all: Vec<Option<T>> = values.iter().cloned().map(Some).collect();
     all.push(None);
     let array = array(all.clone());
-    let keys: Vec<Vec<u8>> = (0..all.len()).map(|row| key_bytes(&array, data_type, row)).collect();
+    let keys: Vec<Vec<u8>> = (0..all.len())
+        .map(|row| key_bytes(&array, data_type, row))
+        .collect();
     for (i, a) in all.iter().enumerate() {
         for (j, b) in all.iter().enumerate() {
             let expected = match (a, b) {
@@ -320,8 +518,17 @@ fn check_order<T: Clone>(
                 // NULL sorts last.
                 (a, b) => a.is_none().cmp(&b.is_none()),
             };
-            assert_eq!(keys[i].cmp(&keys[j]), expected, "{} against {}", hex(&keys[i]), hex(&keys[j]));
-            assert!(i == j || expected == Ordering::Equal || !keys[j].starts_with(&keys[i]), "prefix-free");
+            assert_eq!(
+                keys[i].cmp(&keys[j]),
+                expected,
+                "{} against {}",
+                hex(&keys[i]),
+                hex(&keys[j])
+            );
+            assert!(
+                i == j || expected == Ordering::Equal || !keys[j].starts_with(&keys[i]),
+                "prefix-free"
+            );
         }
     }
 }

@@ -7,9 +7,20 @@ use weir_types::CheckpointId;
 use super::support::*;
 use crate::*;
 
-fn restored(manifest: &Manifest, store: &Arc<CheckpointStore>, folder: &std::path::Path) -> WorkerState {
-    let setup = Setup { kind: BackendKind::Memory, memory: 64 << 20, inline: true };
-    setup.open(folder, 99, 1, Some(&manifest.restore_from(store))).1.remove(0)
+fn restored(
+    manifest: &Manifest,
+    store: &Arc<CheckpointStore>,
+    folder: &std::path::Path,
+) -> WorkerState {
+    let setup = Setup {
+        kind: BackendKind::Memory,
+        memory: 64 << 20,
+        inline: true,
+    };
+    setup
+        .open(folder, 99, 1, Some(&manifest.restore_from(store)))
+        .1
+        .remove(0)
 }
 
 #[test]
@@ -17,7 +28,12 @@ fn what_changes_after_the_freeze_is_not_in_the_snapshot() {
     for kind in [BackendKind::Rocksdb, BackendKind::Memory] {
         let folder = tempfile::tempdir().unwrap();
         let store = CheckpointStore::local(folder.path().join("c")).unwrap();
-        let (shared, mut states) = Setup { kind, memory: 256 << 10, inline: false }.open(folder.path(), 1, 1, None);
+        let (shared, mut states) = Setup {
+            kind,
+            memory: 256 << 10,
+            inline: false,
+        }
+        .open(folder.path(), 1, 1, None);
         let state = states.remove(0);
         let table = state.map_table(&operator(), "ints");
         let slices = state.slice_table(&operator(), "slices");
@@ -64,7 +80,11 @@ fn what_changes_after_the_freeze_is_not_in_the_snapshot() {
         let new = restored(&manifest, &store, folder.path());
         let ints = new.map_table(&operator(), "ints");
         for key in [0, 999, 1000, 7999, 8000] {
-            assert_eq!(get_int(&ints, key), (1000..8000).contains(&key).then_some(-1), "key {key}");
+            assert_eq!(
+                get_int(&ints, key),
+                (1000..8000).contains(&key).then_some(-1),
+                "key {key}"
+            );
         }
         let new_slices = new.slice_table(&operator(), "slices");
         assert_eq!(get_int(&new_slices.slice(10).unwrap(), 1), None);
@@ -76,7 +96,11 @@ fn what_changes_after_the_freeze_is_not_in_the_snapshot() {
 fn a_failed_snapshot_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let store = CheckpointStore::local(folder.path().join("c")).unwrap();
-    let setup = Setup { kind: BackendKind::Rocksdb, memory: 64 << 20, inline: false };
+    let setup = Setup {
+        kind: BackendKind::Rocksdb,
+        memory: 64 << 20,
+        inline: false,
+    };
     let (_, mut states) = setup.open(folder.path(), 1, 1, None);
     let state = states.remove(0);
     put_int(&state.map_table(&operator(), "ints"), 1, 1);
@@ -105,7 +129,12 @@ fn a_deleted_key_stays_deleted_after_eviction_reload_and_restore() {
     for kind in [BackendKind::Rocksdb, BackendKind::Memory] {
         let folder = tempfile::tempdir().unwrap();
         let store = CheckpointStore::local(folder.path().join("c")).unwrap();
-        let (shared, mut states) = Setup { kind, memory: 128 << 10, inline: true }.open(folder.path(), 1, 1, None);
+        let (shared, mut states) = Setup {
+            kind,
+            memory: 128 << 10,
+            inline: true,
+        }
+        .open(folder.path(), 1, 1, None);
         let state = states.remove(0);
         let table = state.map_table(&operator(), "ints");
         let fill = |range: std::ops::Range<i64>| {
@@ -138,7 +167,10 @@ fn a_deleted_key_stays_deleted_after_eviction_reload_and_restore() {
         let manifest = checkpoint(2, kind, &[state], &store);
         let new = restored(&manifest, &store, folder.path());
         assert_eq!(get_int(&new.map_table(&operator(), "ints"), -1), None);
-        assert_eq!(get_int(&new.map_table(&operator(), "ints"), 9999), Some(9999));
+        assert_eq!(
+            get_int(&new.map_table(&operator(), "ints"), 9999),
+            Some(9999)
+        );
     }
 }
 
@@ -146,7 +178,11 @@ fn a_deleted_key_stays_deleted_after_eviction_reload_and_restore() {
 fn slices_that_open_and_close_between_checkpoints_never_reach_the_database() {
     let folder = tempfile::tempdir().unwrap();
     let store = CheckpointStore::local(folder.path().join("c")).unwrap();
-    let setup = Setup { kind: BackendKind::Rocksdb, memory: 64 << 20, inline: true };
+    let setup = Setup {
+        kind: BackendKind::Rocksdb,
+        memory: 64 << 20,
+        inline: true,
+    };
     let (_, mut states) = setup.open(folder.path(), 1, 1, None);
     let state = states.remove(0);
     let slices = state.slice_table(&operator(), "slices");
@@ -158,5 +194,12 @@ fn slices_that_open_and_close_between_checkpoints_never_reach_the_database() {
     let pending = state.freeze(CheckpointId(1), &store).unwrap();
     let snapshot = wait(pending.result()).unwrap();
     assert_eq!(snapshot.entries, 0);
-    assert!(!snapshot.files.iter().any(|file| file.name.ends_with(".sst")), "{:?}", snapshot.files);
+    assert!(
+        !snapshot
+            .files
+            .iter()
+            .any(|file| file.name.ends_with(".sst")),
+        "{:?}",
+        snapshot.files
+    );
 }
