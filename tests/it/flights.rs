@@ -12,10 +12,11 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use weir_tests::job::{Setup, run};
-use weir_tests::oracle::Oracle;
 use weir_tests::process::root;
 use weir_tests::suite::Suite;
 use weir_tests::value::Multiset;
+
+use crate::batch::Oracle;
 
 const HOUR_MS: i64 = 3_600_000;
 

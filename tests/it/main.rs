@@ -5,6 +5,7 @@
     reason = "test code: it watches real processes and may panic"
 )]
 
+mod batch;
 mod big_state;
 mod corrupt;
 mod crash;

@@ -9,10 +9,11 @@ use rand::rngs::SmallRng;
 use weir_engine::Outcome;
 use weir_tests::data::{Table, random_table, rng};
 use weir_tests::generate::{Query, random_query};
-use weir_tests::job::{Ran, Setup, run, run_from};
-use weir_tests::oracle::Oracle;
+use weir_tests::job::{Ran, Setup, plan, run, run_from};
 use weir_tests::suite::Suite;
 use weir_tests::value::Multiset;
+
+use crate::batch::Oracle;
 
 /// Failures to collect before the suite stops.
 const FAILURES_MAX: usize = 5;
@@ -201,6 +202,73 @@ fn smaller(
         }
     }
     (tables, reason)
+}
+
+/// Also what the smaller suites of a short run never draw.
+#[test]
+fn the_planner_takes_every_generated_query() {
+    let mut refused = Vec::new();
+    for seed in 0..400 {
+        let mut rng = rng(seed);
+        let tables = vec![
+            random_table("alpha", &mut rng),
+            random_table("beta", &mut rng),
+        ];
+        let query = random_query(&tables, &mut rng);
+        if let Err(text) = plan(&query.weir) {
+            refused.push(format!("seed {seed}:\n{text}"));
+        }
+    }
+    assert!(
+        refused.is_empty(),
+        "{} of 400 are refused\n{}",
+        refused.len(),
+        refused.join("\n")
+    );
+}
+
+#[test]
+fn the_batch_engine_answers_nearly_all_generated_queries_and_most_with_rows() {
+    let (mut failed, mut with_rows) = (Vec::new(), 0);
+    let constructs = [
+        "JOIN",
+        "UNION ALL",
+        "TUMBLE",
+        "HOP",
+        "HAVING",
+        "FILTER",
+        "CREATE VIEW",
+        "WITH q",
+        "(SELECT",
+        "window_time",
+        "avg(",
+    ];
+    let mut seen = constructs.map(|_| 0);
+    for seed in 0..300 {
+        let mut rng = rng(seed);
+        let tables = vec![
+            random_table("alpha", &mut rng),
+            random_table("beta", &mut rng),
+        ];
+        let query = random_query(&tables, &mut rng);
+        for (construct, count) in constructs.iter().zip(&mut seen) {
+            *count += usize::from(query.weir.contains(construct));
+        }
+        match Oracle::new(&tables).query(&query.oracle) {
+            Ok(rows) => with_rows += usize::from(!rows.is_empty()),
+            Err(error) => failed.push(format!("seed {seed}: {error}\n{}", query.oracle)),
+        }
+    }
+    assert!(
+        failed.len() < 6,
+        "{} of 300 failed:\n{}",
+        failed.len(),
+        failed.join("\n\n")
+    );
+    assert!(with_rows > 180, "{with_rows} of 300 answers have rows");
+    for (construct, count) in constructs.iter().zip(seen) {
+        assert!(count >= 10, "{construct} is in {count} of 300 queries");
+    }
 }
 
 /// The queries that are worth a name, each run in many ways.

@@ -76,7 +76,7 @@ impl Setup {
             .map(|rows| (None, rows))
             .into_iter()
             .collect();
-        // TEMP options.test_cuts = self.cuts;
+        options.test_cuts = self.cuts;
         Ok(options)
     }
 }
@@ -106,7 +106,7 @@ pub struct Ran {
 /// # Errors
 /// The diagnostics as text.
 pub fn plan(sql: &str) -> Result<StreamPlan, String> {
-    let planned = weir_planner::plan(sql, &weir_planner::AnyCatalog);
+    let planned = weir_planner::plan(sql, &weir_engine::ConnectorCatalog);
     planned
         .map(|planned| planned.plan)
         .map_err(|diagnostics| diagnostics.render("query.sql", sql))

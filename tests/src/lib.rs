@@ -3,7 +3,7 @@
 //! ```text
 //!   data (random rows) ──▶ files ──▶ job (the engine, in this process)  ──▶ changes ──▶ fold ─┐
 //!                     │        └──▶ process (the binary, to be killed)  ──▶ files ────▶ fold ─┼─▶ compare
-//!                     └──▶ oracle (DataFusion, batch) ─────────────────────────────▶ rows ────┘
+//!                     └──▶ batch engine (in `it/batch`)  ─────────────────────────────▶ rows ────┘
 //! ```
 //!
 //! The tests themselves are in `it/`, one module a suite; scripts of SQL in `slt/`.
@@ -20,7 +20,6 @@
 pub mod data;
 pub mod generate;
 pub mod job;
-pub mod oracle;
 pub mod process;
 pub mod suite;
 pub mod value;

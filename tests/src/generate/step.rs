@@ -22,7 +22,7 @@ impl Generator<'_> {
         loop {
             let step = match self.rng.random_range(0..10) {
                 0 | 1 => Some(self.project()),
-                2..=4 => Some(self.aggregate()),
+                2..=4 => self.aggregate(),
                 5 | 6 => self.window_aggregate(),
                 7 => self.window_assign(),
                 8 => self.join(),
@@ -40,6 +40,8 @@ impl Generator<'_> {
             columns,
             time,
             rows,
+            retracts: false,
+            windowed: false,
             inline: None,
         }
     }
@@ -108,7 +110,8 @@ impl Generator<'_> {
             ""
         };
         let items = items.join(", ");
-        let relation = self.relation(columns, time, input.rows);
+        let mut relation = self.relation(columns, time, input.rows);
+        (relation.retracts, relation.windowed) = (input.retracts, input.windowed);
         (
             relation,
             format!("SELECT {items} FROM {weir}{filter}"),
@@ -117,7 +120,7 @@ impl Generator<'_> {
     }
 
     /// One aggregate call: the text, the type and whether its value is exact.
-    fn call(&mut self, columns: &[Column]) -> (String, SqlType, bool) {
+    fn call(&mut self, columns: &[Column], retracts: bool) -> (String, SqlType, bool) {
         let numbers: Vec<&Column> = columns
             .iter()
             .filter(|c| matches!(c.kind, SqlType::Int | SqlType::BigInt | SqlType::Double))
@@ -136,10 +139,10 @@ impl Generator<'_> {
                 (format!("sum({})", number.name), kind, number.exact)
             }
             (4, Some(number)) => (format!("avg({})", number.name), SqlType::Double, false),
-            (5, _) if any.kind != SqlType::Boolean => {
+            (5, _) if any.kind != SqlType::Boolean && !retracts => {
                 (format!("min({})", any.name), any.kind, any.exact)
             }
-            (6, _) if any.kind != SqlType::Boolean => {
+            (6, _) if any.kind != SqlType::Boolean && !retracts => {
                 (format!("max({})", any.name), any.kind, any.exact)
             }
             _ => {
@@ -183,7 +186,7 @@ impl Generator<'_> {
             keys.push(text);
         }
         for _ in 0..self.rng.random_range(1..4) {
-            let (text, kind, exact) = self.call(&input.columns);
+            let (text, kind, exact) = self.call(&input.columns, input.retracts);
             let out = self.column(kind, exact);
             items.push(format!("{text} AS {}", out.name));
             columns.push(out);
@@ -203,8 +206,12 @@ impl Generator<'_> {
         .expect("a list")
     }
 
-    fn aggregate(&mut self) -> Step {
+    fn aggregate(&mut self) -> Option<Step> {
         let input = self.pick();
+        if input.windowed {
+            self.put_back(input);
+            return None;
+        }
         let (items, columns, keys) = self.grouping(&input, 3);
         let filter = self.filter(&input, 0.3);
         let group = if keys.is_empty() {
@@ -221,7 +228,9 @@ impl Generator<'_> {
             )
         };
         let texts = (text(&weir), text(&oracle));
-        (self.relation(columns, None, input.rows), texts.0, texts.1)
+        let mut relation = self.relation(columns, None, input.rows);
+        relation.retracts = true;
+        Some((relation, texts.0, texts.1))
     }
 
     /// A relation that still has event time and a name, for a window over it.
@@ -312,18 +321,13 @@ impl Generator<'_> {
             windows.oracle(&input.name, &time)
         );
         let rows = input.rows * windows.overlap() as f64;
-        Some((self.relation(columns, time_at, rows), weir, oracle))
+        let mut relation = self.relation(columns, time_at, rows);
+        relation.windowed = true;
+        Some((relation, weir, oracle))
     }
 
     fn join(&mut self) -> Option<Step> {
         let (left, right) = (self.pick(), self.pick());
-        // A derived table that was picked and then not used is put back.
-        let give_up = |generator: &mut Self, left: Relation, right: Relation| {
-            generator
-                .relations
-                .extend([left, right].into_iter().filter(|r| r.inline.is_some()));
-            None
-        };
         let integer = |kind| matches!(kind, SqlType::Int | SqlType::BigInt);
         let mut pairs = Vec::new();
         for l in left.columns.iter().filter(|c| c.exact) {
@@ -334,7 +338,9 @@ impl Generator<'_> {
             }
         }
         if pairs.is_empty() || left.rows * right.rows > 60_000.0 || self.joins >= 2 {
-            return give_up(self, left, right);
+            self.put_back(left);
+            self.put_back(right);
+            return None;
         }
         self.joins += 1;
         pairs.shuffle(self.rng);
@@ -381,7 +387,9 @@ impl Generator<'_> {
         let ((lw, lo), (rw, ro)) = (aliased(&left, &l), aliased(&right, &r));
         let texts = (text(&lw, &rw), text(&lo, &ro));
         let rows = joined.rows;
-        Some((self.relation(columns, None, rows), texts.0, texts.1))
+        let mut relation = self.relation(columns, None, rows);
+        relation.retracts = left.retracts || right.retracts;
+        Some((relation, texts.0, texts.1))
     }
 
     fn union(&mut self) -> Option<Step> {
@@ -419,11 +427,10 @@ impl Generator<'_> {
             text("", &first_weir, &second_weir),
             text(hidden, &first_oracle, &second_oracle),
         );
-        Some((
-            self.relation(columns, time, first.rows + second.rows),
-            texts.0,
-            texts.1,
-        ))
+        let mut relation = self.relation(columns, time, first.rows + second.rows);
+        relation.retracts = first.retracts || second.retracts;
+        relation.windowed = first.windowed || second.windowed;
+        Some((relation, texts.0, texts.1))
     }
 }
 

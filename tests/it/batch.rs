@@ -1,4 +1,6 @@
 //! The batch engine that knows the right answer: the full DataFusion, over the same rows.
+//!
+//! It is here and not in the library, so that nothing but this test binary waits for DataFusion to compile.
 
 use std::sync::Arc;
 
@@ -6,11 +8,11 @@ use arrow::array::RecordBatch;
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
-use crate::data::Table;
-use crate::value::{Row, rows_of};
+use weir_tests::data::Table;
+use weir_tests::value::{Row, rows_of};
 
 /// A batch engine with some tables.
-pub struct Oracle {
+pub(crate) struct Oracle {
     context: SessionContext,
     runtime: tokio::runtime::Runtime,
 }
@@ -31,7 +33,7 @@ impl Default for Oracle {
 
 impl Oracle {
     /// One that knows these tables.
-    pub fn new(tables: &[Table]) -> Self {
+    pub(crate) fn new(tables: &[Table]) -> Self {
         let oracle = Self::default();
         for table in tables {
             oracle.register(&table.name, table.batch());
@@ -40,7 +42,7 @@ impl Oracle {
     }
 
     /// Adds a table.
-    pub fn register(&self, name: &str, batch: RecordBatch) {
+    pub(crate) fn register(&self, name: &str, batch: RecordBatch) {
         let table = MemTable::try_new(batch.schema(), vec![vec![batch]]).unwrap();
         self.context.register_table(name, Arc::new(table)).unwrap();
     }
@@ -49,7 +51,7 @@ impl Oracle {
     ///
     /// # Errors
     /// What the batch engine said: a query that it refuses, or an error in a row.
-    pub fn query(&self, sql: &str) -> Result<Vec<Row>, String> {
+    pub(crate) fn query(&self, sql: &str) -> Result<Vec<Row>, String> {
         let batches = self.runtime.block_on(async {
             let frame = self
                 .context
