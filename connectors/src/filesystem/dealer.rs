@@ -230,10 +230,10 @@ impl Dealer for ListingDealer {
                 )?;
                 self.open = Some(open);
             }
-            if let Some(open) = &mut self.open {
-                if let Some(chunk) = open.deal(&self.table, max_bytes, max_records, true)? {
-                    return Ok(Deal::Chunk(chunk));
-                }
+            if let Some(open) = &mut self.open
+                && let Some(chunk) = open.deal(&self.table, max_bytes, max_records, true)?
+            {
+                return Ok(Deal::Chunk(chunk));
             }
             self.open = None;
             self.at.file += 1;
