@@ -6,6 +6,7 @@ mod hostile;
 mod pages;
 mod plans;
 mod properties;
+mod rules;
 
 use std::collections::BTreeMap;
 
