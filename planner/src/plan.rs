@@ -386,14 +386,14 @@ pub enum ExprKind<E = Expr> {
     Not(Box<E>),
     /// Unary minus.
     Negate(Box<E>),
-    /// IS [NOT] NULL.
+    /// IS \[NOT\] NULL.
     IsNull {
         /// The operand.
         expr: Box<E>,
         /// IS NOT NULL.
         negated: bool,
     },
-    /// IS [NOT] TRUE / FALSE / UNKNOWN: never NULL. `Some(true)` is IS TRUE, `None` is IS UNKNOWN.
+    /// IS \[NOT\] TRUE / FALSE / UNKNOWN: never NULL. `Some(true)` is IS TRUE, `None` is IS UNKNOWN.
     IsTruth {
         /// The operand.
         expr: Box<E>,
@@ -416,7 +416,7 @@ pub enum ExprKind<E = Expr> {
         /// ELSE.
         otherwise: Option<Box<E>>,
     },
-    /// [NOT] IN (list).
+    /// \[NOT\] IN (list).
     InList {
         /// The operand.
         expr: Box<E>,
@@ -425,7 +425,7 @@ pub enum ExprKind<E = Expr> {
         /// NOT IN.
         negated: bool,
     },
-    /// [NOT] LIKE / ILIKE / SIMILAR TO.
+    /// \[NOT\] LIKE / ILIKE / SIMILAR TO.
     Like {
         /// The text.
         expr: Box<E>,
