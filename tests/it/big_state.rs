@@ -12,7 +12,7 @@ fn sql() -> String {
     format!(
         "CREATE TABLE numbers (id BIGINT) WITH ('connector' = 'datagen', 'rows' = '{}', \
          'fields.id.kind' = 'sequence');\n\
-         SELECT n, count(*), sum(total), min(k), max(k) FROM \
+         SELECT n, count(*), sum(total), sum(k) FROM \
          (SELECT id % {KEYS} AS k, count(*) AS n, sum(id) AS total FROM numbers GROUP BY id % {KEYS}) AS x GROUP BY n;\n",
         4 * KEYS
     )
@@ -31,13 +31,8 @@ fn an_aggregate_with_more_keys_than_memory_is_right() {
         let ran = run(&sql(), folder.path(), &setup).unwrap();
         let rows: Vec<_> = ran.outputs[0].folded.0.keys().collect();
         let total = 4 * KEYS * (4 * KEYS - 1) / 2;
-        let expected = vec![
-            Value::Int(4),
-            Value::Int(KEYS),
-            Value::Int(total),
-            Value::Int(0),
-            Value::Int(KEYS - 1),
-        ];
+        let keys = KEYS * (KEYS - 1) / 2;
+        let expected = vec![Value::Int(4), Value::Int(KEYS), Value::Int(total), Value::Int(keys)];
         assert_eq!(rows, [&expected]);
         let state = &ran.summary.progress.state;
         assert!(
