@@ -9,6 +9,7 @@ use datafusion_expr::expr::{Case, InList, Like};
 use datafusion_expr::{Between, BinaryExpr, Expr as LibraryExpr, ExprSchemable, Operator};
 use weir_types::{DataType, Scalar, Span};
 
+use crate::literals;
 use crate::plan::{BinaryOp, Expr, ExprKind};
 
 /// The level that is converted.
@@ -21,6 +22,21 @@ pub(crate) struct Level<'a> {
     pub(crate) span: Span,
 }
 
+/// Why a level has no place in a plan.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// Weir does not have it (yet): what it is.
+    NotYet(String),
+    /// A literal that is not a value of the type that is wanted here.
+    BadLiteral(Box<Expr>, DataType),
+}
+
+impl From<String> for Refusal {
+    fn from(what: String) -> Self {
+        Self::NotYet(what)
+    }
+}
+
 /// The name of the `index`-th placeholder.
 pub(crate) fn placeholder(index: usize) -> String {
     format!("?{index}")
@@ -28,7 +44,7 @@ pub(crate) fn placeholder(index: usize) -> String {
 
 impl Level<'_> {
     /// Our expression, or the reason why there is none.
-    pub(crate) fn convert(&self, expr: LibraryExpr) -> Result<Expr, String> {
+    pub(crate) fn convert(&self, expr: LibraryExpr) -> Result<Expr, Refusal> {
         match expr {
             LibraryExpr::Alias(alias) => self.convert(*alias.expr),
             LibraryExpr::Column(column) => {
@@ -38,9 +54,9 @@ impl Level<'_> {
                     .and_then(|digits| digits.parse::<usize>().ok());
                 index
                     .and_then(|index| self.operands.get(index).cloned())
-                    .ok_or_else(|| format!("`{}` is not a column here", column.name))
+                    .ok_or_else(|| format!("`{}` is not a column here", column.name).into())
             }
-            LibraryExpr::Literal(value, _) => literal(&value, self.span),
+            LibraryExpr::Literal(value, _) => Ok(literal(&value, self.span)?),
             LibraryExpr::BinaryExpr(binary) => self.binary(binary),
             LibraryExpr::Not(inner) => self.boolean(ExprKind::Not(self.boxed(*inner)?)),
             LibraryExpr::Negative(inner) => {
@@ -61,22 +77,10 @@ impl Level<'_> {
             LibraryExpr::SimilarTo(like) => self.similar_to(like),
             LibraryExpr::Case(case) => self.case(case),
             LibraryExpr::Cast(cast) => {
-                let target = sql_type(cast.field.data_type())?;
-                Ok(cast_to(
-                    self.convert(*cast.expr)?,
-                    target,
-                    CastKind::Fails,
-                    self.span,
-                ))
+                self.cast(*cast.expr, cast.field.data_type(), CastKind::Fails)
             }
             LibraryExpr::TryCast(cast) => {
-                let target = sql_type(cast.field.data_type())?;
-                Ok(cast_to(
-                    self.convert(*cast.expr)?,
-                    target,
-                    CastKind::GivesNull,
-                    self.span,
-                ))
+                self.cast(*cast.expr, cast.field.data_type(), CastKind::GivesNull)
             }
             LibraryExpr::ScalarFunction(ref call) => {
                 let data_type = self.type_of(&expr)?;
@@ -84,7 +88,7 @@ impl Level<'_> {
                     .args
                     .iter()
                     .map(|argument| self.convert(argument.clone()))
-                    .collect::<Result<_, _>>()?;
+                    .collect::<Result<_, Refusal>>()?;
                 let kind = ExprKind::Function {
                     name: call.func.name().to_owned(),
                     arguments,
@@ -95,7 +99,7 @@ impl Level<'_> {
                     span: self.span,
                 })
             }
-            other => Err(format!("`{other}` cannot be used here yet")),
+            other => Err(format!("`{other}` cannot be used here yet").into()),
         }
     }
 
@@ -107,11 +111,33 @@ impl Level<'_> {
         sql_type(&arrow)
     }
 
-    fn boxed(&self, expr: LibraryExpr) -> Result<Box<Expr>, String> {
+    /// A cast that is written or implied; one of a literal is done at once.
+    fn cast(
+        &self,
+        operand: LibraryExpr,
+        target: &ArrowType,
+        kind: CastKind,
+    ) -> Result<Expr, Refusal> {
+        let target = sql_type(target)?;
+        let operand = self.convert(operand)?;
+        match literals::folded_cast(&operand, &target, kind, self.span) {
+            Ok(Some(folded)) => Ok(folded),
+            Ok(None) => Ok(cast_to(operand, target, kind, self.span)),
+            Err(()) => Err(Refusal::BadLiteral(Box::new(operand), target)),
+        }
+    }
+
+    /// A comparison, at the narrower type where a literal allows it.
+    fn comparison(&self, op: BinaryOp, left: Box<Expr>, right: Box<Expr>) -> Result<Expr, Refusal> {
+        let (left, right) = literals::narrowed(op, left, right);
+        self.boolean(ExprKind::Binary { op, left, right })
+    }
+
+    fn boxed(&self, expr: LibraryExpr) -> Result<Box<Expr>, Refusal> {
         self.convert(expr).map(Box::new)
     }
 
-    fn boolean(&self, kind: ExprKind) -> Result<Expr, String> {
+    fn boolean(&self, kind: ExprKind) -> Result<Expr, Refusal> {
         Ok(Expr {
             kind,
             data_type: DataType::Boolean,
@@ -138,7 +164,7 @@ impl Level<'_> {
         }
     }
 
-    fn is_null(&self, inner: LibraryExpr, negated: bool) -> Result<Expr, String> {
+    fn is_null(&self, inner: LibraryExpr, negated: bool) -> Result<Expr, Refusal> {
         self.boolean(ExprKind::IsNull {
             expr: self.boxed(inner)?,
             negated,
@@ -150,7 +176,7 @@ impl Level<'_> {
         inner: LibraryExpr,
         value: Option<bool>,
         negated: bool,
-    ) -> Result<Expr, String> {
+    ) -> Result<Expr, Refusal> {
         self.boolean(ExprKind::IsTruth {
             expr: self.boxed(inner)?,
             value,
@@ -158,7 +184,7 @@ impl Level<'_> {
         })
     }
 
-    fn binary(&self, binary: BinaryExpr) -> Result<Expr, String> {
+    fn binary(&self, binary: BinaryExpr) -> Result<Expr, Refusal> {
         let data_type = self.type_of(&LibraryExpr::BinaryExpr(binary.clone()))?;
         let like = |negated, case_insensitive| Some((negated, case_insensitive));
         let as_like = match binary.op {
@@ -180,6 +206,9 @@ impl Level<'_> {
             return self.boolean(kind);
         }
         let op = operator(binary.op)?;
+        if literals::is_comparison(op) {
+            return self.comparison(op, left, right);
+        }
         Ok(Expr {
             kind: ExprKind::Binary { op, left, right },
             data_type,
@@ -188,7 +217,7 @@ impl Level<'_> {
     }
 
     /// `a BETWEEN l AND h` is `a >= l AND a <= h`; its negation `a < l OR a > h`.
-    fn between(&self, between: Between) -> Result<Expr, String> {
+    fn between(&self, between: Between) -> Result<Expr, Refusal> {
         let (value, low, high) = (
             self.boxed(*between.expr)?,
             self.boxed(*between.low)?,
@@ -199,16 +228,8 @@ impl Level<'_> {
         } else {
             (BinaryOp::GtEq, BinaryOp::LtEq, BinaryOp::And)
         };
-        let above = self.boolean(ExprKind::Binary {
-            op: low_op,
-            left: value.clone(),
-            right: low,
-        })?;
-        let below = self.boolean(ExprKind::Binary {
-            op: high_op,
-            left: value,
-            right: high,
-        })?;
+        let above = self.comparison(low_op, value.clone(), low)?;
+        let below = self.comparison(high_op, value, high)?;
         self.boolean(ExprKind::Binary {
             op: both,
             left: Box::new(above),
@@ -216,20 +237,21 @@ impl Level<'_> {
         })
     }
 
-    fn in_list(&self, list: InList) -> Result<Expr, String> {
+    fn in_list(&self, list: InList) -> Result<Expr, Refusal> {
         let items = list
             .list
             .into_iter()
             .map(|item| self.convert(item))
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<_, Refusal>>()?;
+        let (expr, list_items) = literals::narrowed_list(self.boxed(*list.expr)?, items);
         self.boolean(ExprKind::InList {
-            expr: self.boxed(*list.expr)?,
-            list: items,
+            expr,
+            list: list_items,
             negated: list.negated,
         })
     }
 
-    fn like(&self, like: Like) -> Result<Expr, String> {
+    fn like(&self, like: Like) -> Result<Expr, Refusal> {
         self.boolean(ExprKind::Like {
             expr: self.boxed(*like.expr)?,
             pattern: self.boxed(*like.pattern)?,
@@ -240,7 +262,7 @@ impl Level<'_> {
     }
 
     /// The library reads SIMILAR TO as a regular expression, and so do we.
-    fn similar_to(&self, like: Like) -> Result<Expr, String> {
+    fn similar_to(&self, like: Like) -> Result<Expr, Refusal> {
         let op = if like.negated {
             BinaryOp::RegexNotMatch
         } else {
@@ -251,7 +273,7 @@ impl Level<'_> {
     }
 
     /// The form with an operand becomes the searched form.
-    fn case(&self, case: Case) -> Result<Expr, String> {
+    fn case(&self, case: Case) -> Result<Expr, Refusal> {
         let data_type = self.type_of(&LibraryExpr::Case(case.clone()))?;
         let operand = case
             .expr
@@ -262,11 +284,9 @@ impl Level<'_> {
             let (when, then) = (self.convert(*when)?, self.convert(*then)?);
             let condition = match &operand {
                 None => when,
-                Some(operand) => self.boolean(ExprKind::Binary {
-                    op: BinaryOp::Eq,
-                    left: Box::new(operand.clone()),
-                    right: Box::new(when),
-                })?,
+                Some(operand) => {
+                    self.comparison(BinaryOp::Eq, Box::new(operand.clone()), Box::new(when))?
+                }
             };
             branches.push((condition, then));
         }

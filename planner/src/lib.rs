@@ -31,6 +31,7 @@ mod fingerprint;
 mod identity;
 mod infer;
 mod library;
+mod literals;
 mod logical;
 mod lower;
 mod names;
@@ -145,6 +146,7 @@ pub fn plan(sql: &str, catalog: &dyn Catalog) -> Result<Planned, Diagnostics> {
             roots.extend(bound.roots);
         }
     }
+    binder.check_unused_tables();
     let (errors, warnings): (Vec<_>, Vec<_>) = std::mem::take(&mut binder.diagnostics)
         .into_iter()
         .partition(|found| found.severity == Severity::Error);

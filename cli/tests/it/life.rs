@@ -29,9 +29,9 @@ fn a_signal_takes_a_last_checkpoint_and_the_next_start_goes_on_from_it() {
             .write("in/a.csv", "1\n2\n3\n")
             .write("q.sql", CONTINUOUS);
         for (file, expected) in [("in/b.csv", 4), ("in/c.csv", 5)] {
-            let child = folder.command(&["run", "q.sql"]).spawn().unwrap();
+            let mut child = folder.command(&["run", "q.sql"]).spawn().unwrap();
             folder.write(file, &format!("{expected}\n"));
-            until("the new line is copied", || {
+            until(&mut child, "the new line is copied", || {
                 folder.output("out").lines().count() == expected
             });
             signal(&child, name);
@@ -51,8 +51,8 @@ fn a_signal_takes_a_last_checkpoint_and_the_next_start_goes_on_from_it() {
 fn a_second_start_of_a_running_job_is_refused() {
     let folder = Folder::new();
     folder.write("in/a.csv", "1\n").write("q.sql", CONTINUOUS);
-    let child = folder.command(&["run", "q.sql"]).spawn().unwrap();
-    until("the first line is copied", || {
+    let mut child = folder.command(&["run", "q.sql"]).spawn().unwrap();
+    until(&mut child, "the first line is copied", || {
         folder.output("out").lines().count() == 1
     });
     let second = folder.weir(&["run", "q.sql"]);
@@ -148,8 +148,8 @@ fn a_second_signal_ends_the_process_at_once() {
     let folder = Folder::new();
     folder.write("in/a.csv", "1\n").write("q.sql", CONTINUOUS);
     // Both signals are pending when the process wakes up, so the second comes before any last checkpoint is taken.
-    let child = folder.command(&["run", "q.sql"]).spawn().unwrap();
-    until("the first line is copied", || {
+    let mut child = folder.command(&["run", "q.sql"]).spawn().unwrap();
+    until(&mut child, "the first line is copied", || {
         folder.output("out").lines().count() == 1
     });
     signal(&child, "STOP");
@@ -159,9 +159,9 @@ fn a_second_signal_ends_the_process_at_once() {
     let ended = wait(child);
     assert_eq!(ended.code, 130, "{}", ended.stderr);
     // And what was there is whole: the next start goes on.
-    let child = folder.command(&["run", "q.sql"]).spawn().unwrap();
+    let mut child = folder.command(&["run", "q.sql"]).spawn().unwrap();
     folder.write("in/b.csv", "2\n");
-    until("the next line is copied", || {
+    until(&mut child, "the next line is copied", || {
         folder.output("out").lines().count() == 2
     });
     signal(&child, "TERM");

@@ -54,7 +54,7 @@ fn the_changelog_folds_to_the_final_rows() {
     for line in printed(&["--format", "json", "--changelog"]).lines() {
         let mut row: serde_json::Map<String, serde_json::Value> =
             serde_json::from_str(line).unwrap();
-        let op = row.remove("op").unwrap();
+        let op = row.shift_remove("op").unwrap();
         let weight = match op.as_str().unwrap() {
             "+I" | "+U" => 1,
             "-U" | "-D" => -1,

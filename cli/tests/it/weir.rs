@@ -1,5 +1,6 @@
 //! Starts the binary in a folder of its own.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -94,7 +95,6 @@ pub(crate) fn root() -> PathBuf {
 
 /// Waits for the end; kills and fails if it does not come.
 pub(crate) fn wait(mut child: Child) -> Ended {
-    use std::io::Read;
     let mut stdout = child.stdout.take();
     let mut stderr = child.stderr.take();
     let read = |pipe: Option<Box<dyn Read + Send>>| {
@@ -149,10 +149,20 @@ pub(crate) fn signal(child: &Child, name: &str) {
     assert!(status.success(), "could not send {name}");
 }
 
-/// Waits until something is true.
-pub(crate) fn until(what: &str, mut happened: impl FnMut() -> bool) {
+/// Waits until something is true of a process that runs; fails if it ends before.
+pub(crate) fn until(child: &mut Child, what: &str, mut happened: impl FnMut() -> bool) {
     let started = Instant::now();
     while !happened() {
+        if let Some(status) = child.try_wait().unwrap() {
+            let mut said = String::new();
+            child
+                .stderr
+                .take()
+                .unwrap()
+                .read_to_string(&mut said)
+                .unwrap();
+            panic!("it ended with {status} before {what}; it said\n{said}");
+        }
         assert!(started.elapsed() < PATIENCE, "it never happened: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }

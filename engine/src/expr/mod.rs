@@ -62,7 +62,7 @@ impl RowErrorMode {
             Some("skip") => Ok(Self::Skip),
             Some(other) => Err(Error::Plan(Diagnostics::from(
                 Diagnostic::error(
-                    "E0001",
+                    "E0201",
                     format!("'row.error' = '{other}' is not possible yet"),
                 )
                 .help("use 'fail' (the default), 'null' or 'skip'"),
@@ -251,6 +251,6 @@ pub(crate) fn as_filter(values: &ArrayRef) -> Result<BooleanArray> {
 
 fn cannot_run(error: LoweringError) -> Error {
     let diagnostic =
-        Diagnostic::error("E0002", "this expression cannot be run").at(error.span, error.message);
+        Diagnostic::error("E0202", "this expression cannot be run").at(error.span, error.message);
     Error::Plan(Diagnostics::from(diagnostic))
 }

@@ -327,6 +327,6 @@ pub(super) fn aggregate_failed(
 
 fn cannot_aggregate(span: Span, message: String) -> Error {
     Error::Plan(Diagnostics::from(
-        Diagnostic::error("E0003", "this aggregate cannot be run").at(span, message),
+        Diagnostic::error("E0203", "this aggregate cannot be run").at(span, message),
     ))
 }

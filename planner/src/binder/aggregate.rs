@@ -5,7 +5,7 @@ use sqlparser::ast::{self, DuplicateTreatment, FunctionArguments};
 use weir_types::{DataType, Diagnostic, Span};
 
 use crate::codes;
-use crate::convert::{CastKind, Level, cast_to, sql_type};
+use crate::convert::{CastKind, Level, Refusal, cast_to, sql_type};
 use crate::logical::AggregateCall;
 use crate::plan::{Expr, ExprKind};
 use crate::syntax::Name;
@@ -29,7 +29,10 @@ pub(crate) fn check_call(
     let canonical = crate::library::Library::get()
         .aggregate(&name.value)
         .map(|function| function.name().to_owned());
-    if !canonical.is_some_and(|canonical| SUPPORTED.contains(&canonical.as_str())) {
+    if !canonical
+        .as_deref()
+        .is_some_and(|canonical| SUPPORTED.contains(&canonical))
+    {
         return not_yet(
             format!("the aggregate `{}` is not there yet", name.spelling),
             "there are count, sum, avg, min, max, bool_and (every) and bool_or",
@@ -37,7 +40,10 @@ pub(crate) fn check_call(
     }
     let modifiers = match &call.args {
         FunctionArguments::List(list) => {
-            if list.duplicate_treatment == Some(DuplicateTreatment::Distinct) {
+            let canonical = canonical.as_deref().unwrap_or_default();
+            if list.duplicate_treatment == Some(DuplicateTreatment::Distinct)
+                && !ignores_duplicates(canonical)
+            {
                 return not_yet(
                     format!("DISTINCT inside `{}` is not there yet", name.spelling),
                     "remove duplicates in a subquery first: SELECT key, value FROM … GROUP BY key, value",
@@ -57,6 +63,34 @@ pub(crate) fn check_call(
         );
     }
     Ok(())
+}
+
+/// Whether DISTINCT changes nothing.
+fn ignores_duplicates(function: &str) -> bool {
+    matches!(function, "min" | "max" | "bool_and" | "bool_or")
+}
+
+/// Whether the engine can accumulate that type.
+fn is_supported(call: &AggregateCall) -> bool {
+    use DataType as T;
+    let argument = call
+        .arguments
+        .first()
+        .map_or(&T::Int64, |argument| &argument.data_type);
+    let decimal = |data_type: &T| matches!(data_type, T::Decimal(precision, _) if *precision <= 38);
+    match call.function.as_str() {
+        "min" | "max" => {
+            !matches!(
+                argument,
+                T::Null | T::Interval | T::Array(_) | T::Row(_) | T::Map(..) | T::Decimal(..)
+            ) || decimal(argument)
+        }
+        "sum" => {
+            matches!(call.data_type, T::Int64 | T::UInt64 | T::Float64) || decimal(&call.data_type)
+        }
+        "avg" => *argument == T::Float64 || decimal(argument),
+        _ => true,
+    }
 }
 
 /// The call as the library bound and coerced it, over the level's operands.
@@ -86,7 +120,17 @@ pub(crate) fn from_library(
         .map_err(&unplanned)?;
     let mut arguments = Vec::with_capacity(call.params.args.len());
     for argument in &call.params.args {
-        arguments.push(level.convert(argument.clone()).map_err(&unplanned)?);
+        arguments.push(
+            level
+                .convert(argument.clone())
+                .map_err(|refusal| match refusal {
+                    Refusal::NotYet(reason) => unplanned(reason),
+                    Refusal::BadLiteral(literal, to) => {
+                        let shown = crate::canonical::text(&literal, &|_| String::new());
+                        unplanned(format!("{shown} is not a value of {to}"))
+                    }
+                })?,
+        );
     }
     let function = call.func.name().to_owned();
     // `count(1)` and `count(*)` count rows: no argument has to be computed.
@@ -102,6 +146,18 @@ pub(crate) fn from_library(
         span,
     };
     accumulation_types(&mut call);
+    if !is_supported(&call) {
+        let argument = call
+            .arguments
+            .first()
+            .map_or(DataType::Null, |argument| argument.data_type.clone());
+        let message = format!("`{}` of {argument} is not there yet", call.function);
+        return Err(Box::new(
+            Diagnostic::error(codes::NOT_YET, message)
+                .at(span, "cannot be accumulated")
+                .help("cast the argument to a type of fixed width, e.g. CAST(… AS DOUBLE)"),
+        ));
+    }
     Ok(call)
 }
 

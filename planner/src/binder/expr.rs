@@ -8,7 +8,7 @@ use sqlparser::ast::{self, Ident};
 use weir_types::{DataType, Diagnostic, Scalar, Span};
 
 use crate::codes;
-use crate::convert::{CastKind, Level, cast_to, library_scalar, literal, placeholder};
+use crate::convert::{CastKind, Level, Refusal, cast_to, placeholder};
 use crate::library::Library;
 use crate::logical::AggregateCall;
 use crate::plan::{Expr, ExprKind};
@@ -310,20 +310,10 @@ impl<'a> ExprBinder<'a> {
                 ),
             );
         }
-        match folded_cast(&operand, &to, kind, span) {
+        match crate::literals::folded_cast(&operand, &to, kind, span) {
             Ok(Some(folded)) => Ok(folded),
             Ok(None) => Ok(cast_to(operand, to, kind, span)),
-            Err(()) => {
-                let shown = crate::canonical::text(&operand, &|_| String::new());
-                self.fail(
-                    Diagnostic::error(
-                        codes::BAD_LITERAL,
-                        format!("{shown} is not a value of {to}"),
-                    )
-                    .at(operand.span.union(span), "cannot be cast")
-                    .help(format!("TRY_CAST({shown} AS {to}) gives NULL instead")),
-                )
-            }
+            Err(()) => self.bad_literal(&operand, &to, span),
         }
     }
 
@@ -561,8 +551,9 @@ impl<'a> ExprBinder<'a> {
             span,
         };
         match level.convert(bound) {
-            Ok(expr) => self.fold_literals(expr),
-            Err(reason) => self.fail(
+            Ok(expr) => Ok(expr),
+            Err(Refusal::BadLiteral(literal, to)) => self.bad_literal(&literal, &to, span),
+            Err(Refusal::NotYet(reason)) => self.fail(
                 Diagnostic::error(
                     codes::NOT_YET,
                     format!("{what} cannot be planned: {reason}"),
@@ -572,28 +563,16 @@ impl<'a> ExprBinder<'a> {
         }
     }
 
-    /// Does the casts of literals that coercion has put in, down to the level's operands.
-    fn fold_literals(&mut self, mut expr: Expr) -> Result<Expr, Failed> {
-        for child in expr.children_mut() {
-            let is_cast = matches!(&child.kind, ExprKind::Cast { expr, .. }
-                if matches!(expr.kind, ExprKind::Literal(_)));
-            if is_cast {
-                let ExprKind::Cast {
-                    expr: operand,
-                    safe,
-                } = child.kind.clone()
-                else {
-                    continue;
-                };
-                let kind = if safe {
-                    CastKind::GivesNull
-                } else {
-                    CastKind::Fails
-                };
-                *child = self.cast(*operand, child.data_type.clone(), kind, child.span)?;
-            }
-        }
-        Ok(expr)
+    fn bad_literal<T>(&mut self, literal: &Expr, to: &DataType, span: Span) -> Result<T, Failed> {
+        let shown = crate::canonical::text(literal, &|_| String::new());
+        self.fail(
+            Diagnostic::error(
+                codes::BAD_LITERAL,
+                format!("{shown} is not {}", with_article(to)),
+            )
+            .at(literal.span.union(span), "cannot be read as one")
+            .help(format!("TRY_CAST({shown} AS {to}) gives NULL instead")),
+        )
     }
 
     fn level_error<T>(
@@ -634,36 +613,6 @@ fn placeholders(operands: &[Expr]) -> Vec<(String, arrow::datatypes::DataType, b
     let column =
         |(i, operand): (usize, &Expr)| (placeholder(i), operand.data_type.to_arrow(), true);
     operands.iter().enumerate().map(column).collect()
-}
-
-/// The cast of a literal, done; `None` if it is to be done at run time, `Err` if the literal is no such value.
-fn folded_cast(
-    operand: &Expr,
-    to: &DataType,
-    kind: CastKind,
-    span: Span,
-) -> Result<Option<Expr>, ()> {
-    let ExprKind::Literal(value) = &operand.kind else {
-        return Ok(None);
-    };
-    if kind == CastKind::GivesNull || *value == Scalar::Null || operand.data_type == *to {
-        return Ok(None);
-    }
-    let Some(value) = library_scalar(value, &operand.data_type) else {
-        return Ok(None);
-    };
-    // A string to an instant hangs on 'time.zone', which is applied at run time.
-    if matches!(to, DataType::TimestampLtz(_)) && operand.data_type == DataType::String {
-        return Ok(None);
-    }
-    let cast = value.cast_to(&to.to_arrow()).map_err(|_| ())?;
-    if cast.is_null() {
-        return Err(());
-    }
-    let span = operand.span.union(span);
-    Ok(literal(&cast, span)
-        .ok()
-        .filter(|folded| folded.data_type == *to))
 }
 
 /// The clock of an epoch under its SQL names.

@@ -92,7 +92,10 @@ impl Binder<'_> {
 
     fn insert_target(&mut self, target: &Name) -> Result<TableDefinition, Failed> {
         if let Some(table) = self.tables.get(&target.value).cloned() {
-            self.check_options(&table, TableRole::Sink)?;
+            // A second INSERT into it would only repeat what the connector said.
+            if self.written.insert(table.name.clone()) {
+                self.check_options(&table, TableRole::Sink)?;
+            }
             return Ok(table);
         }
         if self.views.contains_key(&target.value) {

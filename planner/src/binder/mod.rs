@@ -58,6 +58,8 @@ pub(crate) struct Binder<'a> {
     declared: BTreeMap<String, Span>,
     views: BTreeMap<String, Result<Relation, Failed>>,
     scans: BTreeMap<String, Result<NodeId, Failed>>,
+    /// Tables that an INSERT writes to.
+    written: BTreeSet<String>,
     /// Names of CTEs, derived tables and hinted blocks that were used in a path.
     locals: BTreeSet<(Path, String)>,
     /// Number of INSERTs with state into each target.
@@ -94,6 +96,7 @@ impl<'a> Binder<'a> {
             declared: BTreeMap::new(),
             views: BTreeMap::new(),
             scans: BTreeMap::new(),
+            written: BTreeSet::new(),
             locals: BTreeSet::new(),
             stateful_inserts: BTreeSet::new(),
             bare_selects: 0,

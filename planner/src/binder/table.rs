@@ -315,6 +315,32 @@ impl Binder<'_> {
         Ok(Relation { node, columns })
     }
 
+    /// A table that is neither read nor written is checked all the same: its options have to fit one of the two.
+    pub(crate) fn check_unused_tables(&mut self) {
+        for (name, table) in &self.tables {
+            if self.scans.contains_key(name) || self.written.contains(name) {
+                continue;
+            }
+            let errors = |role| -> Vec<Diagnostic> {
+                let problems = self.catalog.check_table(table, role);
+                problems
+                    .into_iter()
+                    .filter(|problem| problem.severity == Severity::Error)
+                    .collect()
+            };
+            let (source, sink) = (errors(TableRole::Source), errors(TableRole::Sink));
+            if !source.is_empty() && !sink.is_empty() {
+                // The role with fewer problems is the likelier one.
+                let likelier = if sink.len() < source.len() {
+                    sink
+                } else {
+                    source
+                };
+                self.diagnostics.extend(likelier);
+            }
+        }
+    }
+
     /// Asks the connector what it thinks of a table's options.
     pub(crate) fn check_options(
         &mut self,

@@ -77,7 +77,10 @@ impl Graph {
             }
             match &current.kind {
                 NodeKind::Filter { predicate } => {
-                    chain.conjuncts.extend(predicate.clone().conjuncts())
+                    // What is filtered first is judged first: a later condition may fail on the rows that are gone.
+                    let later = std::mem::take(&mut chain.conjuncts);
+                    chain.conjuncts = predicate.clone().conjuncts();
+                    chain.conjuncts.extend(later);
                 }
                 NodeKind::Project { exprs } => {
                     let below = |column: usize| exprs[column].clone();

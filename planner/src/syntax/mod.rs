@@ -18,10 +18,14 @@
 mod cursor;
 mod ddl;
 mod dialect;
+mod elsewhere;
 mod errors;
+mod hints;
 mod name;
 mod query;
+mod shorten;
 mod statement;
+mod table;
 mod tokens;
 mod types;
 mod walker;
@@ -155,7 +159,7 @@ pub fn hint_of_select(select: &ast::Select) -> Option<Name> {
     select
         .optimizer_hints
         .iter()
-        .find_map(|hint| tokens::hint_name(&hint.text))
+        .find_map(|hint| hints::name_in(&hint.text))
 }
 
 /// The type in a CAST, TRY_CAST or `::`: every one arrives as a custom type that this function reads, so that

@@ -7,7 +7,7 @@ use weir_types::{Diagnostic, Diagnostics, Span};
 
 use super::cursor::is_keyword;
 use super::dialect::WeirDialect;
-use super::{errors, tokens, walker};
+use super::{errors, shorten, walker};
 
 /// Parses a query; all of `raw` has to be one. `statement` is what it stands in, for messages.
 pub(crate) fn parse_query(
@@ -15,7 +15,7 @@ pub(crate) fn parse_query(
     statement: &[TokenWithSpan],
     end: Span,
 ) -> Result<Box<Query>, Diagnostics> {
-    let short = tokens::shorten(raw, end)?;
+    let short = shorten::shorten(raw, end)?;
     let query = run(&short, |parser| parser.parse_query())
         .map_err(|error| blame(&error, statement, &short, end))?;
     walker::check_query(&query, &short)?;
@@ -29,7 +29,7 @@ pub(crate) fn parse_expr(
     statement: &[TokenWithSpan],
     end: Span,
 ) -> Result<Expr, Diagnostics> {
-    let short = tokens::shorten(raw, end)?;
+    let short = shorten::shorten(raw, end)?;
     let expr = run(&short, |parser| parser.parse_expr())
         .map_err(|error| errors::of_parser(&error, statement, end))?;
     walker::check_expr(&expr, &short)?;

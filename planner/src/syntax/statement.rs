@@ -9,7 +9,7 @@ use weir_types::{Diagnostic, Diagnostics, Span};
 
 use super::cursor::Cursor;
 use super::tokens::{self, Chunk};
-use super::{Script, Statement, ddl, errors, query};
+use super::{Script, Statement, ddl, elsewhere, hints, query};
 use crate::{codes, settings};
 
 /// The statements of a text, and everything that is wrong with it, in the order of the text.
@@ -143,7 +143,7 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement, Diagnostics> {
             return created;
         }
     }
-    Err(unknown(cursor).into())
+    Err(elsewhere::unknown(cursor).into())
 }
 
 /// Whether a query starts with this token.
@@ -165,7 +165,7 @@ fn whole(cursor: &mut Cursor<'_>, start: Span) -> Span {
 
 /// `INSERT [hint] INTO name [(columns)] query`; INSERT was taken.
 fn insert(cursor: &mut Cursor<'_>, start: Span) -> Result<Statement, Diagnostics> {
-    let hint = cursor.peek(0).and_then(tokens::hint_of_token);
+    let hint = cursor.peek(0).and_then(hints::of_token);
     cursor.skip(usize::from(hint.is_some()));
     if cursor.is_keywords(&["OVERWRITE"]) {
         return Err(Diagnostic::error(codes::UNKNOWN_STATEMENT, "INSERT OVERWRITE is not supported")
@@ -329,212 +329,4 @@ fn not_explained(cursor: &Cursor<'_>) -> Diagnostic {
     )
     .at(cursor.span(), "neither of them")
     .help("for a view: EXPLAIN SELECT * FROM the_view")
-}
-
-/// Statements of other systems, by the words they begin with: what is wrong, and the way out.
-const ELSEWHERE: &[(&[&str], &str)] = &[
-    (
-        &["CREATE", "FUNCTION"],
-        "user-defined functions are not supported yet; a view can hold an expression that is used often",
-    ),
-    (
-        &["CREATE", "OR", "REPLACE", "FUNCTION"],
-        "user-defined functions are not supported yet; a view can hold an expression that is used often",
-    ),
-    (
-        &["CREATE", "TEMPORARY", "FUNCTION"],
-        "user-defined functions are not supported yet; a view can hold an expression that is used often",
-    ),
-    (
-        &["CREATE", "AGGREGATE"],
-        "user-defined functions are not supported yet",
-    ),
-    (
-        &["CREATE", "CATALOG"],
-        "there are no catalogs: each text declares the tables that it uses",
-    ),
-    (
-        &["CREATE", "DATABASE"],
-        "there are no databases: each text declares the tables that it uses",
-    ),
-    (
-        &["CREATE", "SCHEMA"],
-        "there are no schemas: each text declares the tables that it uses",
-    ),
-    (
-        &["CREATE", "INDEX"],
-        "state is found by key without an index; remove the statement",
-    ),
-    (
-        &["CREATE", "UNIQUE", "INDEX"],
-        "a key is declared in CREATE TABLE: PRIMARY KEY (…) NOT ENFORCED",
-    ),
-    (
-        &["CREATE", "SEQUENCE"],
-        "a stream has no sequence; remove the statement",
-    ),
-    (
-        &["CREATE", "TYPE"],
-        "types are written where they are used: ROW<name type, …>",
-    ),
-    (
-        &["CREATE", "EXTENSION"],
-        "there are no extensions; remove the statement",
-    ),
-    (
-        &["CREATE", "SOURCE"],
-        "a source is a CREATE TABLE with WITH ('connector' = '…')",
-    ),
-    (
-        &["CREATE", "SINK"],
-        "a sink is a CREATE TABLE with WITH ('connector' = '…'), and INSERT INTO it SELECT …",
-    ),
-    (
-        &["CREATE", "STREAM"],
-        "a stream is a CREATE TABLE with WITH ('connector' = '…')",
-    ),
-    (
-        &["DROP"],
-        "what a text does not create is not there: remove its CREATE statement instead",
-    ),
-    (
-        &["ALTER"],
-        "edit the CREATE statement and run the file again: its state is kept where the edit allows it",
-    ),
-    (
-        &["UPDATE"],
-        "tables are streams: write the new rows with INSERT INTO … SELECT",
-    ),
-    (
-        &["DELETE"],
-        "tables are streams: filter rows with WHERE, or let the source bring retractions (changelog-json)",
-    ),
-    (
-        &["MERGE"],
-        "tables are streams: a table with a primary key takes the newest row of each key by INSERT INTO … SELECT",
-    ),
-    (
-        &["TRUNCATE"],
-        "`weir run FILE --fresh` starts again without state",
-    ),
-    (
-        &["SHOW"],
-        "not supported yet; `weir check FILE` lists tables, views and queries of a file",
-    ),
-    (
-        &["DESCRIBE"],
-        "not supported yet; EXPLAIN SELECT * FROM the_table shows its columns",
-    ),
-    (
-        &["DESC"],
-        "not supported yet; EXPLAIN SELECT * FROM the_table shows its columns",
-    ),
-    (
-        &["USE"],
-        "there are no catalogs and databases: each text declares the tables that it uses",
-    ),
-    (
-        &["RESET"],
-        "a setting holds for one text: remove its SET statement",
-    ),
-    (
-        &["LOAD"],
-        "there are no modules to load; remove the statement",
-    ),
-    (&["UNLOAD"], "there are no modules; remove the statement"),
-    (
-        &["ADD"],
-        "there are no libraries to add; remove the statement",
-    ),
-    (
-        &["REMOVE"],
-        "there are no libraries to remove; remove the statement",
-    ),
-    (&["ANALYZE"], "no statistics are kept; remove the statement"),
-    (&["CALL"], "there are no procedures"),
-    (
-        &["COMPILE"],
-        "`weir explain FILE` shows the plan; plans are not run by themselves",
-    ),
-    (
-        &["EXECUTE"],
-        "write the INSERT itself; EXECUTE STATEMENT SET BEGIN … END groups several",
-    ),
-    (&["STOP"], "`weir stop` ends a job"),
-    (
-        &["BEGIN"],
-        "there are no transactions: each epoch is one. INSERTs are grouped by BEGIN STATEMENT SET; … END;",
-    ),
-    (&["START"], "there are no transactions: each epoch is one"),
-    (&["COMMIT"], "there are no transactions: each epoch is one"),
-    (
-        &["ROLLBACK"],
-        "there are no transactions: each epoch is one",
-    ),
-    (
-        &["COPY"],
-        "read files with CREATE TABLE … WITH ('connector' = 'filesystem', …)",
-    ),
-    (&["GRANT"], "there are no users"),
-    (&["REVOKE"], "there are no users"),
-    (
-        &["COMMENT"],
-        "write COMMENT 'text' in the CREATE statement, or a comment: -- text",
-    ),
-    (
-        &["REFRESH"],
-        "a materialized view is always fresh; remove the statement",
-    ),
-    (&["VACUUM"], "nothing needs it; remove the statement"),
-    (
-        &["DECLARE"],
-        "there are no cursors; a SELECT prints its result",
-    ),
-    (
-        &["PREPARE"],
-        "there are no prepared statements; write the query itself",
-    ),
-];
-
-/// A statement that is none of ours.
-fn unknown(cursor: &Cursor<'_>) -> Diagnostic {
-    if let Some((words, way_out)) = ELSEWHERE
-        .iter()
-        .find(|(words, _)| cursor.is_keywords(words))
-    {
-        let mut span = cursor.clone();
-        span.skip(words.len());
-        let span = cursor.span().union(span.last_span());
-        return Diagnostic::error(
-            codes::UNKNOWN_STATEMENT,
-            format!("there is no {} statement", words.join(" ")),
-        )
-        .at(span, "not supported")
-        .help(*way_out);
-    }
-    const OURS: &[&str] = &[
-        "CREATE", "INSERT", "SELECT", "SET", "EXPLAIN", "WITH", "BEGIN", "EXECUTE", "END",
-    ];
-    let word = cursor.peek(0).map(errors::shown).unwrap_or_default();
-    if cursor.is_keywords(&["CREATE"]) {
-        let mut after = cursor.clone();
-        after.skip(1);
-        let nearest = after.peek(0).and_then(|token| {
-            settings::nearest(
-                &token.to_string().to_ascii_uppercase(),
-                ["TABLE", "VIEW", "MATERIALIZED"].into_iter(),
-            )
-        });
-        return after.expected("TABLE or VIEW").nearest(nearest);
-    }
-    let nearest = settings::nearest(&word.to_ascii_uppercase(), OURS.iter().copied());
-    Diagnostic::error(
-        codes::UNKNOWN_STATEMENT,
-        format!("no statement begins with `{word}`"),
-    )
-    .at(
-        cursor.span(),
-        "expected CREATE, INSERT, SELECT, SET or EXPLAIN",
-    )
-    .nearest(nearest)
 }

@@ -470,3 +470,86 @@ fn unknown(name: &str, span: Span) -> Diagnostic {
 pub(crate) fn starts_type(token: &Token) -> bool {
     NAMES.iter().any(|name| is_keyword(token, name))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_type() -> impl Strategy<Value = DataType> {
+        let unit = prop::sample::select(vec![
+            TimeUnit::Second,
+            TimeUnit::Milli,
+            TimeUnit::Micro,
+            TimeUnit::Nano,
+        ]);
+        let leaf = prop_oneof![
+            prop::sample::select(vec![
+                DataType::Boolean,
+                DataType::Int8,
+                DataType::Int16,
+                DataType::Int32,
+                DataType::Int64,
+                DataType::Float32,
+                DataType::Float64,
+                DataType::String,
+                DataType::Bytes,
+                DataType::Date,
+                DataType::Time,
+                DataType::Interval,
+            ]),
+            (1u8..=76)
+                .prop_flat_map(|p| (Just(p), 0..=p))
+                .prop_map(|(p, s)| DataType::Decimal(p, s as i8)),
+            unit.clone().prop_map(DataType::Timestamp),
+            unit.prop_map(DataType::TimestampLtz),
+        ];
+        leaf.prop_recursive(4, 16, 4, |inner| {
+            prop_oneof![
+                inner
+                    .clone()
+                    .prop_map(|element| DataType::Array(Box::new(element))),
+                (inner.clone(), inner.clone())
+                    .prop_map(|(key, value)| DataType::Map(Box::new(key), Box::new(value))),
+                prop::collection::vec(inner, 1..4).prop_map(|types| {
+                    let field = |(index, data_type)| Column::new(format!("f{index}"), data_type);
+                    DataType::Row(types.into_iter().enumerate().map(field).collect())
+                }),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn every_type_is_read_from_its_own_name_and_passes_through_a_cast(data_type in any_type()) {
+            let text = data_type.to_string();
+            let (chunks, _) = super::super::tokens::scan(&text);
+            let tokens = &chunks[0].tokens;
+            let mut cursor = Cursor::new(tokens, Span::default());
+            prop_assert_eq!(parse(&mut cursor).unwrap(), data_type.clone());
+            prop_assert!(cursor.is_at_end());
+            let Token::Word(word) = encoded(tokens).unwrap().token else { panic!() };
+            let ident = ast::Ident::with_quote('"', word.value);
+            let custom = ast::DataType::Custom(ident.into(), Vec::new());
+            prop_assert_eq!(of_ast(&custom), Some(data_type));
+        }
+    }
+
+    #[test]
+    fn names_with_quotes_in_them_survive_a_cast() {
+        let (chunks, _) = super::super::tokens::scan("ROW<\"a \"\"b\"\"\" INT, `c d` STRING>");
+        let Token::Word(word) = encoded(&chunks[0].tokens).unwrap().token else {
+            panic!()
+        };
+        let custom =
+            ast::DataType::Custom(ast::Ident::with_quote('"', word.value).into(), Vec::new());
+        let Some(DataType::Row(fields)) = of_ast(&custom) else {
+            panic!()
+        };
+        assert_eq!(
+            (fields[0].name.as_str(), fields[1].name.as_str()),
+            ("a \"b\"", "c d")
+        );
+    }
+}

@@ -461,3 +461,50 @@ fn unit_of_word(word: &str) -> Option<i64> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The microseconds of `INTERVAL {text}`.
+    fn micros(text: &str) -> Option<i64> {
+        let dialect = sqlparser::dialect::PostgreSqlDialect {};
+        let expr = sqlparser::parser::Parser::new(&dialect)
+            .try_with_sql(&format!("INTERVAL {text}"))
+            .and_then(|mut parser| parser.parse_expr())
+            .unwrap();
+        duration(&expr).ok()
+    }
+
+    #[test]
+    fn intervals_of_fixed_length_are_microseconds() {
+        assert_eq!(micros("'10' SECOND"), Some(10_000_000));
+        assert_eq!(micros("'1.5' SECOND"), Some(1_500_000));
+        assert_eq!(micros("'-2' MINUTES"), Some(-120_000_000));
+        assert_eq!(micros("'250' MILLISECOND"), Some(250_000));
+        assert_eq!(micros("'1' DAY"), Some(86_400_000_000));
+        assert_eq!(micros("'1 day 2 hours'"), Some(93_600_000_000));
+        assert_eq!(micros("'1 hour 00:00:30'"), Some(3_630_000_000));
+        assert_eq!(micros("'-00:01:00.5'"), Some(-60_500_000));
+        assert_eq!(micros("'2w'"), Some(14 * 86_400_000_000));
+    }
+
+    #[test]
+    fn other_intervals_have_no_fixed_length() {
+        for text in [
+            "'1' MONTH",
+            "'1' YEAR",
+            "'1 month'",
+            "'10'",
+            "''",
+            "'ten seconds'",
+            "'1 2' DAY TO HOUR",
+            "'0.0000001' SECOND",
+            "'9999999999999999' DAY",
+            "'1.2.3' SECOND",
+            "'1:2:3:4'",
+        ] {
+            assert_eq!(micros(text), None, "{text}");
+        }
+    }
+}

@@ -4,15 +4,36 @@ mod accepted;
 mod errors;
 mod hostile;
 mod pages;
+mod plans;
+mod properties;
 
-use weir_planner::AnyCatalog;
-use weir_types::Diagnostics;
+use std::collections::BTreeMap;
 
-/// Everything that is wrong with a text, found by the parser or, if it has nothing to say, by the binder.
-fn diagnose(sql: &str) -> Result<(), Diagnostics> {
-    weir_planner::syntax::parse(sql)?;
-    let _ = AnyCatalog;
-    Ok(())
+use weir_planner::Catalog;
+use weir_types::{DataType, Diagnostics};
+
+/// A catalog with one rule of real connectors: a file of plain CSV or JSON rows cannot take rows back.
+struct Files;
+
+impl Catalog for Files {
+    fn sink_accepts_retractions(&self, options: &BTreeMap<String, String>) -> bool {
+        !matches!(
+            options.get("format").map(String::as_str),
+            Some("csv" | "json")
+        ) || options.get("mode").is_some_and(|mode| mode == "snapshot")
+    }
+
+    fn metadata_type(&self, _options: &BTreeMap<String, String>, key: &str) -> Option<DataType> {
+        (key == "file").then_some(DataType::String)
+    }
+}
+
+/// Everything that the planner has to say about a text: errors, or else warnings.
+fn diagnose(sql: &str) -> Diagnostics {
+    match weir_planner::plan(sql, &Files) {
+        Ok(planned) => Diagnostics(planned.warnings),
+        Err(problems) => problems,
+    }
 }
 
 /// Compares `actual` with the file; with UPDATE=1 in the environment writes it instead.

@@ -2,5 +2,7 @@
 
 mod aggregate;
 mod join;
+mod kernels;
+mod sink;
 mod stateless;
 mod window_aggregate;

@@ -77,12 +77,13 @@ impl WindowAggregate {
                 config.windows.slice
             );
             Error::Plan(Diagnostics::from(
-                Diagnostic::error("E0004", "this HOP window has too many slices")
+                Diagnostic::error("E0204", "this HOP window has too many slices")
                     .at(span, message)
                     .help("make the slide longer, or let size be a multiple of it"),
             ))
         })?;
-        let awaits_restored_watermark = !table.ends().is_empty();
+        // A tumbling window that was given has dropped its slice: there is nothing to give twice.
+        let awaits_restored_watermark = !config.windows.is_tumbling() && !table.ends().is_empty();
         let watermark = Watermark::MIN;
         Ok(Self {
             config,

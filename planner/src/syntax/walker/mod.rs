@@ -12,6 +12,7 @@
 
 mod expr;
 mod from;
+mod function;
 mod select;
 
 use sqlparser::ast::{self, Expr, Query};

@@ -127,7 +127,12 @@ impl Walker<'_> {
         match body {
             SetExpr::Select(select) => self.select(select),
             SetExpr::Query(query) => self.query(query),
-            SetExpr::SetOperation { left, op, set_quantifier, right } => {
+            SetExpr::SetOperation {
+                left,
+                op,
+                set_quantifier,
+                right,
+            } => {
                 self.set_operation(op, set_quantifier, span_of(&**left));
                 self.set_expr(left);
                 self.set_expr(right);
@@ -135,21 +140,33 @@ impl Walker<'_> {
             SetExpr::Values(values) => self.refuse(
                 codes::QUERY_BODY,
                 "VALUES is not supported",
-                values.rows.first().and_then(|row| row.content.first()).map_or(span_of(body), |first| self.from_keyword("VALUES", span_of(first))),
-                "rows come from tables; a SELECT without FROM gives one row: SELECT 1 AS a UNION ALL SELECT 2",
+                values
+                    .rows
+                    .first()
+                    .and_then(|row| row.content.first())
+                    .map_or(span_of(body), |first| {
+                        self.from_keyword("VALUES", span_of(first))
+                    }),
+                "rows come from tables; 'connector' = 'datagen' makes some",
             ),
             SetExpr::Table(_) => self.refuse(
                 codes::QUERY_BODY,
                 "TABLE name is not supported as a query",
-                self.tokens.first().map_or(Span::default(), |token| to_span(token.span)),
+                self.tokens
+                    .first()
+                    .map_or(Span::default(), |token| to_span(token.span)),
                 "write SELECT * FROM name",
             ),
-            SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => self.refuse(
-                codes::QUERY_BODY,
-                "a query cannot hold a statement that writes",
-                self.tokens.first().map_or(Span::default(), |token| to_span(token.span)),
-                "write INSERT INTO … WITH … SELECT: the WITH belongs to the query",
-            ),
+            SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
+                self.refuse(
+                    codes::QUERY_BODY,
+                    "a query cannot hold a statement that writes",
+                    self.tokens
+                        .first()
+                        .map_or(Span::default(), |token| to_span(token.span)),
+                    "write INSERT INTO … WITH … SELECT: the WITH belongs to the query",
+                )
+            }
         }
     }
 
@@ -440,6 +457,12 @@ impl Walker<'_> {
                     "an empty grouping is not supported",
                     self.last_keyword("GROUP"),
                     "leave GROUP BY out: aggregates alone give one row",
+                ),
+                Expr::Tuple(_) => self.refuse(
+                    codes::GROUPING_SETS,
+                    "columns to group by do not stand in parentheses together",
+                    span_of(expr),
+                    "leave the parentheses out: GROUP BY a, b",
                 ),
                 expr => self.expr(expr),
             }

@@ -5,3 +5,4 @@ SELECT first_value(a) IGNORE NULLS FROM t;
 SELECT string_agg(a, ',' LIMIT 5) FROM t;
 SELECT count(t.*) FROM t;
 SELECT f(a => 1) FROM t;
+SELECT upper(a) FILTER (WHERE a > 'x') FROM t;
