@@ -43,7 +43,9 @@ impl StatusLine {
     }
 
     fn draw(&self, text: &str) {
-        let columns = crossterm::terminal::size().map_or(80, |(columns, _)| usize::from(columns));
+        // Some terminals do not know their width, and say zero.
+        let columns = crossterm::terminal::size().map_or(0, |(columns, _)| usize::from(columns));
+        let columns = if columns == 0 { 80 } else { columns };
         let mut stderr = std::io::stderr().lock();
         // Nobody is harmed by a line that could not be drawn.
         let _ = write!(stderr, "{ERASE}{}", cut(text, columns.saturating_sub(1)));

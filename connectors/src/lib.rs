@@ -58,8 +58,17 @@ mod source;
 mod stdin;
 mod table;
 
+#[cfg(test)]
+mod contract;
+#[cfg(test)]
+mod reference;
+#[cfg(test)]
+mod testing;
+
 pub use error::{Error, RecordError, Result};
-pub use format::{FORMATS, FormatInfo};
+pub use format::{
+    FORMATS, FormatInfo, Op, PrintFormat, RowEncoder, ops_of, plain_texts, row_encoder,
+};
 pub use options::{Form, OptionInfo};
 pub use registry::{
     ConnectorInfo, MetadataInfo, check_table, connectors, dead_letter_columns, metadata_type,

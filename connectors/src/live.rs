@@ -137,7 +137,7 @@ mod tests {
     use std::io::Write;
 
     use super::*;
-    use crate::source::{Payload, Source};
+    use crate::source::Payload;
     use crate::table::TableRequest;
 
     fn request(options: &[(&str, String)]) -> TableRequest {

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use weir_planner::plan::{OperatorKind, StreamPlan};
+use weir_planner::settings;
 use weir_state::BackendKind;
-use weir_types::Diagnostic;
 
 use crate::{Error, Result};
 
@@ -82,47 +82,57 @@ impl JobOptions {
             test_cuts: None,
         };
         for (key, value) in &plan.settings {
-            options.apply(key, value)?;
+            settings::check(key, value)
+                .map_err(|problem| Error::Plan(problem.without_place().into()))?;
+            options.apply(key, value);
         }
         Ok(options)
     }
 
-    fn apply(&mut self, key: &str, value: &str) -> Result<()> {
+    /// Takes a setting whose value has the right form.
+    fn apply(&mut self, key: &str, value: &str) {
         match key {
-            "parallelism" => self.parallelism = number(key, value, 1, 1024)? as u32,
+            "parallelism" => set(&mut self.parallelism, number(value)),
             // A job that only prints keeps nothing, wherever its state would be.
             "state.dir" => {
                 if let Some(folder) = &mut self.state_dir {
                     *folder = PathBuf::from(value);
                 }
             }
-            "state.memory" => self.state_memory = bytes(key, value)?,
+            "state.memory" => set(
+                &mut self.state_memory,
+                settings::parse_bytes(value).map(|bytes| bytes as usize),
+            ),
             "state.backend" => {
-                self.backend = match value {
-                    "rocksdb" => BackendKind::Rocksdb,
-                    "memory" => BackendKind::Memory,
-                    _ => return Err(unusable(key, value, "`rocksdb` or `memory`")),
-                }
+                self.backend = if value == "memory" {
+                    BackendKind::Memory
+                } else {
+                    BackendKind::Rocksdb
+                };
             }
-            "checkpoint.interval" => self.checkpoint_interval = duration(key, value)?,
-            "checkpoint.retain" => {
-                self.checkpoints_retained = number(key, value, 1, 1_000_000)? as usize
-            }
-            "checkpoint.mode" => {
-                self.exactly_once = match value {
-                    "exactly-once" => true,
-                    "at-least-once" => false,
-                    _ => return Err(unusable(key, value, "`exactly-once` or `at-least-once`")),
-                }
-            }
-            "epoch.interval" => self.epoch_interval = duration(key, value)?,
-            "key.groups" => self.key_groups = number(key, value, 1, u64::from(u16::MAX))? as u16,
-            "batch.rows" => self.batch_rows = number(key, value, 1, 1 << 20)? as usize,
-            // The planner has checked the keys; what is not for the runtime is for others.
+            "checkpoint.interval" => set(
+                &mut self.checkpoint_interval,
+                settings::parse_duration(value),
+            ),
+            "checkpoint.retain" => set(&mut self.checkpoints_retained, number(value)),
+            "checkpoint.mode" => self.exactly_once = value != "at-least-once",
+            "epoch.interval" => set(&mut self.epoch_interval, settings::parse_duration(value)),
+            "key.groups" => set(&mut self.key_groups, number(value)),
+            "batch.rows" => set(&mut self.batch_rows, number(value)),
+            // The others are for operators and sources.
             _ => {}
         }
-        Ok(())
     }
+}
+
+fn set<T>(field: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *field = value;
+    }
+}
+
+fn number<T: std::str::FromStr>(value: &str) -> Option<T> {
+    value.trim().parse().ok()
 }
 
 /// Only bare SELECTs: nothing is kept.
@@ -133,81 +143,45 @@ pub(crate) fn is_ephemeral(plan: &StreamPlan) -> bool {
         .any(|operator| matches!(operator.kind, OperatorKind::Sink { .. }))
 }
 
-fn number(key: &str, value: &str, least: u64, most: u64) -> Result<u64> {
-    value
-        .trim()
-        .parse()
-        .ok()
-        .filter(|number| (least..=most).contains(number))
-        .ok_or_else(|| unusable(key, value, &format!("a number from {least} to {most}")))
-}
-
-/// `250ms`, `10 s`, `2min`, `1 h`, `1 d`; a bare number is milliseconds.
-pub(crate) fn duration(key: &str, value: &str) -> Result<Duration> {
-    let (number, unit) = split_unit(value);
-    let factor = match unit {
-        "us" | "µs" => Some(1e-6),
-        "" | "ms" => Some(1e-3),
-        "s" | "sec" | "second" | "seconds" => Some(1.0),
-        "m" | "min" | "minute" | "minutes" => Some(60.0),
-        "h" | "hour" | "hours" => Some(3600.0),
-        "d" | "day" | "days" => Some(86_400.0),
-        _ => None,
-    };
-    let seconds = number.zip(factor).map(|(number, factor)| number * factor);
-    seconds
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .ok_or_else(|| unusable(key, value, "a duration such as `200ms`, `10s` or `5 min`"))
-}
-
-/// `64MiB`, `64 MB`, `1g`; a bare number is bytes.
-fn bytes(key: &str, value: &str) -> Result<usize> {
-    let (number, unit) = split_unit(value);
-    let factor: Option<u64> = match unit.to_ascii_lowercase().as_str() {
-        "" | "b" => Some(1),
-        "k" | "kib" => Some(1 << 10),
-        "kb" => Some(1_000),
-        "m" | "mib" => Some(1 << 20),
-        "mb" => Some(1_000_000),
-        "g" | "gib" => Some(1 << 30),
-        "gb" => Some(1_000_000_000),
-        _ => None,
-    };
-    number
-        .zip(factor)
-        .map(|(number, factor)| (number * factor as f64) as usize)
-        .filter(|&bytes| bytes > 0)
-        .ok_or_else(|| unusable(key, value, "a size such as `64MiB` or `1 GB`"))
-}
-
-fn split_unit(value: &str) -> (Option<f64>, &str) {
-    let value = value.trim();
-    let end = value
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(value.len());
-    (value[..end].parse().ok(), value[end..].trim())
-}
-
-fn unusable(key: &str, value: &str, expected: &str) -> Error {
-    let diagnostic = Diagnostic::error("E0001", format!("setting '{key}' cannot be '{value}'"))
-        .help(format!("write {expected}"));
-    Error::Plan(diagnostic.into())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
+    fn resolve(settings: &[(&str, &str)]) -> Result<JobOptions> {
+        let settings = settings
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let plan = StreamPlan {
+            format_version: 1,
+            job_name: None,
+            settings: settings.collect(),
+            tables: BTreeMap::new(),
+            operators: Vec::new(),
+        };
+        JobOptions::resolve(&plan, "job")
+    }
+
     #[test]
-    fn durations_and_sizes_take_the_usual_units() {
-        assert_eq!(duration("k", "200ms").unwrap(), Duration::from_millis(200));
-        assert_eq!(duration("k", "1.5 s").unwrap(), Duration::from_millis(1500));
-        assert_eq!(duration("k", "2 min").unwrap(), Duration::from_secs(120));
-        assert!(duration("k", "soon").is_err());
-        assert!(duration("k", "-1s").is_err());
-        assert_eq!(bytes("k", "64MiB").unwrap(), 64 << 20);
-        assert_eq!(bytes("k", "1 gb").unwrap(), 1_000_000_000);
-        assert!(bytes("k", "0").is_err());
-        assert!(number("k", "0", 1, 5).is_err());
+    fn settings_become_options_and_what_cannot_be_used_is_refused() {
+        let options = resolve(&[
+            ("state.memory", "64MiB"),
+            ("checkpoint.interval", "200ms"),
+            ("parallelism", "3"),
+        ]);
+        let options = options.unwrap();
+        assert_eq!(options.state_memory, 64 << 20);
+        assert_eq!(options.checkpoint_interval, Duration::from_millis(200));
+        assert_eq!(options.parallelism, 3);
+        assert_eq!(options.state_dir, None, "without a sink nothing is kept");
+        assert!(matches!(
+            resolve(&[("parallelism", "0")]),
+            Err(Error::Plan(_))
+        ));
+        assert!(matches!(
+            resolve(&[("paralelism", "2")]),
+            Err(Error::Plan(_))
+        ));
     }
 }

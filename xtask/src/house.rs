@@ -14,6 +14,7 @@ pub(crate) fn check(report: &mut Report) {
         Ok(files) => files,
         Err(error) => return report.check("house rules", Err(error)),
     };
+    report.check("every code is explained", codes_are_explained(&files));
     for (name, rule) in RULES {
         let wrong: Vec<String> = files.iter().flat_map(rule).collect();
         report.check(
@@ -172,6 +173,48 @@ const FOLDERS: &[&str] = &[
     "queries/",
     "scripts/",
 ];
+
+/// A code that a message shows is looked up: it has a page of its name in `docs/errors`, or stands on another page.
+fn codes_are_explained(files: &[File]) -> Result<()> {
+    let pages: Vec<&File> = files
+        .iter()
+        .filter(|file| file.path.starts_with("docs/"))
+        .collect();
+    let mut wrong = Vec::new();
+    for file in files
+        .iter()
+        .filter(|file| file.path.ends_with(".rs") && file.path.contains("/src/"))
+    {
+        for (i, line) in file.text.lines().enumerate() {
+            for code in line
+                .split('"')
+                .skip(1)
+                .step_by(2)
+                .filter(|text| is_code(text))
+            {
+                if !pages.iter().any(|page| page.text.contains(code)) {
+                    wrong.push(format!(
+                        "{}:{}: no page of docs/ explains {code}",
+                        file.path,
+                        i + 1
+                    ));
+                }
+            }
+        }
+    }
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(anyhow::anyhow!(wrong.join("\n")))
+    }
+}
+
+/// A letter of those that codes begin with, and four digits.
+fn is_code(text: &str) -> bool {
+    text.len() == 5
+        && text.starts_with(['P', 'W', 'C', 'E', 'R'])
+        && text[1..].bytes().all(|byte| byte.is_ascii_digit())
+}
 
 /// Sketches are for the time before the first delivery.
 fn nothing_unfinished(file: &File) -> Vec<String> {

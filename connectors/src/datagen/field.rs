@@ -19,10 +19,11 @@ use crate::format::value::{parse_date, parse_time, parse_timestamp, per_second, 
 use crate::options::{Form, parse_duration};
 
 /// The attributes of a field, and what they do.
-pub(super) const ATTRIBUTES: [(&str, &str); 9] = [
+pub(crate) const ATTRIBUTES: [(&str, &str); 9] = [
     (
         "kind",
-        "`sequence` (start + row × step) or `random`; a timestamp is a sequence unless set, all else random",
+        "`sequence` (start + row × step) or `random`; timestamps, and the table's first column if it is a BIGINT, are sequences \
+         unless set, all else is random",
     ),
     (
         "start",
@@ -66,6 +67,21 @@ pub(super) enum Problem {
     },
 }
 
+/// Where a column stands in its table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It is probably the table's id.
+    First,
+    /// Any other.
+    Later,
+}
+
+impl Place {
+    pub(super) fn of(index: usize) -> Self {
+        if index == 0 { Self::First } else { Self::Later }
+    }
+}
+
 /// A column's values as a function of the row number.
 #[derive(Debug)]
 pub(super) struct FieldSpec {
@@ -101,6 +117,7 @@ type Attributes = BTreeMap<String, String>;
 impl FieldSpec {
     pub(super) fn new(
         column: &Column,
+        place: Place,
         attributes: &Attributes,
         seed: u64,
     ) -> Result<Self, Problem> {
@@ -110,7 +127,7 @@ impl FieldSpec {
             data_type: &data_type,
         };
         let is_sequence = match attributes.get("kind").map(String::as_str) {
-            None => data_type.is_timestamp(),
+            None => data_type.is_timestamp() || (place == Place::First && data_type == Sql::Int64),
             Some("sequence") => true,
             Some("random") => false,
             Some(_) => {
@@ -544,7 +561,7 @@ fn unit_nanos(unit: TimeUnit) -> i64 {
 mod tests {
     use std::collections::HashSet;
 
-    use arrow::datatypes::*;
+    use arrow::datatypes::{Int32Type, TimestampMillisecondType};
 
     use super::*;
 
@@ -552,7 +569,13 @@ mod tests {
         let attributes = attributes
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-        FieldSpec::new(&Column::new("x", data_type), &attributes.collect(), 7).unwrap()
+        FieldSpec::new(
+            &Column::new("x", data_type),
+            Place::Later,
+            &attributes.collect(),
+            7,
+        )
+        .unwrap()
     }
 
     #[test]

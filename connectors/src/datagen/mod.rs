@@ -28,7 +28,8 @@ use crate::source::{
     SplitListing,
 };
 use crate::table::TableRequest;
-use field::{ATTRIBUTES, FieldSpec, Problem};
+pub(crate) use field::ATTRIBUTES;
+use field::{FieldSpec, Place, Problem};
 
 /// What the options of single columns begin with.
 pub(crate) const FIELD_PREFIX: &str = "fields.";
@@ -80,11 +81,6 @@ pub(crate) const INFO: ConnectorInfo = ConnectorInfo {
     }],
     guarantee: "It can be entered at any row.",
 };
-
-/// The attributes of fields with their help, for the reference page.
-pub(crate) fn attributes() -> &'static [(&'static str, &'static str)] {
-    &ATTRIBUTES
-}
 
 /// The attributes that the options give to each column, by the column's folded name.
 fn attributes_of(request: &TableRequest) -> BTreeMap<String, BTreeMap<String, String>> {
@@ -159,7 +155,7 @@ pub(crate) fn check(request: &TableRequest, found: &mut Vec<Diagnostic>) {
         }
     }
     let attributes = attributes_of(request);
-    for column in &request.declared {
+    for (index, column) in request.declared.iter().enumerate() {
         let own = attributes
             .get(&column.name.to_ascii_lowercase())
             .cloned()
@@ -175,7 +171,7 @@ pub(crate) fn check(request: &TableRequest, found: &mut Vec<Diagnostic>) {
                 .cloned()
                 .unwrap_or_default()
         };
-        match FieldSpec::new(column, &own, 0) {
+        match FieldSpec::new(column, Place::of(index), &own, 0) {
             Ok(_) => {}
             Err(Problem::Type) => found.push(
                 Diagnostic::error(
@@ -285,7 +281,12 @@ impl Source for DatagenSource {
                 .get(&column.name.to_ascii_lowercase())
                 .cloned()
                 .unwrap_or_default();
-            FieldSpec::new(column, &own, seed).map_err(|problem| {
+            let index = self
+                .request
+                .declared
+                .iter()
+                .position(|other| other.name == column.name);
+            FieldSpec::new(column, Place::of(index.unwrap_or(1)), &own, seed).map_err(|problem| {
                 Error::Inconsistent(format!(
                     "column `{}` cannot be generated: {problem:?}",
                     column.name

@@ -75,7 +75,7 @@ impl AppendCommitter {
         remove(list)?;
         sync_folder(&self.names.commits())?;
         for part in prepared.parts {
-            pass("sink.file.withdraw.between")?;
+            failpoint::pass("sink.file.withdraw.between").context(|| "at a failure point")?;
             remove(&self.names.target.join(part.path))?;
         }
         Ok(())
@@ -122,11 +122,6 @@ impl AppendCommitter {
     }
 }
 
-/// A failure point of this connector.
-pub(crate) fn pass(name: &'static str) -> Result<()> {
-    failpoint::pass(name).context(|| format!("at {name}"))
-}
-
 impl SinkCommitter for AppendCommitter {
     fn commit(&mut self, checkpoint: CheckpointId, prepared: &[serde_json::Value]) -> Result<()> {
         let list = self.names.list(checkpoint);
@@ -138,11 +133,11 @@ impl SinkCommitter for AppendCommitter {
             return Ok(());
         }
         publish(&self.names, &prepared)?;
-        pass("sink.file.list.before")?;
+        failpoint::pass("sink.file.list.before").context(|| "at a failure point")?;
         create_folder(&self.names.commits())?;
         let text = serde_json::to_vec(&prepared).unwrap_or_default();
         create_whole(&self.names.staging(), &list, &text)?;
-        pass("sink.file.list.after")
+        failpoint::pass("sink.file.list.after").context(|| "at a failure point")
     }
 
     fn rollback_to(&mut self, checkpoint: Option<CheckpointId>) -> Result<Vec<String>> {
@@ -192,13 +187,13 @@ pub(crate) fn publish(names: &Names, prepared: &Prepared) -> Result<()> {
             }
             outcome => outcome.context(|| format!("cannot publish {}", place.display()))?,
         }
-        pass("sink.file.rename.between")?;
+        failpoint::pass("sink.file.rename.between").context(|| "at a failure point")?;
     }
     folders.iter().try_for_each(|folder| sync_folder(folder))
 }
 
 /// Creates a file with all its bytes, or not at all, and never over another one: it is written beside and linked.
-fn create_whole(staging: &Path, place: &Path, text: &[u8]) -> Result<()> {
+pub(crate) fn create_whole(staging: &Path, place: &Path, text: &[u8]) -> Result<()> {
     create_folder(staging)?;
     let name = place.file_name().unwrap_or_default();
     // Begins with a dot: it is no part, and the next attempt writes over it.

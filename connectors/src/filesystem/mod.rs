@@ -12,10 +12,14 @@
 mod commit;
 mod dealer;
 mod decompress;
+mod follow;
 mod listing;
 mod names;
 mod sink;
+mod snapshot;
 mod source;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use dealer::{chunk as dealer_chunk, too_long as record_too_long};
 
@@ -175,7 +179,7 @@ pub(crate) fn check(request: &TableRequest, role: Role, found: &mut Vec<Diagnost
 /// Opens the files for reading.
 pub(crate) fn open_source(request: TableRequest) -> Result<Box<dyn Source>> {
     Ok(if is_continuous(&request.options) {
-        return Err(not_yet(&request, "continuous"));
+        Box::new(follow::ContinuousSource::open(request)?)
     } else {
         Box::new(source::ListingSource::open(request)?)
     })
@@ -184,7 +188,7 @@ pub(crate) fn open_source(request: TableRequest) -> Result<Box<dyn Source>> {
 /// Opens the folder for writing.
 pub(crate) fn open_sink(request: TableRequest, env: &SinkEnvironment) -> Result<Box<dyn Sink>> {
     Ok(if is_snapshot(&request.options) {
-        return Err(not_yet(&request, "snapshot"));
+        Box::new(snapshot::SnapshotSink::open(request, env)?)
     } else {
         Box::new(sink::AppendSink::open(request, env)?)
     })
@@ -219,10 +223,4 @@ pub(crate) fn create_folder(folder: &Path) -> Result<()> {
         Some(parent) => sync_folder(parent),
         None => sync_folder(Path::new(".")),
     }
-}
-
-fn not_yet(request: &TableRequest, mode: &str) -> crate::Error {
-    Diagnostic::error("C0012", format!("'mode' = '{mode}' is not there yet"))
-        .at(request.option_span(MODE.key), "")
-        .into()
 }

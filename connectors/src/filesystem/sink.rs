@@ -16,9 +16,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use weir_types::{ChangeBatch, CheckpointId, Diagnostic, WorkerId};
+use weir_types::{ChangeBatch, CheckpointId, Diagnostic, WorkerId, failpoint};
 
-use super::commit::{AppendCommitter, Prepared, PreparedPart, pass, publish};
+use super::commit::{AppendCommitter, Prepared, PreparedPart, publish};
 use super::names::{ExactlyOnce, Names, encode};
 use super::{PATH, PUBLISH_INTERVAL, create_folder, sync_folder};
 use crate::error::{IoContext, Result};
@@ -360,9 +360,9 @@ impl SinkWriter for AppendWriter {
             self.publish_staged()?;
             return Ok(None);
         }
-        pass("sink.file.prepare.before")?;
+        failpoint::pass("sink.file.prepare.before").context(|| "at a failure point")?;
         let prepared = self.take_staged()?;
-        pass("sink.file.prepare.after")?;
+        failpoint::pass("sink.file.prepare.after").context(|| "at a failure point")?;
         Ok(prepared.and_then(|prepared| serde_json::to_value(prepared).ok()))
     }
 }

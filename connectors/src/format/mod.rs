@@ -12,13 +12,18 @@ mod decimal;
 mod decoder;
 pub(crate) mod json;
 mod ops;
+mod printing;
 pub(crate) mod value;
 pub(crate) mod values;
+
+#[cfg(test)]
+mod tests;
 
 use weir_types::{ChangeBatch, Column, DataType, Diagnostic};
 
 pub(crate) use decoder::TextDecoder;
-pub(crate) use ops::{Op, ops_of};
+pub use ops::{Op, ops_of};
+pub use printing::{PrintFormat, plain_texts, row_encoder};
 
 use crate::framing::Framing;
 use crate::options::{Form, OptionInfo, Options};
@@ -146,7 +151,7 @@ impl Malformed {
 }
 
 /// Writes rows as lines.
-pub(crate) trait RowEncoder: Send {
+pub trait RowEncoder: Send {
     /// What each file begins with.
     fn header(&self) -> Option<&[u8]> {
         None

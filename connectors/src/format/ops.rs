@@ -12,15 +12,20 @@ pub(crate) const OP: &str = "op";
 
 /// The kind of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Op {
+pub enum Op {
+    /// `+I`: a row.
     Insert,
+    /// `-U`: the row that an update takes back.
     UpdateBefore,
+    /// `+U`: the row that an update puts in its place.
     UpdateAfter,
+    /// `-D`: a row is taken back.
     Delete,
 }
 
 impl Op {
-    pub(crate) fn text(self) -> &'static str {
+    /// The kind as it is written.
+    pub fn text(self) -> &'static str {
         match self {
             Self::Insert => "+I",
             Self::UpdateBefore => "-U",
@@ -32,7 +37,7 @@ impl Op {
 
 /// The kinds of a batch's changes. With a unique key, a retraction and an insertion of one key in this batch are an
 /// update, `-U` and `+U`; without one there are only `+I` and `-D`.
-pub(crate) fn ops_of(changes: &ChangeBatch, unique_key: Option<&[usize]>) -> Vec<Op> {
+pub fn ops_of(changes: &ChangeBatch, unique_key: Option<&[usize]>) -> Vec<Op> {
     let plain = |row| {
         if changes.is_retracted(row) {
             Op::Delete

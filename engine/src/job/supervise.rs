@@ -24,7 +24,6 @@ pub(super) fn run(ready: Ready) -> Result<JobSummary> {
         publisher,
         resumed_from,
         folder,
-        scratch,
     } = ready;
     let ended = match shared.options.simulation_seed {
         Some(seed) => simulate::run(seed, &shared, events, ledger, publisher),
@@ -44,9 +43,10 @@ pub(super) fn run(ready: Ready) -> Result<JobSummary> {
             finished_at_micros: None,
         })
     });
-    if let Some(scratch) = scratch.filter(|scratch| scratch.exists()) {
-        // What cannot be removed is litter in the system's folder for such things.
-        let _ = std::fs::remove_dir_all(scratch);
+    // Databases are of no worth any more; what counts is in the checkpoints. What cannot be removed is litter, and the
+    // next start clears it.
+    if shared.scratch.exists() {
+        let _ = std::fs::remove_dir_all(&shared.scratch);
     }
     drop(folder);
     summary

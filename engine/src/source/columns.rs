@@ -119,6 +119,16 @@ impl ColumnPlan {
     }
 }
 
+/// A batch that can leave the source.
+pub(crate) struct Finished {
+    pub(crate) changes: ChangeBatch,
+    /// Rows on which the filter failed.
+    pub(crate) failures: u64,
+    /// Offset of the record of each row that is left, and the file.
+    pub(crate) offsets: Vec<u64>,
+    pub(crate) origin: Arc<str>,
+}
+
 /// Marks what a column needs, and lists computed columns after what they need.
 fn visit(
     table: &weir_planner::plan::TableDefinition,
@@ -159,7 +169,10 @@ pub(crate) struct RowBuilder {
 pub(crate) struct Prepared {
     working: RecordBatch,
     retracted: Option<BooleanBuffer>,
+    /// Byte offset of each record in `origin`.
     offsets: Vec<u64>,
+    /// The file, for errors in rows.
+    origin: Arc<str>,
     /// Event times and watermark expression, in microseconds.
     pub(crate) times: Option<(Int64Array, Int64Array)>,
     /// Rows on which an expression failed, to be left out (`'row.error' = 'skip'`).
@@ -255,8 +268,9 @@ impl RowBuilder {
         &self,
         batch: DecodedBatch,
         now: ProcessingTime,
-        split: &str,
+        origin: &Arc<str>,
     ) -> Result<Prepared> {
+        let split: &str = origin;
         let rows = batch.rows.num_rows();
         let mut columns = batch.rows.columns().to_vec();
         let mut working = self.assemble(&self.schemas[0], columns.clone(), rows)?;
@@ -285,25 +299,25 @@ impl RowBuilder {
             working,
             retracted: batch.retracted,
             offsets: batch.offsets,
+            origin: origin.clone(),
             times,
             failed,
         })
     }
 
-    /// Filters and projects; `own` are the own watermarks of rows that are behind. Also gives the number of rows on which
-    /// the filter failed.
+    /// Filters and projects; `own` are the own watermarks of rows that are behind.
     pub(crate) fn finish(
         &self,
         prepared: Prepared,
         own: Option<Int64Array>,
         now: ProcessingTime,
-        split: &str,
-    ) -> Result<(ChangeBatch, u64)> {
+    ) -> Result<Finished> {
         let before = prepared.failed_rows();
         let Prepared {
             working,
             retracted,
-            offsets,
+            mut offsets,
+            origin,
             mut failed,
             ..
         } = prepared;
@@ -314,14 +328,14 @@ impl RowBuilder {
             .map(|&place| working.column(place).clone())
             .collect();
         let output = self.assemble(&self.output_schema, columns, rows)?;
-        let changes = ChangeBatch {
+        let mut changes = ChangeBatch {
             rows: output,
             retracted,
             own_watermark: own,
         };
         let mut keep = None;
         if let Some(filter) = &self.filter {
-            let passes = self.evaluate(filter, &working, now, split, &offsets, &mut failed)?;
+            let passes = self.evaluate(filter, &working, now, &origin, &offsets, &mut failed)?;
             let passes = crate::expr::as_filter(&passes)?;
             keep = Some(passes.values().clone());
         }
@@ -331,18 +345,23 @@ impl RowBuilder {
             - before;
         // A row that failed is out whether or not it passes the filter.
         let keep = match (keep, failed) {
-            (None, None) => return Ok((changes, 0)),
-            (Some(keep), None) => keep,
-            (None, Some(failed)) => !&failed,
-            (Some(keep), Some(failed)) => &keep & &!&failed,
+            (keep, None) => keep,
+            (None, Some(failed)) => Some(!&failed),
+            (Some(keep), Some(failed)) => Some(&keep & &!&failed),
         };
-        if keep.count_set_bits() == rows {
-            return Ok((changes, failures));
+        if let Some(keep) = keep.filter(|keep| keep.count_set_bits() < rows) {
+            let mut row = 0..rows;
+            offsets.retain(|_| row.next().is_some_and(|row| keep.value(row)));
+            changes = changes
+                .filter(&BooleanArray::new(keep, None))
+                .map_err(|error| internal(&self.operator, &error.to_string()))?;
         }
-        changes
-            .filter(&BooleanArray::new(keep, None))
-            .map(|changes| (changes, failures))
-            .map_err(|error| internal(&self.operator, &error.to_string()))
+        Ok(Finished {
+            changes,
+            failures,
+            offsets,
+            origin,
+        })
     }
 
     /// One value a row; rows that failed are added to `failed` where they are to be left out.

@@ -9,6 +9,7 @@
 //! The reader never blocks: while the chunk before its own is not published yet, the worker does other work.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use rand::Rng;
 use rand::rngs::SmallRng;
@@ -40,6 +41,8 @@ pub(crate) struct Reader {
     pub(crate) rejected: Vec<RecordError>,
     /// Rows left out because an expression failed on them, since it was asked last.
     pub(crate) rejected_rows: u64,
+    /// The last batch given, with the offsets of its records and their file: for errors in rows.
+    last_given: Option<(ChangeBatch, Vec<u64>, Arc<str>)>,
 }
 
 enum Phase {
@@ -104,7 +107,13 @@ impl Reader {
             records: 0,
             rejected: Vec::new(),
             rejected_rows: 0,
+            last_given: None,
         })
+    }
+
+    /// The last batch given (before it was cut), the offset of each row's record, and their file.
+    pub(crate) fn last_given(reader: &Self) -> Option<(ChangeBatch, Vec<u64>, Arc<str>)> {
+        reader.last_given.clone()
     }
 
     /// The worker began the next epoch.
@@ -234,9 +243,10 @@ impl Reader {
             None => match batches.pop_front() {
                 Some((prepared, own)) if prepared.num_rows() > 0 => {
                     let now: ProcessingTime = around.control.now(around.epoch);
-                    let split = &around.source.splits[split].id.0;
-                    let (batch, failures) = self.rows.finish(prepared, own, now, split)?;
-                    self.rejected_rows += failures;
+                    let finished = self.rows.finish(prepared, own, now)?;
+                    self.rejected_rows += finished.failures;
+                    let batch = finished.changes;
+                    self.last_given = Some((batch.clone(), finished.offsets, finished.origin));
                     Some(batch)
                 }
                 Some(_) => Some(ChangeBatch::append_only(

@@ -33,6 +33,7 @@ mod align;
 mod build;
 mod inlet;
 mod node;
+mod place;
 mod thread;
 
 use std::collections::BTreeMap;
@@ -249,7 +250,7 @@ impl Worker {
             let mut stack = std::mem::take(&mut self.roots[root].stack);
             let done = self.run(item, &mut stack);
             self.roots[root].stack = stack;
-            done?;
+            done.map_err(|error| self.place_error(root, error))?;
             worked = true;
         }
         Ok(worked)
@@ -539,10 +540,7 @@ impl Worker {
                     .insert(node.id.clone(), node.alignment.input_watermarks());
             }
             pass("engine.prepare.after")?;
-            if let Some(store) = &self.job.store {
-                self.snapshots
-                    .push((checkpoint, self.state.freeze(checkpoint, store)?));
-            }
+            self.freeze(checkpoint);
             pass("engine.freeze.after")?;
             report.counters = self.counters();
         }
@@ -559,6 +557,19 @@ impl Worker {
         }
         self.job.tell(Event::EpochDone(Box::new(report)));
         Ok(())
+    }
+
+    /// Freezes this worker's state. A failure is one of the checkpoint, not of the job.
+    fn freeze(&mut self, checkpoint: CheckpointId) {
+        let Some(store) = &self.job.store else { return };
+        match self.state.freeze(checkpoint, store) {
+            Ok(pending) => self.snapshots.push((checkpoint, pending)),
+            Err(error) => self.job.tell(Event::Snapshot {
+                worker: self.id,
+                checkpoint,
+                result: Box::new(Err(error)),
+            }),
+        }
     }
 
     /// This worker's counters since its start, by name and operator.

@@ -117,9 +117,18 @@ impl Lowering<'_> {
                 OperatorKind::Source { table, .. } | OperatorKind::Sink { table } => Some(table),
                 _ => None,
             });
-        let tables = named
+        let mut tables: BTreeMap<String, TableDefinition> = named
             .filter_map(|name| Some((name.clone(), self.tables.get(name)?.clone())))
             .collect();
+        // Where malformed records of a source go: no operator of the plan names that table, but the engine writes it.
+        let dead_letters: Vec<&TableDefinition> = tables
+            .values()
+            .filter_map(|table| table.options.get("on.error")?.strip_prefix("dead-letter:"))
+            .filter_map(|target| self.tables.get(target))
+            .collect();
+        for table in dead_letters {
+            tables.insert(table.name.clone(), table.clone());
+        }
         let plan = StreamPlan {
             format_version: PLAN_FORMAT_VERSION,
             job_name: self.settings.get("job.name").cloned(),

@@ -262,10 +262,10 @@ fn positional<'a>(
 }
 
 /// An argument without `TABLE` and `DESCRIPTOR( )`.
-fn plain<'a>(
+fn plain(
     function: WindowFunction,
-    argument: &'a [TokenWithSpan],
-) -> Result<&'a [TokenWithSpan], Diagnostic> {
+    argument: &[TokenWithSpan],
+) -> Result<&[TokenWithSpan], Diagnostic> {
     let Some(first) = argument.first() else {
         return Ok(argument);
     };

@@ -160,9 +160,8 @@ pub(crate) fn check_depth(tokens: &[TokenWithSpan]) -> Result<(), Diagnostic> {
         match &token.token {
             Token::LParen | Token::LBracket | Token::LBrace => chains.push(0),
             Token::RParen | Token::RBracket | Token::RBrace => {
-                if chains.len() > 1 {
-                    sum -= chains.pop().unwrap_or(0);
-                }
+                let closed = if chains.len() > 1 { chains.pop() } else { None };
+                sum -= closed.unwrap_or(0);
             }
             Token::Comma => sum -= chains.last_mut().map(std::mem::take).unwrap_or(0),
             token if is_operator(token) => {

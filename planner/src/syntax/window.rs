@@ -238,11 +238,11 @@ fn not_yet(function: WindowFunction, span: Span) -> Diagnostic {
 }
 
 /// The arguments as expressions, if their number fits.
-fn positional<'a>(
+fn positional(
     function: WindowFunction,
-    args: &'a TableFunctionArgs,
+    args: &TableFunctionArgs,
     span: Span,
-) -> Result<Vec<&'a Expr>, Diagnostic> {
+) -> Result<Vec<&Expr>, Diagnostic> {
     let wrong = |message: String, span: Span| {
         Diagnostic::error(codes::WINDOW_ARGUMENTS, message)
             .at(

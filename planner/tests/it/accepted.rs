@@ -398,7 +398,7 @@ fn the_language_of_this_release_passes_the_walker() {
         "SELECT CASE a WHEN 1 THEN 'x' ELSE 'y' END, TRY_CAST(a AS INT), a::text || 'b', -a, a % 2, a<-1 FROM t",
         "SELECT EXTRACT(YEAR FROM ts), SUBSTRING(a FROM 1 FOR 2), TRIM(BOTH 'x' FROM a), POSITION('a' IN b), CEIL(x) FROM t",
         "SELECT person.name, tags[1], ARRAY[1, 2], a LIKE 'x%', a ILIKE 'y', a SIMILAR TO 'z', a ~ 'r' FROM t",
-        "SELECT DATE '2020-01-01', TIMESTAMP '2020-01-01 00:00:00', INTERVAL '1' DAY, INTERVAL '1 day 2 hours', NULL, TRUE, X'00FF', 1_000",
+        "SELECT DATE '2020-01-01', TIMESTAMP '2020-01-01 00:00:00', INTERVAL '1' DAY, INTERVAL '1 day 2 hours', INTERVAL '1' MONTH, INTERVAL '-1.5' HOUR, INTERVAL 5 MINUTE, INTERVAL '1 year 2 mons', INTERVAL '250' MILLISECOND, NULL, TRUE, X'00FF', 1_000",
         "SELECT CURRENT_TIMESTAMP, now(), PROCTIME()",
         "SELECT k, count(*), sum(v) FILTER (WHERE v > 0), count(ALL v) FROM t GROUP BY k, 1 HAVING count(*) > 1",
         "SELECT * FROM a JOIN b ON a.id = b.id AND a.x < b.y INNER JOIN c USING (id)",

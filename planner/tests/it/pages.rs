@@ -75,7 +75,8 @@ fn every_page_belongs_to_a_code_and_the_index_lists_all() {
     let files: BTreeSet<_> = std::fs::read_dir(folder())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
-        .filter(|name| name != "README.md")
+        // Codes of other crates have pages here too, which those crates test.
+        .filter(|name| name.starts_with(['P', 'W']))
         .collect();
     assert_eq!(
         files.difference(&known).collect::<Vec<_>>(),

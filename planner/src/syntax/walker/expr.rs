@@ -1,10 +1,11 @@
 //! Expressions.
 
+use arrow::compute::kernels::cast_utils::parse_interval_month_day_nano;
 use sqlparser::ast::{
     AccessExpr, Array, BinaryOperator, CaseWhen, CastKind, CeilFloorKind, Expr, Interval,
     Subscript, TypedString, UnaryOperator, Value,
 };
-use weir_types::Span;
+use weir_types::{Diagnostic, Span};
 
 use super::Walker;
 use crate::codes;
@@ -215,7 +216,7 @@ impl Walker<'_> {
                 subquery,
                 negated: _,
             } => {
-                let span = self.from_keyword("EXISTS", span_of(&**subquery));
+                let span = self.since_keyword("EXISTS", span_of(&**subquery));
                 self.subquery("EXISTS", span);
                 self.query(subquery);
             }
@@ -519,7 +520,7 @@ impl Walker<'_> {
     fn interval(&mut self, interval: &Interval) {
         let Interval {
             value,
-            leading_field: _,
+            leading_field,
             leading_precision,
             last_field,
             fractional_seconds_precision,
@@ -538,14 +539,41 @@ impl Walker<'_> {
                 span,
                 "add two intervals: INTERVAL '1' DAY + INTERVAL '2' HOUR",
             );
+            return;
         }
-        if !matches!(**value, Expr::Value(_)) {
-            self.no_expression(
-                "an interval of an expression",
-                span,
-                "multiply an interval: n * INTERVAL '1' SECOND",
+        let text = match value.as_ref() {
+            Expr::Value(value) => match &value.value {
+                Value::SingleQuotedString(text) | Value::Number(text, _) => text.trim(),
+                _ => "",
+            },
+            _ => {
+                self.no_expression(
+                    "an interval of an expression",
+                    span,
+                    "multiply an interval: n * INTERVAL '1' SECOND",
+                );
+                return;
+            }
+        };
+        let whole = match leading_field {
+            // The library would drop the unit behind a text that has one of its own.
+            Some(_) if text.contains(char::is_alphabetic) => String::new(),
+            Some(unit) => format!("{text} {unit}"),
+            None => text.to_owned(),
+        };
+        if text.is_empty() || parse_interval_month_day_nano(&whole).is_err() {
+            let unit = leading_field
+                .as_ref()
+                .map(|unit| format!(" {unit}"))
+                .unwrap_or_default();
+            self.problems.push(
+                Diagnostic::error(
+                    codes::BAD_LITERAL,
+                    format!("{value}{unit} is not a value of INTERVAL"),
+                )
+                .at(span, "not a length of time")
+                .help("write INTERVAL '10' SECOND, or INTERVAL '1 day 2 hours'"),
             );
         }
-        self.expr(value);
     }
 }

@@ -169,7 +169,7 @@ impl Walker<'_> {
             } => {
                 let span = span_of(&**subquery);
                 if *lateral {
-                    let span = self.from_keyword("LATERAL", span);
+                    let span = self.since_keyword("LATERAL", span);
                     self.refuse(
                         codes::TABLE_FUNCTION,
                         "LATERAL is not supported yet",
@@ -195,7 +195,7 @@ impl Walker<'_> {
             TableFactor::TableFunction { expr, alias: _ } => self.refuse(
                 codes::TABLE_FUNCTION,
                 format!("there is no table function `{expr}`"),
-                self.from_keyword("TABLE", span_of(expr)),
+                self.since_keyword("TABLE", span_of(expr)),
                 TABLE_FUNCTIONS,
             ),
             TableFactor::Function {
@@ -207,7 +207,7 @@ impl Walker<'_> {
             } => self.refuse(
                 codes::TABLE_FUNCTION,
                 "LATERAL is not supported yet",
-                self.from_keyword("LATERAL", span_of(name)),
+                self.since_keyword("LATERAL", span_of(name)),
                 TABLE_FUNCTIONS,
             ),
             TableFactor::UNNEST {
@@ -220,7 +220,7 @@ impl Walker<'_> {
                 codes::TABLE_FUNCTION,
                 "UNNEST is not supported yet",
                 array_exprs.first().map_or(Span::default(), |first| {
-                    self.from_keyword("UNNEST", span_of(first))
+                    self.since_keyword("UNNEST", span_of(first))
                 }),
                 "arrays cannot be turned into rows yet; their elements are read as tags[1]",
             ),
@@ -245,7 +245,7 @@ impl Walker<'_> {
             } => {
                 self.foreign(
                     "XMLTABLE",
-                    self.from_keyword("XMLTABLE", span_of(row_expression)),
+                    self.since_keyword("XMLTABLE", span_of(row_expression)),
                     "JSON and CSV records are read by a table's format",
                 );
             }
@@ -402,15 +402,16 @@ impl Walker<'_> {
         let (what, span) = match version {
             TableVersion::ForSystemTimeAsOf(expr) => (
                 "FOR SYSTEM_TIME AS OF",
-                self.from_keyword("FOR", span_of(expr)),
+                self.since_keyword("FOR", span_of(expr)),
             ),
             TableVersion::TimestampAsOf(expr) => (
                 "TIMESTAMP AS OF",
-                self.from_keyword("TIMESTAMP", span_of(expr)),
+                self.since_keyword("TIMESTAMP", span_of(expr)),
             ),
-            TableVersion::VersionAsOf(expr) => {
-                ("VERSION AS OF", self.from_keyword("VERSION", span_of(expr)))
-            }
+            TableVersion::VersionAsOf(expr) => (
+                "VERSION AS OF",
+                self.since_keyword("VERSION", span_of(expr)),
+            ),
             TableVersion::Function(expr) => ("AT and BEFORE behind a table", span_of(expr)),
             TableVersion::Changes {
                 changes,
@@ -436,7 +437,7 @@ impl Walker<'_> {
     }
 
     fn json(&mut self, span: Span, word: &str) {
-        let span = self.from_keyword(word, span);
+        let span = self.since_keyword(word, span);
         self.foreign(
             word,
             span,

@@ -63,7 +63,7 @@ impl Walker<'_> {
             self.refuse(codes::OVER, "OVER is not supported yet", span, RANK_WAY_OUT);
         }
         if let Some(order) = within_group.first() {
-            let span = self.from_keyword("WITHIN", span_of(&order.expr));
+            let span = self.since_keyword("WITHIN", span_of(&order.expr));
             self.modifier(
                 "WITHIN GROUP is not supported yet",
                 span,
@@ -152,7 +152,7 @@ impl Walker<'_> {
         match clause {
             FunctionArgumentClause::OrderBy(order) => {
                 let span = first_span(order.iter().map(|order| &order.expr), function);
-                let span = self.from_keyword("ORDER", span);
+                let span = self.since_keyword("ORDER", span);
                 self.modifier(
                     "ORDER BY in an aggregate is not supported yet",
                     span,

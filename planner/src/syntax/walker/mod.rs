@@ -84,7 +84,7 @@ impl Walker<'_> {
     }
 
     /// The place of the last `keyword` before `span`, joined with `span`.
-    fn from_keyword(&self, keyword: &str, span: Span) -> Span {
+    fn since_keyword(&self, keyword: &str, span: Span) -> Span {
         let before = |token: &&TokenWithSpan| to_span(token.span).start < span.start;
         let found = self
             .tokens

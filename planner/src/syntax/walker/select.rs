@@ -41,15 +41,15 @@ impl Walker<'_> {
                     limit_by,
                 } => limit
                     .as_ref()
-                    .map(|limit| self.from_keyword("LIMIT", span_of(limit)))
+                    .map(|limit| self.since_keyword("LIMIT", span_of(limit)))
                     .or_else(|| {
                         offset
                             .as_ref()
-                            .map(|offset| self.from_keyword("OFFSET", span_of(&offset.value)))
+                            .map(|offset| self.since_keyword("OFFSET", span_of(&offset.value)))
                     })
                     .unwrap_or_else(|| first_span(limit_by, body_span)),
                 LimitClause::OffsetCommaLimit { offset, limit } => self
-                    .from_keyword("LIMIT", span_of(offset))
+                    .since_keyword("LIMIT", span_of(offset))
                     .union(span_of(limit)),
             };
             self.refuse(
@@ -61,7 +61,7 @@ impl Walker<'_> {
         }
         if let Some(fetch) = fetch {
             let span = fetch.quantity.as_ref().map_or(body_span, |quantity| {
-                self.from_keyword("FETCH", span_of(quantity))
+                self.since_keyword("FETCH", span_of(quantity))
             });
             self.refuse(
                 codes::ORDER_LIMIT,
@@ -112,7 +112,7 @@ impl Walker<'_> {
         let first = match kind {
             OrderByKind::Expressions(exprs) => exprs
                 .first()
-                .map(|first| self.from_keyword("ORDER", span_of(&first.expr))),
+                .map(|first| self.since_keyword("ORDER", span_of(&first.expr))),
             OrderByKind::All(_) => None,
         };
         self.refuse(
@@ -145,7 +145,7 @@ impl Walker<'_> {
                     .first()
                     .and_then(|row| row.content.first())
                     .map_or(span_of(body), |first| {
-                        self.from_keyword("VALUES", span_of(first))
+                        self.since_keyword("VALUES", span_of(first))
                     }),
                 "rows come from tables; 'connector' = 'datagen' makes some",
             ),
@@ -246,7 +246,7 @@ impl Walker<'_> {
         }
         self.group_by(group_by);
         if let Some(qualify) = qualify {
-            let span = self.from_keyword("QUALIFY", span_of(qualify));
+            let span = self.since_keyword("QUALIFY", span_of(qualify));
             self.refuse(
                 codes::OVER,
                 "QUALIFY is not supported yet",
@@ -255,7 +255,7 @@ impl Walker<'_> {
             );
         }
         if let Some(window) = named_window.first() {
-            let span = self.from_keyword("WINDOW", to_span(window.0.span));
+            let span = self.since_keyword("WINDOW", to_span(window.0.span));
             self.refuse(
                 codes::OVER,
                 "WINDOW is not supported yet",
@@ -281,7 +281,7 @@ impl Walker<'_> {
             );
         }
         if let Some(into) = into {
-            let span = self.from_keyword("INTO", span_of(&into.name));
+            let span = self.since_keyword("INTO", span_of(&into.name));
             self.foreign(
                 "SELECT … INTO",
                 span,
@@ -298,7 +298,7 @@ impl Walker<'_> {
             );
         }
         if let Some(view) = lateral_views.first() {
-            let span = self.from_keyword("LATERAL", span_of(&view.lateral_view));
+            let span = self.since_keyword("LATERAL", span_of(&view.lateral_view));
             self.refuse(
                 codes::TABLE_FUNCTION,
                 "LATERAL VIEW is not supported",
@@ -328,7 +328,7 @@ impl Walker<'_> {
             );
         }
         if let Some(sort) = sort_by.first() {
-            let span = self.from_keyword("SORT", span_of(&sort.expr));
+            let span = self.since_keyword("SORT", span_of(&sort.expr));
             self.refuse(
                 codes::ORDER_LIMIT,
                 "SORT BY is not supported",
@@ -444,7 +444,7 @@ impl Walker<'_> {
                         Expr::Rollup(_) => "ROLLUP",
                         _ => "GROUPING",
                     };
-                    let span = self.from_keyword(word, span_of(expr));
+                    let span = self.since_keyword(word, span_of(expr));
                     self.refuse(
                         codes::GROUPING_SETS,
                         "GROUPING SETS, ROLLUP and CUBE are not supported yet",
