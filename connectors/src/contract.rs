@@ -309,10 +309,8 @@ impl Job<'_> {
         let mut writers: Vec<_> = (0..2)
             .map(|worker| sink.writer(WorkerId(worker)).unwrap())
             .collect();
-        let mut first = true;
         while position < END {
-            position = self.epochs(&*sink, &mut writers, position, first)?;
-            first = false;
+            position = self.epochs(&*sink, &mut writers, position)?;
             self.highest += 1;
             let checkpoint = CheckpointId(self.highest);
             let mut prepared = Vec::new();
@@ -346,9 +344,7 @@ impl Job<'_> {
         sink: &dyn Sink,
         writers: &mut [Box<dyn SinkWriter>],
         mut position: i64,
-        first: bool,
     ) -> Option<i64> {
-        let before = position;
         for _ in 0..self.random(3) {
             let count = self.random(5) as i64;
             for number in position..(position + count).min(END) {
@@ -376,12 +372,9 @@ impl Job<'_> {
                         position / 10 * 10
                     }
                 };
-                if first || of(before) != of(position) {
-                    writer.write(&numbers([])).unwrap();
-                    writer
-                        .write(&numbers((0..of(position)).filter(|n| n % 2 == worker)))
-                        .unwrap();
-                }
+                writer
+                    .write(&numbers((0..of(position)).filter(|n| n % 2 == worker)))
+                    .unwrap();
             }
         }
         Some(position)

@@ -49,9 +49,8 @@ pub trait Sink: Send + Sync {
     fn accepts_retractions(&self) -> bool;
 
     /// The sink wants the whole result at each checkpoint, not changes. The engine keeps it as keyed state of the
-    /// sink operator and gives it to [`SinkWriter::write`] as insertions before `prepare`: always before the first
-    /// `prepare` of a writer, and later if it changed. A result that became empty is one `write` of an empty batch.
-    /// A writer to which nothing was written since its last `prepare` lists the run of that one again.
+    /// sink operator, and every worker gives its whole share to [`SinkWriter::write`] as insertions before *every*
+    /// `prepare`, also if it has not changed. A worker that wrote nothing since its last `prepare` has no rows.
     fn wants_snapshot(&self) -> bool {
         false
     }

@@ -10,8 +10,8 @@
 //!   out/_snapshots/result.json/_commits/…        a list for each of the last commits: which runs were the result
 //! ```
 //!
-//! Rows stand in the order of their bytes, so that the same result is the same file at any parallelism. A worker whose
-//! rows did not change lists the runs of its last `prepare` again: an unchanged result costs nothing.
+//! Rows stand in the order of their bytes, so that the same result is the same file at any parallelism. A run that is
+//! equal to the one of the last `prepare` is not written again: it is listed again.
 //!
 //! Restoring an older checkpoint shows that checkpoint's result again, as long as its runs are kept
 //! (`'sink.snapshot.keep'` commits). If they are gone, the file stays until the next checkpoint, with a warning.
@@ -29,6 +29,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use weir_types::{ChangeBatch, CheckpointId, Diagnostic, WorkerId, failpoint};
+use xxhash_rust::xxh3::Xxh3;
 
 use super::commit::create_whole;
 use super::names::{ExactlyOnce, Names, remove};
@@ -117,8 +118,7 @@ impl Sink for SnapshotSink {
             prepared: 0,
             rows: Rows::default(),
             runs: Vec::new(),
-            written: false,
-            last: None,
+            last: Vec::new(),
         }))
     }
 
@@ -142,7 +142,7 @@ impl Sink for SnapshotSink {
 struct PreparedRuns {
     worker: u32,
     generation: u64,
-    /// Counts this writer's changed results: of several answers of one worker the last one holds.
+    /// Counts this writer's answers: of several answers of one worker the last one holds.
     prepared: u64,
     runs: Vec<String>,
 }
@@ -168,10 +168,19 @@ impl Rows {
         self.lines.push((start, self.text.len()));
     }
 
-    /// Writes the lines in order, each after its length: a line of CSV may hold newlines.
-    fn write_sorted(&mut self, path: &Path) -> Result<()> {
+    /// Puts the lines in order; the answer is a hash of them.
+    fn sort(&mut self) -> u128 {
         let Self { text, lines } = self;
         lines.sort_unstable_by(|a, b| text[a.0..a.1].cmp(&text[b.0..b.1]));
+        let mut hash = Xxh3::new();
+        for (start, end) in lines.iter() {
+            hash.update(&text[*start..*end]);
+        }
+        hash.digest128()
+    }
+
+    /// Writes the lines, each after its length: a line of CSV may hold newlines.
+    fn write(&self, path: &Path) -> Result<()> {
         let context = || format!("cannot write {}", path.display());
         let file = File::options()
             .write(true)
@@ -179,8 +188,8 @@ impl Rows {
             .open(path)
             .context(context)?;
         let mut writer = BufWriter::with_capacity(1 << 18, file);
-        for (start, end) in lines.iter() {
-            let line = &text[*start..*end];
+        for (start, end) in &self.lines {
+            let line = &self.text[*start..*end];
             let length = u32::try_from(line.len()).map_err(|_| {
                 Error::Inconsistent("a row of a snapshot is longer than 4 GiB".to_owned())
             })?;
@@ -193,11 +202,21 @@ impl Rows {
             .into_inner()
             .map_err(std::io::IntoInnerError::into_error)
             .context(context)?;
-        file.sync_all().context(context)?;
-        text.clear();
-        lines.clear();
-        Ok(())
+        file.sync_all().context(context)
     }
+
+    fn clear(&mut self) {
+        self.text.clear();
+        self.lines.clear();
+    }
+}
+
+/// A run on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Run {
+    name: String,
+    /// Of its lines.
+    hash: u128,
 }
 
 struct SnapshotWriter {
@@ -210,20 +229,27 @@ struct SnapshotWriter {
     prepared: u64,
     rows: Rows,
     /// Runs of the result that is being written.
-    runs: Vec<String>,
-    /// Something was written since the last `prepare`, be it an empty batch.
-    written: bool,
-    last: Option<serde_json::Value>,
+    runs: Vec<Run>,
+    /// Those of the last `prepare`. They are still there: their commit is the newest, or was never made.
+    last: Vec<Run>,
 }
 
 impl SnapshotWriter {
     fn spill(&mut self) -> Result<()> {
-        let name = self
-            .names
-            .part(self.worker, self.sequence, ExactlyOnce::Yes, "run");
-        self.sequence += 1;
-        self.rows.write_sorted(&self.names.staging().join(&name))?;
-        self.runs.push(name);
+        let hash = self.rows.sort();
+        let run = match self.last.get(self.runs.len()) {
+            Some(run) if run.hash == hash => run.clone(),
+            _ => {
+                let name = self
+                    .names
+                    .part(self.worker, self.sequence, ExactlyOnce::Yes, "run");
+                self.sequence += 1;
+                self.rows.write(&self.names.staging().join(&name))?;
+                Run { name, hash }
+            }
+        };
+        self.rows.clear();
+        self.runs.push(run);
         Ok(())
     }
 }
@@ -234,7 +260,6 @@ impl SinkWriter for SnapshotWriter {
             changes.retracted.is_none(),
             "a snapshot is given as insertions"
         );
-        self.written = true;
         self.encoder
             .encode(changes, &[], &mut |_, line| self.rows.push(line));
         if self.rows.text.len() >= RUN_BYTES {
@@ -249,24 +274,20 @@ impl SinkWriter for SnapshotWriter {
     }
 
     fn prepare(&mut self, _checkpoint: CheckpointId) -> Result<Option<serde_json::Value>> {
-        if !self.written {
-            return Ok(self.last.clone());
-        }
         failpoint::pass("sink.snapshot.prepare.before").context(|| "at a failure point")?;
         if !self.rows.lines.is_empty() {
             self.spill()?;
         }
         sync_folder(&self.names.staging())?;
-        self.written = false;
         self.prepared += 1;
+        self.last = std::mem::take(&mut self.runs);
         let runs = PreparedRuns {
             worker: self.worker,
             generation: self.generation,
             prepared: self.prepared,
-            runs: std::mem::take(&mut self.runs),
+            runs: self.last.iter().map(|run| run.name.clone()).collect(),
         };
-        self.last = serde_json::to_value(runs).ok();
-        Ok(self.last.clone())
+        Ok(serde_json::to_value(runs).ok())
     }
 }
 

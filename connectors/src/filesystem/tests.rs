@@ -380,7 +380,7 @@ fn a_snapshot_is_sorted_replaced_only_when_it_changed_and_does_not_take_a_strang
         ("path", "now.csv"),
         ("format", "csv"),
         ("mode", "snapshot"),
-        ("sink.snapshot.keep", "2"),
+        ("sink.snapshot.keep", "3"),
     ];
     let table = request(folder.path(), &options, &both());
     write(folder.path(), "now.csv", "mine");
@@ -403,16 +403,16 @@ fn a_snapshot_is_sorted_replaced_only_when_it_changed_and_does_not_take_a_strang
     let show = || fs::read_to_string(folder.path().join("now.csv")).unwrap();
     let mut prepared = Vec::new();
     for checkpoint in 1..=4 {
-        if checkpoint == 1 {
-            writers[1]
-                .write(&batch(&[2, 1], &[Some("x\ny"), Some("b")]))
-                .unwrap();
-        }
-        if checkpoint != 3 {
-            writers[0]
-                .write(&batch(&[checkpoint + 10], &[None]))
-                .unwrap();
-        }
+        writers[1]
+            .write(&batch(&[2, 1], &[Some("x\ny"), Some("b")]))
+            .unwrap();
+        // The third result is the second one.
+        writers[0]
+            .write(&batch(
+                &[if checkpoint == 3 { 12 } else { checkpoint + 10 }],
+                &[None],
+            ))
+            .unwrap();
         let all: Vec<_> = writers
             .iter_mut()
             .filter_map(|writer| writer.prepare(CheckpointId(checkpoint as u64)).unwrap())
@@ -429,6 +429,17 @@ fn a_snapshot_is_sorted_replaced_only_when_it_changed_and_does_not_take_a_strang
         assert_eq!(before == after, checkpoint == 3);
         prepared.push(all);
     }
+    assert_eq!(show(), "n,Name\n1,b\n14,\n2,\"x\ny\"\n");
+
+    // A worker that writes nothing has nothing: only the other one's rows are left.
+    writers[0].write(&batch(&[7], &[None])).unwrap();
+    let all: Vec<_> = writers
+        .iter_mut()
+        .filter_map(|writer| writer.prepare(CheckpointId(5)).unwrap())
+        .collect();
+    committer.commit(CheckpointId(5), &all).unwrap();
+    assert_eq!(show(), "n,Name\n7,\n");
+    committer.rollback_to(Some(CheckpointId(4))).unwrap();
     assert_eq!(show(), "n,Name\n1,b\n14,\n2,\"x\ny\"\n");
 
     // Checkpoint 3 is kept, and shown again; checkpoint 1 is not, and the file stays with a warning.

@@ -249,11 +249,10 @@ impl<'a> Builder<'a> {
     }
 
     fn join(&self, keys: [&[usize]; 2], residual: Option<&plan::Expr>) -> Result<Join> {
-        let side = |name: &str, keys: &[usize]| {
-            (
-                keys.to_vec(),
-                self.context.state.multi_map_table(&self.operator.id, name),
-            )
+        let side = |input: usize, name: &str| super::join::SideConfiguration {
+            keys: keys[input].to_vec(),
+            rows: self.context.state.multi_map_table(&self.operator.id, name),
+            retractions: self.retractions(input),
         };
         let mut both = self.input_schema(0);
         both.extend(self.input_schema(1));
@@ -262,7 +261,7 @@ impl<'a> Builder<'a> {
             .transpose()?;
         Ok(Join::new(
             self.id(),
-            [side("left", keys[0]), side("right", keys[1])],
+            [side(0, "left"), side(1, "right")],
             residual,
             self.schema(),
         ))

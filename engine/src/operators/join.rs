@@ -8,12 +8,17 @@
 //! The change of a product: a batch of left rows is first added to the left side, then paired with all of the right
 //! side; a batch of right rows likewise. Each pair is so counted once, by whichever of its rows came later.
 //!
+//! The rows of an input that can take rows back are collected until the end of the epoch and applied net: its parts come
+//! over several channels, so that a retraction may overtake the row that it takes back, and a row that comes and goes
+//! within the epoch need not be paired at all.
+//!
 //! # Invariants
 //! 1. Each side holds every row of its input with its multiplicity, also rows with a NULL key, which match nothing.
 //! 2. A pair's weight is the product of its rows' weights; with append-only inputs nothing is taken back.
 //! 3. A call gives at most one batch; until the pairs of a batch are all given no other call comes, so what is probed
 //!    does not change on the way.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
@@ -23,13 +28,24 @@ use weir_state::{Matches, MultiMapTable, ProbeCursor};
 use weir_types::{ChangeBatch, OperatorId, hash};
 
 use super::build::internal;
-use super::{Operator, OperatorContext, Progress};
+use super::{Operator, OperatorContext, Progress, changes};
 use crate::Result;
 use crate::expr::{CompiledExpr, RowErrorMode, as_filter};
 
 struct Side {
     keys: Vec<usize>,
     rows: MultiMapTable,
+    /// The epoch's changes, where rows can be taken back; `None` where rows are only inserted, which are paired at once.
+    epoch: Option<Vec<ChangeBatch>>,
+}
+
+/// What a side of the join is built with.
+pub(super) struct SideConfiguration {
+    /// Key columns of the input.
+    pub(super) keys: Vec<usize>,
+    pub(super) rows: MultiMapTable,
+    /// Whether the input can take rows back.
+    pub(super) retractions: bool,
 }
 
 /// Inner equi-join.
@@ -40,6 +56,8 @@ pub(super) struct Join {
     residual: Option<CompiledExpr>,
     schema: SchemaRef,
     pending: Option<Pending>,
+    /// Net changes of the epoch that ends, with their sides, that are not paired yet.
+    net: VecDeque<(usize, ChangeBatch)>,
     /// Pairs left out because the residual failed on them.
     rejected_rows: u64,
 }
@@ -68,17 +86,22 @@ struct Found {
 impl Join {
     pub(super) fn new(
         operator: OperatorId,
-        sides: [(Vec<usize>, MultiMapTable); 2],
+        sides: [SideConfiguration; 2],
         residual: Option<CompiledExpr>,
         schema: SchemaRef,
     ) -> Self {
-        let sides = sides.map(|(keys, rows)| Side { keys, rows });
+        let sides = sides.map(|side| Side {
+            keys: side.keys,
+            rows: side.rows,
+            epoch: side.retractions.then(Vec::new),
+        });
         Self {
             operator,
             sides,
             residual,
             schema,
             pending: None,
+            net: VecDeque::new(),
             rejected_rows: 0,
         }
     }
@@ -213,8 +236,9 @@ fn null_keys(keys: &[ArrayRef], rows: usize) -> Option<BooleanBuffer> {
     )
 }
 
-impl Operator for Join {
-    fn on_batch(
+impl Join {
+    /// Adds changes to their side and pairs them with the other one.
+    fn pair(
         &mut self,
         input: usize,
         batch: ChangeBatch,
@@ -245,11 +269,64 @@ impl Operator for Join {
         )
     }
 
+    /// Pairs the next of the epoch's net changes; `More` as long as any are left.
+    fn pair_net(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
+        let Some((side, batch)) = self.net.pop_front() else {
+            return Ok(Progress::Done);
+        };
+        let progress = self.pair(side, batch, ctx)?;
+        Ok(if self.net.is_empty() {
+            progress
+        } else {
+            Progress::More
+        })
+    }
+}
+
+impl Operator for Join {
+    fn on_batch(
+        &mut self,
+        input: usize,
+        batch: ChangeBatch,
+        ctx: &mut OperatorContext,
+    ) -> Result<Progress> {
+        match &mut self.sides[input].epoch {
+            Some(epoch) => {
+                epoch.push(batch);
+                Ok(Progress::Done)
+            }
+            None => self.pair(input, batch, ctx),
+        }
+    }
+
+    fn on_epoch_end(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
+        for (input, side) in self.sides.iter_mut().enumerate() {
+            let epoch = side.epoch.as_mut().map(std::mem::take).unwrap_or_default();
+            if !epoch.is_empty() {
+                let net = changes::net(epoch, ctx.batch_rows.max(1));
+                let net = net.map_err(|error| internal(&self.operator, &error))?;
+                self.net.extend(net.into_iter().map(|batch| (input, batch)));
+            }
+        }
+        self.pair_net(ctx)
+    }
+
     fn resume(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
         match self.pending.take() {
-            Some(pending) => self.give(pending, ctx),
-            None => Ok(Progress::Done),
+            Some(pending) => {
+                let progress = self.give(pending, ctx)?;
+                Ok(if self.net.is_empty() {
+                    progress
+                } else {
+                    Progress::More
+                })
+            }
+            None => self.pair_net(ctx),
         }
+    }
+
+    fn holds_watermark(&self) -> bool {
+        self.sides.iter().any(|side| side.epoch.is_some())
     }
 
     fn rejected_rows(&self) -> u64 {

@@ -18,6 +18,9 @@ const CLAUSES: &[&str] = &[
     "INTO", "VALUES", "WITH",
 ];
 
+/// Words that open a form of their own, and are columns in other people's tables.
+const FORMS: &[&str] = &["CAST", "TRIM", "TOP", "EXISTS", "NOT", "INTERVAL"];
+
 /// `what` should stand at token `at` and does not.
 pub(crate) fn expected(what: &str, tokens: &[TokenWithSpan], at: usize, end: Span) -> Diagnostic {
     let Some(found) = tokens.get(at) else {
@@ -220,6 +223,20 @@ fn with_help(
                 "single quotes make a string; a name is quoted as \"{text}\""
             ));
         }
+    }
+    if let Some(Token::Word(Word {
+        value,
+        quote_style: None,
+        ..
+    })) = previous.map(|previous| &previous.token)
+        && FORMS.iter().any(|form| value.eq_ignore_ascii_case(form))
+    {
+        return diagnostic.help(format!(
+            "if `{value}` is meant as a name, it has to be quoted: \"{value}\""
+        ));
+    }
+    if what == "WHEN" {
+        return diagnostic.help("if `case` is meant as a name, it has to be quoted: \"case\"");
     }
     if *found == Token::DoubleEq {
         return diagnostic.help("equality is written with one `=`");

@@ -24,6 +24,18 @@ pub(crate) fn read(
                 .help("keep one /*+ ID('name') */"),
         ));
     }
+    if comment
+        .trim_start_matches('+')
+        .trim_start()
+        .to_ascii_uppercase()
+        .starts_with("OPTIONS")
+    {
+        return Err(Box::new(
+            Diagnostic::error(codes::UNKNOWN_HINT, "a query cannot change the options of a table")
+                .at(span, "options are those of CREATE TABLE")
+                .help("set them there: WITH ('key' = 'value'); two readers with different options read two tables"),
+        ));
+    }
     if !after("SELECT") && !after("INSERT") {
         return Err(Box::new(
             Diagnostic::error(

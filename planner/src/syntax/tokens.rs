@@ -10,6 +10,7 @@
 //! 2. In a statement that passed [`check_depth`] parentheses nest at most [`DEPTH_MAX`] deep, and operators at most
 //!    [`CHAIN_MAX`]: what recurses later is bounded.
 
+use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Whitespace};
 use weir_types::{Diagnostic, Span};
 
@@ -60,7 +61,7 @@ pub(crate) fn scan(sql: &str) -> (Vec<Chunk>, Vec<Diagnostic>) {
                 tokens: std::mem::take(&mut current),
                 end: to_span(token.span),
             }),
-            _ => current.push(as_number(token)),
+            _ => current.push(without_surprise(token)),
         }
     }
     match broken {
@@ -91,19 +92,26 @@ pub(crate) fn scan(sql: &str) -> (Vec<Chunk>, Vec<Diagnostic>) {
     (chunks, problems)
 }
 
-/// `0x1F` is a number, as in PostgreSQL; the tokenizer takes it for the bytes `X'1F'`, which are one character longer.
-fn as_number(token: TokenWithSpan) -> TokenWithSpan {
-    if let Token::HexStringLiteral(digits) = &token.token {
-        let length = token
-            .span
-            .end
-            .column
-            .saturating_sub(token.span.start.column) as usize;
-        if length == digits.len() + 2
-            && let Ok(number) = u128::from_str_radix(digits, 16)
-        {
-            return TokenWithSpan::new(Token::Number(number.to_string(), false), token.span);
+/// A token that sqlparser would take for something else than its user.
+///
+/// * `0x1F` is a number, as in PostgreSQL; the tokenizer takes it for the bytes `X'1F'`, which are one character longer.
+/// * `user` is an ordinary name: there are no users here, and it is a common name of a column.
+fn without_surprise(mut token: TokenWithSpan) -> TokenWithSpan {
+    match &mut token.token {
+        Token::HexStringLiteral(digits) => {
+            let length = token
+                .span
+                .end
+                .column
+                .saturating_sub(token.span.start.column) as usize;
+            if length == digits.len() + 2
+                && let Ok(number) = u128::from_str_radix(digits, 16)
+            {
+                token.token = Token::Number(number.to_string(), false);
+            }
         }
+        Token::Word(word) if word.keyword == Keyword::USER => word.keyword = Keyword::NoKeyword,
+        _ => {}
     }
     token
 }

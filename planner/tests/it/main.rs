@@ -6,6 +6,7 @@ mod hostile;
 mod pages;
 mod plans;
 mod properties;
+mod rules;
 
 use std::collections::BTreeMap;
 
@@ -24,7 +25,11 @@ impl Catalog for Files {
     }
 
     fn metadata_type(&self, _options: &BTreeMap<String, String>, key: &str) -> Option<DataType> {
-        (key == "file").then_some(DataType::String)
+        match key {
+            "file" => Some(DataType::String),
+            "offset" | "line" => Some(DataType::Int64),
+            _ => None,
+        }
     }
 }
 

@@ -550,7 +550,7 @@ impl Walker<'_> {
                 self.no_expression(
                     "an interval of an expression",
                     span,
-                    "multiply an interval: n * INTERVAL '1' SECOND",
+                    "multiply an interval: n * INTERVAL '1' SECOND; a column of that name is quoted: \"interval\"",
                 );
                 return;
             }

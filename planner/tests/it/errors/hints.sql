@@ -4,3 +4,4 @@ SELECT /*+ ID('a') */ /*+ ID('b') */ a FROM t;
 SELECT /*+ STATE_FROM('old') */ a FROM t;
 /*+ nobody reads this */
 SELECT /*+ ID() */ a FROM t;
+SELECT a FROM t /*+ OPTIONS('scan.startup.mode' = 'earliest') */;

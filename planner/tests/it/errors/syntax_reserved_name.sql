@@ -2,3 +2,7 @@ SELECT a FROM t GROUP BY order;
 CREATE TABLE t (a INT, PRIMARY KEY ('a') NOT ENFORCED);
 SELECT select FROM t;
 SELECT a, FROM t;
+SELECT trim FROM t;
+SELECT case FROM t;
+SELECT top FROM t;
+SELECT interval FROM t;
