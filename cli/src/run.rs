@@ -113,6 +113,10 @@ fn finish(
     if !printer.is_idle() && summary.resumed_from.is_some() {
         eprintln!("note: rows that were printed before the checkpoint are not printed again");
     }
+    if !printer.is_idle() {
+        // A gap between the results and the words about them.
+        eprintln!();
+    }
     eprint!("{}", summary::describe(job, summary, rows_before));
     Ok(Code::Done)
 }

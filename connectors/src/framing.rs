@@ -83,6 +83,15 @@ pub(crate) struct Cut {
     pub(crate) line: u64,
 }
 
+/// What could be cut.
+struct Measured {
+    /// Bytes.
+    end: usize,
+    records: u64,
+    /// A limit was reached: further bytes would change nothing.
+    is_full: bool,
+}
+
 /// Why nothing could be cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoCut {
@@ -189,31 +198,57 @@ impl RecordCutter {
         at_end: bool,
     ) -> Result<Cut, NoCut> {
         self.skip_head(at_end)?;
-        let (mut end, mut records) = (0, 0);
-        while records < max_records {
-            let next = match self.framing.record_end(&self.buffer, end) {
-                Some(next) => next,
-                None if at_end && end < self.buffer.len() => self.buffer.len(),
-                None => break,
-            };
-            if end > 0 && next > max_bytes {
-                break;
-            }
-            // Empty lines are carried along and are no records.
-            records += u64::from(!Framing::trim(&self.buffer, end, next).is_empty());
-            end = next;
-        }
-        if end == 0 {
+        let found = self.measure(max_bytes, max_records, at_end);
+        if found.end == 0 {
             return Err(self.incomplete());
         }
+        Ok(self.cut_off(&found))
+    }
+
+    /// As [`RecordCutter::cut`], if what waits here is as much as may be cut; `None` if more bytes could belong to it.
+    /// Who asks this before reading on does not move what waits with every small cut.
+    pub(crate) fn cut_full(&mut self, max_bytes: usize, max_records: u64) -> Option<Cut> {
+        self.skip_head(false).ok()?;
+        let found = self.measure(max_bytes, max_records, false);
+        (found.is_full && found.end > 0).then(|| self.cut_off(&found))
+    }
+
+    fn measure(&self, max_bytes: usize, max_records: u64, at_end: bool) -> Measured {
+        let mut found = Measured {
+            end: 0,
+            records: 0,
+            is_full: true,
+        };
+        while found.records < max_records {
+            let next = match self.framing.record_end(&self.buffer, found.end) {
+                Some(next) => next,
+                None if at_end && found.end < self.buffer.len() => self.buffer.len(),
+                None => {
+                    return Measured {
+                        is_full: false,
+                        ..found
+                    };
+                }
+            };
+            if found.end > 0 && next > max_bytes {
+                return found;
+            }
+            // Empty lines are carried along and are no records.
+            found.records += u64::from(!Framing::trim(&self.buffer, found.end, next).is_empty());
+            found.end = next;
+        }
+        found
+    }
+
+    fn cut_off(&mut self, found: &Measured) -> Cut {
         let (offset, line) = self.place();
-        let payload = self.take(end);
-        Ok(Cut {
+        let payload = self.take(found.end);
+        Cut {
             payload,
-            records,
+            records: found.records,
             offset,
             line,
-        })
+        }
     }
 
     /// Drops the byte order mark and keeps the header aside.

@@ -159,7 +159,7 @@ fn index_page() -> String {
             info.help
         );
     }
-    page.push_str("\n[Formats](formats.md): JSON, CSV, changelogs, plain lines. [How files are written](file-sink.md).\n");
+    page.push_str("\n[Formats](formats.md): JSON, CSV, changelogs, plain lines. [How files are written](file-sink.md). [What is kept in a manifest](positions.md).\n");
     page
 }
 

@@ -131,15 +131,15 @@ pub(crate) fn demo() -> Result<ExitCode> {
     if !status.success() {
         bail!("the demo ended with {status}");
     }
-    let weir = weir.display();
     println!(
         "
-What to try next:
-  less queries/flights.sql                              the queries you have just seen run
-  {weir} run queries/flights.sql --changelog            how the updating results got there, change by change
-  {weir} run queries/flights.sql --format json          for other programs
-  {weir} explain queries/flights.sql                    operators, their IDs, and the state that each keeps
-  make test                                             the whole check"
+What to try next (`weir` is {}):
+  less queries/flights.sql                      the queries that you have just seen run, explained
+  weir run queries/flights.sql --changelog      how the updating results came about, change by change
+  weir run queries/flights.sql --format json    for other programs
+  weir explain queries/flights.sql              operators, their IDs, and what each of them remembers
+  make test                                     the whole check",
+        weir.display()
     );
     Ok(ExitCode::SUCCESS)
 }

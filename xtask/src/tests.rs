@@ -193,7 +193,7 @@ pub(crate) fn scratch(weir: &Path, name: &str) -> Result<PathBuf> {
     let folder = weir
         .parent()
         .context("the binary lies in a folder")?
-        .join("xtask")
+        .join("scratch")
         .join(name);
     std::fs::create_dir_all(&folder)?;
     Ok(folder)

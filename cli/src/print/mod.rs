@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
 use weir_engine::{OutputEvent, OutputHandler};
-use weir_planner::plan::{Changelog, OperatorKind, StreamPlan};
+use weir_planner::plan::{Changelog, Operator, OperatorKind, StreamPlan};
 use weir_types::{ChangeBatch, DataType};
 
 use crate::arguments::Format;
@@ -156,12 +156,7 @@ impl Printer {
             let with_op = matches!(form, Form::Changes);
             outputs.push(Output {
                 operator: index,
-                title: operator
-                    .id
-                    .as_str()
-                    .rsplit_once('/')
-                    .map_or(operator.id.as_str(), |(path, _)| path)
-                    .to_owned(),
+                title: title(operator),
                 form,
                 writer: writer(options, names, with_op),
                 unique_key: operator.unique_key.clone(),
@@ -330,6 +325,16 @@ impl Target {
         }
         self.last = Some(operator);
         Ok(())
+    }
+}
+
+/// `select_2 (line 58)`: the node's name and its place.
+fn title(operator: &Operator) -> String {
+    let id = operator.id.as_str();
+    let name = id.rsplit_once('/').map_or(id, |(path, _)| path);
+    match operator.span.start.line {
+        0 => name.to_owned(),
+        line => format!("{name} (line {line})"),
     }
 }
 

@@ -3,7 +3,6 @@
 //! Most types are made from whole numbers: a sequence or a uniform choice from a range, computed for a run of rows in
 //! one loop. Dates are numbers of days, times of nanoseconds, timestamps of their unit, decimals of their last digit.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -11,61 +10,13 @@ use arrow::array::*;
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::i256;
 use weir_types::hash::mix;
-use weir_types::{Column, DataType as Sql, TimeUnit};
+use weir_types::{Column, DataType as Sql};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::attributes::{Attributes, Parser, Problem};
 use crate::format::columns::typed;
-use crate::format::value::{parse_date, parse_time, parse_timestamp, per_second, write_integer};
-use crate::options::{Form, parse_duration};
-
-/// The attributes of a field, and what they do.
-pub(crate) const ATTRIBUTES: [(&str, &str); 9] = [
-    (
-        "kind",
-        "`sequence` (start + row × step) or `random`; timestamps, and the table's first column if it is a BIGINT, are sequences \
-         unless set, all else is random",
-    ),
-    (
-        "start",
-        "first value of a sequence; 0, 1970-01-01, 00:00:00 or 2020-01-01 00:00:00 unless set",
-    ),
-    (
-        "step",
-        "from one row to the next: a number, or for dates and times a duration; 1, `1 d`, `1s`, `1ms` unless set",
-    ),
-    (
-        "min",
-        "least random value; 0 (of a date 1970-01-01, of a timestamp 2020-01-01 00:00:00) unless set",
-    ),
-    (
-        "max",
-        "greatest random value; the type's (at most 2^31 - 1; 1 for a REAL or DOUBLE) unless set",
-    ),
-    ("length", "of random texts and bytes; 10 unless set"),
-    (
-        "cardinality",
-        "how many different values there are at most; a sequence starts again after so many",
-    ),
-    ("null-rate", "the share of NULLs, from 0 to 1"),
-    (
-        "jitter",
-        "a timestamp of a sequence is up to this much earlier, at random: rows come out of order",
-    ),
-];
-
-/// Why a field cannot be generated as asked.
-#[derive(Debug)]
-pub(super) enum Problem {
-    /// The type is nested or has no values.
-    Type,
-    /// An attribute is not of its form.
-    Value { attribute: &'static str, form: Form },
-    /// Attributes, each right, that do not go together.
-    Conflict {
-        attribute: &'static str,
-        message: String,
-    },
-}
+use crate::format::value::write_integer;
+use crate::options::Form;
 
 /// Where a column stands in its table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +50,7 @@ pub(super) struct FieldSpec {
 
 /// Whole numbers by row.
 #[derive(Clone, Copy, Debug)]
-enum Numbers {
+pub(super) enum Numbers {
     Sequence {
         start: i64,
         step: i64,
@@ -111,8 +62,6 @@ enum Numbers {
         span: u64,
     },
 }
-
-type Attributes = BTreeMap<String, String>;
 
 impl FieldSpec {
     pub(super) fn new(
@@ -156,7 +105,13 @@ impl FieldSpec {
             false => (0.0, 0.0),
         };
         let numbers = match is_sequence {
-            _ if is_float => Numbers::Random {
+            // Of a float only the period is used: the values are in `floats`.
+            true if is_float => Numbers::Sequence {
+                start: 0,
+                step: 0,
+                period,
+            },
+            false if is_float => Numbers::Random {
                 min: 0,
                 span: period,
             },
@@ -356,212 +311,12 @@ impl FieldSpec {
     }
 }
 
-/// Reads the attributes of one field in the terms of its type.
-struct Parser<'a> {
-    attributes: &'a Attributes,
-    data_type: &'a Sql,
-}
-
-impl Parser<'_> {
-    fn get(&self, attribute: &str) -> Option<&str> {
-        self.attributes.get(attribute).map(String::as_str)
-    }
-
-    fn checked<T>(
-        &self,
-        attribute: &'static str,
-        form: Form,
-        parse: impl Fn(&str) -> Option<T>,
-    ) -> Result<Option<T>, Problem> {
-        self.get(attribute)
-            .map(|text| parse(text).ok_or(Problem::Value { attribute, form }))
-            .transpose()
-    }
-
-    fn fraction(&self, attribute: &'static str) -> Result<f64, Problem> {
-        let parse = |text: &str| {
-            Form::Fraction
-                .accepts(text)
-                .then(|| text.parse().ok())
-                .flatten()
-        };
-        Ok(self
-            .checked(attribute, Form::Fraction, parse)?
-            .unwrap_or(0.0))
-    }
-
-    /// A count of at least one; 0 if it is not set.
-    fn count(&self, attribute: &'static str) -> Result<u64, Problem> {
-        let parse = |text: &str| text.parse().ok().filter(|count| *count > 0);
-        Ok(self.checked(attribute, Form::Count(1), parse)?.unwrap_or(0))
-    }
-
-    fn length(&self) -> Result<usize, Problem> {
-        let parse = |text: &str| text.parse().ok().filter(|length| *length <= 1 << 20);
-        Ok(self.checked("length", Form::Count(0), parse)?.unwrap_or(10))
-    }
-
-    fn float(&self, attribute: &'static str, default: f64) -> Result<f64, Problem> {
-        let parse = |text: &str| text.parse::<f64>().ok().filter(|number| number.is_finite());
-        Ok(self
-            .checked(attribute, Form::Number, parse)?
-            .unwrap_or(default))
-    }
-
-    /// A value of the type as a whole number; what stands for it when it is not set.
-    fn number(&self, attribute: &'static str) -> Result<i64, Problem> {
-        let default = match self.data_type {
-            Sql::Timestamp(unit) | Sql::TimestampLtz(unit) => 1_577_836_800 * per_second(*unit),
-            _ => 0,
-        };
-        Ok(self.value(attribute)?.unwrap_or(default))
-    }
-
-    fn value(&self, attribute: &'static str) -> Result<Option<i64>, Problem> {
-        let (least, greatest) = self.limits()?;
-        let within = move |number: &i64| (least..=greatest).contains(number);
-        match self.data_type {
-            Sql::Date => self.checked(attribute, Form::Text, |text| {
-                parse_date(text).map(i64::from)
-            }),
-            Sql::Time => self.checked(attribute, Form::Text, parse_time),
-            Sql::Timestamp(unit) | Sql::TimestampLtz(unit) => {
-                self.checked(attribute, Form::Text, |text| {
-                    parse_timestamp(text, *unit, true).ok()
-                })
-            }
-            Sql::Decimal(_, scale) => self.checked(attribute, Form::Number, |text| {
-                let scaled = text.parse::<f64>().ok()? * 10_f64.powi(i32::from(*scale));
-                (scaled.abs() < 9e18)
-                    .then(|| scaled.round() as i64)
-                    .filter(within)
-            }),
-            _ => self.checked(attribute, Form::Number, |text| {
-                text.parse().ok().filter(within)
-            }),
-        }
-    }
-
-    fn step(&self) -> Result<i64, Problem> {
-        let nanos = |text: &str| {
-            parse_duration(text).and_then(|duration| i64::try_from(duration.as_nanos()).ok())
-        };
-        let in_units = |nanos: Option<i64>, unit_nanos: i64, default: i64| match nanos {
-            None => Ok(default),
-            Some(nanos) if nanos % unit_nanos == 0 => Ok(nanos / unit_nanos),
-            Some(_) => Err(Problem::Conflict {
-                attribute: "step",
-                message: format!("a step is a whole number of units of {}", self.data_type),
-            }),
-        };
-        match self.data_type {
-            Sql::Date => in_units(
-                self.checked("step", Form::Duration, nanos)?,
-                86_400_000_000_000,
-                1,
-            ),
-            Sql::Time => in_units(
-                self.checked("step", Form::Duration, nanos)?,
-                1,
-                1_000_000_000,
-            ),
-            Sql::Timestamp(unit) | Sql::TimestampLtz(unit) => {
-                let default = (per_second(*unit) / 1000).max(1);
-                in_units(
-                    self.checked("step", Form::Duration, nanos)?,
-                    unit_nanos(*unit),
-                    default,
-                )
-            }
-            _ => Ok(self.value("step")?.unwrap_or(1)),
-        }
-    }
-
-    /// In the unit of the type, rounded down.
-    fn jitter(&self) -> Result<i64, Problem> {
-        let jitter = self.checked("jitter", Form::Duration, parse_duration)?;
-        match (self.data_type, jitter) {
-            (_, None) => Ok(0),
-            (Sql::Timestamp(unit) | Sql::TimestampLtz(unit), Some(jitter)) => {
-                Ok(i64::try_from(jitter.as_nanos() / unit_nanos(*unit) as u128)
-                    .unwrap_or(i64::MAX / 4))
-            }
-            (_, Some(_)) => {
-                let message = format!("jitter is for timestamps, not for {}", self.data_type);
-                Err(Problem::Conflict {
-                    attribute: "jitter",
-                    message,
-                })
-            }
-        }
-    }
-
-    fn random(&self, cardinality: u64) -> Result<Numbers, Problem> {
-        let (_, greatest) = self.limits()?;
-        let min = self.number("min")?;
-        if matches!(self.data_type, Sql::String | Sql::Bytes) {
-            return Ok(Numbers::Random {
-                min: 0,
-                span: cardinality,
-            });
-        }
-        let usual = match self.data_type {
-            Sql::Date => min + 3652,
-            Sql::Time => 86_399_999_999_999,
-            Sql::Timestamp(unit) | Sql::TimestampLtz(unit) => {
-                min.saturating_add(86_400 * per_second(*unit))
-            }
-            _ => greatest.min(i64::from(i32::MAX)).max(min),
-        };
-        let max = self.value("max")?.unwrap_or(usual);
-        if max < min {
-            return Err(Problem::Conflict {
-                attribute: "max",
-                message: "'max' is less than 'min'".to_owned(),
-            });
-        }
-        let span = (max.wrapping_sub(min) as u64).wrapping_add(1);
-        let span = match cardinality {
-            0 => span,
-            some if span == 0 => some,
-            some => span.min(some),
-        };
-        Ok(Numbers::Random { min, span })
-    }
-
-    /// The least and the greatest whole number of the type.
-    fn limits(&self) -> Result<(i64, i64), Problem> {
-        Ok(match self.data_type {
-            Sql::Boolean => (0, 1),
-            Sql::Int8 => (i8::MIN.into(), i8::MAX.into()),
-            Sql::Int16 => (i16::MIN.into(), i16::MAX.into()),
-            Sql::Int32 => (i32::MIN.into(), i32::MAX.into()),
-            Sql::Decimal(precision, _) => {
-                let greatest = 10_i64
-                    .checked_pow(u32::from(*precision))
-                    .map_or(i64::MAX, |power| power - 1);
-                (-greatest, greatest)
-            }
-            Sql::Int64 | Sql::Float32 | Sql::Float64 | Sql::String | Sql::Bytes => {
-                (i64::MIN, i64::MAX)
-            }
-            Sql::Date | Sql::Time | Sql::Timestamp(_) | Sql::TimestampLtz(_) => {
-                (i64::MIN, i64::MAX)
-            }
-            _ => return Err(Problem::Type),
-        })
-    }
-}
-
-fn unit_nanos(unit: TimeUnit) -> i64 {
-    1_000_000_000 / per_second(unit)
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
 
-    use arrow::datatypes::{Int32Type, TimestampMillisecondType};
+    use arrow::datatypes::{Float64Type, Int32Type, TimestampMillisecondType};
+    use weir_types::TimeUnit;
 
     use super::*;
 
@@ -647,5 +402,23 @@ mod tests {
         let late = |row: usize| 1_356_998_400_000 + 100 * row as i64 - values[row];
         assert!((0..1000).all(|row| (0..=1000).contains(&late(row))));
         assert!((0..1000).any(|row| late(row) > 800) && (0..1000).any(|row| late(row) < 200));
+    }
+    #[test]
+    fn floats_are_a_range_or_a_sequence() {
+        let sequence = [
+            ("kind", "sequence"),
+            ("start", "1.5"),
+            ("step", "0.25"),
+            ("cardinality", "2"),
+        ];
+        let array = spec(Sql::Float64, &sequence).generate(0..4);
+        assert_eq!(
+            array.as_primitive::<Float64Type>().values().as_ref(),
+            [1.5, 1.75, 1.5, 1.75]
+        );
+        let array = spec(Sql::Float64, &[("min", "2"), ("max", "3")]).generate(0..1000);
+        let values = array.as_primitive::<Float64Type>().values();
+        assert!(values.iter().all(|value| (2.0..3.0).contains(value)));
+        assert!(values.iter().any(|value| *value > 2.9) && values.iter().any(|value| *value < 2.1));
     }
 }

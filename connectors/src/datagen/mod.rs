@@ -9,6 +9,7 @@
 //! 1. Row r is the same row whatever was asked for before: any position can be entered at once.
 //! 2. A column's values do not depend on which other columns there are.
 
+mod attributes;
 mod field;
 
 use std::collections::BTreeMap;
@@ -28,8 +29,9 @@ use crate::source::{
     SplitListing,
 };
 use crate::table::TableRequest;
-pub(crate) use field::ATTRIBUTES;
-use field::{FieldSpec, Place, Problem};
+pub(crate) use attributes::ATTRIBUTES;
+use attributes::Problem;
+use field::{FieldSpec, Place};
 
 /// What the options of single columns begin with.
 pub(crate) const FIELD_PREFIX: &str = "fields.";

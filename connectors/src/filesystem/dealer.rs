@@ -104,6 +104,9 @@ impl OpenFile {
         last_line_ends: bool,
     ) -> Result<Option<Chunk>> {
         let max_bytes = max_bytes.clamp(1, CHUNK_BYTES_MAX);
+        if let Some(cut) = self.cutter.cut_full(max_bytes, max_records) {
+            return Ok(Some(self.chunk(cut)));
+        }
         loop {
             let missing = max_bytes.saturating_sub(self.cutter.buffered());
             if missing > 0 && !self.ended {
@@ -227,10 +230,10 @@ impl Dealer for ListingDealer {
                 )?;
                 self.open = Some(open);
             }
-            if let Some(open) = &mut self.open {
-                if let Some(chunk) = open.deal(&self.table, max_bytes, max_records, true)? {
-                    return Ok(Deal::Chunk(chunk));
-                }
+            if let Some(open) = &mut self.open
+                && let Some(chunk) = open.deal(&self.table, max_bytes, max_records, true)?
+            {
+                return Ok(Deal::Chunk(chunk));
             }
             self.open = None;
             self.at.file += 1;

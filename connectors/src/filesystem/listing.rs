@@ -48,6 +48,8 @@ struct Glob {
     matcher: globset::GlobMatcher,
     /// The folder above the first special character, as text.
     root: String,
+    /// How many folders below the root the pattern can reach.
+    depth: usize,
 }
 
 impl PathPattern {
@@ -71,11 +73,11 @@ impl PathPattern {
         let mut names = Vec::new();
         match &self.glob {
             Some(glob) => {
-                self.walk(&glob.root, 0, &mut names)?;
+                self.walk(&glob.root, glob.depth, &mut names)?;
                 names.retain(|name| glob.matcher.is_match(name));
             }
             None if self.path(&self.text).is_dir() => {
-                self.walk(self.text.trim_end_matches('/'), 0, &mut names)?
+                self.walk(self.text.trim_end_matches('/'), DEPTH_MAX, &mut names)?
             }
             None if self.path(&self.text).exists() => names.push(self.text.clone()),
             None => {}
@@ -93,6 +95,7 @@ impl PathPattern {
         }
     }
 
+    /// Adds the files in `folder` and in the folders below it, `depth` levels down.
     fn walk(&self, folder: &str, depth: usize, names: &mut Vec<String>) -> Result<()> {
         let path = self.path(folder);
         let entries = match fs::read_dir(&path) {
@@ -118,8 +121,8 @@ impl PathPattern {
             };
             if metadata.is_file() {
                 names.push(full);
-            } else if metadata.is_dir() && depth < DEPTH_MAX {
-                self.walk(&full, depth + 1, names)?;
+            } else if metadata.is_dir() && depth > 0 {
+                self.walk(&full, depth - 1, names)?;
             }
         }
         Ok(())
@@ -226,9 +229,15 @@ impl Glob {
             Some(slash) => text[..slash].to_owned(),
             None => String::new(),
         };
+        // `**` reaches down as far as there are folders; otherwise every `/` of the pattern is one level.
+        let depth = match text.contains("**") {
+            true => DEPTH_MAX,
+            false => text[special..].matches('/').count(),
+        };
         Ok(Self {
             matcher: glob.compile_matcher(),
             root,
+            depth,
         })
     }
 }

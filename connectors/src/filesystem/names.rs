@@ -116,7 +116,7 @@ impl Names {
                 lists.push((CheckpointId(number), path));
             }
         }
-        lists.sort_unstable_by(|a, b| b.0.cmp(&a.0));
+        lists.sort_unstable_by_key(|(number, _)| std::cmp::Reverse(*number));
         Ok(lists)
     }
 

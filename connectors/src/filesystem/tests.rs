@@ -84,6 +84,45 @@ fn a_listing_is_fixed_at_the_first_start() {
 }
 
 #[test]
+fn a_pattern_finds_what_it_says_and_no_hidden_file() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in [
+        "in/1.json",
+        "in/x/2.json",
+        "in/x/y/3.json",
+        "in/x/4.txt",
+        "in/_5.json",
+        "in/.git/6.json",
+        "in/[7].json",
+    ] {
+        write(
+            folder.path(),
+            name,
+            &format!(
+                "{{\"n\":{}}}",
+                name.chars().find(char::is_ascii_digit).unwrap()
+            ),
+        );
+    }
+    for (path, expected) in [
+        ("in/*.json", &["+1", "+7"][..]),
+        ("in/*/*.json", &["+2"]),
+        ("in/**/*.json", &["+1", "+7", "+2", "+3"]),
+        ("i?/x/{2,9}.json", &["+2"]),
+        ("in/[7].json", &["+7"]),
+        ("in/x", &["+2", "+4", "+3"]),
+    ] {
+        let mut request = lines(folder.path(), &[]);
+        request.options.insert("path".to_owned(), path.to_owned());
+        assert_eq!(
+            read_all(&*open_source(request).unwrap()).unwrap().rows,
+            expected,
+            "{path}"
+        );
+    }
+}
+
+#[test]
 fn a_path_without_files_is_an_error_with_its_place() {
     let folder = tempfile::tempdir().unwrap();
     for path in ["in", "in/*.json"] {

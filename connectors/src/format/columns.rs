@@ -463,10 +463,7 @@ fn timestamp(unit: TimeUnit, zoned: bool, format: TimestampFormat, rows: usize) 
     }
 }
 
-fn float<F: std::str::FromStr>(text: &str, is_finite: fn(F) -> bool) -> Result<F, Reason>
-where
-    F: Copy,
-{
+fn float<F: std::str::FromStr + Copy>(text: &str, is_finite: fn(F) -> bool) -> Result<F, Reason> {
     let value: F = text.parse().map_err(|_| expected("a number", text))?;
     // The parser makes an infinity of what is too large; one that is written as such is meant.
     let spelt_out = text.bytes().any(|byte| matches!(byte, b'n' | b'N'));

@@ -182,20 +182,20 @@ impl Decoder for TextDecoder {
                 self.table
             )));
         };
-        if let Records::Csv(csv) = &mut self.records {
-            if let Err(malformed) = csv.use_header(chunk.header.as_ref()) {
-                // A header concerns the whole file: there is nothing to skip.
-                let bytes = chunk.header.clone().unwrap_or_default();
-                let record = Record {
-                    text: None,
-                    bytes: &bytes,
-                    offset: 0,
-                    line: 1,
-                };
-                return Err(Error::Record(Box::new(
-                    self.record_error(chunk, &record, malformed),
-                )));
-            }
+        if let Records::Csv(csv) = &mut self.records
+            && let Err(malformed) = csv.use_header(chunk.header.as_ref())
+        {
+            // A header concerns the whole file: there is nothing to skip.
+            let bytes = chunk.header.clone().unwrap_or_default();
+            let record = Record {
+                text: None,
+                bytes: &bytes,
+                offset: 0,
+                line: 1,
+            };
+            return Err(Error::Record(Box::new(
+                self.record_error(chunk, &record, malformed),
+            )));
         }
         let mut decoded = Decoded::default();
         let mut left = chunk.records as usize;

@@ -55,9 +55,9 @@ impl RowEncoder for JsonEncoder {
         for row in 0..changes.num_rows() {
             line.clear();
             line.push(b'{');
-            if self.with_op {
+            if let Some(op) = ops.get(row).filter(|_| self.with_op) {
                 line.extend_from_slice(b"\"op\":\"");
-                line.extend_from_slice(ops[row].text().as_bytes());
+                line.extend_from_slice(op.text().as_bytes());
                 line.push(b'"');
             }
             for (column, (label, value)) in self.labels.iter().zip(&values).enumerate() {
