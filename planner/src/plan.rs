@@ -381,14 +381,14 @@ pub enum ExprKind {
     Not(Box<Expr>),
     /// Unary minus.
     Negate(Box<Expr>),
-    /// IS [NOT] NULL.
+    /// IS \[NOT\] NULL.
     IsNull {
         /// The operand.
         expr: Box<Expr>,
         /// IS NOT NULL.
         negated: bool,
     },
-    /// IS [NOT] TRUE / FALSE / UNKNOWN: never NULL. `Some(true)` is IS TRUE, `None` is IS UNKNOWN.
+    /// IS \[NOT\] TRUE / FALSE / UNKNOWN: never NULL. `Some(true)` is IS TRUE, `None` is IS UNKNOWN.
     IsTruth {
         /// The operand.
         expr: Box<Expr>,
@@ -411,7 +411,7 @@ pub enum ExprKind {
         /// ELSE.
         otherwise: Option<Box<Expr>>,
     },
-    /// [NOT] IN (list).
+    /// \[NOT\] IN (list).
     InList {
         /// The operand.
         expr: Box<Expr>,
@@ -420,7 +420,7 @@ pub enum ExprKind {
         /// NOT IN.
         negated: bool,
     },
-    /// [NOT] LIKE / ILIKE / SIMILAR TO.
+    /// \[NOT\] LIKE / ILIKE / SIMILAR TO.
     Like {
         /// The text.
         expr: Box<Expr>,

@@ -23,7 +23,7 @@ pub struct SharedState {
 /// Counters since the start, and memory now.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StateStatistics {
-    /// Entries that were written to the database because memory ran short.
+    /// Entries that left memory because it ran short; the database has them.
     pub entries_spilled: u64,
     /// Entries that were read back from the database.
     pub entries_reloaded: u64,

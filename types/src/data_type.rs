@@ -67,11 +67,11 @@ pub enum DataType {
     TimestampLtz(TimeUnit),
     /// INTERVAL: months, days, nanoseconds.
     Interval,
-    /// ARRAY<element>.
+    /// `ARRAY<element>`.
     Array(Box<DataType>),
-    /// ROW<name type, …>.
+    /// `ROW<name type, …>`.
     Row(Vec<Column>),
-    /// MAP<key, value>.
+    /// `MAP<key, value>`.
     Map(Box<DataType>, Box<DataType>),
 }
 

@@ -39,7 +39,7 @@ pub fn key_group(hash: u64, groups: u16) -> KeyGroup {
     KeyGroup(((hash >> 32) % u64::from(groups)) as u16)
 }
 
-/// The hash of the key without columns: such state lives in key group 0, see [`key_group_of_rows`].
+/// The hash of the key without columns: such state lives in key group 0, see [`key_group`].
 pub const EMPTY_KEY: u64 = 0;
 
 /// Hashes the rows of the key columns, one hash for each of `rows` rows. Without columns every hash is

@@ -27,6 +27,7 @@ use datafusion_physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use weir_planner::plan::{BinaryOp, Expr, ExprKind};
 use weir_types::{DataType, Scalar, Span};
 
+use super::fallible::{cast_may_fail, is_float, operation_may_fail};
 use super::physical::{CheckedNegate, Connective, EpochClock, EpochTime, Logical};
 use super::{functions, literal};
 
@@ -545,62 +546,5 @@ fn library_operator(op: BinaryOp) -> Operator {
         BinaryOp::RegexNotMatch => Operator::RegexNotMatch,
         BinaryOp::RegexNotIMatch => Operator::RegexNotIMatch,
         BinaryOp::StringConcat => Operator::StringConcat,
-    }
-}
-
-/// Whether the operation itself can fail on a row. Wrong in one direction only: "may" where it cannot costs time.
-fn operation_may_fail(op: BinaryOp, result: &DataType, right: &ExprKind) -> bool {
-    match op {
-        BinaryOp::Plus | BinaryOp::Minus | BinaryOp::Multiply => !is_float(result),
-        BinaryOp::Divide | BinaryOp::Modulo => !is_float(result),
-        BinaryOp::RegexMatch
-        | BinaryOp::RegexIMatch
-        | BinaryOp::RegexNotMatch
-        | BinaryOp::RegexNotIMatch => !matches!(right, ExprKind::Literal(_)),
-        _ => false,
-    }
-}
-
-fn is_float(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Float32 | DataType::Float64)
-}
-
-/// Bits of an integer type's values, the sign not counted; `None` for other types.
-fn integer_bits(data_type: &DataType) -> Option<(u8, bool)> {
-    Some(match data_type {
-        DataType::Int8 => (7, true),
-        DataType::Int16 => (15, true),
-        DataType::Int32 => (31, true),
-        DataType::Int64 => (63, true),
-        DataType::UInt8 => (8, false),
-        DataType::UInt16 => (16, false),
-        DataType::UInt32 => (32, false),
-        DataType::UInt64 => (64, false),
-        _ => return None,
-    })
-}
-
-fn cast_may_fail(from: &DataType, to: &DataType) -> bool {
-    if from == to || *from == DataType::Null {
-        return false;
-    }
-    match (integer_bits(from), integer_bits(to)) {
-        (Some((from_bits, from_signed)), Some((to_bits, to_signed))) => {
-            return from_bits > to_bits || (from_signed && !to_signed);
-        }
-        (Some(_), None) if is_float(to) || *to == DataType::String => return false,
-        _ => {}
-    }
-    match (from, to) {
-        (DataType::Boolean | DataType::Date | DataType::Bytes, DataType::String) => {
-            *from == DataType::Bytes
-        }
-        (
-            DataType::Float32 | DataType::Float64,
-            DataType::Float32 | DataType::Float64 | DataType::String,
-        ) => false,
-        (DataType::Decimal(..), DataType::Float64 | DataType::String) => false,
-        (DataType::String, DataType::Bytes) => false,
-        _ => true,
     }
 }

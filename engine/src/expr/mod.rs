@@ -13,6 +13,7 @@
 //! 2. The result has the canonical Arrow type of the expression's SQL type.
 //! 3. Nothing is evaluated for a batch without rows.
 
+mod fallible;
 mod functions;
 mod literal;
 mod lower;

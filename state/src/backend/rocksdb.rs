@@ -10,8 +10,9 @@ use std::path::Path;
 
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
-    FlushOptions, Options, ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB,
+    DBCompressionType, FlushOptions, LruCacheOptions, Options, ReadOptions, WriteBatch,
+    WriteBufferManager, WriteOptions,
 };
 
 use super::{Keys, LinkedFile, StateBackend, TableIndex, Visitor, Write, Writes};
@@ -31,7 +32,11 @@ pub(crate) struct RocksShared {
 impl RocksShared {
     /// `cache_bytes` for blocks and memtables together, `write_bytes` of them for memtables.
     pub(crate) fn new(cache_bytes: usize, write_bytes: usize) -> Self {
-        let cache = Cache::new_lru_cache(cache_bytes);
+        // Few shards: with a small budget, a shard must still hold many blocks.
+        let mut options = LruCacheOptions::default();
+        options.set_capacity(cache_bytes);
+        options.set_num_shard_bits(if cache_bytes < 256 << 20 { 2 } else { 4 });
+        let cache = Cache::new_lru_cache_opts(&options);
         // Never stalls writers of one database because another one holds memory: that could wait for ever.
         let write_buffers = WriteBufferManager::new_write_buffer_manager_with_cache(
             write_bytes,
@@ -68,12 +73,16 @@ impl RocksShared {
     fn table_options(&self) -> Options {
         let mut blocks = BlockBasedOptions::default();
         blocks.set_block_cache(&self.cache);
-        blocks.set_block_size(8 << 10);
+        blocks.set_block_size(4 << 10);
         blocks.set_bloom_filter(10.0, false);
         blocks.set_format_version(5);
-        // Index and filter blocks live in the cache, so that they are within the budget.
+        // Index and filter blocks live in the cache, so that they are within the budget; in small parts, so that a cache
+        // that cannot hold all of them holds the ones in use.
         blocks.set_cache_index_and_filter_blocks(true);
-        blocks.set_pin_l0_filter_and_index_blocks_in_cache(false);
+        blocks.set_cache_index_and_filter_blocks_with_high_priority(true);
+        blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+        blocks.set_partition_filters(true);
+        blocks.set_metadata_block_size(4 << 10);
         let mut options = Options::default();
         options.set_block_based_table_factory(&blocks);
         options.set_compression_type(DBCompressionType::Lz4);

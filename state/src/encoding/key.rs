@@ -65,14 +65,6 @@ pub(crate) fn put_int(value: Option<i64>, out: &mut Vec<u8>) {
     }
 }
 
-/// Reads back what [`put_int`] wrote.
-pub(crate) fn take_int(bytes: &mut &[u8]) -> Result<Option<i64>> {
-    Ok(match take_marker(bytes)? {
-        NULL => None,
-        _ => Some(from_sortable_i64(take_array(bytes)?)),
-    })
-}
-
 /// Appends one column of one row.
 pub(crate) fn put_column(reader: &Reader<'_>, row: usize, out: &mut Vec<u8>) {
     if reader.is_null(row) {

@@ -581,11 +581,10 @@ impl Cache {
         (buckets * 5 + 16).saturating_sub(self.index.allocation_size())
     }
 
-    /// Room for all slots, so that the hash table grows with the chunks and never by itself.
+    /// Room for all slots, so that the hash table grows with the chunks and never by itself; and an eighth more, because
+    /// evicted keys leave marks behind, and without slack every batch would have to sweep them out.
     fn index_wanted(&self, additional: usize) -> usize {
-        (self.index.len() + additional)
-            .max(self.index.len() + self.free)
-            .max(64)
+        ((self.index.len() + additional.max(self.free)) * 9 / 8).max(64)
     }
 
     /// Makes sure that `additional` keys fit the hash table without growing it. The old table goes before the new one

@@ -118,7 +118,7 @@ impl Cache {
     pub(crate) fn spill(&mut self, target: usize, keep: Keep) -> Result<usize> {
         let mut writes = Writes::default();
         let mut batch: Vec<(usize, Bits)> = Vec::new();
-        let (mut done, mut spilled) = (0, 0);
+        let mut done = 0;
         for _ in 0..self.cells.len() {
             if done >= target {
                 break;
@@ -148,7 +148,6 @@ impl Cache {
                     absent,
                     &mut writes,
                 );
-                spilled += 1;
             }
             done += victims.count();
             batch.push((chunk, victims));
@@ -157,7 +156,6 @@ impl Cache {
             }
         }
         self.finish_spill(&mut writes, &mut batch, keep)?;
-        self.table.budget.spilled.fetch_add(spilled, Relaxed);
         self.report_dirty();
         Ok(done)
     }
@@ -209,7 +207,10 @@ impl Cache {
         Ok(after.saturating_sub(before) * self.chunk_bytes())
     }
 
+    /// Evicts slots whose state the database has.
     fn release_all(&mut self, chunk: usize, slots: Bits) {
+        let spilled = slots.and_not(&self.meta[chunk].absent).count() as u64;
+        self.table.budget.spilled.fetch_add(spilled, Relaxed);
         slots
             .iter()
             .for_each(|i| self.release((chunk * CHUNK_SLOTS + i) as u32));

@@ -1,5 +1,8 @@
 //! Tests of the whole crate: the same suite on both backends.
 
+mod budget;
 mod contract;
+mod gate;
 mod multimap;
+mod store;
 mod support;

@@ -69,8 +69,7 @@ fn written(retractions: bool, epochs: &[&[&[i64]]]) -> Vec<String> {
         }
         sink.on_epoch_end(&mut context).unwrap();
     }
-    let log = log.lock().unwrap().clone();
-    log
+    log.lock().unwrap().clone()
 }
 
 #[test]

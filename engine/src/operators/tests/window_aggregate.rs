@@ -176,7 +176,7 @@ fn run(
     let mut greatest = [1_000i64; 2];
     let (mut all, mut pending): (Vec<Row>, Vec<Row>) = (Vec::new(), Vec::new());
     let mut ends: Vec<String> = Vec::new();
-    let mut flush = |harness: &mut Harness, pending: &mut Vec<Row>| {
+    let flush = |harness: &mut Harness, pending: &mut Vec<Row>| {
         if !pending.is_empty() {
             harness.send(0, changes(pending));
             pending.clear();
@@ -281,6 +281,29 @@ fn a_row_late_for_one_window_counts_in_the_next_only() {
         .collect();
     assert_eq!(counts, ["n=1", "n=2"]);
     assert_eq!(harness.late_rows(), 1);
+}
+
+#[test]
+fn a_restart_before_any_watermark_loses_no_window() {
+    let window = Window::Hop {
+        slide: 4_000,
+        size: 8_000,
+        offset: 0,
+    };
+    let mut harness = Harness::new(windowed(window), BackendKind::Memory, 10);
+    harness.send(
+        0,
+        changes(&[Row {
+            time: 5,
+            key: Some(1),
+            value: 1,
+            own: None,
+        }]),
+    );
+    assert_eq!(harness.end_epoch(), []);
+    harness.restart();
+    harness.watermark(Watermark(8_000));
+    assert_eq!(harness.end_epoch().len(), 1);
 }
 
 #[test]

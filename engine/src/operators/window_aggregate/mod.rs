@@ -180,6 +180,17 @@ impl WindowAggregate {
         table.mark_dirty(&self.slots);
         Ok(())
     }
+
+    /// Whether the table is as it was left after windows up to the watermark had been given: no slice that only they
+    /// need. A restored watermark always finds it so.
+    fn has_fired(&self, watermark: Watermark) -> bool {
+        let is_needed = |name| {
+            self.names
+                .next_window(&self.names.read(name), watermark.0)
+                .is_some()
+        };
+        self.table.ends().into_iter().all(is_needed)
+    }
 }
 
 impl Operator for WindowAggregate {
@@ -221,7 +232,7 @@ impl Operator for WindowAggregate {
         watermark: Watermark,
         ctx: &mut OperatorContext,
     ) -> Result<Progress> {
-        if std::mem::take(&mut self.awaits_restored_watermark) {
+        if std::mem::take(&mut self.awaits_restored_watermark) && self.has_fired(watermark) {
             self.watermark = watermark;
             return Ok(Progress::Done);
         }
@@ -231,6 +242,12 @@ impl Operator for WindowAggregate {
         let firing = Firing::new(&self.names, &self.table, self.watermark, watermark);
         self.watermark = watermark;
         self.fire(firing, ctx)
+    }
+
+    fn on_epoch_end(&mut self, _: &mut OperatorContext) -> Result<Progress> {
+        // The restored watermark comes before anything else; whatever comes after this is new.
+        self.awaits_restored_watermark = false;
+        Ok(Progress::Done)
     }
 
     fn resume(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
