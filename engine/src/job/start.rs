@@ -20,7 +20,7 @@ use weir_types::{CheckpointId, EventTime, Generation};
 
 use super::Shared;
 use super::folder::JobFolder;
-use super::restore::{Committers, Restore, Start, start_afresh};
+use super::restore::{Committers, Restore, Start, settled, start_afresh};
 use crate::clock::Clock;
 use crate::coordinator::{CheckpointLedger, EpochControl, Event, EventSender, Outputs, Publisher};
 use crate::exchange::Channel;
@@ -98,7 +98,7 @@ pub(super) fn prepare(
     if let (true, Some(manifest), Some(store)) = (start.drained, &start.manifest, &store) {
         if let Some(target) = &options.savepoint {
             let target = CheckpointStore::local(target.clone())?;
-            runtime.block_on(store.export(manifest, &target))?;
+            runtime.block_on(store.export(&settled(manifest.clone()), &target))?;
         }
         return Ok(Prepared::Drained(Box::new(already_drained(
             manifest,

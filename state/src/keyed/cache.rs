@@ -23,7 +23,7 @@ use weir_types::{KeyGroup, KeyGroupRange, hash::key_group};
 
 use super::bits::Bits;
 use super::budget::{Budget, Charge};
-use super::chunk::{CHUNK_SLOTS, Cell, Chunk, ChunkLayout, KeyBatch, KeyRef};
+use super::chunk::{CHUNK_SLOTS, Cell, Chunk, ChunkLayout, FIRST_SLOTS, KeyBatch, KeyRef};
 use super::lists::Lists;
 use super::registry::Registry;
 use crate::backend::{Keys, StateBackend, TableIndex, Writes, after_prefix};
@@ -519,7 +519,7 @@ impl Cache {
             self.open.push(chunk as u32);
         }
         self.free += 1;
-        if self.meta[chunk].occupied.is_empty() && self.index.len() > 0 {
+        if self.meta[chunk].occupied.is_empty() {
             self.cells[chunk] = Cell::Empty;
             self.empty.push(chunk as u32);
             self.free -= CHUNK_SLOTS;
@@ -548,7 +548,13 @@ impl Cache {
 
     /// Adds a chunk, whatever the budget says.
     pub(crate) fn add_chunk(&mut self) {
-        let cell = Cell::Owned(Box::new(Chunk::new(&self.table.chunks, &self.table.budget)));
+        let slots = if self.index.is_empty() {
+            FIRST_SLOTS
+        } else {
+            CHUNK_SLOTS
+        };
+        let chunk = Chunk::new(&self.table.chunks, slots, &self.table.budget);
+        let cell = Cell::Owned(Box::new(chunk));
         let number = match self.empty.pop() {
             Some(number) => {
                 self.cells[number as usize] = cell;
@@ -584,7 +590,9 @@ impl Cache {
     /// Room for all slots, so that the hash table grows with the chunks and never by itself; and an eighth more, because
     /// evicted keys leave marks behind, and without slack every batch would have to sweep them out.
     fn index_wanted(&self, additional: usize) -> usize {
-        ((self.index.len() + additional.max(self.free)) * 9 / 8).max(64)
+        // A table of a few entries takes no more than it needs.
+        let free = if self.cells.len() > 1 { self.free } else { 0 };
+        ((self.index.len() + additional.max(free)) * 9 / 8).max(FIRST_SLOTS)
     }
 
     /// Makes sure that `additional` keys fit the hash table without growing it. The old table goes before the new one
@@ -635,18 +643,18 @@ impl Cache {
         }
     }
 
-    /// Memory of an average chunk, from the youngest one.
+    /// Memory of an average chunk, from the oldest and the youngest one; before there is one, a guess.
     pub(crate) fn chunk_bytes(&self) -> usize {
-        let last = self
-            .cells
-            .iter()
-            .rev()
-            .take(4)
-            .find(|cell| !matches!(cell, Cell::Empty));
-        last.map_or_else(
-            || 512 + CHUNK_SLOTS * (16 + 16 * self.table.chunks.storage.len()),
-            |cell| cell.get().bytes(),
-        )
+        let bytes = |cell: &Cell| match cell {
+            Cell::Empty => 0,
+            cell => cell.get().bytes(),
+        };
+        let first = self.cells.first().map_or(0, bytes);
+        let last = self.cells.last().map_or(0, bytes);
+        match first.max(last) {
+            0 => 512 + CHUNK_SLOTS * (16 + 16 * self.table.chunks.storage.len()),
+            bytes => bytes,
+        }
     }
 
     /// Memory of the whole cache, about.

@@ -199,15 +199,14 @@ impl MultiMapTable {
         let mut found = Found::new(&table.spec.value);
         let limit = limit.max(1);
         let mut matched = cursor.matched;
-        for row in cursor.row..hashes.len() {
+        for (row, &hash) in hashes.iter().enumerate().skip(cursor.row) {
             if skip.is_some_and(|skip| skip.value(row)) {
                 continue;
             }
             if found.len() >= limit {
                 return Ok((found.finish()?, Some(ProbeCursor { row, matched: 0 })));
             }
-            let done =
-                cache.probe_key(row, hashes[row], keys.get(row), matched, limit, &mut found)?;
+            let done = cache.probe_key(row, hash, keys.get(row), matched, limit, &mut found)?;
             if let Some(matched) = done {
                 return Ok((found.finish()?, Some(ProbeCursor { row, matched })));
             }
