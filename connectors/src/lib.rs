@@ -43,6 +43,7 @@
 //! ```
 
 mod blackhole;
+mod check;
 mod datagen;
 mod error;
 mod filesystem;
@@ -65,14 +66,15 @@ mod reference;
 #[cfg(test)]
 mod testing;
 
+pub use check::check_table;
 pub use error::{Error, RecordError, Result};
 pub use format::{
     FORMATS, FormatInfo, Op, PrintFormat, RowEncoder, ops_of, plain_texts, row_encoder,
 };
 pub use options::{Form, OptionInfo};
 pub use registry::{
-    ConnectorInfo, MetadataInfo, check_table, connectors, dead_letter_columns, metadata_type,
-    on_error, open_sink, open_source, sink_accepts_retractions, source_traits,
+    ConnectorInfo, MetadataInfo, connectors, dead_letter_columns, metadata_type, on_error,
+    open_sink, open_source, sink_accepts_retractions, source_traits,
 };
 pub use sink::{Sink, SinkCommitter, SinkEnvironment, SinkWriter, Visibility};
 pub use source::{

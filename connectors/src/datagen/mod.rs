@@ -21,9 +21,10 @@ use arrow::datatypes::SchemaRef;
 use tokio::time::Instant;
 use weir_types::{DataType, Diagnostic, SplitId};
 
+use crate::check::bad_value;
 use crate::error::{Error, Result};
 use crate::options::{Form, OptionInfo, Options, nearest};
-use crate::registry::{ConnectorInfo, MetadataInfo, bad_value};
+use crate::registry::{ConnectorInfo, MetadataInfo};
 use crate::source::{
     BATCH_ROWS, Chunk, Deal, Dealer, Decoded, DecodedBatch, Decoder, Payload, Position, Source,
     SplitListing,

@@ -4,7 +4,7 @@
 //!   source  path ─▶ listing ─▶ decompress ─▶ RecordCutter ─▶ chunks        listing.rs dealer.rs decompress.rs
 //!           'mode' = 'continuous': the same, listed again and again        follow.rs
 //!   sink    rows ─▶ _staging/part-… ─▶ part-… ─▶ _commits/JOB.SINK.N.json  sink.rs commit.rs names.rs
-//!           'mode' = 'snapshot': sorted runs ─▶ one file, replaced         snapshot.rs
+//!           'mode' = 'snapshot': sorted runs ─▶ one file, replaced         snapshot.rs runs.rs
 //! ```
 //!
 //! Names that begin with `_` or `.` are never read: staging, commit lists and editors' backups.
@@ -15,6 +15,7 @@ mod decompress;
 mod follow;
 mod listing;
 mod names;
+mod runs;
 mod sink;
 mod snapshot;
 mod source;

@@ -21,18 +21,16 @@
 //! 2. The newest list names the runs that FILE was made of, or FILE is about to be made of them again.
 //! 3. A run is removed only when no kept list names it.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashSet};
-use std::fs::{self, File};
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use weir_types::{ChangeBatch, CheckpointId, Diagnostic, WorkerId, failpoint};
-use xxhash_rust::xxh3::Xxh3;
 
 use super::commit::create_whole;
 use super::names::{ExactlyOnce, Names, remove};
+use super::runs::{Rows, Run, is_same, merge};
 use super::{PATH, SNAPSHOT_KEEP, create_folder, sync_folder};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{RowEncoder, Settings};
@@ -42,9 +40,6 @@ use crate::table::TableRequest;
 
 /// Beside the file: a folder that sources do not read.
 const FOLDER: &str = "_snapshots";
-/// So many bytes of rows are sorted in memory at once.
-const RUN_BYTES: usize = 32 << 20;
-
 /// Keeps the current result as one file.
 pub(crate) struct SnapshotSink {
     request: TableRequest,
@@ -153,72 +148,6 @@ struct CommitList {
     runs: Vec<String>,
 }
 
-/// Lines in memory.
-#[derive(Default)]
-struct Rows {
-    text: Vec<u8>,
-    /// Where each line begins and ends.
-    lines: Vec<(usize, usize)>,
-}
-
-impl Rows {
-    fn push(&mut self, line: &[u8]) {
-        let start = self.text.len();
-        self.text.extend_from_slice(line);
-        self.lines.push((start, self.text.len()));
-    }
-
-    /// Puts the lines in order; the answer is a hash of them.
-    fn sort(&mut self) -> u128 {
-        let Self { text, lines } = self;
-        lines.sort_unstable_by(|a, b| text[a.0..a.1].cmp(&text[b.0..b.1]));
-        let mut hash = Xxh3::new();
-        for (start, end) in lines.iter() {
-            hash.update(&text[*start..*end]);
-        }
-        hash.digest128()
-    }
-
-    /// Writes the lines, each after its length: a line of CSV may hold newlines.
-    fn write(&self, path: &Path) -> Result<()> {
-        let context = || format!("cannot write {}", path.display());
-        let file = File::options()
-            .write(true)
-            .create_new(true)
-            .open(path)
-            .context(context)?;
-        let mut writer = BufWriter::with_capacity(1 << 18, file);
-        for (start, end) in &self.lines {
-            let line = &self.text[*start..*end];
-            let length = u32::try_from(line.len()).map_err(|_| {
-                Error::Inconsistent("a row of a snapshot is longer than 4 GiB".to_owned())
-            })?;
-            writer
-                .write_all(&length.to_le_bytes())
-                .and_then(|()| writer.write_all(line))
-                .context(context)?;
-        }
-        let file = writer
-            .into_inner()
-            .map_err(std::io::IntoInnerError::into_error)
-            .context(context)?;
-        file.sync_all().context(context)
-    }
-
-    fn clear(&mut self) {
-        self.text.clear();
-        self.lines.clear();
-    }
-}
-
-/// A run on disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Run {
-    name: String,
-    /// Of its lines.
-    hash: u128,
-}
-
 struct SnapshotWriter {
     encoder: Box<dyn RowEncoder>,
     names: Names,
@@ -262,7 +191,7 @@ impl SinkWriter for SnapshotWriter {
         );
         self.encoder
             .encode(changes, &[], &mut |_, line| self.rows.push(line));
-        if self.rows.text.len() >= RUN_BYTES {
+        if self.rows.is_enough() {
             self.spill()
         } else {
             Ok(())
@@ -275,7 +204,7 @@ impl SinkWriter for SnapshotWriter {
 
     fn prepare(&mut self, _checkpoint: CheckpointId) -> Result<Option<serde_json::Value>> {
         failpoint::pass("sink.snapshot.prepare.before").context(|| "at a failure point")?;
-        if !self.rows.lines.is_empty() {
+        if !self.rows.is_empty() {
             self.spill()?;
         }
         sync_folder(&self.names.staging())?;
@@ -452,89 +381,5 @@ impl SinkCommitter for SnapshotCommitter {
     fn remove_output(&mut self) -> Result<()> {
         self.stale = None;
         self.rollback_to(None).map(|_| ())
-    }
-}
-
-/// A run that is being read.
-struct RunReader {
-    reader: BufReader<File>,
-    path: PathBuf,
-}
-
-impl RunReader {
-    /// Reads the next line into `line`; false at the end.
-    fn next(&mut self, line: &mut Vec<u8>) -> Result<bool> {
-        let context = || format!("cannot read {}", self.path.display());
-        let mut length = [0; 4];
-        match self.reader.read_exact(&mut length) {
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(false),
-            outcome => outcome.context(context)?,
-        }
-        line.resize(u32::from_le_bytes(length) as usize, 0);
-        self.reader.read_exact(line).context(context)?;
-        Ok(true)
-    }
-}
-
-/// Merges sorted runs into a synced file.
-fn merge(staging: &Path, runs: &[String], header: &[u8], draft: &Path) -> Result<()> {
-    let context = || format!("cannot write {}", draft.display());
-    let mut readers = Vec::new();
-    let mut heads = BinaryHeap::new();
-    for run in runs {
-        let path = staging.join(run);
-        let file = File::open(&path).context(|| format!("cannot read {}", path.display()))?;
-        let mut reader = RunReader {
-            reader: BufReader::with_capacity(1 << 16, file),
-            path,
-        };
-        let mut line = Vec::new();
-        if reader.next(&mut line)? {
-            heads.push(Reverse((line, readers.len())));
-        }
-        readers.push(reader);
-    }
-    let mut writer = BufWriter::with_capacity(1 << 18, File::create(draft).context(context)?);
-    writer.write_all(header).context(context)?;
-    while let Some(Reverse((mut line, run))) = heads.pop() {
-        writer.write_all(&line).context(context)?;
-        if readers[run].next(&mut line)? {
-            heads.push(Reverse((line, run)));
-        }
-    }
-    let file = writer
-        .into_inner()
-        .map_err(std::io::IntoInnerError::into_error)
-        .context(context)?;
-    file.sync_all().context(context)
-}
-
-/// Whether two files have the same bytes; a missing one differs.
-fn is_same(a: &Path, b: &Path) -> Result<bool> {
-    let context = || format!("cannot compare {}", b.display());
-    if !b.exists() {
-        return Ok(false);
-    }
-    let (a, b) = (
-        File::open(a).context(context)?,
-        File::open(b).context(context)?,
-    );
-    if a.metadata().context(context)?.len() != b.metadata().context(context)?.len() {
-        return Ok(false);
-    }
-    let (mut a, mut b) = (BufReader::new(a), BufReader::new(b));
-    let (mut left, mut right) = (vec![0; 1 << 16], vec![0; 1 << 16]);
-    loop {
-        let read = a.read(&mut left).context(context)?;
-        if read == 0 {
-            return Ok(true);
-        }
-        match b.read_exact(&mut right[..read]) {
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(false),
-            outcome => outcome.context(context)?,
-        }
-        if left[..read] != right[..read] {
-            return Ok(false);
-        }
     }
 }

@@ -19,7 +19,7 @@ const CLAUSES: &[&str] = &[
 ];
 
 /// Words that open a form of their own, and are columns in other people's tables.
-const FORMS: &[&str] = &["CAST", "TRIM", "TOP", "EXISTS", "NOT", "INTERVAL"];
+const FORMS: &[&str] = &["CAST", "TRIM", "TOP", "EXISTS", "INTERVAL"];
 
 /// `what` should stand at token `at` and does not.
 pub(crate) fn expected(what: &str, tokens: &[TokenWithSpan], at: usize, end: Span) -> Diagnostic {
@@ -101,6 +101,10 @@ pub(crate) fn of_parser(error: &ParserError, tokens: &[TokenWithSpan], end: Span
             };
             expected(&in_our_words(what), tokens, at, end)
         }
+        None if message.starts_with("No infix parser") => {
+            let at = at.unwrap_or(tokens.len());
+            expected("an operator or the end of the expression", tokens, at, end)
+        }
         None => {
             let span = at
                 .and_then(|at| tokens.get(at))
@@ -172,6 +176,13 @@ fn in_our_words(what: &str) -> String {
         "SELECT, VALUES, or a subquery in the query body" => "a query (SELECT …)",
         "joined table" => "a join inside these parentheses",
         "an SQL statement" => "a statement",
+        "literal int" => "a whole number",
+        "an identifier after AS" => "a name behind AS",
+        "an identifier or a '*' after '.'" => "a name or * behind the dot",
+        "[NOT] NULL | TRUE | FALSE | DISTINCT | [form] NORMALIZED FROM after IS" => {
+            "NULL, TRUE, FALSE, UNKNOWN or DISTINCT FROM behind IS [NOT]"
+        }
+        "date/time field" => "a unit of time (YEAR, DAY, HOUR, …)",
         "Expected OPERATOR, LPAREN or a literal value" => "a value",
         _ => "",
     };
@@ -245,7 +256,21 @@ fn with_help(
         if *found == Token::RParen {
             return diagnostic.help("there is one `)` too many");
         }
-        return diagnostic.help("statements are separated by `;`");
+        return match previous.map(|previous| &previous.token) {
+            Some(word) if is_keyword(word, "NOT") => {
+                diagnostic.help("behind a value, NOT is followed by IN, BETWEEN or LIKE")
+            }
+            Some(word) if CLAUSES.iter().any(|clause| is_keyword(word, clause)) => {
+                let word = shown(word);
+                diagnostic.help(format!(
+                    "`{word}` was read as a name: something is missing before it"
+                ))
+            }
+            _ if is_keyword(found, "GROUP") || is_keyword(found, "ORDER") => {
+                diagnostic.help(format!("`{}` is followed by BY", shown(found)))
+            }
+            _ => diagnostic.help("a comma may be missing here; statements are separated by `;`"),
+        };
     }
     if what == "`)`" {
         unclosed(diagnostic, tokens, at)
@@ -307,7 +332,17 @@ fn unclosed(diagnostic: Diagnostic, tokens: &[TokenWithSpan], at: usize) -> Diag
             _ => {}
         }
     }
-    match open.last() {
+    // One that is closed further on is not to blame.
+    let mut depth = 1i64;
+    let is_closed = tokens[at.min(tokens.len())..].iter().any(|token| {
+        match token.token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth -= 1,
+            _ => {}
+        }
+        depth == 0
+    });
+    match open.last().filter(|_| !is_closed) {
         Some(paren) => diagnostic.at(to_span(paren.span), "this parenthesis is never closed"),
         None => diagnostic,
     }

@@ -17,7 +17,8 @@ const NOT_IN_EXPRESSION: &str =
 impl Walker<'_> {
     pub(super) fn expr(&mut self, expr: &Expr) {
         match expr {
-            Expr::Identifier(_) | Expr::CompoundIdentifier(_) => {}
+            Expr::Identifier(name) => self.no_string(name),
+            Expr::CompoundIdentifier(names) => names.iter().for_each(|name| self.no_string(name)),
             Expr::CompoundFieldAccess { root, access_chain } => {
                 self.expr(root);
                 for access in access_chain {

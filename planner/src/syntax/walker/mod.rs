@@ -16,7 +16,7 @@ mod function;
 mod select;
 
 use sqlparser::ast::{self, Expr, Query};
-use sqlparser::tokenizer::TokenWithSpan;
+use sqlparser::tokenizer::{Token, TokenWithSpan};
 use weir_types::{Code, Diagnostic, Diagnostics, Span};
 
 use super::cursor::is_keyword;
@@ -173,10 +173,11 @@ impl Walker<'_> {
     fn table_alias(&mut self, alias: &ast::TableAlias) {
         let ast::TableAlias {
             explicit: _,
-            name: _,
+            name,
             columns,
             at,
         } = alias;
+        self.no_string(name);
         for column in columns {
             let ast::TableAliasColumnDef { name, data_type } = column;
             if data_type.is_some() {
@@ -194,8 +195,32 @@ impl Walker<'_> {
 
     /// A name of one part.
     fn one_part(&mut self, name: &ast::ObjectName) {
-        if let Err(problem) = super::Name::from_object(name) {
-            self.problems.push(problem);
+        match name.0.as_slice() {
+            [ast::ObjectNamePart::Identifier(ident)] => self.no_string(ident),
+            _ => self.problems.extend(super::Name::from_object(name).err()),
+        }
+    }
+
+    /// sqlparser takes a string for a name in many places. Mostly a comma is missing, or a file was meant.
+    fn no_string(&mut self, name: &ast::Ident) {
+        if name.quote_style == Some('\'') {
+            let value = &name.value;
+            // Such a name has no span; the string's token has.
+            let is_it = |token: &&TokenWithSpan| matches!(&token.token, Token::SingleQuotedString(text) if text == value);
+            let span = self
+                .tokens
+                .iter()
+                .find(is_it)
+                .map_or(name.span, |token| token.span);
+            self.problems.push(
+                Diagnostic::error(
+                    crate::codes::UNEXPECTED_TOKEN,
+                    format!("expected a name, found the string '{value}'"),
+                )
+                .at(to_span(span), "expected a name")
+                .help(format!("a name is quoted as \"{value}\"; a file is read through a table: WITH ('path' = '…')"))
+                .help("if it is a value, a comma is missing before it"),
+            );
         }
     }
 }

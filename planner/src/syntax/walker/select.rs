@@ -362,8 +362,10 @@ impl Walker<'_> {
 
     fn select_item(&mut self, item: &SelectItem) {
         match item {
-            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, alias: _ } => {
-                self.expr(expr)
+            SelectItem::UnnamedExpr(expr) => self.expr(expr),
+            SelectItem::ExprWithAlias { expr, alias } => {
+                self.no_string(alias);
+                self.expr(expr);
             }
             SelectItem::ExprWithAliases { expr, aliases } => {
                 let span = aliases
