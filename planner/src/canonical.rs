@@ -38,7 +38,7 @@ fn print(expr: &Expr, column: &dyn Fn(usize) -> String, out: &mut String) {
             let (binding, associative) = binary_binding(*op);
             operand(left, binding, column, out);
             let _ = write!(out, " {} ", symbol(*op));
-            // `a - (b - c)` needs its parentheses, `a AND (b AND c)` is printed as it is grouped.
+            // `a - (b - c)` needs its parentheses, `a AND (b AND c)` does not.
             let right_binding = if associative { binding } else { next(binding) };
             operand(right, right_binding, column, out);
         }
@@ -171,8 +171,8 @@ fn binding(expr: &Expr) -> Binding {
 fn binary_binding(op: BinaryOp) -> (Binding, bool) {
     use BinaryOp as B;
     match op {
-        B::Or => (Binding::Or, false),
-        B::And => (Binding::And, false),
+        B::Or => (Binding::Or, true),
+        B::And => (Binding::And, true),
         B::Eq
         | B::NotEq
         | B::Lt
@@ -385,5 +385,106 @@ pub(crate) fn aggregate(
     match filter {
         None => format!("{function}({distinct}{arguments})"),
         Some(filter) => format!("{function}({distinct}{arguments}) FILTER ({filter})"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_types::Span;
+
+    use super::*;
+
+    fn column(index: usize) -> Expr {
+        Expr::column(index, DataType::Int64, Span::default())
+    }
+
+    fn number(value: i64) -> Expr {
+        Expr::literal(Scalar::Int(value), DataType::Int64, Span::default())
+    }
+
+    fn binary(op: BinaryOp, left: Expr, right: Expr) -> Expr {
+        let (left, right) = (Box::new(left), Box::new(right));
+        Expr {
+            kind: ExprKind::Binary { op, left, right },
+            data_type: DataType::Int64,
+            span: Span::default(),
+        }
+    }
+
+    fn printed(expr: &Expr) -> String {
+        text(expr, &|index| ["a", "b", "c"][index].to_owned())
+    }
+
+    #[test]
+    fn parentheses_stand_where_the_grouping_needs_them() {
+        use BinaryOp::{And, Divide, Minus, Multiply, Or, Plus};
+        let difference = binary(Minus, column(1), column(2));
+        assert_eq!(
+            printed(&binary(Minus, column(0), difference.clone())),
+            "a - (b - c)"
+        );
+        assert_eq!(
+            printed(&binary(Minus, difference.clone(), column(0))),
+            "b - c - a"
+        );
+        assert_eq!(
+            printed(&binary(Multiply, difference, column(0))),
+            "(b - c) * a"
+        );
+        let quotient = binary(Divide, column(1), column(2));
+        assert_eq!(
+            printed(&binary(Multiply, column(0), quotient)),
+            "a * (b / c)"
+        );
+        let all = binary(And, column(0), binary(And, column(1), column(2)));
+        assert_eq!(printed(&all), "a AND b AND c");
+        assert_eq!(
+            printed(&binary(Or, all.clone(), column(0))),
+            "a AND b AND c OR a"
+        );
+        assert_eq!(
+            printed(&binary(And, binary(Or, column(0), column(1)), all)),
+            "(a OR b) AND a AND b AND c"
+        );
+        assert_eq!(printed(&binary(Plus, number(-1), column(0))), "-1 + a");
+    }
+
+    #[test]
+    fn literals_show_their_type_where_the_bare_form_has_another() {
+        let literal = |value, data_type| printed(&Expr::literal(value, data_type, Span::default()));
+        assert_eq!(literal(Scalar::Int(5), DataType::Int64), "5");
+        assert_eq!(literal(Scalar::Int(5), DataType::Int16), "SMALLINT '5'");
+        assert_eq!(
+            literal(Scalar::Int(19_782), DataType::Date),
+            "DATE '2024-02-29'"
+        );
+        assert_eq!(
+            literal(Scalar::Decimal("-5".to_owned()), DataType::Decimal(4, 2)),
+            "DECIMAL(4, 2) '-0.05'"
+        );
+        assert_eq!(
+            literal(Scalar::String("it's".to_owned()), DataType::String),
+            "'it''s'"
+        );
+        assert_eq!(literal(Scalar::Null, DataType::Int32), "CAST(NULL AS INT)");
+        assert_eq!(
+            literal(
+                Scalar::Interval(1, 2, 3_723_000_000_000),
+                DataType::Interval
+            ),
+            "INTERVAL '1 month 2 day 1 hour 2 minute 3 second'"
+        );
+        assert_eq!(
+            literal(Scalar::Int(1_500), DataType::Timestamp(TimeUnit::Milli)),
+            "TIMESTAMP(3) '1970-01-01 00:00:01.500'"
+        );
+    }
+
+    #[test]
+    fn durations_are_printed_in_the_greatest_units() {
+        assert_eq!(duration(3_600_000_000), "1 h");
+        assert_eq!(duration(90_000_001), "1 min 30 s 1 us");
+        assert_eq!(duration(-1_000), "-1 ms");
+        assert_eq!(duration(0), "0 s");
     }
 }

@@ -26,6 +26,7 @@ mod canonical;
 pub mod codes;
 mod convert;
 mod explain;
+mod expr_form;
 mod expr_tree;
 mod fingerprint;
 mod identity;
@@ -146,6 +147,7 @@ pub fn plan(sql: &str, catalog: &dyn Catalog) -> Result<Planned, Diagnostics> {
             roots.extend(bound.roots);
         }
     }
+    binder.check_dead_letters();
     binder.check_unused_tables();
     let (errors, warnings): (Vec<_>, Vec<_>) = std::mem::take(&mut binder.diagnostics)
         .into_iter()

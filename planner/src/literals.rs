@@ -139,3 +139,97 @@ fn narrow_literal(expr: &Expr, to: &DataType) -> Option<Expr> {
         .ok()
         .filter(|narrow| narrow.data_type == *to)
 }
+
+#[cfg(test)]
+mod tests {
+    use weir_types::TimeUnit;
+
+    use super::*;
+
+    fn widened_column(from: DataType, to: DataType) -> Box<Expr> {
+        let column = Expr::column(0, from, Span::default());
+        Box::new(crate::convert::cast_to(
+            column,
+            to,
+            CastKind::Fails,
+            Span::default(),
+        ))
+    }
+
+    fn number(value: i64) -> Box<Expr> {
+        Box::new(Expr::literal(
+            Scalar::Int(value),
+            DataType::Int64,
+            Span::default(),
+        ))
+    }
+
+    #[test]
+    fn a_comparison_moves_to_the_narrower_type_only_if_the_literal_fits() {
+        let column = || widened_column(DataType::Int16, DataType::Int64);
+        let (left, right) = narrowed(BinaryOp::Lt, column(), number(32_767));
+        assert_eq!(
+            (left.as_column(), &right.data_type),
+            (Some(0), &DataType::Int16)
+        );
+        let (left, right) = narrowed(BinaryOp::Lt, number(-5), column());
+        assert_eq!(
+            (&left.data_type, right.as_column()),
+            (&DataType::Int16, Some(0))
+        );
+        let (left, right) = narrowed(BinaryOp::Lt, column(), number(32_768));
+        assert_eq!(
+            (left.as_column(), &right.data_type),
+            (None, &DataType::Int64)
+        );
+        let (left, _) = narrowed(BinaryOp::Plus, column(), number(1));
+        assert_eq!(left.as_column(), None, "a sum is made at the wider type");
+    }
+
+    #[test]
+    fn a_timestamp_with_a_finer_literal_is_compared_at_the_finer_type() {
+        let (coarse, fine) = (
+            DataType::Timestamp(TimeUnit::Milli),
+            DataType::Timestamp(TimeUnit::Micro),
+        );
+        let literal = |micros| {
+            Box::new(Expr::literal(
+                Scalar::Int(micros),
+                fine.clone(),
+                Span::default(),
+            ))
+        };
+        let column = || widened_column(coarse.clone(), fine.clone());
+        assert_eq!(
+            narrowed(BinaryOp::GtEq, column(), literal(2_000))
+                .0
+                .as_column(),
+            Some(0)
+        );
+        assert_eq!(
+            narrowed(BinaryOp::GtEq, column(), literal(2_001))
+                .0
+                .as_column(),
+            None
+        );
+    }
+
+    #[test]
+    fn a_list_is_narrowed_if_all_of_it_fits() {
+        let items = |values: &[i64]| {
+            values
+                .iter()
+                .map(|&value| *number(value))
+                .collect::<Vec<_>>()
+        };
+        let column = || widened_column(DataType::Int8, DataType::Int64);
+        assert_eq!(
+            narrowed_list(column(), items(&[1, 2])).0.as_column(),
+            Some(0)
+        );
+        assert_eq!(
+            narrowed_list(column(), items(&[1, 200])).0.as_column(),
+            None
+        );
+    }
+}

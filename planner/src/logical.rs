@@ -39,6 +39,19 @@ pub(crate) struct Node {
     pub(crate) span: Span,
 }
 
+impl Node {
+    /// The ID that the binder gave to it.
+    ///
+    /// # Panics
+    /// For a step without state: it gets its ID when it is emitted.
+    pub(crate) fn named(&self) -> OperatorId {
+        match &self.id {
+            Some(id) => id.clone(),
+            None => unreachable!("the binder names every source, sink and operator with state"),
+        }
+    }
+}
+
 /// What a node does. Expressions are over the columns of the node's input.
 #[derive(Debug)]
 pub(crate) enum NodeKind {

@@ -21,6 +21,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use weir_types::{Column, DataType, OperatorId, Scalar, Schema, Span};
 
+use crate::expr_form::ExprForm;
+
 /// Version of the serialized plan. A reader refuses a greater one.
 pub const PLAN_FORMAT_VERSION: u32 = 1;
 
@@ -348,22 +350,25 @@ pub enum StateBound {
 }
 
 /// A typed expression over the columns of an operator's input.
+///
+/// Serialized as the list of its parts, operands first (`expr_form.rs`), so that no depth is too deep for a reader.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(into = "ExprForm", try_from = "ExprForm")]
 pub struct Expr {
     /// What it computes.
     pub kind: ExprKind,
     /// The type of its result.
     pub data_type: DataType,
     /// Where it stands in the SQL (the innermost construct that is known).
-    #[serde(default)]
     pub span: Span,
 }
 
 /// The kinds of expressions. All implicit casts are explicit here: both sides of a comparison or an arithmetic
-/// operation have the types that the operation takes.
+/// operation have the types that the operation takes. `E` is what an operand is: an expression, or its number in the
+/// serialized form.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum ExprKind {
+pub enum ExprKind<E = Expr> {
     /// A column of the input.
     Column(usize),
     /// A literal of the expression's type.
@@ -373,25 +378,25 @@ pub enum ExprKind {
         /// The operator.
         op: BinaryOp,
         /// Left operand.
-        left: Box<Expr>,
+        left: Box<E>,
         /// Right operand.
-        right: Box<Expr>,
+        right: Box<E>,
     },
     /// NOT.
-    Not(Box<Expr>),
+    Not(Box<E>),
     /// Unary minus.
-    Negate(Box<Expr>),
+    Negate(Box<E>),
     /// IS \[NOT\] NULL.
     IsNull {
         /// The operand.
-        expr: Box<Expr>,
+        expr: Box<E>,
         /// IS NOT NULL.
         negated: bool,
     },
     /// IS \[NOT\] TRUE / FALSE / UNKNOWN: never NULL. `Some(true)` is IS TRUE, `None` is IS UNKNOWN.
     IsTruth {
         /// The operand.
-        expr: Box<Expr>,
+        expr: Box<E>,
         /// Which truth value.
         value: Option<bool>,
         /// IS NOT ….
@@ -400,32 +405,32 @@ pub enum ExprKind {
     /// CAST or TRY_CAST to the expression's type.
     Cast {
         /// The operand.
-        expr: Box<Expr>,
+        expr: Box<E>,
         /// TRY_CAST: NULL instead of an error.
         safe: bool,
     },
     /// CASE: searched form (`operand` is already compared); the first true condition wins.
     Case {
         /// WHEN condition THEN result.
-        branches: Vec<(Expr, Expr)>,
+        branches: Vec<(E, E)>,
         /// ELSE.
-        otherwise: Option<Box<Expr>>,
+        otherwise: Option<Box<E>>,
     },
     /// \[NOT\] IN (list).
     InList {
         /// The operand.
-        expr: Box<Expr>,
+        expr: Box<E>,
         /// The list; every item has the operand's type.
-        list: Vec<Expr>,
+        list: Vec<E>,
         /// NOT IN.
         negated: bool,
     },
     /// \[NOT\] LIKE / ILIKE / SIMILAR TO.
     Like {
         /// The text.
-        expr: Box<Expr>,
+        expr: Box<E>,
         /// The pattern.
-        pattern: Box<Expr>,
+        pattern: Box<E>,
         /// The escape character.
         escape: Option<char>,
         /// Case does not matter.
@@ -438,7 +443,7 @@ pub enum ExprKind {
         /// The name.
         name: String,
         /// The arguments.
-        arguments: Vec<Expr>,
+        arguments: Vec<E>,
     },
     /// `now()`, `CURRENT_TIMESTAMP`, `PROCTIME()`: the epoch's processing time, TIMESTAMP_LTZ(3).
     ProcessingTime,

@@ -5,7 +5,7 @@
 //! | source | `position` | position | split | position | constant |
 //! | aggregate | `groups` | map | group keys | accumulators | keys (constant without keys) |
 //! | windowed aggregate | `groups` | slices | group keys | accumulators | watermark |
-//! | join | `left`, `right` | multimap | join keys | all columns of that side | nothing |
+//! | join | `left`, `right` | multimap | join keys | all columns of that side | keys of an updating input, else nothing |
 //! | sink that keeps its result | `rows` | multimap | unique key, else all columns | all columns | keys, else nothing |
 //!
 //! Names come from the schema of the operator's input: the lowering calls its columns by their identities there.
@@ -101,7 +101,7 @@ pub(crate) fn state_tables(
                 layout: StateLayout::MultiMap,
                 key: columns(input.schema, keys),
                 value: input.schema.clone(),
-                bound: StateBound::Nothing,
+                bound: side_bound(input.changelog, input.unique_key),
             };
             vec![
                 side("left", &inputs[0], left_keys),
@@ -124,6 +124,15 @@ pub(crate) fn state_tables(
             }]
         }
         _ => Vec::new(),
+    }
+}
+
+/// What bounds one side of a join: the rows of an updating result are as many as its keys, any other input only grows.
+pub(crate) fn side_bound(changelog: Changelog, unique_key: Option<&[usize]>) -> StateBound {
+    match (changelog, unique_key) {
+        (_, Some([])) => StateBound::Constant,
+        (Changelog::Retractions, Some(_)) => StateBound::Keys,
+        _ => StateBound::Nothing,
     }
 }
 

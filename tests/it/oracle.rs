@@ -143,9 +143,11 @@ fn run_way(tables: &[Table], query: &Query, base: &Path, way: &Way) -> Result<Ra
         ..way.setup.clone()
     };
     let before = run_from("resumed", sql, base, &first, &[])?;
-    if before.summary.outcome == Outcome::Stopped {
-        check_prefix(tables, query, &before, *rows)?;
+    // With fewer rows than that it has finished, and a finished job that only prints would run again.
+    if before.summary.outcome != Outcome::Stopped {
+        return Ok(before);
     }
+    check_prefix(tables, query, &before, *rows)?;
     let second = Setup {
         state,
         ..second.clone()

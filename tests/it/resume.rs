@@ -226,7 +226,7 @@ const ENDLESS: &str = "\
 SET 'checkpoint.interval' = '100ms';
 CREATE TABLE clicks (id BIGINT, user_id INT) WITH ('connector' = 'datagen', 'rows-per-second' = '2000', 'fields.user_id.max' = '999');
 CREATE TABLE seen (user_id INT, clicks BIGINT) WITH ('connector' = 'filesystem', 'path' = 'out/seen', 'format' = 'changelog-json');
-INSERT INTO seen SELECT user_id % 10, count(*) FROM clicks GROUP BY user_id % 10;
+INSERT INTO seen SELECT CAST(user_id % 10 AS INT), count(*) FROM clicks GROUP BY CAST(user_id % 10 AS INT);
 ";
 
 #[test]

@@ -54,9 +54,19 @@ struct Open {
     /// Whether its processing time is fixed.
     opened: bool,
     records: u64,
+    bytes: u64,
     /// Records after which dealers stop and the coordinator closes it.
     budget: u64,
     checkpoint: Option<CheckpointId>,
+}
+
+/// Sinks and printed results may hold what an epoch gives: its input is bounded in bytes as well.
+const EPOCH_BYTES_MAX: u64 = 256 << 20;
+
+impl Open {
+    fn is_used(&self) -> bool {
+        self.records >= self.budget || self.bytes >= EPOCH_BYTES_MAX
+    }
 }
 
 /// What the coordinator wants to know of the open epoch.
@@ -113,17 +123,22 @@ impl EpochControl {
         let book = lock(&self.book);
         let open = &book.epochs[(epoch % 2) as usize];
         debug_assert_eq!(open.epoch, epoch);
-        open.budget.saturating_sub(open.records)
+        if open.is_used() {
+            0
+        } else {
+            open.budget - open.records
+        }
     }
 
     /// Records of `epoch` were dealt; the first ones fix its processing time.
-    pub(crate) fn on_dealt(&self, epoch: u64, records: u64, wall_micros: i64) {
+    pub(crate) fn on_dealt(&self, epoch: u64, records: u64, bytes: u64, wall_micros: i64) {
         let mut book = lock(&self.book);
         self.open(&mut book, epoch, wall_micros);
         let open = &mut book.epochs[(epoch % 2) as usize];
         let first = open.records == 0;
         open.records += records;
-        if first || open.records >= open.budget {
+        open.bytes += bytes;
+        if first || open.is_used() {
             self.wake.notify_one();
         }
     }
@@ -145,7 +160,7 @@ impl EpochControl {
         let open = &book.epochs[(epoch % 2) as usize];
         EpochFacts {
             records: open.records,
-            budget_used: open.records >= open.budget,
+            budget_used: open.is_used(),
             news: self.news.load(Ordering::Acquire),
             backlog: !self.caught_up.load(Ordering::Relaxed),
         }
@@ -218,12 +233,12 @@ mod tests {
     #[test]
     fn the_processing_time_of_an_epoch_is_fixed_by_its_first_row_and_never_goes_back() {
         let control = EpochControl::new(1000, 10, Arc::default());
-        control.on_dealt(1, 1, 900);
+        control.on_dealt(1, 1, 0, 900);
         assert_eq!(control.now(1), ProcessingTime(1000));
-        control.on_dealt(1, 1, 5000);
+        control.on_dealt(1, 1, 0, 5000);
         assert_eq!(control.now(1), ProcessingTime(1000));
         control.close(1, None, 6000);
-        control.on_dealt(2, 1, 7000);
+        control.on_dealt(2, 1, 0, 7000);
         assert_eq!(
             (control.now(1), control.now(2)),
             (ProcessingTime(1000), ProcessingTime(7000))
@@ -238,15 +253,17 @@ mod tests {
     #[test]
     fn the_budget_counts_records_of_its_own_epoch_alone() {
         let control = EpochControl::new(0, 10, Arc::default());
-        control.on_dealt(1, 9, 1);
+        control.on_dealt(1, 9, 0, 1);
         assert!(!control.facts(1).budget_used);
         assert_eq!(control.allowance(1), 1);
         assert_eq!(control.allowance(2), 10);
-        control.on_dealt(1, 3, 1);
+        control.on_dealt(1, 3, 0, 1);
+        control.on_dealt(2, 1, EPOCH_BYTES_MAX, 1);
+        assert_eq!(control.allowance(2), 0, "bytes count too");
         assert!(control.facts(1).budget_used);
         control.close(1, Some(CheckpointId(4)), 1);
         assert_eq!(control.checkpoint(1), Some(CheckpointId(4)));
         control.through(1, 20);
-        assert_eq!((control.allowance(2), control.allowance(3)), (20, 20));
+        assert_eq!((control.allowance(2), control.allowance(3)), (0, 20));
     }
 }

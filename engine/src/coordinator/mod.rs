@@ -41,7 +41,7 @@ use pacer::Pacer;
 pub(crate) use publish::{Published, Publisher, Publishing};
 
 use crate::job::Shared;
-use crate::source::SourceCheckpoint;
+use crate::source::{SharedSource, SourceCheckpoint};
 use crate::{Error, Outcome, Result};
 
 /// What workers and the publisher tell the coordinator.
@@ -194,8 +194,12 @@ impl Coordinator {
 
     /// Closes the open epoch if there is reason to.
     fn decide(&mut self, now: Duration, facts: EpochFacts) {
-        let drained = self.job.sources.iter().all(|source| source.has_ended());
-        let done = self.job.sources.iter().all(|source| source.is_done());
+        let drained = self.job.sources.iter().all(SharedSource::has_ended);
+        // With `--stop-after TABLE=…` bounded sources are read to their end, but an unbounded one would never get there.
+        let limited = self.job.sources.iter().any(|source| source.limit.is_some());
+        let done = self.job.sources.iter().all(|source| {
+            source.is_done() || (limited && source.limit.is_none() && !source.source.bounded())
+        });
         if drained || done || self.job.is_stopping() {
             // A checkpoint in the making is finished first: the last one comes after it.
             if self.job.store.is_none() || self.ledger.is_free() {

@@ -59,7 +59,7 @@ impl Restore<'_> {
             .max(self.folder.highest_checkpoint());
         self.folder.note_checkpoint(highest)?;
         if let Some(savepoint) = self.options.restore_from.clone() {
-            return self.from_savepoint(&savepoint, &listed, highest);
+            return self.start_at_savepoint(&savepoint, &listed, highest);
         }
         let (manifest, warnings) = self.runtime.block_on(self.store.newest_whole())?;
         let Some(manifest) = manifest else {
@@ -71,7 +71,7 @@ impl Restore<'_> {
                     warnings.join("\n  ")
                 )));
             }
-            return self.from_the_beginning(highest, warnings);
+            return self.start_at_the_beginning(highest, warnings);
         };
         if manifest.drained && self.only_prints() {
             self.folder.forget()?;
@@ -101,7 +101,7 @@ impl Restore<'_> {
         })
     }
 
-    fn from_the_beginning(
+    fn start_at_the_beginning(
         &mut self,
         highest: CheckpointId,
         warnings: Vec<String>,
@@ -160,7 +160,7 @@ impl Restore<'_> {
         pass("engine.restore.after-withdraw")
     }
 
-    fn from_savepoint(
+    fn start_at_savepoint(
         mut self,
         savepoint: &Path,
         listed: &[CheckpointId],
@@ -195,9 +195,8 @@ impl Restore<'_> {
         // Its sinks are settled: under its new number it has nothing left to commit.
         let highest = CheckpointId(highest.max(manifest.checkpoint).0 + 1);
         self.folder.note_checkpoint(highest)?;
-        let mut imported = manifest;
+        let mut imported = settled(manifest);
         imported.checkpoint = highest;
-        imported.sinks = Value::Object(serde_json::Map::new());
         self.runtime.block_on(saved.export(&imported, self.store))?;
         let drained = imported.drained;
         Ok(Start {
@@ -223,6 +222,13 @@ impl Restore<'_> {
                 _ => true,
             })
     }
+}
+
+/// A manifest whose sinks have committed: it has nothing left to finish, wherever it is restored. The parts stay where
+/// they were published; a savepoint that is moved does not look for them.
+pub(super) fn settled(mut manifest: Manifest) -> Manifest {
+    manifest.sinks = Value::Object(serde_json::Map::new());
+    manifest
 }
 
 /// `--fresh`: refuses while sinks hold output, unless it is to be replaced; then forgets everything.

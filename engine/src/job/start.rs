@@ -20,7 +20,7 @@ use weir_types::{CheckpointId, EventTime, Generation};
 
 use super::Shared;
 use super::folder::JobFolder;
-use super::restore::{Committers, Restore, Start, start_afresh};
+use super::restore::{Committers, Restore, Start, settled, start_afresh};
 use crate::clock::Clock;
 use crate::coordinator::{CheckpointLedger, EpochControl, Event, EventSender, Outputs, Publisher};
 use crate::exchange::Channel;
@@ -65,7 +65,15 @@ pub(super) fn prepare(
         Some(path) => Some(JobFolder::take(path, job, options.file.as_deref())?),
         None => None,
     };
-    let generation = folder.as_ref().map_or(Generation(1), JobFolder::generation);
+    let clock = match options.simulation_seed {
+        Some(_) => Clock::simulated(),
+        None => Clock::system(),
+    };
+    // What an ephemeral job writes (malformed records, say) must not get the names of the run before.
+    let generation = match &folder {
+        Some(folder) => folder.generation(),
+        None => Generation(clock.wall_micros() as u64),
+    };
     // Without checkpoints nothing would ever be committed: an ephemeral job publishes at epochs.
     options.exactly_once &= folder.is_some();
     let sinks = open_sinks(job, &plan, &options, generation)?;
@@ -98,7 +106,7 @@ pub(super) fn prepare(
     if let (true, Some(manifest), Some(store)) = (start.drained, &start.manifest, &store) {
         if let Some(target) = &options.savepoint {
             let target = CheckpointStore::local(target.clone())?;
-            runtime.block_on(store.export(manifest, &target))?;
+            runtime.block_on(store.export(&settled(manifest.clone()), &target))?;
         }
         return Ok(Prepared::Drained(Box::new(already_drained(
             manifest,
@@ -115,10 +123,6 @@ pub(super) fn prepare(
             let name = format!("weir-{}-{}", std::process::id(), next_ephemeral());
             std::env::temp_dir().join(name)
         }
-    };
-    let clock = match options.simulation_seed {
-        Some(_) => Clock::simulated(),
-        None => Clock::system(),
     };
     let (sources, mut warnings) = open_sources(&plan, &options, start.manifest.as_ref())?;
     warnings.extend(start.warnings);

@@ -8,6 +8,7 @@ use weir_state::CheckpointStore;
 use weir_types::{CheckpointId, WorkerId};
 
 use super::Shared;
+use super::restore::settled;
 use super::start::Ready;
 use crate::coordinator::{CheckpointLedger, Coordinator, Event, Pace, Publisher, Publishing};
 use crate::{Error, JobSummary, Outcome, Result, simulate, worker};
@@ -124,7 +125,7 @@ fn write_savepoint(shared: &Shared, last: Option<CheckpointId>) -> Result<()> {
         .build()
         .map_err(|error| Error::Job(format!("cannot write the savepoint: {error}")))?;
     runtime.block_on(async {
-        let manifest = store.load(last).await?;
+        let manifest = settled(store.load(last).await?);
         let target = CheckpointStore::local(folder.clone())?;
         store.export(&manifest, &target).await
     })?;

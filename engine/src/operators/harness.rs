@@ -7,10 +7,12 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::buffer::BooleanBuffer;
+use arrow::datatypes::Int64Type;
+use weir_connectors::SinkWriter;
 use weir_planner::accumulator_layout;
 use weir_planner::plan::{
     Aggregate, Changelog, Input, Operator as PlanOperator, OperatorKind, PLAN_FORMAT_VERSION,
@@ -43,6 +45,8 @@ pub(super) struct Harness {
     context: OperatorContext,
     starts: u64,
     watermark: Watermark,
+    /// For a sink: what its writer was given; it wants the whole result at each checkpoint.
+    log: Option<Arc<Mutex<Vec<String>>>>,
     /// Changes of the epoch at hand, in order.
     pub(super) epoch: Vec<Change>,
     /// What all epochs add up to; rows of weight zero are left out.
@@ -52,6 +56,24 @@ pub(super) struct Harness {
 impl Harness {
     /// An operator of that plan (its last one); `batch_rows` bounds what it gives in a call.
     pub(super) fn new(plan: StreamPlan, backend: BackendKind, batch_rows: usize) -> Self {
+        Self::with_log(plan, backend, batch_rows, None)
+    }
+
+    /// A sink in snapshot mode whose writer notes what it is given.
+    pub(super) fn snapshot_sink(
+        plan: StreamPlan,
+        backend: BackendKind,
+        log: &Arc<Mutex<Vec<String>>>,
+    ) -> Self {
+        Self::with_log(plan, backend, 100, Some(log.clone()))
+    }
+
+    fn with_log(
+        plan: StreamPlan,
+        backend: BackendKind,
+        batch_rows: usize,
+        log: Option<Arc<Mutex<Vec<String>>>>,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = CheckpointStore::local(folder.path().join("checkpoints")).unwrap();
         let mut harness = Self {
@@ -64,6 +86,7 @@ impl Harness {
             context: OperatorContext::new(ProcessingTime(0), batch_rows),
             starts: 0,
             watermark: Watermark::MIN,
+            log,
             epoch: Vec::new(),
             result: BTreeMap::new(),
         };
@@ -103,7 +126,10 @@ impl Harness {
             key_groups: KEY_GROUPS,
             state: &state,
             batch_rows: self.context.batch_rows,
-            sink: None,
+            sink: self
+                .log
+                .clone()
+                .map(|log| (Box::new(NotingWriter(log)) as Box<dyn SinkWriter>, true)),
             output: None,
         });
         self.operator = Some(operator.unwrap());
@@ -133,6 +159,15 @@ impl Harness {
             .unwrap();
         self.state.as_ref().unwrap().end_epoch().unwrap();
         std::mem::take(&mut self.epoch)
+    }
+
+    /// What a sink does right before a checkpoint.
+    pub(super) fn prepare(&mut self) {
+        self.operator
+            .as_mut()
+            .unwrap()
+            .prepare(CheckpointId(self.starts))
+            .unwrap();
     }
 
     /// A checkpoint, a crash and a restore, between two epochs.
@@ -220,6 +255,30 @@ impl Harness {
             }
             self.epoch.push((text, weight));
         }
+    }
+}
+
+/// Notes the first column of what it is given with its sign, and `end` for every end of an epoch.
+pub(super) struct NotingWriter(pub(super) Arc<Mutex<Vec<String>>>);
+
+impl SinkWriter for NotingWriter {
+    fn write(&mut self, changes: &ChangeBatch) -> weir_connectors::Result<()> {
+        let values = changes.rows.column(0).as_primitive::<Int64Type>();
+        let mut log = self.0.lock().unwrap();
+        log.extend(
+            (0..changes.num_rows())
+                .map(|row| format!("{:+}", values.value(row) * changes.weight(row))),
+        );
+        Ok(())
+    }
+
+    fn end_epoch(&mut self) -> weir_connectors::Result<()> {
+        self.0.lock().unwrap().push("end".to_owned());
+        Ok(())
+    }
+
+    fn prepare(&mut self, _: CheckpointId) -> weir_connectors::Result<Option<serde_json::Value>> {
+        Ok(None)
     }
 }
 

@@ -28,7 +28,7 @@ use std::time::Duration;
 use rand::Rng;
 use rand::rngs::SmallRng;
 use serde::{Deserialize, Serialize};
-use weir_connectors::{Chunk, Deal, Dealer, Position, Source};
+use weir_connectors::{Chunk, Deal, Dealer, Payload, Position, Source};
 use weir_types::{OperatorId, SplitId, Watermark};
 
 pub(crate) use columns::{ColumnPlan, RowBuilder};
@@ -261,9 +261,15 @@ impl SharedSource {
         let now = asking.clock.elapsed();
         match dealing.dealer.deal(bytes_max, records_max)? {
             Deal::Chunk(chunk) => {
+                let bytes = match &chunk.payload {
+                    Payload::Text(text) => text.len() as u64,
+                    // What a generator makes of a row is not known; the count of rows bounds it.
+                    Payload::Rows(_) => 0,
+                };
+                let wall = asking.clock.wall_micros();
                 asking
                     .control
-                    .on_dealt(asking.epoch, chunk.records, asking.clock.wall_micros());
+                    .on_dealt(asking.epoch, chunk.records, bytes, wall);
                 split.records.fetch_add(chunk.records, Ordering::AcqRel);
                 dealing.last_chunk_at = now;
                 if std::mem::take(&mut dealing.idle) {

@@ -111,6 +111,36 @@ fn a_savepoint_starts_another_job_folder_from_its_place() {
 }
 
 #[test]
+fn a_savepoint_is_moved_to_where_nothing_was_written_yet() {
+    let bench = Bench::new();
+    bench.write("numbers.csv", &numbers(400));
+    let saved = bench.path().join("saved");
+    let stopped = bench.run(&job(), |options| {
+        options.stop_after = vec![(None, 150)];
+        options.savepoint = Some(saved.clone());
+    });
+    stopped.summary();
+    let sinks_elsewhere = job()
+        .replace("'path' = 'windows'", "'path' = 'w2'")
+        .replace("'path' = 'copies'", "'path' = 'c2'");
+    let moved = bench.run(&sinks_elsewhere, |options| {
+        options.state_dir = Some(bench.path().join("elsewhere"));
+        options.restore_from = Some(saved.clone());
+    });
+    assert_eq!(moved.summary().outcome, Outcome::Drained);
+    assert_eq!(
+        bench.output("c2").len(),
+        250,
+        "what came after the savepoint"
+    );
+    assert_eq!(
+        bench.output("copies").len(),
+        150,
+        "what came before it is left alone"
+    );
+}
+
+#[test]
 fn a_drained_job_is_not_run_again_and_fresh_replaces_its_output_only_when_told() {
     let bench = Bench::new();
     bench.write("numbers.csv", &numbers(50));

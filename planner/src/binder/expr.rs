@@ -11,13 +11,13 @@ use crate::codes;
 use crate::convert::{CastKind, Level, Refusal, cast_to, placeholder};
 use crate::library::Library;
 use crate::logical::AggregateCall;
-use crate::plan::{Expr, ExprKind};
-use crate::syntax::{Name, span_of};
+use crate::plan::Expr;
+use crate::syntax::span_of;
 
 use super::levels::{is_literal, operands_mut, what_is_it};
 use super::scope::Scope;
 use super::types::cast_type;
-use super::{Failed, library_message, nearest};
+use super::{Failed, library_message};
 
 /// Deeper expressions are refused: every pass over an expression is recursive.
 const DEPTH_MAX: usize = 256;
@@ -37,7 +37,7 @@ pub(crate) struct ExprBinder<'a> {
     pub(crate) diagnostics: &'a mut Vec<Diagnostic>,
     depth: usize,
     /// Set inside an aggregate's arguments.
-    inside_aggregate: bool,
+    pub(super) inside_aggregate: bool,
 }
 
 impl<'a> ExprBinder<'a> {
@@ -101,7 +101,7 @@ impl<'a> ExprBinder<'a> {
         }
     }
 
-    fn fail<T>(&mut self, diagnostic: Diagnostic) -> Result<T, Failed> {
+    pub(super) fn fail<T>(&mut self, diagnostic: Diagnostic) -> Result<T, Failed> {
         self.diagnostics.push(diagnostic);
         Err(Failed)
     }
@@ -153,138 +153,63 @@ impl<'a> ExprBinder<'a> {
                     .help("write it as a join with a subquery in FROM"),
                 )
             }
+            ast::Expr::BinaryOp {
+                op: ast::BinaryOperator::And | ast::BinaryOperator::Or,
+                ..
+            } => self.bind_chain(expr),
             _ => self.bind_level(expr, span),
         }
     }
 
-    // ------------------------------------------------------------------ columns
-
-    fn bind_column(&mut self, names: &[Ident], span: Span) -> Result<Expr, Failed> {
-        let (column, used) = match self.scope.resolve(names) {
-            Ok(found) => found,
-            Err(diagnostic) => return self.fail(*diagnostic),
+    /// A chain of AND or of OR, as a balanced tree: it may be long, and every pass over it is recursive.
+    fn bind_chain(&mut self, expr: &ast::Expr) -> Result<Expr, Failed> {
+        let ast::Expr::BinaryOp { op, .. } = expr else {
+            return Err(Failed);
         };
-        let mut expr = self.scope.reference(column, span);
-        for field in &names[used..] {
-            expr = self.field(expr, &Name::from_ident(field))?;
+        let (mut operands, mut rest) = (Vec::new(), expr);
+        while let ast::Expr::BinaryOp {
+            left,
+            op: other,
+            right,
+        } = rest
+            && other == op
+        {
+            operands.push(right.as_ref());
+            rest = left;
         }
-        Ok(expr)
-    }
-
-    /// A field of a ROW.
-    fn field(&mut self, row: Expr, name: &Name) -> Result<Expr, Failed> {
-        let DataType::Row(fields) = &row.data_type else {
-            return self.fail(
-                Diagnostic::error(
-                    codes::TYPE_MISMATCH,
-                    format!("`.{}` needs a ROW", name.spelling),
-                )
-                .at(
-                    row.span,
-                    format!("this is {}", with_article(&row.data_type)),
-                ),
-            );
-        };
-        let Some(field) = fields.iter().find(|field| field.name == name.value) else {
-            let near = nearest(&name.value, fields.iter().map(|field| field.name.as_str()));
-            return self.fail(
-                Diagnostic::error(
-                    codes::UNKNOWN_COLUMN,
-                    format!("no field `{}` in this ROW", name.spelling),
-                )
-                .at(name.span, format!("the row is {}", row.data_type))
-                .nearest(near),
-            );
-        };
-        let (data_type, span) = (field.data_type.clone(), row.span.union(name.span));
-        let key = Expr::literal(
-            Scalar::String(field.name.clone()),
-            DataType::String,
-            name.span,
-        );
-        let kind = ExprKind::Function {
-            name: "get_field".to_owned(),
-            arguments: vec![row, key],
-        };
-        Ok(Expr {
-            kind,
-            data_type,
-            span,
-        })
-    }
-
-    /// `t.a.b[1].c`: leading names are a column, the rest is taken step by step.
-    fn bind_access(
-        &mut self,
-        root: &ast::Expr,
-        chain: &[ast::AccessExpr],
-        span: Span,
-    ) -> Result<Expr, Failed> {
-        let mut names = match root {
-            ast::Expr::Identifier(name) => vec![name.clone()],
-            ast::Expr::CompoundIdentifier(names) => names.clone(),
-            _ => Vec::new(),
-        };
-        let mut rest = chain;
-        if !names.is_empty() {
-            while let [ast::AccessExpr::Dot(ast::Expr::Identifier(name)), tail @ ..] = rest {
-                names.push(name.clone());
-                rest = tail;
+        operands.push(rest);
+        let (mut bound, mut failed) = (Vec::with_capacity(operands.len()), false);
+        for operand in operands.into_iter().rev() {
+            match self.bind(operand) {
+                Ok(operand) => bound.push(operand),
+                Err(Failed) => failed = true,
             }
         }
-        let mut value = if names.is_empty() {
-            self.bind(root)?
+        if failed {
+            Err(Failed)
         } else {
-            self.bind_column(&names, span)?
-        };
-        for step in rest {
-            value = match step {
-                ast::AccessExpr::Dot(ast::Expr::Identifier(name)) => {
-                    self.field(value, &Name::from_ident(name))?
-                }
-                ast::AccessExpr::Subscript(_) => self.subscript(value, step, span)?,
-                ast::AccessExpr::Dot(_) => {
-                    return self.fail(
-                        Diagnostic::error(codes::TYPE_MISMATCH, "a field is taken by its name")
-                            .at(span, "only a name can follow the dot"),
-                    );
-                }
-            };
+            self.balanced(op, bound)
         }
-        Ok(value)
     }
 
-    /// `value[index]` or `value[low:high]`, by the library; the placeholder of the value is the level's root.
-    fn subscript(
+    fn balanced(
         &mut self,
-        value: Expr,
-        step: &ast::AccessExpr,
-        span: Span,
+        op: &ast::BinaryOperator,
+        mut operands: Vec<Expr>,
     ) -> Result<Expr, Failed> {
-        let mut operands = vec![value];
-        let mut step = step.clone();
-        if let ast::AccessExpr::Subscript(subscript) = &mut step {
-            let indices: Vec<&mut ast::Expr> = match subscript {
-                ast::Subscript::Index { index } => vec![index],
-                ast::Subscript::Slice {
-                    lower_bound,
-                    upper_bound,
-                    stride,
-                } => [lower_bound, upper_bound, stride]
-                    .into_iter()
-                    .flatten()
-                    .collect(),
-            };
-            for index in indices {
-                self.replace_operand(index, &mut operands)?;
-            }
+        if operands.len() < 2 {
+            return operands.pop().ok_or(Failed);
         }
-        let root = Box::new(placeholder_ident(0));
-        let level = ast::Expr::CompoundFieldAccess {
-            root,
-            access_chain: vec![step],
+        // The left half is the greater one, so that up to three operands are grouped as they are written.
+        let right = operands.split_off(operands.len().div_ceil(2));
+        let (left, right) = (self.balanced(op, operands)?, self.balanced(op, right)?);
+        let span = left.span.union(right.span);
+        let level = ast::Expr::BinaryOp {
+            left: Box::new(placeholder_ident(0)),
+            op: op.clone(),
+            right: Box::new(placeholder_ident(1)),
         };
-        self.library_level(level, operands, "the subscript", span)
+        self.library_level(level, vec![left, right], &format!("`{op}`"), span)
     }
 
     // ------------------------------------------------------------------ casts
@@ -344,158 +269,9 @@ impl<'a> ExprBinder<'a> {
         Ok(cast_to(operand, target, CastKind::Fails, span))
     }
 
-    // ------------------------------------------------------------------ calls
-
-    fn bind_call(
-        &mut self,
-        expr: &ast::Expr,
-        call: &ast::Function,
-        span: Span,
-    ) -> Result<Expr, Failed> {
-        let name = match call.name.0.as_slice() {
-            [ast::ObjectNamePart::Identifier(name)] => Name::from_ident(name),
-            _ => return self.unknown_function(&call.name.to_string(), span),
-        };
-        if let Some(clock) = clock_call(&name.value, span) {
-            return Ok(clock);
-        }
-        if call.over.is_some() {
-            return self.fail(
-                Diagnostic::error(codes::NOT_YET, "OVER is not there yet")
-                    .at(span, "this window function cannot be planned")
-                    .help("aggregate with GROUP BY over a TUMBLE or HOP window"),
-            );
-        }
-        let library = Library::get();
-        if library.scalar(&name.value).is_some() {
-            return self.bind_level(expr, span);
-        }
-        if library.aggregate(&name.value).is_some() {
-            return self.bind_aggregate(&name, call, span);
-        }
-        if library.is_window_function(&name.value) {
-            return self.fail(
-                Diagnostic::error(
-                    codes::NOT_YET,
-                    format!("`{}` needs OVER, which is not there yet", name.spelling),
-                )
-                .at(name.span, "a window function"),
-            );
-        }
-        self.unknown_function(&name.spelling, name.span)
-    }
-
-    fn unknown_function(&mut self, name: &str, span: Span) -> Result<Expr, Failed> {
-        let near =
-            nearest(&name.to_ascii_lowercase(), Library::get().function_names()).map(str::to_owned);
-        let diagnostic =
-            Diagnostic::error(codes::UNKNOWN_FUNCTION, format!("no function `{name}`"))
-                .at(span, "not a function that Weir knows")
-                .nearest(near);
-        self.fail(diagnostic)
-    }
-
-    fn bind_aggregate(
-        &mut self,
-        name: &Name,
-        call: &ast::Function,
-        span: Span,
-    ) -> Result<Expr, Failed> {
-        if self.inside_aggregate {
-            return self.fail(
-                Diagnostic::error(
-                    codes::MISPLACED_AGGREGATE,
-                    "an aggregate inside an aggregate",
-                )
-                .at(
-                    span,
-                    "the outer aggregate cannot see the groups of this one",
-                )
-                .help("compute the inner one in a subquery in FROM"),
-            );
-        }
-        if let Aggregates::NotIn(clause) = self.aggregates {
-            let help = match clause {
-                "WHERE" => "move the condition to HAVING",
-                _ => "compute it in a subquery in FROM",
-            };
-            return self.fail(
-                Diagnostic::error(
-                    codes::MISPLACED_AGGREGATE,
-                    format!("an aggregate cannot stand in {clause}"),
-                )
-                .at(span, "there are no groups here")
-                .help(help),
-            );
-        }
-        self.inside_aggregate = true;
-        let bound = self.aggregate_call(name, call, span);
-        self.inside_aggregate = false;
-        let bound = bound?;
-        let data_type = bound.data_type.clone();
-        let Aggregates::Collect(calls) = &mut self.aggregates else {
-            return Err(Failed);
-        };
-        let index = calls
-            .iter()
-            .position(|known| known.same(&bound))
-            .unwrap_or_else(|| {
-                calls.push(bound);
-                calls.len() - 1
-            });
-        Ok(Expr::column(
-            self.scope.columns.len() + index,
-            data_type,
-            span,
-        ))
-    }
-
-    /// The call over the scope's columns, its arguments cast to what it accumulates.
-    fn aggregate_call(
-        &mut self,
-        name: &Name,
-        call: &ast::Function,
-        span: Span,
-    ) -> Result<AggregateCall, Failed> {
-        super::aggregate::check_call(name, call, span)
-            .or_else(|diagnostic| self.fail(*diagnostic))?;
-        let mut level = call.clone();
-        let filter = match level.filter.take() {
-            Some(filter) => Some(self.bind_condition(&filter, "FILTER")?),
-            None => None,
-        };
-        let mut level = ast::Expr::Function(level);
-        let mut operands = Vec::new();
-        if let Some(arguments) = operands_mut(&mut level) {
-            for argument in arguments {
-                // Unlike a scalar function, an aggregate takes its literal arguments as columns: `sum(1)`.
-                let bound = self.bind(argument)?;
-                *argument = placeholder_ident(operands.len());
-                operands.push(bound);
-            }
-        }
-        let types = placeholders(&operands);
-        let bound = Library::get().bind_level(level, &types);
-        let (bound, schema) = match bound {
-            Ok(bound) => bound,
-            Err(error) => {
-                return self.level_error(&format!("`{}`", name.spelling), &operands, &error, span);
-            }
-        };
-        let level = Level {
-            operands: &operands,
-            schema: &schema,
-            span,
-        };
-        match super::aggregate::from_library(&bound, &level, filter, span) {
-            Ok(call) => Ok(call),
-            Err(diagnostic) => self.fail(*diagnostic),
-        }
-    }
-
     // ------------------------------------------------------------------ one level, by the library
 
-    fn bind_level(&mut self, expr: &ast::Expr, span: Span) -> Result<Expr, Failed> {
+    pub(super) fn bind_level(&mut self, expr: &ast::Expr, span: Span) -> Result<Expr, Failed> {
         if is_literal(expr) {
             return self.library_level(expr.clone(), Vec::new(), "this literal", span);
         }
@@ -517,7 +293,7 @@ impl<'a> ExprBinder<'a> {
     }
 
     /// Binds an operand and puts its placeholder in its stead; a literal stays.
-    fn replace_operand(
+    pub(super) fn replace_operand(
         &mut self,
         operand: &mut ast::Expr,
         bound: &mut Vec<Expr>,
@@ -531,7 +307,7 @@ impl<'a> ExprBinder<'a> {
         Ok(())
     }
 
-    fn library_level(
+    pub(super) fn library_level(
         &mut self,
         level: ast::Expr,
         operands: Vec<Expr>,
@@ -575,7 +351,7 @@ impl<'a> ExprBinder<'a> {
         )
     }
 
-    fn level_error<T>(
+    pub(super) fn level_error<T>(
         &mut self,
         what: &str,
         operands: &[Expr],
@@ -605,32 +381,14 @@ impl<'a> ExprBinder<'a> {
 }
 
 /// The placeholder of the `index`-th operand, as an identifier that nothing folds.
-fn placeholder_ident(index: usize) -> ast::Expr {
+pub(super) fn placeholder_ident(index: usize) -> ast::Expr {
     ast::Expr::Identifier(Ident::with_quote('"', placeholder(index)))
 }
 
-fn placeholders(operands: &[Expr]) -> Vec<(String, arrow::datatypes::DataType, bool)> {
+pub(super) fn placeholders(operands: &[Expr]) -> Vec<(String, arrow::datatypes::DataType, bool)> {
     let column =
         |(i, operand): (usize, &Expr)| (placeholder(i), operand.data_type.to_arrow(), true);
     operands.iter().enumerate().map(column).collect()
-}
-
-/// The clock of an epoch under its SQL names.
-fn clock_call(name: &str, span: Span) -> Option<Expr> {
-    use weir_types::TimeUnit::Milli;
-    let now = Expr {
-        kind: ExprKind::ProcessingTime,
-        data_type: DataType::TimestampLtz(Milli),
-        span,
-    };
-    let target = match name {
-        "now" | "current_timestamp" | "proctime" => return Some(now),
-        "localtimestamp" => DataType::Timestamp(Milli),
-        "current_date" | "today" => DataType::Date,
-        "current_time" | "localtime" => DataType::Time,
-        _ => return None,
-    };
-    Some(cast_to(now, target, CastKind::Fails, span))
 }
 
 /// `a BIGINT`, `an INT`.

@@ -119,7 +119,10 @@ impl Binder<'_> {
                             Diagnostic::error(codes::UNKNOWN_COLUMN, message)
                                 .at(
                                     span_of(expr),
-                                    format!("there are {} items", select.projection.len()),
+                                    format!(
+                                        "it has {}",
+                                        super::counted(select.projection.len(), "item")
+                                    ),
                                 )
                                 .help("name the column"),
                         )

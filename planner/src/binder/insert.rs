@@ -38,7 +38,8 @@ impl Binder<'_> {
         let input = self.assigned(&relation, &table, &targets, columns, query, &path)?;
         self.check_retractions(input, &table, target, span)?;
         self.check_second_insert(ids_before, &path, &table, target)?;
-        let id = Some(self.take_id(&path, "sink", target.span));
+        // A second INSERT without state may be counted: there is nothing to find again.
+        let id = Some(self.names.take(&path, "sink").id);
         let schema = self.graph.nodes[input].columns.clone();
         let properties = self.properties(input).clone();
         let kind = NodeKind::Sink {
@@ -66,7 +67,7 @@ impl Binder<'_> {
         };
         let path = Path::global(&name);
         let relation = self.root_query(query, &path)?;
-        let id = Some(self.take_id(&path, "output", span));
+        let id = Some(self.names.take(&path, "output").id);
         let names = relation
             .columns
             .iter()
@@ -121,6 +122,16 @@ impl Binder<'_> {
         names: &[Name],
     ) -> Result<Vec<usize>, Failed> {
         let writable: Vec<usize> = physical(table);
+        if writable.is_empty() {
+            return self.fail(
+                Diagnostic::error(
+                    codes::INSERT_COLUMNS,
+                    format!("`{}` has no column to write", table.name),
+                )
+                .at(table.span, "computed and metadata columns alone")
+                .help("declare the columns of its records"),
+            );
+        }
         if names.is_empty() {
             return Ok(writable);
         }
@@ -196,7 +207,7 @@ impl Binder<'_> {
             return self.fail(
                 Diagnostic::error(
                     codes::INSERT_COLUMNS,
-                    format!("{given} columns for {wanted}"),
+                    format!("{} for {wanted}", super::counted(given, "column")),
                 )
                 .at(span, format!("this query gives {given}, {what} {wanted}"))
                 .help(format!("the columns to fill are {}", list.join(", ")))

@@ -17,6 +17,7 @@ use crate::codes;
 use crate::logical::{Node, NodeId, NodeKind, Properties};
 use crate::names::Path;
 use crate::plan::{BinaryOp, Expr, ExprKind, JoinKind, StateBound};
+use crate::state_schema::side_bound;
 
 use super::from::From;
 use super::{Binder, Failed};
@@ -67,6 +68,7 @@ impl Binder<'_> {
         if failed {
             return Err(Failed);
         }
+        self.check_volatile(node, &placed.above)?;
         let node = self.filter(node, Expr::conjunction(placed.above), path);
         Ok(Joined { node, stateful })
     }
@@ -99,12 +101,20 @@ impl Binder<'_> {
         self.check_volatile_residual(residual.as_ref())?;
         let role = format!("join({})", crate::names::quoted(&relation.name));
         let id = self.take_id(path, &role, relation.span);
-        self.warn_unbounded(
-            &id,
-            "both sides are kept for ever",
-            StateBound::Nothing,
-            relation.span,
-        );
+        let grows = |node: NodeId| {
+            let properties = self.properties(node);
+            side_bound(properties.changelog, properties.unique_key.as_deref())
+                == StateBound::Nothing
+        };
+        let kept = match (grows(left), grows(right)) {
+            (true, true) => Some("both sides are kept for ever"),
+            (true, false) => Some("the rows before this join are kept for ever"),
+            (false, true) => Some("its rows are kept for ever"),
+            (false, false) => None,
+        };
+        if let Some(kept) = kept {
+            self.warn_unbounded(&id, kept, relation.span);
+        }
         let (left_properties, right_properties) = (self.properties(left), self.properties(right));
         let properties = Properties::joined(left_properties, right_properties, first);
         let mut columns = self.graph.nodes[left].columns.clone();

@@ -5,8 +5,8 @@
 //!   CREATE VIEW  ─▶ view.rs     a named node, bound once
 //!   INSERT       ─▶ insert.rs   query ─▶ assignment casts ─▶ Sink
 //!   query        ─▶ query.rs    WITH, UNION ALL, blocks
-//!     block      ─▶ select.rs   from.rs (relations, windows) ─▶ join.rs (conjuncts) ─▶ aggregate.rs ─▶ projection
-//!     expression ─▶ expr.rs     one level at a time, by the library
+//!     block      ─▶ select.rs   from.rs, window.rs ─▶ join.rs (conjuncts) ─▶ group.rs, grouped.rs ─▶ projection
+//!     expression ─▶ expr.rs     one level at a time, by the library; column.rs, call.rs, aggregate.rs
 //! ```
 //!
 //! # Invariants
@@ -15,18 +15,22 @@
 //! 3. What a block stores follows from the block's text alone; a named node with state is closed ([`Node::shared`]).
 
 pub(crate) mod aggregate;
+mod call;
+mod column;
 mod expr;
 mod from;
 mod group;
+mod grouped;
 mod insert;
 mod join;
 mod levels;
 mod query;
 pub(crate) mod scope;
 mod select;
-mod table;
+pub(crate) mod table;
 mod types;
 mod view;
+mod window;
 mod windowed;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,7 +42,7 @@ use crate::Catalog;
 use crate::codes;
 use crate::logical::{Graph, Node, NodeId, NodeKind, Properties};
 use crate::names::{Names, Path};
-use crate::plan::{Expr, StateBound, TableDefinition};
+use crate::plan::{Expr, TableDefinition};
 use crate::syntax::{Name, Statement};
 
 /// Something is wrong and has been reported.
@@ -216,21 +220,14 @@ impl<'a> Binder<'a> {
         named.id
     }
 
-    /// Warns of state that grows with the input for ever.
-    pub(crate) fn warn_unbounded(
-        &mut self,
-        id: &OperatorId,
-        what: &str,
-        bound: StateBound,
-        span: Span,
-    ) {
-        if bound == StateBound::Nothing {
-            let warning =
-                Diagnostic::warning(codes::UNBOUNDED_STATE, format!("the state of `{id}` grows with its input"))
-                    .at(span, what)
-                    .help("that is fine for bounded input; for a stream, aggregate before, or limit what comes in");
-            self.diagnostics.push(warning);
-        }
+    /// Warns of a join whose state grows with its input for ever.
+    fn warn_unbounded(&mut self, id: &OperatorId, kept: &str, span: Span) {
+        let message = format!("the state of `{id}` grows with its input");
+        self.diagnostics.push(
+            Diagnostic::warning(codes::UNBOUNDED_STATE, message)
+                .at(span, kept)
+                .help("that is fine for bounded input; for a stream, aggregate before, or limit what comes in"),
+        );
     }
 
     /// Adds a step on top of a relation.
@@ -316,4 +313,10 @@ pub(crate) fn library_message(error: &DataFusionError) -> String {
         Some(first) => first.to_lowercase().chain(chars).collect(),
         None => "not possible".to_owned(),
     }
+}
+
+/// `1 column`, `2 columns`.
+pub(crate) fn counted(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
 }

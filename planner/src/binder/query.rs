@@ -215,8 +215,8 @@ impl Binder<'_> {
                         codes::UNION_MISMATCH,
                         "the branches of this UNION have different widths",
                     )
-                    .at(*span, format!("{width} columns"))
-                    .at(*first_span, format!("{expected} columns"))
+                    .at(*span, super::counted(width, "column"))
+                    .at(*first_span, super::counted(expected, "column"))
                     .help("give every branch the same number of columns; NULL fills a gap"),
                 );
             }

@@ -315,6 +315,41 @@ impl Binder<'_> {
         Ok(Relation { node, columns })
     }
 
+    /// The tables that take what a read table rejects (`'on.error' = 'dead-letter:TABLE'`) have to be there. They may be
+    /// declared anywhere in the text.
+    pub(crate) fn check_dead_letters(&mut self) {
+        let read = self.scans.keys().filter_map(|name| self.tables.get(name));
+        let mut targets: Vec<(String, Span)> = Vec::new();
+        for table in read {
+            for (key, target) in dead_letters(table) {
+                let span = table.option_spans.get(key).copied().unwrap_or(table.span);
+                targets.push((target.to_owned(), span));
+            }
+        }
+        for (target, span) in targets {
+            if let Some(table) = self.tables.get(&target).cloned() {
+                if self.written.insert(target) {
+                    // What is wrong with it has been reported.
+                    let _reported = self.check_options(&table, TableRole::Sink);
+                }
+            } else if !self.declared.contains_key(&target) {
+                let near = super::nearest(&target, self.tables.keys().map(String::as_str))
+                    .map(str::to_owned);
+                self.diagnostics.push(
+                    Diagnostic::error(
+                        codes::UNKNOWN_TABLE,
+                        format!("no table `{target}` for malformed records"),
+                    )
+                    .at(span, "this table is not declared")
+                    .nearest(near)
+                    .help(format!(
+                        "CREATE TABLE {target} (reason STRING, record STRING) WITH (…)"
+                    )),
+                );
+            }
+        }
+    }
+
     /// A table that is neither read nor written is checked all the same: its options have to fit one of the two.
     pub(crate) fn check_unused_tables(&mut self) {
         for (name, table) in &self.tables {
@@ -354,6 +389,12 @@ impl Binder<'_> {
         self.diagnostics.extend(problems);
         if failed { Err(Failed) } else { Ok(()) }
     }
+}
+
+/// The options of a table that name another one for what is rejected: key and table.
+pub(crate) fn dead_letters(table: &TableDefinition) -> impl Iterator<Item = (&str, &str)> {
+    let options = table.options.iter();
+    options.filter_map(|(key, value)| Some((key.as_str(), value.strip_prefix("dead-letter:")?)))
 }
 
 /// The scope of a table's own expressions: column numbers are the table's.

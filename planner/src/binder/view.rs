@@ -51,7 +51,11 @@ impl Binder<'_> {
             return self.fail(
                 Diagnostic::error(
                     codes::INSERT_COLUMNS,
-                    format!("{given} column names for {there} columns"),
+                    format!(
+                        "{} for {}",
+                        super::counted(given, "column name"),
+                        super::counted(there, "column")
+                    ),
                 )
                 .at(place, "more names than columns"),
             );

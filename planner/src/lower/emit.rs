@@ -79,10 +79,7 @@ impl Lowering<'_> {
         let place = |column: usize| columns.iter().position(|&read| read == column);
         let logic = Logic::source(definition, &columns, filter);
         let operator = self.push(New {
-            id: current
-                .id
-                .clone()
-                .unwrap_or_else(|| unreachable!("a source has an ID")),
+            id: current.named(),
             kind,
             inputs: Vec::new(),
             schema: columns
@@ -370,10 +367,7 @@ impl Lowering<'_> {
             .collect();
         let logic = self.logic[from].clone();
         let operator = self.push(New {
-            id: current
-                .id
-                .clone()
-                .unwrap_or_else(|| unreachable!("a sink has an ID")),
+            id: current.named(),
             kind: OperatorKind::Sink {
                 table: table.to_owned(),
             },
@@ -402,10 +396,7 @@ impl Lowering<'_> {
             .map(|identity| identity.typed.as_str())
             .collect();
         let operator = self.push(New {
-            id: current
-                .id
-                .clone()
-                .unwrap_or_else(|| unreachable!("an output has an ID")),
+            id: current.named(),
             kind: OperatorKind::Output {
                 names: names.to_vec(),
             },

@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use weir_types::{OperatorId, Schema, Span};
 
+use crate::binder::table::dead_letters;
 use crate::fingerprint::{fingerprints, value_settings};
 use crate::identity::Logic;
 use crate::logical::{Graph, NodeId, NodeKind, Properties};
@@ -110,24 +111,22 @@ pub(crate) fn lower(
 
 impl Lowering<'_> {
     fn finish(self) -> StreamPlan {
-        let named = self
-            .operators
-            .iter()
-            .filter_map(|operator| match &operator.kind {
-                OperatorKind::Source { table, .. } | OperatorKind::Sink { table } => Some(table),
-                _ => None,
-            });
-        let mut tables: BTreeMap<String, TableDefinition> = named
-            .filter_map(|name| Some((name.clone(), self.tables.get(name)?.clone())))
-            .collect();
-        // Where malformed records of a source go: no operator of the plan names that table, but the engine writes it.
-        let dead_letters: Vec<&TableDefinition> = tables
-            .values()
-            .filter_map(|table| table.options.get("on.error")?.strip_prefix("dead-letter:"))
-            .filter_map(|target| self.tables.get(target))
-            .collect();
-        for table in dead_letters {
-            tables.insert(table.name.clone(), table.clone());
+        let mut tables = BTreeMap::new();
+        for operator in &self.operators {
+            let (OperatorKind::Source { table, .. } | OperatorKind::Sink { table }) =
+                &operator.kind
+            else {
+                continue;
+            };
+            let Some(definition) = self.tables.get(table) else {
+                continue;
+            };
+            // The engine writes there what a source rejects.
+            let rejected =
+                dead_letters(definition).filter_map(|(_, target)| self.tables.get(target));
+            for definition in rejected.chain([definition]) {
+                tables.insert(definition.name.clone(), definition.clone());
+            }
         }
         let plan = StreamPlan {
             format_version: PLAN_FORMAT_VERSION,
@@ -140,10 +139,13 @@ impl Lowering<'_> {
         plan
     }
 
-    /// All columns of a shared node are wanted, whoever asks.
+    /// All columns of a shared node are wanted, whoever asks; and at least one of a union, so that its rows are rows.
     pub(crate) fn wanted_of(&self, node: NodeId, wanted: &Columns) -> Columns {
-        if self.graph.nodes[node].shared {
-            (0..self.graph.nodes[node].columns.len()).collect()
+        let current = &self.graph.nodes[node];
+        if current.shared {
+            (0..current.columns.len()).collect()
+        } else if wanted.is_empty() && matches!(current.kind, NodeKind::Union) {
+            Columns::from([0])
         } else {
             wanted.clone()
         }

@@ -178,10 +178,7 @@ impl Lowering<'_> {
             },
         };
         let operator = self.push(New {
-            id: current
-                .id
-                .clone()
-                .unwrap_or_else(|| unreachable!("an aggregate has an ID")),
+            id: current.named(),
             kind,
             inputs: vec![Input {
                 from: input,
@@ -296,10 +293,7 @@ impl Lowering<'_> {
         let mut schema = self.operators[left.operator].schema.clone();
         schema.extend(self.operators[right.operator].schema.iter().cloned());
         let (left_places, right_places): (Vec<usize>, Vec<usize>) = pairs.into_iter().unzip();
-        let id = current
-            .id
-            .clone()
-            .unwrap_or_else(|| unreachable!("a join has an ID"));
+        let id = current.named();
         let properties = deduplicated(
             current
                 .properties

@@ -68,3 +68,46 @@ fn fingerprints_are_pinned() {
         panic!("{difference}");
     }
 }
+
+/// Takes the places out of a serialized plan.
+fn without_spans(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            fields.remove("span");
+            fields.values_mut().for_each(without_spans);
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(without_spans),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_example_in_the_page_of_the_format_is_what_the_planner_gives() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/formats/plan.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let block = |language: &str| {
+        let (_, rest) = page.split_once(&format!("```{language}\n")).unwrap();
+        rest.split_once("\n```").unwrap().0.to_owned()
+    };
+    let planned = plan(&block("sql"), &AnyCatalog).unwrap();
+    let aggregate = planned
+        .plan
+        .operators
+        .iter()
+        .find(|operator| matches!(operator.kind, OperatorKind::Aggregate { .. }));
+    let mut value = serde_json::to_value(aggregate.unwrap()).unwrap();
+    without_spans(&mut value);
+    let json = serde_json::to_string_pretty(&value).unwrap();
+    let actual = page.replace(&block("json"), &json);
+    if let Err(difference) = check_snapshot(&path, &actual) {
+        panic!("{difference}");
+    }
+}
+
+#[test]
+fn a_plan_of_a_later_format_is_refused() {
+    let text = "CREATE TABLE t (k INT) WITH ('connector' = 'datagen'); SELECT k FROM t;";
+    let mut plan = plan(text, &AnyCatalog).unwrap().plan;
+    plan.format_version += 1;
+    assert!(plan.validate().unwrap_err().contains("format version"));
+}

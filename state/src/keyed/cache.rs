@@ -14,22 +14,19 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use arrow::array::ArrayRef;
 use hashbrown::HashTable;
-use weir_types::{KeyGroup, KeyGroupRange, hash::key_group};
+use weir_types::{KeyGroup, hash::key_group};
 
 use super::bits::Bits;
-use super::budget::{Budget, Charge};
-use super::chunk::{CHUNK_SLOTS, Cell, Chunk, ChunkLayout, KeyBatch, KeyRef};
+use super::budget::Charge;
+use super::chunk::{CHUNK_SLOTS, Cell, Chunk, ChunkLayout, FIRST_SLOTS, KeyBatch, KeyRef};
+use super::context::TableContext;
 use super::lists::Lists;
-use super::registry::Registry;
-use crate::backend::{Keys, StateBackend, TableIndex, Writes, after_prefix};
-use crate::encoding::{Reader, canonical, key};
-use crate::snapshot::{FreezeTrack, Gate};
-use crate::spec::{Storage, TableSpec, is_integer};
+use crate::backend::{Keys, TableIndex, Writes, after_prefix};
+use crate::encoding::key;
+use crate::snapshot::FreezeTrack;
 use crate::{Error, Result};
 
 /// A cache as its table's handles and the worker share it.
@@ -37,90 +34,6 @@ pub(crate) type CacheRef = Rc<RefCell<Cache>>;
 
 /// Stands in a list of slots for a key without an entry.
 pub(crate) const NO_SLOT: u32 = u32::MAX;
-
-/// What every cache of a table needs beside its own content.
-pub(crate) struct TableContext {
-    pub(crate) index: TableIndex,
-    pub(crate) spec: TableSpec,
-    /// Of the cached entries: a multimap's value is one count, its rows are part of the key.
-    pub(crate) chunks: Arc<ChunkLayout>,
-    pub(crate) range: KeyGroupRange,
-    pub(crate) key_groups: u16,
-    pub(crate) backend: Arc<dyn StateBackend>,
-    pub(crate) gate: Arc<Gate>,
-    pub(crate) budget: Arc<Budget>,
-    pub(crate) registry: Rc<Registry>,
-}
-
-impl TableContext {
-    pub(crate) fn chunk_layout(spec: &TableSpec) -> ChunkLayout {
-        let multimap = spec.layout == crate::Layout::MultiMap;
-        let value = if multimap {
-            vec![weir_types::Column::new(
-                "count",
-                weir_types::DataType::Int64,
-            )]
-        } else {
-            spec.value.clone()
-        };
-        ChunkLayout {
-            int_key: !multimap && spec.key.len() == 1 && is_integer(&spec.key[0].data_type),
-            storage: value
-                .iter()
-                .map(|column| Storage::of(&column.data_type))
-                .collect(),
-            value,
-        }
-    }
-
-    /// Brings the key columns of a batch into the form that the cache looks up.
-    pub(crate) fn canonical_keys(&self, keys: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
-        assert_eq!(
-            keys.len(),
-            self.spec.key.len(),
-            "key columns of table {}",
-            self.spec.table
-        );
-        keys.iter()
-            .zip(&self.spec.key)
-            .map(|(array, column)| canonical(array, &column.data_type))
-            .collect()
-    }
-
-    /// The keys of a batch; `columns` are canonical.
-    pub(crate) fn key_batch<'a>(&self, columns: &'a [ArrayRef], rows: usize) -> KeyBatch<'a> {
-        let readers: Vec<Reader<'a>> = columns
-            .iter()
-            .zip(&self.spec.key)
-            .map(|(array, column)| Reader::new(array, &column.data_type))
-            .collect();
-        if self.chunks.int_key {
-            let mut readers = readers;
-            let reader = readers.swap_remove(0);
-            let nulls = reader.nulls();
-            let values = match reader.values {
-                crate::encoding::Values::Int(values) => values,
-                crate::encoding::Values::Boolean(values) => {
-                    (0..rows).map(|row| i64::from(values.value(row))).collect()
-                }
-                _ => unreachable!("an integer key is read as integers"),
-            };
-            return KeyBatch::Int { values, nulls };
-        }
-        let mut encoded = Keys::default();
-        for row in 0..rows {
-            readers
-                .iter()
-                .for_each(|reader| key::put_column(reader, row, &mut encoded.bytes));
-            encoded.end_key();
-        }
-        KeyBatch::Bytes(encoded)
-    }
-
-    pub(crate) fn group(&self, hash: u64) -> KeyGroup {
-        key_group(hash, self.key_groups)
-    }
-}
 
 /// How the slots of one chunk stand.
 #[derive(Clone, Copy, Debug, Default)]
@@ -153,9 +66,9 @@ pub(crate) struct Cache {
     pub(crate) cells: Vec<Cell>,
     pub(crate) meta: Vec<Meta>,
     /// Chunks that may have a free slot (some entries are out of date).
-    open: Vec<u32>,
+    pub(super) open: Vec<u32>,
     /// Numbers of chunks whose cell is empty.
-    empty: Vec<u32>,
+    pub(super) empty: Vec<u32>,
     pub(crate) free: usize,
     /// Entries in memory that are not absent.
     pub(crate) live: usize,
@@ -168,9 +81,9 @@ pub(crate) struct Cache {
     /// Something of it was handed to the database, so a drop has to delete it there.
     pub(crate) reached_database: bool,
     /// Chunks with a pinned slot.
-    touched: Vec<u32>,
+    pub(super) touched: Vec<u32>,
     /// Slots that became absent in this epoch: freed at its end unless they are needed.
-    idle: Vec<u32>,
+    pub(super) idle: Vec<u32>,
     /// The clock hand: the chunk that is looked at next.
     pub(crate) hand: usize,
     pub(crate) freeze: Option<FreezeTrack>,
@@ -178,9 +91,9 @@ pub(crate) struct Cache {
     pub(crate) lists: Option<Lists>,
     /// In a multimap: where a probe of a large key stopped.
     pub(crate) resume: Option<super::multimap::Resume>,
-    charge: Charge,
+    pub(super) charge: Charge,
     /// Bytes of dirty entries that were reported to the budget.
-    dirty_reported: usize,
+    pub(super) dirty_reported: usize,
 }
 
 impl Cache {
@@ -214,7 +127,7 @@ impl Cache {
     }
 
     #[inline]
-    fn split(slot: u32) -> (usize, usize) {
+    pub(super) fn split(slot: u32) -> (usize, usize) {
         (slot as usize / CHUNK_SLOTS, slot as usize % CHUNK_SLOTS)
     }
 
@@ -519,7 +432,7 @@ impl Cache {
             self.open.push(chunk as u32);
         }
         self.free += 1;
-        if self.meta[chunk].occupied.is_empty() && self.index.len() > 0 {
+        if self.meta[chunk].occupied.is_empty() {
             self.cells[chunk] = Cell::Empty;
             self.empty.push(chunk as u32);
             self.free -= CHUNK_SLOTS;
@@ -548,7 +461,13 @@ impl Cache {
 
     /// Adds a chunk, whatever the budget says.
     pub(crate) fn add_chunk(&mut self) {
-        let cell = Cell::Owned(Box::new(Chunk::new(&self.table.chunks, &self.table.budget)));
+        let slots = if self.index.is_empty() {
+            FIRST_SLOTS
+        } else {
+            CHUNK_SLOTS
+        };
+        let chunk = Chunk::new(&self.table.chunks, slots, &self.table.budget);
+        let cell = Cell::Owned(Box::new(chunk));
         let number = match self.empty.pop() {
             Some(number) => {
                 self.cells[number as usize] = cell;
@@ -570,115 +489,6 @@ impl Cache {
         );
         self.open.push(number);
         self.free += CHUNK_SLOTS;
-    }
-
-    /// What the hash table would take more if `additional` keys came.
-    pub(crate) fn index_growth(&self, additional: usize) -> usize {
-        if self.index.capacity() - self.index.len() >= additional {
-            return 0;
-        }
-        let buckets = (self.index_wanted(additional) * 8 / 7 + 1).next_power_of_two();
-        (buckets * 5 + 16).saturating_sub(self.index.allocation_size())
-    }
-
-    /// Room for all slots, so that the hash table grows with the chunks and never by itself; and an eighth more, because
-    /// evicted keys leave marks behind, and without slack every batch would have to sweep them out.
-    fn index_wanted(&self, additional: usize) -> usize {
-        ((self.index.len() + additional.max(self.free)) * 9 / 8).max(64)
-    }
-
-    /// Makes sure that `additional` keys fit the hash table without growing it. The old table goes before the new one
-    /// is made (the chunks know all hashes), so that both never take memory at once.
-    pub(crate) fn reserve_index(&mut self, additional: usize) {
-        if self.index.capacity() - self.index.len() >= additional {
-            return;
-        }
-        let wanted = self.index_wanted(additional);
-        self.index = HashTable::new();
-        self.index = HashTable::with_capacity(wanted);
-        let (cells, index) = (&self.cells, &mut self.index);
-        let hash_of = |slot: &u32| {
-            let (chunk, i) = Self::split(*slot);
-            cells[chunk].get().hashes[i]
-        };
-        for (chunk, meta) in self.meta.iter().enumerate() {
-            for i in meta.occupied.iter() {
-                let slot = (chunk * CHUNK_SLOTS + i) as u32;
-                index.insert_unique(hash_of(&slot), slot, hash_of);
-            }
-        }
-        self.update_charge();
-    }
-
-    /// Brings the charge for everything beside the chunks up to date.
-    pub(crate) fn update_charge(&mut self) {
-        let lists = self.lists.as_ref().map_or(0, Lists::bytes);
-        let numbers = self.open.capacity()
-            + self.empty.capacity()
-            + self.touched.capacity()
-            + self.idle.capacity();
-        let bytes = self.index.allocation_size()
-            + self.cells.capacity() * size_of::<Cell>()
-            + self.meta.capacity() * size_of::<Meta>()
-            + numbers * 4
-            + lists;
-        self.charge.set(bytes);
-    }
-
-    /// Memory of an average slot.
-    pub(crate) fn slot_bytes(&self) -> usize {
-        let chunks = self.cells.len() - self.empty.len();
-        if chunks == 0 {
-            64
-        } else {
-            self.bytes() / (chunks * CHUNK_SLOTS) + 1
-        }
-    }
-
-    /// Memory of an average chunk, from the youngest one.
-    pub(crate) fn chunk_bytes(&self) -> usize {
-        let last = self
-            .cells
-            .iter()
-            .rev()
-            .take(4)
-            .find(|cell| !matches!(cell, Cell::Empty));
-        last.map_or_else(
-            || 512 + CHUNK_SLOTS * (16 + 16 * self.table.chunks.storage.len()),
-            |cell| cell.get().bytes(),
-        )
-    }
-
-    /// Memory of the whole cache, about.
-    pub(crate) fn bytes(&self) -> usize {
-        self.charge.bytes() + (self.cells.len() - self.empty.len()) * self.chunk_bytes()
-    }
-
-    pub(crate) fn report_dirty(&mut self) {
-        let bytes = self.dirty * self.slot_bytes_quick();
-        // The budget is shared by all threads: small changes are not worth touching it.
-        if bytes != 0 && bytes.abs_diff(self.dirty_reported) < 4096 {
-            return;
-        }
-        if bytes > self.dirty_reported {
-            self.table.budget.add_dirty(bytes - self.dirty_reported);
-        } else {
-            self.table.budget.sub_dirty(self.dirty_reported - bytes);
-        }
-        self.dirty_reported = bytes;
-    }
-
-    pub(crate) fn dirty_bytes(&self) -> usize {
-        self.dirty_reported
-    }
-
-    /// Memory that cannot leave before the end of the epoch.
-    pub(crate) fn pinned_bytes(&self) -> usize {
-        self.pinned * self.slot_bytes_quick()
-    }
-
-    fn slot_bytes_quick(&self) -> usize {
-        self.chunk_bytes() / CHUNK_SLOTS + 16
     }
 
     /// The slots of all live entries in memory.

@@ -17,6 +17,8 @@ use crate::spec::Storage;
 use crate::{Error, Result};
 use weir_types::{Column, DataType};
 
+/// Slots that the first chunk of a table has memory for at first: a table of slices may have thousands of small ones.
+pub(crate) const FIRST_SLOTS: usize = 16;
 /// Slots of a chunk. Small enough that copying one because a single entry changed is cheap.
 pub(crate) const CHUNK_SLOTS: usize = 256;
 
@@ -81,10 +83,10 @@ pub(crate) struct ByteArena {
 }
 
 impl ByteArena {
-    fn new() -> Self {
+    fn new(slots: usize) -> Self {
         Self {
             data: Vec::new(),
-            spans: vec![(0, 0); CHUNK_SLOTS],
+            spans: vec![(0, 0); slots],
             garbage: 0,
         }
     }
@@ -222,21 +224,22 @@ impl Clone for Chunk {
 }
 
 impl Chunk {
-    pub(crate) fn new(layout: &ChunkLayout, budget: &Arc<Budget>) -> Self {
+    /// A chunk with memory for its first `slots` slots.
+    pub(crate) fn new(layout: &ChunkLayout, slots: usize, budget: &Arc<Budget>) -> Self {
         let keys = if layout.int_key {
             KeyColumn::Int {
-                values: vec![0; CHUNK_SLOTS],
+                values: vec![0; slots],
                 nulls: Bits::default(),
             }
         } else {
-            KeyColumn::Bytes(ByteArena::new())
+            KeyColumn::Bytes(ByteArena::new(slots))
         };
         let columns = layout.storage.iter().map(|storage| {
             let data = match storage {
-                Storage::I64 => ColumnData::I64(vec![0; CHUNK_SLOTS]),
-                Storage::F64 => ColumnData::F64(vec![0.0; CHUNK_SLOTS]),
-                Storage::I128 => ColumnData::I128(vec![0; CHUNK_SLOTS]),
-                Storage::Bytes => ColumnData::Bytes(ByteArena::new()),
+                Storage::I64 => ColumnData::I64(vec![0; slots]),
+                Storage::F64 => ColumnData::F64(vec![0.0; slots]),
+                Storage::I128 => ColumnData::I128(vec![0; slots]),
+                Storage::Bytes => ColumnData::Bytes(ByteArena::new(slots)),
             };
             ValueColumn {
                 nulls: Bits::ALL,
@@ -244,13 +247,32 @@ impl Chunk {
             }
         });
         let mut chunk = Self {
-            hashes: vec![0; CHUNK_SLOTS],
+            hashes: vec![0; slots],
             keys,
             columns: columns.collect(),
             charge: Charge::new(budget, 0),
         };
         chunk.recharge();
         chunk
+    }
+
+    /// Makes memory for `slot`: twice as much as before.
+    #[cold]
+    fn grow(&mut self, slot: usize) {
+        let slots = (slot + 1).next_power_of_two().min(CHUNK_SLOTS);
+        self.hashes.resize(slots, 0);
+        match &mut self.keys {
+            KeyColumn::Int { values, .. } => values.resize(slots, 0),
+            KeyColumn::Bytes(arena) => arena.spans.resize(slots, (0, 0)),
+        }
+        for column in &mut self.columns {
+            match &mut column.data {
+                ColumnData::I64(values) => values.resize(slots, 0),
+                ColumnData::F64(values) => values.resize(slots, 0.0),
+                ColumnData::I128(values) => values.resize(slots, 0),
+                ColumnData::Bytes(arena) => arena.spans.resize(slots, (0, 0)),
+            }
+        }
     }
 
     /// Brings the charge up to date after byte values may have grown.
@@ -284,6 +306,9 @@ impl Chunk {
 
     /// Puts a new key into a slot, its values all NULL.
     pub(crate) fn occupy(&mut self, slot: usize, hash: u64, key: KeyRef<'_>) {
+        if slot >= self.hashes.len() {
+            self.grow(slot);
+        }
         self.hashes[slot] = hash;
         self.keys.set(slot, key);
         self.set_all_null(slot);

@@ -1,7 +1,8 @@
 //! Typed access to the value columns of a table, by slot.
 
-use super::cache::{TableContext, writable};
+use super::cache::writable;
 use super::chunk::{CHUNK_SLOTS, Cell, Chunk, ColumnData, ValueColumn};
+use super::context::TableContext;
 
 /// Typed value columns of a table, by slot. `column` is the index in [`TableSpec::value`](crate::TableSpec).
 ///

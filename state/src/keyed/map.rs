@@ -5,9 +5,10 @@ use std::ops::ControlFlow;
 use arrow::array::{ArrayRef, RecordBatch};
 use weir_types::{DataType, hash::hash_columns};
 
-use super::cache::{CacheRef, Missing, TableContext};
+use super::cache::{CacheRef, Missing};
 use super::chunk::{ColumnData, KeyRef};
 use super::columns::Columns;
+use super::context::TableContext;
 use crate::encoding::{Builder, Reader, canonical, key, value};
 use crate::spec::Storage;
 use crate::{Error, Result};

@@ -13,23 +13,27 @@
 //! 2. A pinned slot keeps its place until the end of the epoch.
 //! 3. While a cache is complete, a key that it does not hold has no entry anywhere.
 
+mod accounting;
 mod bits;
 mod budget;
 mod cache;
 mod chunk;
 mod columns;
+mod context;
 mod lists;
 mod map;
 mod multimap;
+mod probe;
 mod registry;
 mod room;
 mod slices;
 
 pub(crate) use bits::Bits;
 pub(crate) use budget::Budget;
-pub(crate) use cache::{Cache, CacheRef, TableContext, encode_write};
+pub(crate) use cache::{Cache, CacheRef, encode_write};
 pub(crate) use chunk::{CHUNK_SLOTS, Chunk, ChunkLayout};
 pub use columns::Columns;
+pub(crate) use context::TableContext;
 pub use map::MapTable;
 pub use multimap::{Matches, MultiMapTable, ProbeCursor};
 pub(crate) use registry::Registry;

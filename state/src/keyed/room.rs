@@ -63,8 +63,7 @@ impl Cache {
             let busy = meta.dirty.or(&meta.frozen).or(&meta.pinned).or(&meta.used);
             let cold = meta.occupied.and(&busy).is_empty();
             meta.used = meta.used.and(&meta.pinned);
-            // The last chunk of a small table is not worth taking.
-            if cold && !meta.occupied.is_empty() && self.index.len() > CHUNK_SLOTS {
+            if cold && !meta.occupied.is_empty() {
                 let occupied = meta.occupied;
                 self.release_all(chunk, occupied);
                 return matches!(self.cells[chunk], Cell::Empty);

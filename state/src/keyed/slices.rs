@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
-use super::cache::{Cache, CacheRef, TableContext};
+use super::cache::{Cache, CacheRef};
+use super::context::TableContext;
 use super::map::MapTable;
 use crate::Result;
 use crate::backend::after_prefix;

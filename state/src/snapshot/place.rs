@@ -93,19 +93,22 @@ impl Place {
     }
 
     /// Brings a finished file here under `name` and syncs its content; the folders are synced by
-    /// [`Self::sync_folders`]. A hard link if it can be one: the file never changes again.
+    /// [`Self::sync_folders`]. A hard link if it can be one: the file never changes again. What stands there already is
+    /// replaced in one step, so that a checkpoint that names it never misses it.
     pub(crate) fn adopt(&self, from: &Path, name: &str) -> Result<()> {
         let path = self.path(name);
         let parent = path.parent().unwrap_or(&self.root);
         fs::create_dir_all(parent).map_err(failed("making the folder", parent))?;
-        self.delete(name)?;
-        if fs::hard_link(from, &path).is_err() {
-            let part = path.with_extension("part");
-            fs::copy(from, &part).map_err(failed("copying to", &part))?;
-            sync_file(&part)?;
-            return fs::rename(&part, &path).map_err(failed("renaming to", &path));
+        let part = format!("{name}.part");
+        self.delete(&part)?;
+        let part_path = self.path(&part);
+        if fs::hard_link(from, &part_path).is_err() {
+            fs::copy(from, &part_path).map_err(failed("copying to", &part_path))?;
         }
-        sync_file(&path)
+        sync_file(&part_path)?;
+        fs::rename(&part_path, &path).map_err(failed("renaming to", &path))?;
+        // Renaming one link of a file to another link of it does nothing.
+        self.delete(&part)
     }
 
     /// Writes a small file in one piece: afterwards the old or the new content is there, whatever happens.

@@ -37,6 +37,8 @@ pub struct CheckpointStore {
 struct Known {
     /// Files that each manifest names; read from the folder when it is first needed.
     named: Option<BTreeMap<u64, HashSet<String>>>,
+    /// A manifest could not be read: nobody knows which files it names.
+    unreadable: bool,
     /// Files that this process uploaded, with the attempt that did so last.
     uploaded: HashMap<String, CheckpointId>,
 }
@@ -255,11 +257,14 @@ impl CheckpointStore {
             pass("state.retain.between")?;
         }
         known.named = None;
-        if !self.load_named(&mut known)? {
-            // A retained manifest cannot be read, so nobody knows which files it names: none is deleted.
+        self.load_named(&mut known)?;
+        if known.unreadable {
+            // It may name any file: none is deleted.
             return Ok(());
         }
-        let Known { named, uploaded } = &mut *known;
+        let Known {
+            named, uploaded, ..
+        } = &mut *known;
         let named: HashSet<&String> = named.iter().flat_map(BTreeMap::values).flatten().collect();
         for path in self.place.list_all(DATA)? {
             let in_flight = match (uploaded.get(&path), oldest_in_flight) {
@@ -315,26 +320,25 @@ impl CheckpointStore {
         self.place.replace(name, &content)
     }
 
-    /// Reads the names of all files that manifests name; `false` if a manifest cannot be read.
-    fn load_named(&self, known: &mut Known) -> Result<bool> {
+    /// Reads the names of all files that manifests name.
+    fn load_named(&self, known: &mut Known) -> Result<()> {
         if known.named.is_some() {
-            return Ok(true);
+            return Ok(());
         }
         let mut named = BTreeMap::new();
+        known.unreadable = false;
         for checkpoint in self.numbers()? {
             match self.read_manifest(checkpoint) {
                 Ok(manifest) => {
-                    named.insert(
-                        checkpoint.0,
-                        manifest.files().map(|entry| entry.path.clone()).collect(),
-                    );
+                    let files = manifest.files().map(|entry| entry.path.clone()).collect();
+                    named.insert(checkpoint.0, files);
                 }
                 Err(Error::Io { context, source }) => return Err(Error::Io { context, source }),
-                Err(_) => return Ok(false),
+                Err(_) => known.unreadable = true,
             }
         }
         known.named = Some(named);
-        Ok(true)
+        Ok(())
     }
 
     /// Whether a completed checkpoint names this file, so that a new one may name it too.

@@ -291,6 +291,20 @@ fn an_unreadable_manifest_stops_the_deletion_of_files() {
     for manifest in &job.manifests {
         wait(job.store.verify(manifest)).unwrap();
     }
+    // Nor does it keep the job from taking checkpoints, which may upload again what only that manifest names.
+    job.store = CheckpointStore::local(job.folder.path().join("c")).unwrap();
+    job.checkpoint();
+    for manifest in &job.manifests {
+        wait(job.store.verify(manifest)).unwrap();
+    }
+    let parts = std::fs::read_dir(job.path("data/g1/w0")).unwrap();
+    assert!(parts.into_iter().all(|file| {
+        !file
+            .unwrap()
+            .file_name()
+            .to_string_lossy()
+            .ends_with(".part")
+    }));
 }
 
 #[test]

@@ -2,38 +2,12 @@
 
 use std::sync::{Arc, Mutex};
 
-use weir_connectors::SinkWriter;
-use weir_types::{ChangeBatch, CheckpointId, DataType, OperatorId, ProcessingTime, Schema};
+use weir_planner::plan::{Changelog, OperatorKind, Partitioning, StateLayout};
+use weir_types::{ChangeBatch, DataType, OperatorId, ProcessingTime, Schema};
 
-use super::super::harness::{batch, ints, schema};
+use super::super::harness::{BACKENDS, Harness, NotingWriter, batch, ints, plan, schema, table};
 use super::super::sink::Sink;
 use super::super::{Operator, OperatorContext};
-
-/// Notes values with their signs, and `end` for every end of an epoch.
-struct Writer(Arc<Mutex<Vec<String>>>);
-
-impl SinkWriter for Writer {
-    fn write(&mut self, changes: &ChangeBatch) -> weir_connectors::Result<()> {
-        let values = arrow::array::AsArray::as_primitive::<arrow::datatypes::Int64Type>(
-            changes.rows.column(0),
-        );
-        let mut log = self.0.lock().unwrap();
-        log.extend(
-            (0..changes.num_rows())
-                .map(|row| format!("{:+}", values.value(row) * changes.weight(row))),
-        );
-        Ok(())
-    }
-
-    fn end_epoch(&mut self) -> weir_connectors::Result<()> {
-        self.0.lock().unwrap().push("end".to_owned());
-        Ok(())
-    }
-
-    fn prepare(&mut self, _: CheckpointId) -> weir_connectors::Result<Option<serde_json::Value>> {
-        Ok(None)
-    }
-}
 
 fn input() -> Schema {
     schema(&[("a", DataType::Int64)])
@@ -57,7 +31,7 @@ fn written(retractions: bool, epochs: &[&[&[i64]]]) -> Vec<String> {
     let log = Arc::new(Mutex::new(Vec::new()));
     let mut sink = Sink::new(
         OperatorId::new("t/sink"),
-        Box::new(Writer(log.clone())),
+        Box::new(NotingWriter(log.clone())),
         None,
         retractions,
         100,
@@ -84,4 +58,38 @@ fn append_only_rows_are_written_as_they_come() {
         written(false, &[&[&[1], &[2]], &[]]),
         ["+1", "+2", "end", "end"]
     );
+}
+
+#[test]
+fn a_snapshot_is_the_whole_result_also_after_a_restart() {
+    for backend in BACKENDS {
+        let state = vec![table("rows", StateLayout::MultiMap, input(), input())];
+        let kind = OperatorKind::Sink {
+            table: "t".to_owned(),
+        };
+        let mut plan = plan(
+            vec![(input(), Changelog::Retractions)],
+            kind,
+            input(),
+            state,
+        );
+        plan.operators[1].inputs[0].partitioning = Partitioning::Hash(vec![0]);
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let mut harness = Harness::snapshot_sink(plan, backend, &log);
+        let written = |log: &Arc<Mutex<Vec<String>>>| {
+            let mut written = std::mem::take(&mut *log.lock().unwrap());
+            written.sort();
+            written
+        };
+        harness.send(0, changes(&[1, 2, 2, 5]));
+        harness.end_epoch();
+        assert_eq!(written(&log), ["end"], "an epoch gives the writer nothing");
+        harness.prepare();
+        assert_eq!(written(&log), ["+1", "+2", "+2", "+5"]);
+        harness.restart();
+        harness.send(0, changes(&[-2, -5, 7]));
+        harness.end_epoch();
+        harness.prepare();
+        assert_eq!(written(&log), ["+1", "+2", "+7", "end"]);
+    }
 }
