@@ -11,9 +11,11 @@ pub(crate) fn describe(job: &str, summary: &JobSummary, rows_before: u64) -> Str
     let time = elapsed(summary.elapsed);
     let mut lines = vec![match summary.outcome {
         Outcome::Drained => format!("{job}: done in {time}"),
-        Outcome::Stopped => {
+        Outcome::Stopped if progress.last_checkpoint.is_some() => {
             format!("{job}: stopped after {time}; the same command goes on from there")
         }
+        // A job that only prints keeps nothing.
+        Outcome::Stopped => format!("{job}: stopped after {time}"),
         Outcome::AlreadyDrained => {
             let at = summary.finished_at_micros.map(|micros| {
                 format!(
