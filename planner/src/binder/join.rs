@@ -229,9 +229,9 @@ fn key_of(conjunct: Expr, first: usize) -> Result<(Expr, Expr), Expr> {
         let left = columns.iter().all(|&column| column < first);
         let right = columns.iter().all(|&column| column >= first);
         match (left, right) {
+            _ if columns.is_empty() => None,
             (true, false) => Some(true),
             (false, true) => Some(false),
-            // Both at once: no column at all.
             _ => None,
         }
     };
