@@ -7,7 +7,7 @@ use weir_tests::value::Value;
 const KEYS: i64 = 400_000;
 const MEMORY: usize = 16 << 20;
 /// What one epoch touched stays in memory until its end, whatever the budget: beside a budget this small that shows.
-const EPOCH_BYTES: usize = 4 << 20;
+const EPOCH_BYTES: usize = 8 << 20;
 
 /// Every key comes four times, far apart: its entry has been spilled in between.
 fn sql() -> String {
