@@ -16,7 +16,7 @@
 //! )
 //! .expect("the text has no mistake");
 //! let ids: Vec<&str> = planned.plan.operators.iter().map(|operator| operator.id.as_str()).collect();
-//! assert_eq!(ids, ["bids/source", "select/aggregate", "select/output"]);
+//! assert_eq!(ids, ["bids/source", "select/aggregate", "select/project", "select/output"]);
 //! assert!(explain(&planned.plan).contains("sum(price)"));
 //! ```
 

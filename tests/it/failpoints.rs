@@ -84,6 +84,20 @@ const PASTS: &[Past] = &[
         prepare: |place, _| drop(place.must_run(&[])),
         arguments: &["--fresh", "--replace-output"],
     },
+    // The armed runs have two workers.
+    Past {
+        name: "a stop with three workers",
+        prepare: |place, _| drop(place.must_run(&["-p", "3", "--stop-after", "orders=7000"])),
+        arguments: &[],
+    },
+    Past {
+        name: "a savepoint that is older than the newest checkpoint",
+        prepare: |place, _| {
+            place.must_run(&["--stop-after", "orders=5000", "--savepoint", "saved"]);
+            place.must_run(&["--stop-after", "orders=13000"]);
+        },
+        arguments: &["--from", "saved"],
+    },
     // Enough to fill the memory while a checkpoint is being written.
     Past {
         name: LARGE,

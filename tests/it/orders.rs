@@ -81,7 +81,7 @@ impl Orders {
     fn order(self, row: u64) -> Order {
         let random = mixed(row);
         // Time runs on by a second every 50 orders; one order in ten comes up to two minutes behind.
-        let behind = if random % 10 == 0 {
+        let behind = if random.is_multiple_of(10) {
             (random >> 8) % 120
         } else {
             0

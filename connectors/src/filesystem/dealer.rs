@@ -235,6 +235,15 @@ impl Dealer for ListingDealer {
             {
                 return Ok(Deal::Chunk(chunk));
             }
+            if Compression::of(&self.compression, &file.name) == Compression::None {
+                let read = self.open.as_ref().map_or(0, |open| open.cutter.place().0);
+                if read < file.size {
+                    return Err(Error::Inconsistent(format!(
+                        "{} ends at byte {read}, and had {} when it was listed",
+                        file.name, file.size
+                    )));
+                }
+            }
             self.open = None;
             self.at.file += 1;
             (self.at.offset, self.at.line) = (0, 1);

@@ -84,6 +84,22 @@ fn a_listing_is_fixed_at_the_first_start() {
 }
 
 #[test]
+fn a_file_that_is_cut_short_while_it_is_read_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "in/a.json", "{\"n\":1}\n{\"n\":2}\n");
+    let source = open_source(lines(folder.path(), &[])).unwrap();
+    let split = source.splits(&BTreeMap::new()).unwrap().splits.remove(0);
+    write(folder.path(), "in/a.json", "{\"n\":1}\n");
+    let error = read(&*source, &split, None, 100, 100)
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        error,
+        "in/a.json ends at byte 8, and had 16 when it was listed"
+    );
+}
+
+#[test]
 fn a_pattern_finds_what_it_says_and_no_hidden_file() {
     let folder = tempfile::tempdir().unwrap();
     for name in [

@@ -29,7 +29,7 @@ pub(crate) struct CheckpointLedger {
     workers: usize,
     next: CheckpointId,
     last_begun: Duration,
-    /// An epoch came through after the last successful checkpoint's barrier.
+    /// An epoch came through after the barrier of the last checkpoint that did not fail.
     unsaved: bool,
     /// Prepared for checkpoints that failed.
     carried: Parts,
@@ -114,6 +114,8 @@ impl CheckpointLedger {
         let checkpoint = self.next;
         self.next = CheckpointId(checkpoint.0 + 1);
         self.last_begun = now;
+        // Epochs that come through while it is being written are for the next one.
+        self.unsaved = false;
         self.stage = Stage::Gathering {
             checkpoint,
             aligned: 0,
@@ -196,7 +198,6 @@ impl CheckpointLedger {
             self.unsaved = true;
             return Some(Err(error));
         }
-        self.unsaved = false;
         self.stage = Stage::Publishing {
             checkpoint,
             parts: all.clone(),
@@ -306,6 +307,21 @@ mod tests {
             ledger.on_published(success);
         }
         assert!(!ledger.has_unsaved());
+    }
+
+    #[test]
+    fn an_epoch_that_comes_through_while_a_checkpoint_is_written_is_not_forgotten() {
+        let mut ledger = ledger();
+        let id = ledger.begin(Duration::ZERO);
+        ledger.on_aligned(BTreeMap::new());
+        ledger.on_aligned(BTreeMap::new());
+        ledger.on_epoch();
+        ledger.on_snapshot(WorkerId(0), id, Ok(snapshot(0)));
+        ledger.on_snapshot(WorkerId(1), id, Ok(snapshot(1)));
+        assert!(ledger.complete().is_some());
+        ledger.on_published(true);
+        assert!(ledger.has_unsaved());
+        assert!(ledger.is_due(Duration::from_secs(100), false));
     }
 
     #[test]

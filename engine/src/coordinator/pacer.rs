@@ -84,6 +84,11 @@ impl Pacer {
         self.draw();
     }
 
+    /// What the open epoch holds fast in memory is too much: it ends now, and the next ones are shorter.
+    pub(crate) fn on_memory_pressure(&mut self) {
+        self.budget = (self.budget / 4).max(self.budget_min);
+    }
+
     fn draw(&mut self) {
         if let Some(random) = &mut self.random {
             // Mostly short epochs, some long ones.

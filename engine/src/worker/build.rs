@@ -8,7 +8,7 @@ use rand::rngs::SmallRng;
 use tokio::sync::Notify;
 use weir_planner::plan::OperatorKind;
 use weir_state::{WorkerOptions, WorkerState};
-use weir_types::{KeyGroupRange, ProcessingTime, Watermark, WorkerId};
+use weir_types::{KeyGroupRange, ProcessingTime, WorkerId};
 
 use super::align::Alignment;
 use super::inlet::Inlet;
@@ -191,7 +191,8 @@ fn build_roots(id: WorkerId, job: &Arc<Shared>, nodes: &[Node]) -> Result<Vec<Ro
     };
     for (index, node) in nodes.iter().enumerate().rev() {
         let value = node.alignment.watermark();
-        if node.operator.is_some() && value > Watermark::MIN {
+        // Also where it is still MIN: an operator with restored state must not take the first new watermark for it.
+        if node.operator.is_some() {
             restored.stack.push(Item::Fire { node: index, value });
         }
     }

@@ -464,6 +464,9 @@ impl Worker {
         if self.nodes[node].is_stateful {
             // After every batch: a budget is small against what a few batches of new keys take.
             self.state.maintain()?;
+            if self.job.state.epoch_should_end() {
+                self.job.events.wake.notify_one();
+            }
         }
         if progress == Progress::More {
             self.nodes[node].busy = true;

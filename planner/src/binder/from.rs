@@ -43,21 +43,21 @@ impl Binder<'_> {
         };
         let mut failed = false;
         for table in tables {
-            failed |= self.from_tree(table, context, &mut from).is_err();
+            failed |= self.bind_tree(table, context, &mut from).is_err();
         }
         if failed { Err(Failed) } else { Ok(from) }
     }
 
-    fn from_tree(
+    fn bind_tree(
         &mut self,
         tree: &ast::TableWithJoins,
         context: &Context,
         from: &mut From,
     ) -> Result<(), Failed> {
-        let mut result = self.from_factor(&tree.relation, context, from);
+        let mut result = self.bind_factor(&tree.relation, context, from);
         for join in &tree.joins {
             // After a failed relation the rest is bound for its own mistakes; conditions would only echo the first.
-            let joined = self.from_factor(&join.relation, context, from);
+            let joined = self.bind_factor(&join.relation, context, from);
             let healthy = result.is_ok() && joined.is_ok();
             result = result.and(joined);
             if healthy {
@@ -67,7 +67,7 @@ impl Binder<'_> {
         result
     }
 
-    fn from_factor(
+    fn bind_factor(
         &mut self,
         factor: &TableFactor,
         context: &Context,
@@ -78,7 +78,7 @@ impl Binder<'_> {
             alias: None,
         } = factor
         {
-            return self.from_tree(table_with_joins, context, from);
+            return self.bind_tree(table_with_joins, context, from);
         }
         let span = span_of(factor);
         let (relation, name) = self.relation(factor, context)?;

@@ -228,13 +228,12 @@ fn key_of(conjunct: Expr, first: usize) -> Result<(Expr, Expr), Expr> {
         let columns = expr.columns();
         let left = columns.iter().all(|&column| column < first);
         let right = columns.iter().all(|&column| column >= first);
-        (!columns.is_empty())
-            .then_some(())
-            .and_then(|()| match (left, right) {
-                (true, false) => Some(true),
-                (false, true) => Some(false),
-                _ => None,
-            })
+        match (left, right) {
+            _ if columns.is_empty() => None,
+            (true, false) => Some(true),
+            (false, true) => Some(false),
+            _ => None,
+        }
     };
     match (side(left), side(right)) {
         (Some(true), Some(false)) => Ok((*left.clone(), *right.clone())),
