@@ -176,15 +176,9 @@ fn a_malformed_record_is_skipped_and_counted() {
 #[test]
 fn a_malformed_record_is_kept_as_a_dead_letter() {
     for case in CASES {
-        // A table that is fed by a changelog has to take changes, its dead letters too: see the test below.
-        let format = if case.format == "changelog-json" {
-            "changelog-json"
-        } else {
-            "json"
-        };
         let text = format!(
             "{}CREATE TABLE bad (file STRING, line BIGINT, reason STRING, record STRING) \
-             WITH ('connector' = 'filesystem', 'path' = 'bad', 'format' = '{format}');\n\
+             WITH ('connector' = 'filesystem', 'path' = 'bad', 'format' = 'json');\n\
              SELECT sum(n), count(s) FROM t;\n",
             sql(case, "dead-letter:bad")
         );
@@ -211,28 +205,6 @@ fn a_malformed_record_is_kept_as_a_dead_letter() {
             case.name
         );
     }
-}
-
-/// Not as it should be: dead letters are only added, and yet a table behind a changelog source is asked to take retractions. Until
-/// then the error is a clear one, with the way out that the test above takes.
-#[test]
-fn the_dead_letters_of_a_changelog_ask_for_a_table_that_takes_changes() {
-    let case = CASES
-        .iter()
-        .find(|case| case.format == "changelog-json")
-        .expect("there is one");
-    let text = format!(
-        "{}CREATE TABLE bad (reason STRING) WITH ('connector' = 'filesystem', 'path' = 'bad', 'format' = 'json');\n\
-         SELECT sum(n) FROM t;\n",
-        sql(case, "dead-letter:bad")
-    );
-    let error = run_case(case, &text, 1)
-        .map(|_| ())
-        .expect_err("refused so far");
-    assert!(
-        error.contains("C0010") && error.contains("changelog-json"),
-        "{error}"
-    );
 }
 
 fn letters(folder: &Path) -> Vec<serde_json::Value> {

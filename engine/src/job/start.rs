@@ -280,10 +280,6 @@ fn open_sinks(
             operator: operator.id.clone(),
             message: format!("the plan does not define table `{table}`"),
         })?;
-        let input = operator
-            .inputs
-            .first()
-            .map(|input| &plan.operators[input.from]);
         let primary_key = Some(definition.primary_key.clone()).filter(|key| !key.is_empty());
         let request = TableRequest {
             table: table.clone(),
@@ -296,7 +292,8 @@ fn open_sinks(
                 .map(|column| column.column.clone())
                 .collect(),
             metadata: Vec::new(),
-            retractions: input.is_some_and(|input| input.changelog == Changelog::Retractions),
+            // A sink's own mode: dead letters are only added, whatever their source gives.
+            retractions: operator.changelog == Changelog::Retractions,
             unique_key: primary_key.or_else(|| operator.unique_key.clone()),
             partitioned_by: definition.partitioned_by.clone(),
             base: options.base.clone(),
