@@ -40,6 +40,11 @@ impl Way {
     }
 }
 
+/// Cases that Weir still answers wrongly, to be mended first: whoever mends one takes it out, or this suite fails.
+///
+/// * `6988740676776841148`: a HOP aggregate over a UNION ALL, stopped and resumed, gives two groups more than it should.
+const KNOWN_FAILURES: &[u64] = &[6_988_740_676_776_841_148];
+
 #[test]
 fn generated_queries_give_what_a_batch_engine_gives() {
     let mut suite = Suite::with_share("oracle", 0.8, 30, 20);
@@ -47,9 +52,14 @@ fn generated_queries_give_what_a_batch_engine_gives() {
     let (mut unanswered, mut drawn) = (0, 0);
     while let Some(seed) = suite.next_seed() {
         drawn += 1;
+        let known = KNOWN_FAILURES.contains(&seed);
         match check(seed) {
+            Ok(_) if known => failures.push(format!(
+                "seed {seed} is right now: take it out of KNOWN_FAILURES"
+            )),
             Ok(true) => {}
             Ok(false) => unanswered += 1,
+            Err(_) if known => println!("oracle: known failure, {}", suite.replay(seed)),
             Err(text) => failures.push(format!("seed {seed}: {text}\n{}", suite.replay(seed))),
         }
         if failures.len() >= FAILURES_MAX {

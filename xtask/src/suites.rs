@@ -49,7 +49,7 @@ pub(crate) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "oracle",
-        seconds: 240,
+        seconds: 120,
         floor: 20,
         about: "generated queries and data against a batch engine",
     },
