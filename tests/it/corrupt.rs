@@ -72,7 +72,7 @@ fn replace(path: &Path, bytes: &[u8]) {
     std::fs::write(path, bytes).unwrap();
 }
 
-/// Damages a state file that the newest checkpoint alone has.
+/// Damages what the newest checkpoint alone has: a state file, or its manifest.
 pub(crate) fn damage_newest(folder: &Path, damage: fn(&Path)) {
     let manifests = manifests(folder);
     let (newest, older) = manifests
@@ -87,7 +87,8 @@ pub(crate) fn damage_newest(folder: &Path, damage: fn(&Path)) {
     let own = files_of(newest)
         .into_iter()
         .find(|file| !others.contains(file) && std::fs::metadata(file).unwrap().len() > 0);
-    damage(&own.expect("the newest checkpoint has a file of its own"));
+    // With nothing new in its state a checkpoint shares all its files: then its manifest is damaged.
+    damage(own.as_ref().unwrap_or(newest));
 }
 
 /// A job with three checkpoints, each a stop further on; not finished.
