@@ -1,3 +1,5 @@
+//! The connector as a whole: counts, splits, and the events themselves.
+
 use std::path::Path;
 
 use super::*;
