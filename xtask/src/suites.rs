@@ -49,7 +49,7 @@ pub(crate) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "oracle",
-        seconds: 120,
+        seconds: 240,
         floor: 20,
         about: "generated queries and data against a batch engine",
     },

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
-use weir_types::{KeyGroup, KeyGroupRange, hash::key_group};
+use weir_types::{DataType, KeyGroup, KeyGroupRange, hash::key_group};
 
 use super::budget::Budget;
 use super::chunk::{ChunkLayout, KeyBatch};
@@ -29,19 +29,22 @@ pub(crate) struct TableContext {
     pub(crate) registry: Rc<Registry>,
 }
 
+/// Whether keys of one such column can take the path of integers: cached as an i64, at rest the 8 bytes of one. A BOOLEAN is
+/// an i64 in the cache's values, but a single byte in a key.
+fn has_integer_form(data_type: &DataType) -> bool {
+    is_integer(data_type) && *data_type != DataType::Boolean
+}
+
 impl TableContext {
     pub(crate) fn chunk_layout(spec: &TableSpec) -> ChunkLayout {
         let multimap = spec.layout == crate::Layout::MultiMap;
         let value = if multimap {
-            vec![weir_types::Column::new(
-                "count",
-                weir_types::DataType::Int64,
-            )]
+            vec![weir_types::Column::new("count", DataType::Int64)]
         } else {
             spec.value.clone()
         };
         ChunkLayout {
-            int_key: !multimap && spec.key.len() == 1 && is_integer(&spec.key[0].data_type),
+            int_key: !multimap && spec.key.len() == 1 && has_integer_form(&spec.key[0].data_type),
             storage: value
                 .iter()
                 .map(|column| Storage::of(&column.data_type))
@@ -77,9 +80,6 @@ impl TableContext {
             let nulls = reader.nulls();
             let values = match reader.values {
                 crate::encoding::Values::Int(values) => values,
-                crate::encoding::Values::Boolean(values) => {
-                    (0..rows).map(|row| i64::from(values.value(row))).collect()
-                }
                 _ => unreachable!("an integer key is read as integers"),
             };
             return KeyBatch::Int { values, nulls };

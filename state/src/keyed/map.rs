@@ -132,7 +132,7 @@ impl MapTable {
             match chunk.keys.get(i) {
                 KeyRef::Int(None) => builders[0].push_null(),
                 KeyRef::Int(Some(key)) => builders[0].push_i64(key),
-                KeyRef::Bytes(mut bytes) => take_key(&mut bytes, &mut builders)?,
+                KeyRef::Bytes(bytes) => take_whole_key(bytes, &mut builders)?,
             }
         }
         Ok(builders.into_iter().map(Builder::finish).collect())
@@ -244,8 +244,7 @@ impl MapTable {
             table
                 .backend
                 .scan(table.index, &from, &to, &mut |stored, row| {
-                    let mut rest = stored.get(prefix..).unwrap_or_default();
-                    take_key(&mut rest, &mut keys)?;
+                    take_whole_key(stored.get(prefix..).unwrap_or_default(), &mut keys)?;
                     rows.push(row.to_vec());
                     if rows.len() == SCAN_ROWS {
                         finish(&mut keys, &mut rows)?;
@@ -255,6 +254,16 @@ impl MapTable {
             finish(&mut keys, &mut rows)?;
         }
         Ok(())
+    }
+}
+
+/// Reads a key that has nothing behind it. What is left over was written by another declaration of the columns.
+fn take_whole_key(mut bytes: &[u8], builders: &mut [Builder]) -> Result<()> {
+    take_key(&mut bytes, builders)?;
+    if bytes.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::damaged("a key is longer than its columns"))
     }
 }
 

@@ -3,6 +3,7 @@
 mod budget;
 mod contract;
 mod gate;
+mod keys;
 mod multimap;
 mod store;
 mod support;
