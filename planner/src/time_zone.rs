@@ -81,7 +81,9 @@ impl Zone {
             } => self.cast(operand, *safe, &expr.data_type, expr.span),
             ExprKind::Function { name, arguments } => {
                 let keeps = KEEP_PARTS.contains(&name.as_str());
-                let has_instant = arguments.iter().any(|a| instant_unit(&a.data_type).is_some());
+                let has_instant = arguments
+                    .iter()
+                    .any(|a| instant_unit(&a.data_type).is_some());
                 if !has_instant || !(keeps || READ_PARTS.contains(&name.as_str())) {
                     return None;
                 }
@@ -115,11 +117,9 @@ impl Zone {
         };
         match (&operand.data_type, to) {
             (DataType::TimestampLtz(_), DataType::TimestampLtz(_)) => None,
-            (DataType::TimestampLtz(_), DataType::String) => Some(self.call(
-                "instant_to_text",
-                operand.clone(),
-                DataType::String,
-            )),
+            (DataType::TimestampLtz(_), DataType::String) => {
+                Some(self.call("instant_to_text", operand.clone(), DataType::String))
+            }
             (
                 DataType::TimestampLtz(unit),
                 DataType::Timestamp(_) | DataType::Date | DataType::Time,
@@ -132,7 +132,11 @@ impl Zone {
                 })
             }
             (DataType::String, DataType::TimestampLtz(unit)) => {
-                let name = if safe { "try_text_to_instant" } else { "text_to_instant" };
+                let name = if safe {
+                    "try_text_to_instant"
+                } else {
+                    "text_to_instant"
+                };
                 let micros = DataType::TimestampLtz(TimeUnit::Micro);
                 let instant = self.call(name, operand.clone(), micros);
                 Some(if *unit == TimeUnit::Micro {
@@ -155,7 +159,8 @@ impl Zone {
     /// An instant and an interval of days or months: the clock face is moved.
     fn moved(&self, op: BinaryOp, left: &Expr, right: &Expr, span: Span) -> Option<Expr> {
         let unit = instant_unit(&left.data_type)?;
-        if !matches!(op, BinaryOp::Plus | BinaryOp::Minus) || right.data_type != DataType::Interval {
+        if !matches!(op, BinaryOp::Plus | BinaryOp::Minus) || right.data_type != DataType::Interval
+        {
             return None;
         }
         if let ExprKind::Literal(Scalar::Interval(0, 0, _)) = right.kind {

@@ -268,7 +268,10 @@ impl<'a> ExprBinder<'a> {
             DataType::Timestamp(unit) => ("local_to_instant", DataType::TimestampLtz(unit)),
             DataType::TimestampLtz(unit) => ("instant_to_local", DataType::Timestamp(unit)),
             ref other => {
-                let message = format!("AT TIME ZONE takes a timestamp, and this is {}", with_article(other));
+                let message = format!(
+                    "AT TIME ZONE takes a timestamp, and this is {}",
+                    with_article(other)
+                );
                 return self.fail(
                     Diagnostic::error(codes::TYPE_MISMATCH, message)
                         .at(span, "not a point in time")
@@ -285,7 +288,10 @@ impl<'a> ExprBinder<'a> {
         }
         let name = function.to_owned();
         Ok(Expr {
-            kind: ExprKind::Function { name, arguments: vec![operand, zone] },
+            kind: ExprKind::Function {
+                name,
+                arguments: vec![operand, zone],
+            },
             data_type,
             span,
         })

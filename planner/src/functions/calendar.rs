@@ -70,8 +70,14 @@ impl Unit {
             Self::Months(months) => {
                 let since = at.month0() + (at.year().rem_euclid(1_000) as u32) * 12;
                 // Decades and more start with a year that they divide; months and quarters within their year.
-                let over = if months > 12 { since % months.min(12_000) } else { at.month0() % months };
-                at.date().with_day(1)?.checked_sub_months(Months::new(over))?
+                let over = if months > 12 {
+                    since % months.min(12_000)
+                } else {
+                    at.month0() % months
+                };
+                at.date()
+                    .with_day(1)?
+                    .checked_sub_months(Months::new(over))?
             }
         };
         Some(date.and_time(NaiveTime::MIN))
@@ -108,9 +114,7 @@ impl Unit {
         let difference = to.signed_duration_since(from);
         match self {
             Self::Months(months) => {
-                let month = |at: NaiveDateTime| {
-                    i64::from(at.year()) * 12 + i64::from(at.month0())
-                };
+                let month = |at: NaiveDateTime| i64::from(at.year()) * 12 + i64::from(at.month0());
                 let mut count = month(to) - month(from);
                 // The last month counts when the day and time of day are reached.
                 if (to.day(), to.time()) < (from.day(), from.time()) {

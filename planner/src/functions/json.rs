@@ -24,8 +24,10 @@ pub(super) fn functions() -> Vec<Function> {
     let list = ArrowType::List(Arc::new(Field::new("item", ArrowType::Utf8View, true)));
     vec![
         // PostgreSQL: by keys and indexes, as many as there are.
-        Function::new("json_get", &[Text, Any], text(), |arguments| by_steps(arguments, raw))
-            .variadic(),
+        Function::new("json_get", &[Text, Any], text(), |arguments| {
+            by_steps(arguments, raw)
+        })
+        .variadic(),
         Function::new("json_get_text", &[Text, Any], text(), |arguments| {
             by_steps(arguments, plain)
         })
@@ -56,7 +58,12 @@ pub(super) fn functions() -> Vec<Function> {
             array_length,
         ),
         Function::new("json_typeof", &[Text], text(), type_of),
-        Function::new("json_elements", &[Text], Returns::Fixed(list.clone()), elements),
+        Function::new(
+            "json_elements",
+            &[Text],
+            Returns::Fixed(list.clone()),
+            elements,
+        ),
         Function::new("json_object_keys", &[Text], Returns::Fixed(list), keys),
         Function::new(
             "is_json",
@@ -64,19 +71,27 @@ pub(super) fn functions() -> Vec<Function> {
             Returns::Fixed(ArrowType::Boolean),
             |arguments| {
                 let texts = texts(&arguments[0]);
-                let valid = texts.iter().map(|text| Some(text.is_some_and(|text| parsed(text).is_some())));
+                let valid = texts
+                    .iter()
+                    .map(|text| Some(text.is_some_and(|text| parsed(text).is_some())));
                 Ok(Arc::new(valid.collect::<BooleanArray>()))
             },
         ),
         Function::new("json_quote", &[Text], text(), |arguments| {
-            let quoted = texts(&arguments[0]).iter().map(|text| serde_json::to_string(text?).ok());
+            let quoted = texts(&arguments[0])
+                .iter()
+                .map(|text| serde_json::to_string(text?).ok());
             Ok(Arc::new(quoted.collect::<StringViewArray>()))
         }),
         Function::new("json_unquote", &[Text], text(), |arguments| {
             let plain = texts(&arguments[0]).iter().map(|text| {
                 let text = text?;
                 let value = parsed(text).filter(|value| value.kind() == Kind::String);
-                Some(value.and_then(Json::as_text).unwrap_or_else(|| text.to_owned()))
+                Some(
+                    value
+                        .and_then(Json::as_text)
+                        .unwrap_or_else(|| text.to_owned()),
+                )
             });
             Ok(Arc::new(plain.collect::<StringViewArray>()))
         }),
@@ -180,13 +195,19 @@ impl<'j> Json<'j> {
 
     fn element(self, index: i64) -> Option<Json<'j>> {
         let items = self.items()?;
-        let from_start = if index < 0 { items.len() as i64 + index } else { index };
+        let from_start = if index < 0 {
+            items.len() as i64 + index
+        } else {
+            index
+        };
         items.get(usize::try_from(from_start).ok()?).copied()
     }
 }
 
 fn walk<'j>(text: &'j str, steps: &[Step]) -> Option<Json<'j>> {
-    steps.iter().try_fold(parsed(text)?, |value, step| value.step(step))
+    steps
+        .iter()
+        .try_fold(parsed(text)?, |value, step| value.step(step))
 }
 
 // ------------------------------------------------------------------ what is given of a value
@@ -253,10 +274,12 @@ impl StepColumn {
             return Ok(Self::Indexes(indexes.as_primitive::<Int64Type>().clone()));
         }
         match array.data_type() {
-            ArrowType::Utf8 | ArrowType::LargeUtf8 | ArrowType::Utf8View | ArrowType::Null => {
-                Ok(Self::Keys(cast(&ArrowType::Utf8View)?.as_string_view().clone()))
-            }
-            other => Err(format!("a key is text and an index a whole number, not {other}")),
+            ArrowType::Utf8 | ArrowType::LargeUtf8 | ArrowType::Utf8View | ArrowType::Null => Ok(
+                Self::Keys(cast(&ArrowType::Utf8View)?.as_string_view().clone()),
+            ),
+            other => Err(format!(
+                "a key is text and an index a whole number, not {other}"
+            )),
         }
     }
 
@@ -358,7 +381,9 @@ fn lists(
     for text in texts(values) {
         match text.and_then(parsed).and_then(&list) {
             Some(items) => {
-                items.iter().for_each(|item| out.values().append_value(item));
+                items
+                    .iter()
+                    .for_each(|item| out.values().append_value(item));
                 out.append(true);
             }
             None => out.append(false),
@@ -384,14 +409,18 @@ fn parse_path(path: &str) -> Result<Vec<Step>, String> {
     let mut steps = Vec::new();
     while let Some(c) = rest.chars().next() {
         if c == '.' {
-            let (key, after) = member(&rest[1..]).ok_or_else(|| wrong("a key stands behind a dot"))?;
+            let (key, after) =
+                member(&rest[1..]).ok_or_else(|| wrong("a key stands behind a dot"))?;
             steps.push(Step::Key(key));
             rest = after;
         } else if c == '[' {
             let end = bracket_end(rest).ok_or_else(|| wrong("a `]` is missing"))?;
             let inside = rest[1..end].trim();
             let quoted = ['\'', '"'].iter().find_map(|&quote| {
-                inside.strip_prefix(quote)?.strip_suffix(quote).map(str::to_owned)
+                inside
+                    .strip_prefix(quote)?
+                    .strip_suffix(quote)
+                    .map(str::to_owned)
             });
             steps.push(match quoted {
                 Some(key) => Step::Key(key),
@@ -414,7 +443,9 @@ fn member(text: &str) -> Option<(String, &str)> {
         let end = quoted.find('"')?;
         return Some((quoted[..end].to_owned(), &quoted[end + 1..]));
     }
-    let end = text.find(['.', '[', ' ', '*', '?', '(']).unwrap_or(text.len());
+    let end = text
+        .find(['.', '[', ' ', '*', '?', '('])
+        .unwrap_or(text.len());
     (end > 0).then(|| (text[..end].to_owned(), &text[end..]))
 }
 

@@ -150,10 +150,7 @@ impl ScalarUDFImpl for Function {
     }
 
     fn coerce_types(&self, arguments: &[ArrowType]) -> Result<Vec<ArrowType>> {
-        let (most, least) = (
-            self.parameters.len(),
-            self.parameters.len() - self.optional,
-        );
+        let (most, least) = (self.parameters.len(), self.parameters.len() - self.optional);
         if arguments.len() < least || (arguments.len() > most && !self.variadic) {
             let wanted = if self.variadic {
                 format!("at least {least}")
@@ -172,8 +169,9 @@ impl ScalarUDFImpl for Function {
             .enumerate()
             .map(|(i, argument)| {
                 let parameter = self.parameters[i.min(most.saturating_sub(1))];
-                coerced(parameter, argument)
-                    .ok_or_else(|| self.misuse(&format!("cannot take {argument} as argument {}", i + 1)))
+                coerced(parameter, argument).ok_or_else(|| {
+                    self.misuse(&format!("cannot take {argument} as argument {}", i + 1))
+                })
             })
             .collect()
     }

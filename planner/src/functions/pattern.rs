@@ -69,11 +69,27 @@ enum Case {
 }
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September",
-    "October", "November", "December",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
 ];
 const DAYS: [&str; 7] = [
-    "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday",
+    "Monday",
+    "Tuesday",
+    "Wednesday",
+    "Thursday",
+    "Friday",
+    "Saturday",
+    "Sunday",
 ];
 
 fn number(width: usize) -> Style {
@@ -258,7 +274,9 @@ fn postgres(pattern: &str) -> Result<Vec<Piece>, String> {
 
 fn strip_word<'t>(text: &'t str, word: &str) -> Option<&'t str> {
     let start = text.get(..word.len())?;
-    start.eq_ignore_ascii_case(word).then(|| &text[word.len()..])
+    start
+        .eq_ignore_ascii_case(word)
+        .then(|| &text[word.len()..])
 }
 
 /// `MON`, `Mon` and `mon` give names written like that.
@@ -436,7 +454,11 @@ pub(super) fn parse(pieces: &[Piece], text: &str) -> Option<NaiveDateTime> {
             }
         }
     }
-    if rest.trim().is_empty() { read.finish() } else { None }
+    if rest.trim().is_empty() {
+        read.finish()
+    } else {
+        None
+    }
 }
 
 impl Read {
@@ -513,9 +535,7 @@ impl Read {
         let year = self.year.unwrap_or(1970);
         let date = match self.day_of_year {
             Some(day) => NaiveDate::from_yo_opt(year, day)?,
-            None => {
-                NaiveDate::from_ymd_opt(year, self.month.unwrap_or(1), self.day.unwrap_or(1))?
-            }
+            None => NaiveDate::from_ymd_opt(year, self.month.unwrap_or(1), self.day.unwrap_or(1))?,
         };
         let hour = match (self.half, self.twelve) {
             (None, false) => self.hour,
@@ -542,8 +562,11 @@ fn name<'t>(names: &[&str], text: &'t str, short: bool) -> Option<(u32, &'t str)
     names.iter().enumerate().find_map(|(i, name)| {
         let wanted = if short { &name[..3] } else { name };
         let start = text.get(..wanted.len())?;
-        start
-            .eq_ignore_ascii_case(wanted)
-            .then(|| (i as u32, text[wanted.len()..].trim_start_matches(if short { '\0' } else { ' ' })))
+        start.eq_ignore_ascii_case(wanted).then(|| {
+            (
+                i as u32,
+                text[wanted.len()..].trim_start_matches(if short { '\0' } else { ' ' }),
+            )
+        })
     })
 }

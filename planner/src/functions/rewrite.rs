@@ -18,10 +18,9 @@ pub(crate) fn rewritten(name: &str, call: &Function) -> Option<Expr> {
         ("if" | "iif", [condition, then, otherwise]) => {
             case(condition.clone(), then.clone(), otherwise.clone())
         }
-        (
-            "year" | "quarter" | "month" | "week" | "hour" | "minute" | "second",
-            [time],
-        ) => date_part(name, time, span),
+        ("year" | "quarter" | "month" | "week" | "hour" | "minute" | "second", [time]) => {
+            date_part(name, time, span)
+        }
         ("dayofmonth", [time]) => date_part("day", time, span),
         ("dayofyear", [time]) => date_part("doy", time, span),
         // Sunday is 1 in Flink, 0 in the library.
@@ -33,7 +32,11 @@ pub(crate) fn rewritten(name: &str, call: &Function) -> Option<Expr> {
         ("timestampdiff" | "timestampadd", [unit, first, second]) => {
             let unit = unit_text(unit)?;
             call(
-                if name == "timestampdiff" { "timestamp_diff" } else { "timestamp_add" },
+                if name == "timestampdiff" {
+                    "timestamp_diff"
+                } else {
+                    "timestamp_add"
+                },
                 vec![text(&unit, span), first.clone(), second.clone()],
             )
         }
@@ -49,9 +52,7 @@ pub(crate) fn rewritten(name: &str, call: &Function) -> Option<Expr> {
         ("lcase", [x]) => call("lower", vec![x.clone()]),
         ("log10", [x]) => call("log", vec![number("10", span), x.clone()]),
         ("e", []) => call("exp", vec![number("1", span)]),
-        ("regexp", [value, pattern]) => {
-            call("regexp_like", vec![value.clone(), pattern.clone()])
-        }
+        ("regexp", [value, pattern]) => call("regexp_like", vec![value.clone(), pattern.clone()]),
         ("locate", [part, value]) => call("strpos", vec![value.clone(), part.clone()]),
         ("split", [value, delimiter]) => {
             call("string_to_array", vec![value.clone(), delimiter.clone()])
@@ -79,14 +80,12 @@ pub(crate) fn rewritten(name: &str, call: &Function) -> Option<Expr> {
         ),
         ("num_nulls", [_, ..]) => nulls(&arguments, false, span)?,
         ("num_nonnulls", [_, ..]) => nulls(&arguments, true, span)?,
-        ("to_timestamp", [value, pattern]) => call(
-            "parse_timestamp",
-            vec![value.clone(), pattern.clone()],
-        ),
-        ("try_to_timestamp", [value, pattern]) => call(
-            "try_parse_timestamp",
-            vec![value.clone(), pattern.clone()],
-        ),
+        ("to_timestamp", [value, pattern]) => {
+            call("parse_timestamp", vec![value.clone(), pattern.clone()])
+        }
+        ("try_to_timestamp", [value, pattern]) => {
+            call("try_parse_timestamp", vec![value.clone(), pattern.clone()])
+        }
         ("to_date", [value, pattern]) => call("parse_date", vec![value.clone(), pattern.clone()]),
         ("json_extract_path" | "jsonb_extract_path", [_, _, ..]) => {
             call("json_get", arguments.clone())
@@ -135,7 +134,11 @@ fn floor_or_ceil(expr: &Expr) -> Option<Expr> {
         return None;
     }
     let unit = text(&unit.to_string().to_ascii_lowercase(), Span::empty());
-    Some(call_of(name, vec![unit, inner.as_ref().clone()], Span::empty()))
+    Some(call_of(
+        name,
+        vec![unit, inner.as_ref().clone()],
+        Span::empty(),
+    ))
 }
 
 /// The arguments of a call without FILTER, OVER, DISTINCT and the like.

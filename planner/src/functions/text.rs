@@ -36,7 +36,13 @@ pub(super) fn functions() -> Vec<Function> {
         .map(|(name, kernel)| Function::new(name, &[Text], boolean(), kernel));
     let others = [
         Function::new("split_index", &[Text, Text, Integer], text(), split_index),
-        Function::new("regexp_extract", &[Text, Text, Integer], text(), regexp_extract).optional(1),
+        Function::new(
+            "regexp_extract",
+            &[Text, Text, Integer],
+            text(),
+            regexp_extract,
+        )
+        .optional(1),
         Function::new(
             "locate",
             &[Text, Text, Integer],
@@ -50,7 +56,9 @@ pub(super) fn functions() -> Vec<Function> {
             Ok(Arc::new(texts.collect::<StringViewArray>()))
         }),
         Function::new("bytes_to_text", &[Any], text(), bytes_to_text),
-        Function::new("format", &[Text, Any], text(), format).optional(1).variadic(),
+        Function::new("format", &[Text, Any], text(), format)
+            .optional(1)
+            .variadic(),
     ];
     tests.chain(others).collect()
 }
@@ -87,7 +95,9 @@ fn split_index(arguments: &[ArrayRef]) -> Result<ArrayRef, String> {
 /// The group (0: the whole) of the first match; NULL if nothing matches.
 fn regexp_extract(arguments: &[ArrayRef]) -> Result<ArrayRef, String> {
     let (values, patterns) = (texts(&arguments[0]), texts(&arguments[1]));
-    let groups = arguments.get(2).map(|groups| groups.as_primitive::<Int64Type>());
+    let groups = arguments
+        .get(2)
+        .map(|groups| groups.as_primitive::<Int64Type>());
     let mut compiled = Compiled::<Regex>::default();
     let mut out = StringViewBuilder::with_capacity(values.len());
     for row in 0..values.len() {
@@ -152,7 +162,10 @@ fn hex(arguments: &[ArrayRef]) -> Result<ArrayRef, String> {
             let numbers = arrow::compute::cast(argument, &ArrowType::Int64)
                 .map_err(|error| error.to_string())?;
             let numbers = numbers.as_primitive::<Int64Type>();
-            numbers.iter().map(|n| n.map(|n| format!("{n:X}"))).collect()
+            numbers
+                .iter()
+                .map(|n| n.map(|n| format!("{n:X}")))
+                .collect()
         }
         ArrowType::Binary => argument
             .as_binary::<i32>()

@@ -25,34 +25,65 @@ pub(super) fn functions() -> Vec<Function> {
     vec![
         Function::new("date_format", &[Time, Text], text(), format_time),
         Function::new("to_char", &[Time, Text], text(), format_time),
-        Function::new("parse_timestamp", &[Text, Text], Returns::Fixed(MICROS), |arguments| {
-            parse_time(arguments, true)
-        }),
-        Function::new("try_parse_timestamp", &[Text, Text], Returns::Fixed(MICROS), |arguments| {
-            parse_time(arguments, false)
-        }),
-        Function::new("parse_date", &[Text, Text], Returns::Fixed(ArrowType::Date32), parse_date),
+        Function::new(
+            "parse_timestamp",
+            &[Text, Text],
+            Returns::Fixed(MICROS),
+            |arguments| parse_time(arguments, true),
+        ),
+        Function::new(
+            "try_parse_timestamp",
+            &[Text, Text],
+            Returns::Fixed(MICROS),
+            |arguments| parse_time(arguments, false),
+        ),
+        Function::new(
+            "parse_date",
+            &[Text, Text],
+            Returns::Fixed(ArrowType::Date32),
+            parse_date,
+        ),
         Function::new(
             "timestamp_diff",
             &[Text, Time, Time],
             Returns::Fixed(ArrowType::Int64),
             difference,
         ),
-        Function::new("timestamp_add", &[Text, Integer, Time], Returns::LikeArgument(2), add),
-        Function::new("timestamp_floor", &[Text, Time], Returns::LikeArgument(1), |arguments| {
-            change_each(&arguments[0], &arguments[1], |unit, at| unit.floor(at))
-        }),
-        Function::new("timestamp_ceil", &[Text, Time], Returns::LikeArgument(1), |arguments| {
-            change_each(&arguments[0], &arguments[1], |unit, at| {
-                let floor = unit.floor(at)?;
-                if floor == at { Some(at) } else { unit.add(floor, 1) }
-            })
-        }),
+        Function::new(
+            "timestamp_add",
+            &[Text, Integer, Time],
+            Returns::LikeArgument(2),
+            add,
+        ),
+        Function::new(
+            "timestamp_floor",
+            &[Text, Time],
+            Returns::LikeArgument(1),
+            |arguments| change_each(&arguments[0], &arguments[1], |unit, at| unit.floor(at)),
+        ),
+        Function::new(
+            "timestamp_ceil",
+            &[Text, Time],
+            Returns::LikeArgument(1),
+            |arguments| {
+                change_each(&arguments[0], &arguments[1], |unit, at| {
+                    let floor = unit.floor(at)?;
+                    if floor == at {
+                        Some(at)
+                    } else {
+                        unit.add(floor, 1)
+                    }
+                })
+            },
+        ),
         Function::new("from_unixtime", &[Integer, Text], text(), from_unixtime),
         Function::new(
             "to_timestamp_ltz",
             &[Integer, Integer],
-            Returns::Fixed(ArrowType::Timestamp(TimeUnit::Millisecond, Some("+00:00".into()))),
+            Returns::Fixed(ArrowType::Timestamp(
+                TimeUnit::Millisecond,
+                Some("+00:00".into()),
+            )),
             to_instant,
         ),
     ]
@@ -200,10 +231,7 @@ fn format_time(arguments: &[ArrayRef]) -> Result<ArrayRef, String> {
 }
 
 /// Reads texts by patterns; a text that is not one is an error if `strict`, else NULL.
-fn read_times(
-    arguments: &[ArrayRef],
-    strict: bool,
-) -> Result<Vec<Option<NaiveDateTime>>, String> {
+fn read_times(arguments: &[ArrayRef], strict: bool) -> Result<Vec<Option<NaiveDateTime>>, String> {
     let (values, patterns) = (texts(&arguments[0]), texts(&arguments[1]));
     let mut compiled = Compiled::<Vec<Piece>>::default();
     (0..values.len())
@@ -231,7 +259,11 @@ fn parse_time(arguments: &[ArrayRef], strict: bool) -> Result<ArrayRef, String> 
 
 fn parse_date(arguments: &[ArrayRef]) -> Result<ArrayRef, String> {
     let days = read_times(arguments, true)?.into_iter().map(|at| {
-        at.map(|at| at.date().signed_duration_since(NaiveDate::default()).num_days() as i32)
+        at.map(|at| {
+            at.date()
+                .signed_duration_since(NaiveDate::default())
+                .num_days() as i32
+        })
     });
     Ok(Arc::new(days.collect::<Date32Array>()))
 }
@@ -241,12 +273,14 @@ fn difference(arguments: &[ArrayRef]) -> Result<ArrayRef, String> {
     let (from, to) = (Times::new(&arguments[1])?, Times::new(&arguments[2])?);
     let mut compiled = Compiled::<Unit>::default();
     let counts: Int64Array = (0..units.len())
-        .map(|row| match (text_at(units, row), from.get(row), to.get(row)) {
-            (Some(unit), Some(from), Some(to)) => {
-                Ok(Some(compiled.get(unit, Unit::parse)?.between(from, to)))
-            }
-            _ => Ok(None),
-        })
+        .map(
+            |row| match (text_at(units, row), from.get(row), to.get(row)) {
+                (Some(unit), Some(from), Some(to)) => {
+                    Ok(Some(compiled.get(unit, Unit::parse)?.between(from, to)))
+                }
+                _ => Ok(None),
+            },
+        )
         .collect::<Result<_, String>>()?;
     Ok(Arc::new(counts))
 }
@@ -322,5 +356,8 @@ fn to_instant(arguments: &[ArrayRef]) -> Result<ArrayRef, String> {
             millis.map(Some).ok_or_else(|| "too far away".to_owned())
         })
         .collect::<Result<_, String>>()?;
-    Ok(typed::<TimestampMillisecondType>(&millis, Some(&"+00:00".into())))
+    Ok(typed::<TimestampMillisecondType>(
+        &millis,
+        Some(&"+00:00".into()),
+    ))
 }

@@ -7,9 +7,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, StringViewBuilder};
 use arrow::compute::kernels::cast_utils::string_to_datetime;
 use arrow::datatypes::{DataType as ArrowType, TimeUnit};
-use chrono::{
-    FixedOffset, LocalResult, NaiveDateTime, Offset, SecondsFormat, TimeDelta, TimeZone,
-};
+use chrono::{FixedOffset, LocalResult, NaiveDateTime, Offset, SecondsFormat, TimeDelta, TimeZone};
 use chrono_tz::Tz;
 
 use super::time::{Compiled, Times, text_at, texts, times_array};
@@ -27,15 +25,33 @@ pub(super) fn functions() -> Vec<Function> {
     };
     let micros = || Returns::Fixed(instants());
     vec![
-        Function::new("instant_to_local", &[Instant, Text], Returns::From(without), to_local),
-        Function::new("local_to_instant", &[Local, Text], Returns::From(with), to_instant),
-        Function::new("instant_to_text", &[Instant, Text], Returns::Fixed(ArrowType::Utf8View), to_text),
+        Function::new(
+            "instant_to_local",
+            &[Instant, Text],
+            Returns::From(without),
+            to_local,
+        ),
+        Function::new(
+            "local_to_instant",
+            &[Local, Text],
+            Returns::From(with),
+            to_instant,
+        ),
+        Function::new(
+            "instant_to_text",
+            &[Instant, Text],
+            Returns::Fixed(ArrowType::Utf8View),
+            to_text,
+        ),
         Function::new("text_to_instant", &[Text, Text], micros(), |arguments| {
             read_instants(arguments, true)
         }),
-        Function::new("try_text_to_instant", &[Text, Text], micros(), |arguments| {
-            read_instants(arguments, false)
-        }),
+        Function::new(
+            "try_text_to_instant",
+            &[Text, Text],
+            micros(),
+            |arguments| read_instants(arguments, false),
+        ),
     ]
 }
 

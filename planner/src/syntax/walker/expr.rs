@@ -439,11 +439,7 @@ impl Walker<'_> {
             B::DuckIntegerDivide | B::MyIntegerDivide => "a / b of two integers is an integer",
             // Calls of our JSON functions, see functions/rewrite.rs.
             B::Arrow | B::LongArrow | B::HashArrow | B::HashLongArrow => return,
-            B::AtQuestion
-            | B::AtAt
-            | B::AtArrow
-            | B::ArrowAt
-            | B::HashMinus => {
+            B::AtQuestion | B::AtAt | B::AtArrow | B::ArrowAt | B::HashMinus => {
                 "declare the fields in CREATE TABLE: person ROW<name STRING>; array_has_all compares arrays"
             }
             B::Assignment => "equality is written with one `=`",
