@@ -40,7 +40,6 @@ fn an_aggregate_with_more_keys_than_memory_is_right() {
         ];
         assert_eq!(rows, [&expected]);
         let state = &ran.summary.progress.state;
-        println!("parallelism {parallelism}: {state:?}");
         assert!(
             state.entries_spilled > 0 && state.entries_reloaded > 0,
             "{state:?}"
