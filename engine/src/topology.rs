@@ -110,7 +110,8 @@ fn leaving(operator: &Operator, arriving: &[Option<Vec<usize>>]) -> Option<Vec<u
                 .iter()
                 .position(|group| *group == GroupColumn::Key(key))
         }),
-        // The left columns come first.
+        // The left columns come first; where they may be NULL for want of a partner, they say nothing of the place.
+        OperatorKind::Join { join, .. } if join.keeps_right() => None,
         OperatorKind::Join { .. } => Some(first.clone()),
         OperatorKind::Source { .. } | OperatorKind::Sink { .. } | OperatorKind::Output { .. } => {
             None

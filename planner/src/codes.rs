@@ -87,6 +87,7 @@ codes! {
     VOLATILE_RETRACTIONS "P1021" "a volatile function over rows that may be taken back"
     UNION_MISMATCH "P1022" "branches of a UNION that do not fit together"
     WINDOW_COLUMN_USE "P1024" "a windowed aggregate that looks at the window's columns where it cannot"
+    SUBQUERY_SHAPE "P1220" "a subquery in an expression of a shape that cannot be planned"
     ORDINAL_ID "W1001" "a stateful operator whose ID rests on an ordinal"
     UNBOUNDED_STATE "W1002" "state that nothing bounds"
     VOLATILE "W1003" "a volatile function in a projection"

@@ -6,7 +6,7 @@
 use weir_types::DataType;
 
 use crate::logical::Properties;
-use crate::plan::{Changelog, Expr, ExprKind, WindowColumns};
+use crate::plan::{Changelog, Expr, ExprKind, JoinKind, WindowColumns};
 
 impl Changelog {
     /// The worse of the two.
@@ -111,9 +111,18 @@ impl Properties {
         }
     }
 
-    /// A regular inner join: a pair is identified by both keys; event time ends here.
-    pub(crate) fn joined(left: &Self, right: &Self, left_width: usize) -> Self {
+    /// A regular join: a pair is identified by both keys, a row of a semi or anti join by its own; event time ends here.
+    /// Whether a row has a partner changes with time, so that what hangs on its absence is taken back.
+    pub(crate) fn joined(join: JoinKind, left: &Self, right: &Self, left_width: usize) -> Self {
+        let inputs = left.changelog.worst(right.changelog);
+        let changelog = match join {
+            JoinKind::Inner | JoinKind::Semi => inputs,
+            JoinKind::Left | JoinKind::Right | JoinKind::Full | JoinKind::Anti => {
+                Changelog::Retractions
+            }
+        };
         let unique_key = match (&left.unique_key, &right.unique_key) {
+            (left, _) if !join.gives_right() => left.clone(),
             (Some(left), Some(right)) => Some(
                 left.iter()
                     .copied()
@@ -124,7 +133,7 @@ impl Properties {
         };
         Self {
             unique_key,
-            ..Self::of(left.changelog.worst(right.changelog))
+            ..Self::of(changelog)
         }
     }
 }

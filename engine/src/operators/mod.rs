@@ -4,7 +4,7 @@
 //!   filter  project  union  window_assign       no state: a batch in, at most one batch out per call
 //!   window_aggregate                            fires when the watermark reaches a window's end
 //!   aggregate                                   one change per touched group at the end of an epoch
-//!   join                                        both inputs in state
+//!   join  outer_join                            both inputs in state
 //!   sink  output                                the end of the line
 //! ```
 
@@ -14,6 +14,7 @@ mod build;
 mod changes;
 mod filter;
 mod join;
+mod outer_join;
 mod output;
 mod project;
 mod sink;

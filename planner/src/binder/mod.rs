@@ -5,7 +5,7 @@
 //!   CREATE VIEW  ─▶ view.rs     a named node, bound once
 //!   INSERT       ─▶ insert.rs   query ─▶ assignment casts ─▶ Sink
 //!   query        ─▶ query.rs    WITH, UNION ALL, blocks
-//!     block      ─▶ select.rs   from.rs, window.rs ─▶ join.rs (conjuncts) ─▶ group.rs, grouped.rs ─▶ projection
+//!     block      ─▶ select.rs   from.rs, window.rs, subquery.rs ─▶ join.rs (conjuncts) ─▶ group.rs, grouped.rs ─▶ projection
 //!     expression ─▶ expr.rs     one level at a time, by the library; column.rs, call.rs, aggregate.rs
 //! ```
 //!
@@ -27,6 +27,7 @@ mod levels;
 mod query;
 pub(crate) mod scope;
 mod select;
+mod subquery;
 pub(crate) mod table;
 mod types;
 mod view;

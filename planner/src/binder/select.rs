@@ -33,7 +33,9 @@ impl Binder<'_> {
         };
         let path = &context.path;
         let mut from = self.from(&select.from, &context)?;
-        let (mut failed, mut conjuncts) = (false, std::mem::take(&mut from.conditions));
+        let lifted = self.lift_subqueries(select, &mut from, &context)?;
+        let select = &lifted.select;
+        let (mut failed, mut conjuncts) = (false, lifted.conjuncts);
         if let Some(condition) = &select.selection {
             let mut binder = ExprBinder::new(
                 &from.scope,
@@ -62,6 +64,16 @@ impl Binder<'_> {
         }
         let joined = self.joined(&from, conjuncts, path)?;
         let is_grouped = keys.is_some() || !aggregates.is_empty() || having.is_some();
+        if let (true, Some(span)) = (is_grouped, lifted.in_list) {
+            return self.fail(
+                Diagnostic::error(
+                    codes::SUBQUERY_SHAPE,
+                    "a subquery beside aggregates is not there yet",
+                )
+                .at(span, "it would be joined above the groups")
+                .help("group in a subquery in FROM, and compare in the query around it"),
+            );
+        }
         let (node, exprs) = if is_grouped {
             let keys = keys.unwrap_or(GroupKeys {
                 keys: Vec::new(),
@@ -80,7 +92,7 @@ impl Binder<'_> {
             (joined.node, items.exprs)
         };
         self.check_volatile(node, &exprs)?;
-        let stateful = joined.stateful || is_grouped;
+        let stateful = joined.stateful || lifted.stateful || is_grouped;
         let is_volatile = exprs.iter().any(|expr| expr.volatile_call().is_some());
         let top = self.project(node, exprs, items.columns.clone(), path, span_of(select));
         // Two readers of one random value have to read the same.
