@@ -175,9 +175,15 @@ impl Scope {
     pub(crate) fn resolve(&self, names: &[Ident]) -> Result<(usize, usize), Box<Diagnostic>> {
         let own = self.resolve_within(names, self.outer..self.relations.len());
         match own {
-            Err(unknown) if self.outer > 0 && unknown.code == codes::UNKNOWN_COLUMN => self
-                .resolve_within(names, 0..self.outer)
-                .map_err(|_| unknown),
+            Err(unknown) if self.outer > 0 && unknown.code == codes::UNKNOWN_COLUMN => {
+                let first = names.first().map(Name::from_ident);
+                let is_outer = first.is_some_and(|name| {
+                    let mut called = self.relations_called(&name.value);
+                    names.len() > 1 && called.any(|relation| relation < self.outer)
+                });
+                self.resolve_within(names, 0..self.outer)
+                    .map_err(|outer| if is_outer { outer } else { unknown })
+            }
             own => own,
         }
     }
