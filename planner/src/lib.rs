@@ -168,12 +168,17 @@ pub fn plan(sql: &str, catalog: &dyn Catalog) -> Result<Planned, Diagnostics> {
         time_zone::apply(&mut plan);
         plan
     };
+    let plan = lowered(&roots);
+    let refused = time_zone::refused_windows(&plan);
+    if !refused.is_empty() {
+        return Err(Diagnostics(refused.into_iter().chain(warnings).collect()));
+    }
     let explains = explained
         .iter()
         .map(|roots| explain(&lowered(roots)))
         .collect();
     Ok(Planned {
-        plan: lowered(&roots),
+        plan,
         explains,
         warnings,
     })

@@ -13,9 +13,10 @@
 //! 1. With UTC nothing is changed: the types' own casts are those of UTC.
 //! 2. Names and fingerprints were given before: the setting itself is part of every fingerprint.
 
-use weir_types::{DataType, Scalar, Span, TimeUnit};
+use weir_types::{DataType, Diagnostic, Scalar, Span, TimeUnit};
 
-use crate::plan::{BinaryOp, ColumnOrigin, Expr, ExprKind, OperatorKind, StreamPlan};
+use crate::codes;
+use crate::plan::{BinaryOp, ColumnOrigin, Expr, ExprKind, OperatorKind, StreamPlan, Window};
 
 /// Functions that read the clock face of their arguments.
 const READ_PARTS: [&str; 3] = ["date_part", "date_format", "to_char"];
@@ -58,6 +59,44 @@ pub(crate) fn apply(plan: &mut StreamPlan) {
             _ => {}
         }
     }
+}
+
+/// Windows over instants whose bounds would be others in the zone: a day begins at its midnight, and not every day has
+/// 24 hours. Where the zone was always whole steps of the window away from UTC, the bounds are the same.
+pub(crate) fn refused_windows(plan: &StreamPlan) -> Vec<Diagnostic> {
+    let Some(zone) = plan.settings.get("time.zone") else {
+        return Vec::new();
+    };
+    let known = crate::functions::parse_zone(zone);
+    let differs = |window: &Window| {
+        let step = match window {
+            Window::Tumble { size, .. } => *size,
+            Window::Hop { slide, .. } => *slide,
+        };
+        known
+            .as_ref()
+            .is_ok_and(|zone| !zone.is_whole_steps_away(step))
+    };
+    let refused = plan.operators.iter().filter(|operator| {
+        let (OperatorKind::WindowAssign { window, time }
+        | OperatorKind::WindowAggregate { window, time, .. }) = &operator.kind
+        else {
+            return false;
+        };
+        let input = &plan.operators[operator.inputs[0].from];
+        instant_unit(&input.schema[*time].data_type).is_some() && differs(window)
+    });
+    refused
+        .map(|operator| {
+            Diagnostic::error(
+                codes::NOT_YET,
+                format!("windows by the clock of '{zone}' are not there yet"),
+            )
+            .at(operator.span, "this window's bounds are those of UTC")
+            .help("windows of an hour or less are mostly the same in all zones")
+            .help("or window over a TIMESTAMP column, which is what a clock shows")
+        })
+        .collect()
 }
 
 struct Zone(String);

@@ -86,6 +86,18 @@ impl Zone {
         }
     }
 
+    /// Whether a clock there was, since 1970, always a multiple of so many microseconds away from UTC.
+    pub(crate) fn is_whole_steps_away(self, step: i64) -> bool {
+        // Zones change their offsets for months, so that a look at each week finds them all; the rules of 2037 go on.
+        let weeks = (0..68 * 53).filter_map(|week| {
+            let instant = chrono::DateTime::from_timestamp(week * 7 * 86_400, 0)?;
+            Some(self.offset(instant.naive_utc()).local_minus_utc())
+        });
+        weeks
+            .map(|seconds| i64::from(seconds) * 1_000_000)
+            .all(|offset| offset % step == 0)
+    }
+
     /// What a clock there shows at an instant (given in UTC).
     pub(crate) fn local(self, instant: NaiveDateTime) -> NaiveDateTime {
         instant + TimeDelta::seconds(i64::from(self.offset(instant).local_minus_utc()))
