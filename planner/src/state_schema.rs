@@ -53,6 +53,7 @@ pub(crate) fn state_tables(
             key: vec![Column::new("split", DataType::String)],
             value: vec![Column::new("position", DataType::String)],
             bound: StateBound::Constant,
+            order: Vec::new(),
         }],
         OperatorKind::Aggregate { keys, aggregates } => {
             let input = &inputs[0];
@@ -72,6 +73,7 @@ pub(crate) fn state_tables(
                 key: columns(input.schema, keys),
                 value: layout.columns,
                 bound,
+                order: Vec::new(),
             }]
         }
         OperatorKind::WindowAggregate {
@@ -89,6 +91,7 @@ pub(crate) fn state_tables(
                 key: columns(input.schema, keys),
                 value: layout.columns,
                 bound: StateBound::Watermark,
+                order: Vec::new(),
             }]
         }
         OperatorKind::Join {
@@ -102,6 +105,7 @@ pub(crate) fn state_tables(
                 key: columns(input.schema, keys),
                 value: input.schema.clone(),
                 bound: side_bound(input.changelog, input.unique_key),
+                order: Vec::new(),
             };
             vec![
                 side("left", &inputs[0], left_keys),
@@ -121,6 +125,7 @@ pub(crate) fn state_tables(
                 key: columns(input.schema, &result_key(input)),
                 value: input.schema.clone(),
                 bound,
+                order: Vec::new(),
             }]
         }
         _ => Vec::new(),
