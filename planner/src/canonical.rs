@@ -366,6 +366,18 @@ pub(crate) fn window(window: &Window, time: &str) -> String {
                 offset(*shift)
             )
         }
+        Window::Cumulate {
+            step,
+            size,
+            offset: shift,
+        } => {
+            format!(
+                "CUMULATE({time}, step {}, size {}{})",
+                duration(*step),
+                duration(*size),
+                offset(*shift)
+            )
+        }
     }
 }
 

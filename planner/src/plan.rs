@@ -277,6 +277,15 @@ pub enum Window {
         /// Shift of the first boundary after the epoch.
         offset: i64,
     },
+    /// Windows of one start that end one step after the other, up to a size; then the next ones start.
+    Cumulate {
+        /// From one end to the next.
+        step: i64,
+        /// Length of the longest: a multiple of `step`.
+        size: i64,
+        /// Shift of the first boundary after the epoch.
+        offset: i64,
+    },
 }
 
 /// The kind of a join.

@@ -327,6 +327,7 @@ impl Lowering<'_> {
         let role = match window {
             Window::Tumble { .. } => "tumble",
             Window::Hop { .. } => "hop",
+            Window::Cumulate { .. } => "cumulate",
         };
         let id = self.names.take(&current.path, role).id;
         let properties = self.properties(below.operator).windowed(first_below);

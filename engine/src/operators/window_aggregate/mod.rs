@@ -5,8 +5,9 @@
 //!   watermark ─▶ for each window that is due, in order: merge its slices, give its groups, drop what no window needs
 //! ```
 //!
-//! Tumbling windows are one slice each. Hopping windows share slices: a row is stored once, however many windows
-//! hold it.
+//! Tumbling windows are one slice each. Windows that hop or grow share slices: a row is stored once, however many
+//! windows hold it. A window that grows (CUMULATE) leaves what it merged in its first slice, and so the next one merges
+//! two slices, however long it is.
 //!
 //! **Late, and merely behind.** A window that ended at or before a row's *own* watermark (what the row's split had
 //! promised when the row came) takes the row no more; the other windows of the row do. Whether this instance has
@@ -72,14 +73,14 @@ impl WindowAggregate {
     pub(super) fn new(config: Configuration, table: SliceTable, span: Span) -> Result<Self> {
         let names = SliceNames::new(config.windows).ok_or_else(|| {
             let message = format!(
-                "a window of this HOP consists of {} slices of {} µs",
+                "a window consists of {} slices of {} µs",
                 config.windows.slices_per_window(),
                 config.windows.slice
             );
             Error::Plan(Diagnostics::from(
-                Diagnostic::error("E0204", "this HOP window has too many slices")
+                Diagnostic::error("E0204", "this window has too many slices")
                     .at(span, message)
-                    .help("make the slide longer, or let size be a multiple of it"),
+                    .help("make the slide or step longer, or let size be a multiple of it"),
             ))
         })?;
         // A tumbling window that was given has dropped its slice: there is nothing to give twice.
