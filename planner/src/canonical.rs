@@ -378,6 +378,7 @@ pub(crate) fn window(window: &Window, time: &str) -> String {
                 offset(*shift)
             )
         }
+        Window::Assigned => format!("window of {time}"),
     }
 }
 

@@ -209,7 +209,11 @@ impl Printer<'_> {
             None => {}
         }
         if let Some(time) = operator.event_time {
-            facts.push(format!("event time {}", operator.schema[time].name));
+            let times: Vec<usize> = [time]
+                .into_iter()
+                .chain(operator.further_event_times.iter().copied())
+                .collect();
+            facts.push(format!("event time {}", names(&operator.schema, &times)));
         }
         if let OperatorKind::Source { table, .. } = &operator.kind
             && let Some(watermark) = &self.plan.tables[table].watermark

@@ -123,6 +123,8 @@ pub(crate) struct Properties {
     pub(crate) unique_key: Option<Vec<usize>>,
     /// The column that carries event time.
     pub(crate) event_time: Option<usize>,
+    /// Further columns of which the same watermark speaks.
+    pub(crate) further_event_times: Vec<usize>,
     /// The columns of a window.
     pub(crate) window: Option<WindowColumns>,
 }

@@ -113,6 +113,9 @@ pub struct Operator {
     pub unique_key: Option<Vec<usize>>,
     /// The event-time column, if rows still carry event time: a watermark on this edge speaks of it.
     pub event_time: Option<usize>,
+    /// Further columns of which the same watermark speaks: an interval join keeps those of both sides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further_event_times: Vec<usize>,
     /// Columns `window_start`, `window_end`, `window_time`, where they are known to be a window's (indices).
     pub window: Option<WindowColumns>,
     /// The state tables that it keeps; empty for a stateless operator.
@@ -132,6 +135,9 @@ pub struct WindowColumns {
     pub start: Option<usize>,
     /// Index of the column that holds the window's end.
     pub end: Option<usize>,
+    /// Index of the column that holds the window's end less one unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<usize>,
 }
 
 /// An edge.
@@ -286,6 +292,15 @@ pub enum Window {
         /// Shift of the first boundary after the epoch.
         offset: i64,
     },
+    /// Windows that the rows carry already: a windowed aggregate's `time` is the column of their end.
+    Assigned,
+}
+
+impl Window {
+    /// Whether a window is known by its start alone.
+    pub fn start_tells_end(&self) -> bool {
+        !matches!(self, Self::Cumulate { .. } | Self::Assigned)
+    }
 }
 
 /// The kind of a join.

@@ -49,8 +49,10 @@ impl StreamPlan {
         let width = operator.schema.len();
         within("unique key", operator.unique_key.iter().flatten(), width)?;
         within("event time", &operator.event_time, width)?;
+        within("event time", &operator.further_event_times, width)?;
         if let Some(window) = operator.window {
-            within("window", window.start.iter().chain(&window.end), width)?;
+            let columns = window.start.iter().chain(&window.end).chain(&window.time);
+            within("window", columns, width)?;
         }
         self.check_kind(operator, &inputs)
     }

@@ -213,6 +213,7 @@ impl<'a> Builder<'a> {
                 operator: self.id(),
                 windows,
                 time: *time,
+                assigned: *window == plan::Window::Assigned,
                 keys: keys.clone(),
                 group_columns: group_columns.clone(),
                 aggregates: self.kernels(aggregates, false)?,

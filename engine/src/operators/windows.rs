@@ -49,6 +49,8 @@ impl Windows {
                 offset,
             } => (slide, size, offset, false),
             Window::Cumulate { step, size, offset } => (step, size, offset, true),
+            // Each moment is a window: the one that ends right after it.
+            Window::Assigned => (1, 1, 0, false),
         };
         if slide <= 0 || size <= 0 || (grows && size % slide != 0) {
             return None;

@@ -279,6 +279,7 @@ impl Lowering<'_> {
             changelog: properties.changelog,
             unique_key: properties.unique_key,
             event_time: properties.event_time,
+            further_event_times: properties.further_event_times,
             window: properties.window,
             state,
             fingerprint: prints.own,

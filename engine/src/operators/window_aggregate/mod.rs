@@ -44,8 +44,10 @@ use crate::{Error, Result};
 pub(super) struct Configuration {
     pub(super) operator: OperatorId,
     pub(super) windows: Windows,
-    /// The input's event-time column.
+    /// The input's event-time column; of rows that carry their windows, the column of the window's end.
     pub(super) time: usize,
+    /// Whether the rows carry their windows.
+    pub(super) assigned: bool,
     /// The group's columns of the input, in the order of the state table's key.
     pub(super) keys: Vec<usize>,
     pub(super) group_columns: Vec<GroupColumn>,
@@ -132,7 +134,9 @@ impl WindowAggregate {
             if micros.is_null(row) {
                 return Err(self.null_time(batch, row));
             }
-            let Some(slice) = self.slice_of(micros.value(row), own_watermark(batch, row), ctx)
+            // The last moment of a window lies in it alone.
+            let time = micros.value(row).saturating_sub(i64::from(self.config.assigned));
+            let Some(slice) = self.slice_of(time, own_watermark(batch, row), ctx)
             else {
                 continue;
             };
@@ -153,7 +157,11 @@ impl WindowAggregate {
         Error::Row(Box::new(RowError {
             operator: self.config.operator.clone(),
             span: Span::default(),
-            reason: format!("the event time `{}` is NULL", column.name),
+            reason: format!(
+                "the {} `{}` is NULL",
+                if self.config.assigned { "window's end" } else { "event time" },
+                column.name
+            ),
             row: row_values(&batch.rows, row, &self.config.input),
             place: None,
         }))
