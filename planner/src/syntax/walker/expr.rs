@@ -456,7 +456,7 @@ impl Walker<'_> {
             }
             B::Assignment => "equality is written with one `=`",
             B::Overlaps | B::PGOverlap => "compare the bounds: a.start < b.end AND b.start < a.end",
-            _ => "docs/sql.md lists the operators",
+            _ => "docs/sql lists the operators",
         };
         let span = span_of(left).union(span_of(right));
         self.no_expression(&format!("the operator `{op}`"), span, way_out);
