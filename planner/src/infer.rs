@@ -6,7 +6,7 @@
 use weir_types::DataType;
 
 use crate::logical::Properties;
-use crate::plan::{Changelog, Expr, ExprKind, Window, WindowColumns};
+use crate::plan::{Changelog, Expr, ExprKind, JoinKind, JoinTiming, Window, WindowColumns};
 
 impl Changelog {
     /// The worse of the two.
@@ -97,14 +97,22 @@ impl Properties {
             unique_key: None,
             event_time: all_equal(|branch| branch.event_time),
             further_event_times: Vec::new(),
-            window: (start.is_some() || end.is_some()).then_some(WindowColumns { start, end, time }),
+            window: (start.is_some() || end.is_some()).then_some(WindowColumns {
+                start,
+                end,
+                time,
+            }),
         }
     }
 
     /// A window's columns appended at `start` (start, end, time). A row is in several windows, so that its key needs
     /// the column that tells them apart.
     pub(crate) fn windowed(&self, window: &Window, start: usize) -> Self {
-        let apart = if window.start_tells_end() { start } else { start + 1 };
+        let apart = if window.start_tells_end() {
+            start
+        } else {
+            start + 1
+        };
         let unique_key = self.unique_key.clone().map(|mut key| {
             key.push(apart);
             key
@@ -141,6 +149,37 @@ impl Properties {
         Self {
             unique_key,
             ..Self::of(left.changelog.worst(right.changelog))
+        }
+    }
+}
+
+impl Properties {
+    /// A join that time bounds. The two event times of an interval join are at most its bound apart, and so one watermark
+    /// speaks of both; the rows of a window join come when the window ends.
+    pub(crate) fn timed(
+        timing: &JoinTiming,
+        join: JoinKind,
+        left: &Self,
+        right: &Self,
+        left_width: usize,
+    ) -> Self {
+        let JoinKind::Inner = join;
+        let pairs = Self::joined(left, right, left_width);
+        match *timing {
+            JoinTiming::Interval {
+                left_time,
+                right_time,
+                ..
+            } => Self {
+                event_time: Some(left_time),
+                further_event_times: vec![left_width + right_time],
+                ..pairs
+            },
+            JoinTiming::Window { .. } => Self {
+                event_time: left.window.and_then(|window| window.time),
+                window: left.window,
+                ..pairs
+            },
         }
     }
 }

@@ -12,7 +12,7 @@
 use weir_types::{Column, DataType, OperatorId, Schema, Span};
 
 use crate::names::Path;
-use crate::plan::{Changelog, Expr, GroupColumn, JoinKind, Window, WindowColumns};
+use crate::plan::{Changelog, Expr, GroupColumn, JoinKind, JoinTiming, Window, WindowColumns};
 
 /// A node's number in the graph.
 pub(crate) type NodeId = usize;
@@ -76,6 +76,14 @@ pub(crate) enum NodeKind {
     },
     /// Columns: those of the left input, then those of the right one.
     Join {
+        join: JoinKind,
+        left_keys: Vec<Expr>,
+        right_keys: Vec<Expr>,
+        residual: Option<Expr>,
+    },
+    /// A join that time bounds. Columns: those of the left input, then those of the right one.
+    TimedJoin {
+        timing: JoinTiming,
         join: JoinKind,
         left_keys: Vec<Expr>,
         right_keys: Vec<Expr>,

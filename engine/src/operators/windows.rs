@@ -252,7 +252,14 @@ mod tests {
 
     #[test]
     fn a_longest_window_that_is_no_number_of_steps_is_none() {
-        assert!(Windows::new(Window::Cumulate { step: 4, size: 6, offset: 0 }).is_none());
+        assert!(
+            Windows::new(Window::Cumulate {
+                step: 4,
+                size: 6,
+                offset: 0
+            })
+            .is_none()
+        );
     }
 
     #[test]

@@ -162,7 +162,10 @@ impl Binder<'_> {
             }
         };
         let start = if windowed.window == Window::Assigned {
-            let start = self.properties(windowed.input).window.and_then(|window| window.start);
+            let start = self
+                .properties(windowed.input)
+                .window
+                .and_then(|window| window.start);
             let is_start = |key: &Expr| start.is_some() && key.as_column() == start;
             windowed.keys.iter().position(is_start)
         } else {

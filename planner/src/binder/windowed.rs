@@ -258,7 +258,7 @@ impl Binder<'_> {
         self.fail(
             Diagnostic::error(codes::WINDOW_COLUMN_USE, format!("the window's columns cannot be used in {place} here"))
                 .at(expr.span, "this needs the window of each row")
-                .help("group by window_start and window_end as they are, and compute with them in SELECT or HAVING"),
+                .help("add window_end to GROUP BY: then rows are grouped by the windows that they carry"),
         )
     }
 }

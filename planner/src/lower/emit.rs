@@ -41,6 +41,7 @@ impl Lowering<'_> {
             }
             NodeKind::Aggregate { .. } => self.aggregate(node, &wanted),
             NodeKind::Join { .. } => self.join(node, &wanted),
+            NodeKind::TimedJoin { .. } => self.timed_join(node, &wanted),
             NodeKind::Sink { table } => self.sink(node, table),
             NodeKind::Output { names } => self.output(node, names),
         };
@@ -328,10 +329,14 @@ impl Lowering<'_> {
             Window::Tumble { .. } => "tumble",
             Window::Hop { .. } => "hop",
             Window::Cumulate { .. } => "cumulate",
-            Window::Assigned => unreachable!("rows are assigned to windows that the text describes"),
+            Window::Assigned => {
+                unreachable!("rows are assigned to windows that the text describes")
+            }
         };
         let id = self.names.take(&current.path, role).id;
-        let properties = self.properties(below.operator).windowed(&window, first_below);
+        let properties = self
+            .properties(below.operator)
+            .windowed(&window, first_below);
         let operator = self.push(New {
             id,
             kind: OperatorKind::WindowAssign { window, time },

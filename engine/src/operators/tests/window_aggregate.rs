@@ -125,8 +125,7 @@ impl Shape {
     /// The ends of the windows that hold a moment.
     fn ends_of(self, time: i64) -> Vec<i64> {
         if self.grows {
-            let start =
-                (time - self.offset).div_euclid(self.size) * self.size + self.offset;
+            let start = (time - self.offset).div_euclid(self.size) * self.size + self.offset;
             let ends = (1..=self.size / self.slide).map(|step| start + step * self.slide);
             return ends.filter(|end| *end > time).collect();
         }

@@ -135,9 +135,10 @@ impl WindowAggregate {
                 return Err(self.null_time(batch, row));
             }
             // The last moment of a window lies in it alone.
-            let time = micros.value(row).saturating_sub(i64::from(self.config.assigned));
-            let Some(slice) = self.slice_of(time, own_watermark(batch, row), ctx)
-            else {
+            let time = micros
+                .value(row)
+                .saturating_sub(i64::from(self.config.assigned));
+            let Some(slice) = self.slice_of(time, own_watermark(batch, row), ctx) else {
                 continue;
             };
             // Neighbours are mostly of one slice.
@@ -159,7 +160,11 @@ impl WindowAggregate {
             span: Span::default(),
             reason: format!(
                 "the {} `{}` is NULL",
-                if self.config.assigned { "window's end" } else { "event time" },
+                if self.config.assigned {
+                    "window's end"
+                } else {
+                    "event time"
+                },
                 column.name
             ),
             row: row_values(&batch.rows, row, &self.config.input),
