@@ -96,7 +96,7 @@ fn windows(left: &Properties, right: &Properties, conditions: &Conditions) -> Op
     let (left_end, right_end) = (left.window?.end?, right.window?.end?);
     let mut pairs = conditions.left_keys.iter().zip(&conditions.right_keys);
     pairs
-        .any(|(l, r)| l.as_column() == Some(left_end) && r.as_column() == Some(right_end))
+        .any(|(l, r)| moment(l) == Some((left_end, 0)) && moment(r) == Some((right_end, 0)))
         .then_some(JoinTiming::Window {
             left_end,
             right_end,

@@ -256,9 +256,14 @@ impl Binder<'_> {
             return Ok(());
         }
         self.fail(
-            Diagnostic::error(codes::WINDOW_COLUMN_USE, format!("the window's columns cannot be used in {place} here"))
-                .at(expr.span, "this needs the window of each row")
-                .help("add window_end to GROUP BY: then rows are grouped by the windows that they carry"),
+            Diagnostic::error(
+                codes::WINDOW_COLUMN_USE,
+                format!("the window's columns cannot be used in {place} here"),
+            )
+            .at(expr.span, "this needs the window of each row")
+            .help(
+                "add window_end to GROUP BY: then rows are grouped by the windows that they carry",
+            ),
         )
     }
 }
