@@ -169,6 +169,7 @@ fn timed_join_tables(
             layout: StateLayout::MultiMap,
             key: key(input),
             value,
+            order: Vec::new(),
             bound,
         }
     };
@@ -177,6 +178,7 @@ fn timed_join_tables(
         layout: StateLayout::Slices,
         key: key(input),
         value: vec![Column::new("at", DataType::Int64)],
+        order: Vec::new(),
         bound,
     };
     let mut tables = vec![rows("left", 0), rows("right", 1)];
