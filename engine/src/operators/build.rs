@@ -61,6 +61,7 @@ pub fn build(mut context: BuildContext<'_>) -> Result<Box<dyn Operator>> {
             ..
         } => Box::new(built.join()?),
         OperatorKind::Join { .. } => Box::new(built.outer_join()?),
+        OperatorKind::TimedJoin { .. } => built.timed_join()?,
         OperatorKind::Sink { .. } => {
             let (writer, wants_snapshot) =
                 sink.expect("the runtime gives a sink operator its writer");
@@ -114,9 +115,9 @@ struct JoinParts {
     both: Schema,
 }
 
-struct Builder<'a> {
-    context: &'a BuildContext<'a>,
-    operator: &'a plan::Operator,
+pub(super) struct Builder<'a> {
+    pub(super) context: &'a BuildContext<'a>,
+    pub(super) operator: &'a plan::Operator,
     mode: RowErrorMode,
 }
 
@@ -130,7 +131,7 @@ impl<'a> Builder<'a> {
         })
     }
 
-    fn id(&self) -> OperatorId {
+    pub(super) fn id(&self) -> OperatorId {
         self.operator.id.clone()
     }
 
@@ -138,7 +139,7 @@ impl<'a> Builder<'a> {
         &self.context.plan.operators[self.operator.inputs[input].from]
     }
 
-    fn input_schema(&self, input: usize) -> Schema {
+    pub(super) fn input_schema(&self, input: usize) -> Schema {
         self.input(input).schema.clone()
     }
 
@@ -146,11 +147,11 @@ impl<'a> Builder<'a> {
         self.input(input).changelog == Changelog::Retractions
     }
 
-    fn schema(&self) -> SchemaRef {
+    pub(super) fn schema(&self) -> SchemaRef {
         DataType::arrow_schema(&self.operator.schema)
     }
 
-    fn expr(&self, expr: &plan::Expr, schema: &Schema) -> Result<CompiledExpr> {
+    pub(super) fn expr(&self, expr: &plan::Expr, schema: &Schema) -> Result<CompiledExpr> {
         CompiledExpr::compile_with(expr, schema, &self.operator.id, self.mode)
     }
 
@@ -225,6 +226,7 @@ impl<'a> Builder<'a> {
                 operator: self.id(),
                 windows,
                 time: *time,
+                assigned: *window == plan::Window::Assigned,
                 keys: keys.clone(),
                 group_columns: group_columns.clone(),
                 aggregates: self.kernels(aggregates, false)?,

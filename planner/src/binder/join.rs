@@ -23,6 +23,7 @@ use crate::plan::{BinaryOp, Expr, ExprKind, JoinKind, StateBound};
 use crate::state_schema::side_bound;
 
 use super::from::From;
+use super::timed::{Conditions, Place};
 use super::{Binder, Failed};
 
 /// A relation in the making: the node of everything joined so far, and whether a join is in it.
@@ -84,6 +85,24 @@ impl Binder<'_> {
                 rest.push(conjunct);
             }
         }
+        let mut conditions = Conditions {
+            left_keys: keys.left,
+            right_keys: keys.right,
+            rest,
+        };
+        if join == JoinKind::Inner
+            && !keys.null_equal.contains(&true)
+            && let Some(timing) = self.timing(left, right, &mut conditions)
+        {
+            let place = Place {
+                relation: &relation.name,
+                path,
+                span: relation.span,
+            };
+            return self.timed_join([left, right], join, timing, conditions, &place);
+        }
+        (keys.left, keys.right) = (conditions.left_keys, conditions.right_keys);
+        let rest = conditions.rest;
         if keys.left.is_empty() {
             if !self.may_have_no_key(join, left, right) {
                 return self.no_key(from, index, relation.span);

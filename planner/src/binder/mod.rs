@@ -29,6 +29,7 @@ pub(crate) mod scope;
 mod select;
 mod subquery;
 pub(crate) mod table;
+mod timed;
 mod types;
 mod view;
 mod window;

@@ -51,7 +51,10 @@ fn all_queries_of_the_tour_are_planned() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                folders.push(path);
+                // The batch form of a query is another engine's SQL.
+                if !path.ends_with("nexmark/batch") {
+                    folders.push(path);
+                }
             } else if path.extension().is_some_and(|extension| extension == "sql") {
                 let sql = std::fs::read_to_string(&path).unwrap();
                 let problems = crate::diagnose(&sql);
