@@ -38,6 +38,7 @@ mod lower;
 mod names;
 pub mod plan;
 pub mod settings;
+mod similar;
 mod state_schema;
 pub mod syntax;
 mod validate;

@@ -133,7 +133,10 @@ fn type_names_of_both_worlds_mean_the_same_types() {
     ];
     for (text, expected) in cases {
         assert_eq!(type_of(text), expected, "{text}");
-        // The same grammar rules casts, in both spellings.
+        // The same grammar rules casts, in both spellings; but a cast to a length would have to cut.
+        if matches!(expected, D::String | D::Bytes) && text.contains('(') {
+            continue;
+        }
         let cast = select(&format!("SELECT CAST(x AS {text}), x::{text} AS y FROM t"));
         for item in &cast.projection {
             use sqlparser::ast::{Expr, SelectItem};

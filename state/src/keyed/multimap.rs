@@ -278,7 +278,7 @@ fn add_weights(cache: &mut Cache, slots: &[u32], weights: &[i64]) -> Result<()> 
         None => Ok(()),
         Some(_) => Err(broken(
             &cache.table,
-            "a row was retracted that is not there",
+            "a row was taken back that had never come",
         )),
     }
 }
