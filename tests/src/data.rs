@@ -12,11 +12,10 @@ use arrow::array::{
     StringArray, TimestampMillisecondArray,
 };
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use rand::seq::IndexedRandom;
-use rand::{Rng, SeedableRng};
 
-use crate::value::{Row, Value, row_text};
+use crate::value::{Multiset, Row, Value, row_text};
 
 /// The types that test tables use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -80,6 +79,8 @@ pub struct Table {
     pub watermark: Option<Delay>,
     /// The rows.
     pub rows: Vec<Row>,
+    /// Of a changelog: which of the rows take back an equal one before them. Empty: the table is append-only.
+    pub retracted: Vec<bool>,
 }
 
 impl Table {
@@ -98,11 +99,61 @@ impl Table {
             ));
         }
         format!(
-            "CREATE TABLE {} (\n{}\n) WITH ('connector' = 'filesystem', 'path' = '{}', 'format' = 'json');\n",
+            "CREATE TABLE {} (\n{}\n) WITH ('connector' = 'filesystem', 'path' = '{}', 'format' = '{}');\n",
             self.name,
             lines.join(",\n"),
-            self.name
+            self.name,
+            if self.is_changelog() {
+                "changelog-json"
+            } else {
+                "json"
+            }
         )
+    }
+
+    /// Whether rows can be taken back.
+    pub fn is_changelog(&self) -> bool {
+        !self.retracted.is_empty()
+    }
+
+    /// The table with the first `rows` records only.
+    pub fn truncate(&mut self, rows: usize) {
+        self.rows.truncate(rows);
+        self.retracted.truncate(rows);
+    }
+
+    /// The table without some of its records; `None` if a row would be taken back that is not there, or no record of a changelog is left
+    /// (then it would be an append-only table).
+    pub fn without(&self, records: std::ops::Range<usize>) -> Option<Self> {
+        let mut fewer = self.clone();
+        fewer.rows.drain(records.clone());
+        if self.is_changelog() {
+            fewer.retracted.drain(records);
+            let mut there = Multiset::default();
+            for (row, retracted) in fewer.rows.iter().zip(&fewer.retracted) {
+                there.add(row.clone(), if *retracted { -1 } else { 1 });
+                if there.negative().is_some() {
+                    return None;
+                }
+            }
+            if fewer.rows.is_empty() {
+                return None;
+            }
+        }
+        Some(fewer)
+    }
+
+    /// The rows that are there in the end, in order.
+    pub fn final_rows(&self) -> Vec<Row> {
+        if !self.is_changelog() {
+            return self.rows.clone();
+        }
+        let mut there = Multiset::default();
+        for (row, retracted) in self.rows.iter().zip(&self.retracted) {
+            there.add(row.clone(), if *retracted { -1 } else { 1 });
+        }
+        let copies = |(row, count): (Row, i64)| std::iter::repeat_n(row, count.max(0) as usize);
+        there.0.into_iter().flat_map(copies).collect()
     }
 
     /// Writes the rows as JSON lines into `base/NAME/`, cut into `files` files whose names are in the order of the rows.
@@ -116,16 +167,17 @@ impl Table {
         }
         for (number, rows) in chunks.into_iter().enumerate() {
             let mut text = String::new();
-            for row in rows {
-                text.push_str(&self.json(row));
+            for (at, row) in rows.iter().enumerate() {
+                let retracted = self.retracted.get(number * per_file + at);
+                text.push_str(&self.json(row, retracted.copied()));
                 text.push('\n');
             }
             std::fs::write(folder.join(format!("{number:03}.jsonl")), text).unwrap();
         }
     }
 
-    fn json(&self, row: &Row) -> String {
-        let fields: serde_json::Map<_, _> = self
+    fn json(&self, row: &Row, retracted: Option<bool>) -> String {
+        let mut fields: serde_json::Map<_, _> = self
             .columns
             .iter()
             .zip(row)
@@ -141,6 +193,9 @@ impl Table {
                 (name.clone(), value)
             })
             .collect();
+        if let Some(retracted) = retracted {
+            fields.insert("op".to_owned(), if retracted { "-D" } else { "+I" }.into());
+        }
         serde_json::Value::Object(fields).to_string()
     }
 
@@ -163,13 +218,14 @@ impl Table {
             .collect()
     }
 
-    /// The rows for the oracle, with the column `own_watermark` where there is event time.
+    /// The rows for the oracle, with the column `own_watermark` where there is event time; of a changelog those that are there in the end.
     pub fn batch(&self) -> RecordBatch {
+        let rows = self.final_rows();
         let mut fields = Vec::new();
         let mut arrays: Vec<ArrayRef> = Vec::new();
         for (at, (name, kind)) in self.columns.iter().enumerate() {
             fields.push(Field::new(name, kind.arrow(), true));
-            arrays.push(self.array(at, *kind));
+            arrays.push(array(&rows, at, *kind));
         }
         if self.watermark.is_some() {
             fields.push(Field::new(
@@ -184,43 +240,16 @@ impl Table {
         RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap()
     }
 
-    fn array(&self, at: usize, kind: SqlType) -> ArrayRef {
-        let column = self.rows.iter().map(|row| &row[at]);
-        macro_rules! collect {
-            ($variant:ident, $array:ty, |$value:ident| $given:expr) => {
-                Arc::new(
-                    column
-                        .map(|value| match value {
-                            Value::$variant($value) => Some($given),
-                            _ => None,
-                        })
-                        .collect::<$array>(),
-                )
-            };
-        }
-        match kind {
-            SqlType::Boolean => collect!(Bool, BooleanArray, |v| *v),
-            SqlType::Int => collect!(Int, Int32Array, |v| *v as i32),
-            SqlType::BigInt => collect!(Int, Int64Array, |v| *v),
-            SqlType::Double => collect!(Float, Float64Array, |v| *v),
-            SqlType::String => collect!(Text, StringArray, |v| v.clone()),
-            SqlType::Timestamp => collect!(Time, TimestampMillisecondArray, |v| *v / 1_000_000),
-            SqlType::Decimal => {
-                let unscaled = column.map(|value| match value {
-                    Value::Text(text) => Some(text.replace('.', "").parse::<i128>().unwrap()),
-                    _ => None,
-                });
-                let array = unscaled.collect::<Decimal128Array>();
-                Arc::new(array.with_precision_and_scale(10, 2).unwrap())
-            }
-        }
-    }
-
     /// Declaration and rows as text, for a failure.
     pub fn describe(&self) -> String {
         let mut text = self.ddl();
-        for row in self.rows.iter().take(400) {
-            let _ = writeln!(text, "--   {}", row_text(row));
+        for (at, row) in self.rows.iter().enumerate().take(400) {
+            let sign = if self.retracted.get(at) == Some(&true) {
+                "taken back: "
+            } else {
+                ""
+            };
+            let _ = writeln!(text, "--   {sign}{}", row_text(row));
         }
         if self.rows.len() > 400 {
             let _ = writeln!(text, "--   … {} rows in all", self.rows.len());
@@ -229,100 +258,35 @@ impl Table {
     }
 }
 
-/// A table of random rows: event time that runs ahead and falls back, keys with few values, NULLs, duplicates.
-pub fn random_table(name: &str, rng: &mut SmallRng) -> Table {
-    let mut columns = vec![("ts".to_owned(), SqlType::Timestamp)];
-    let pool = [
-        ("k", SqlType::Int),
-        ("b", SqlType::BigInt),
-        ("s", SqlType::String),
-        ("f", SqlType::Boolean),
-        ("d", SqlType::Double),
-        ("m", SqlType::Decimal),
-        ("i", SqlType::Int),
-        ("u", SqlType::Timestamp),
-    ];
-    for (at, (column, kind)) in pool.into_iter().enumerate() {
-        // Key columns are always there: joins and groups need them.
-        if at < 3 || rng.random_bool(0.6) {
-            columns.push((column.to_owned(), kind));
-        }
-    }
-    let count = *[0, 1, 7, 40, 40, 150, 150, 400]
-        .choose(rng)
-        .expect("a list of numbers");
-    let nulls = *[0.0, 0.1, 0.1, 0.5].choose(rng).expect("a list of numbers");
-    let keys = *[2i64, 5, 20].choose(rng).expect("a list of numbers");
-    // Mostly forward; some rows far behind, and so late behind a short watermark.
-    let mut clock: i64 = 1_700_000_000_000;
-    let mut rows: Vec<Row> = Vec::with_capacity(count);
-    for _ in 0..count {
-        clock += rng.random_range(0..3000);
-        if !rows.is_empty() && rng.random_bool(0.1) {
-            let again = rows.choose(rng).expect("there are rows").clone();
-            rows.push(again);
-            continue;
-        }
-        let behind = if rng.random_bool(0.2) {
-            rng.random_range(0..60_000)
-        } else {
-            0
-        };
-        let mut row = vec![Value::Time((clock - behind) * 1_000_000)];
-        for (_, kind) in &columns[1..] {
-            row.push(if rng.random_bool(nulls) {
-                Value::Null
-            } else {
-                random_value(*kind, keys, rng)
-            });
-        }
-        rows.push(row);
-    }
-    let seconds = *[0, 5, 30].choose(rng).expect("a list of numbers");
-    Table {
-        name: name.to_owned(),
-        columns,
-        watermark: Some(Delay { column: 0, seconds }),
-        rows,
-    }
-}
-
-fn random_value(kind: SqlType, keys: i64, rng: &mut SmallRng) -> Value {
-    match kind {
-        SqlType::Boolean => Value::Bool(rng.random()),
-        SqlType::Int | SqlType::BigInt => Value::Int(rng.random_range(-1..keys)),
-        // Quarters: sums of them are exact, so that a comparison in the query never hangs on the order of additions.
-        SqlType::Double => Value::Float(rng.random_range(-400..400) as f64 / 4.0),
-        SqlType::Decimal => {
-            let cents: i64 = rng.random_range(0..100_000);
-            let sign = if cents > 0 && rng.random_bool(0.3) {
-                "-"
-            } else {
-                ""
-            };
-            Value::Text(format!("{sign}{}.{:02}", cents / 100, cents % 100))
-        }
-        SqlType::String => {
-            let words = [
-                "",
-                "a",
-                "b",
-                "Ab",
-                "häuser",
-                "a longer string than twelve bytes",
-                "%_",
-                "7",
-                "NULL",
-            ];
-            Value::Text(
-                (*words[..words.len().min(keys as usize + 3)]
-                    .choose(rng)
-                    .expect("a list of words"))
-                .to_owned(),
+/// A column of these rows.
+fn array(rows: &[Row], at: usize, kind: SqlType) -> ArrayRef {
+    let column = rows.iter().map(|row| &row[at]);
+    macro_rules! collect {
+        ($variant:ident, $array:ty, |$value:ident| $given:expr) => {
+            Arc::new(
+                column
+                    .map(|value| match value {
+                        Value::$variant($value) => Some($given),
+                        _ => None,
+                    })
+                    .collect::<$array>(),
             )
-        }
-        SqlType::Timestamp => {
-            Value::Time((1_700_000_000 + rng.random_range(0..50)) * 1_000_000_000)
+        };
+    }
+    match kind {
+        SqlType::Boolean => collect!(Bool, BooleanArray, |v| *v),
+        SqlType::Int => collect!(Int, Int32Array, |v| *v as i32),
+        SqlType::BigInt => collect!(Int, Int64Array, |v| *v),
+        SqlType::Double => collect!(Float, Float64Array, |v| *v),
+        SqlType::String => collect!(Text, StringArray, |v| v.clone()),
+        SqlType::Timestamp => collect!(Time, TimestampMillisecondArray, |v| *v / 1_000_000),
+        SqlType::Decimal => {
+            let unscaled = column.map(|value| match value {
+                Value::Text(text) => Some(text.replace('.', "").parse::<i128>().unwrap()),
+                _ => None,
+            });
+            let array = unscaled.collect::<Decimal128Array>();
+            Arc::new(array.with_precision_and_scale(10, 2).unwrap())
         }
     }
 }

@@ -297,6 +297,7 @@ pub(super) fn plan(
         changelog,
         unique_key: None,
         event_time: None,
+        further_event_times: Vec::new(),
         window: None,
         state,
         fingerprint: String::new(),
@@ -350,6 +351,7 @@ pub(super) fn table(name: &str, layout: StateLayout, key: Schema, value: Schema)
         key,
         value,
         bound: StateBound::Keys,
+        order: Vec::new(),
     }
 }
 

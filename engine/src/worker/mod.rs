@@ -398,7 +398,11 @@ impl Worker {
                 Ok(())
             }
             Item::Fire { node, value } => {
-                stack.push(Item::Forward { node, value });
+                let forwarded = value.minus(self.nodes[node].watermark_delay());
+                stack.push(Item::Forward {
+                    node,
+                    value: forwarded,
+                });
                 self.call(node, stack, |operator, ctx| {
                     operator.on_watermark(value, ctx)
                 })
@@ -465,7 +469,7 @@ impl Worker {
             // After every batch: a budget is small against what a few batches of new keys take.
             self.state.maintain()?;
             if self.job.state.epoch_should_end() {
-                self.job.events.wake.notify_one();
+                self.job.control.on_memory_pressure(self.epoch);
             }
         }
         if progress == Progress::More {
