@@ -110,6 +110,8 @@ fn leaving(operator: &Operator, arriving: &[Option<Vec<usize>>]) -> Option<Vec<u
                 .iter()
                 .position(|group| *group == GroupColumn::Key(key))
         }),
+        // Both inputs are routed by all of their columns, which are the output's.
+        OperatorKind::SetOperation { .. } => Some(first.clone()),
         // The left columns come first.
         OperatorKind::Join { .. } => Some(first.clone()),
         OperatorKind::Source { .. } | OperatorKind::Sink { .. } | OperatorKind::Output { .. } => {

@@ -133,6 +133,9 @@ impl Printer<'_> {
                 format!("Project {}", named.collect::<Vec<_>>().join(", "))
             }
             OperatorKind::Union => "Union".to_owned(),
+            OperatorKind::SetOperation { operator, all } => {
+                format!("{operator:?}{}", if *all { " all" } else { "" })
+            }
             OperatorKind::WindowAssign { window, time } => {
                 format!(
                     "WindowAssign {}",

@@ -102,6 +102,18 @@ impl Identity {
         )
     }
 
+    /// A column that several inputs hold together: `union(a, b)`.
+    pub(crate) fn together(word: &str, parts: &[&Self]) -> Self {
+        let of = |form: fn(&Self) -> &str| {
+            let texts: Vec<&str> = parts.iter().map(|part| form(part)).collect();
+            format!("{word}({})", texts.join(", "))
+        };
+        Self::new(
+            of(|identity| &identity.name),
+            of(|identity| &identity.typed),
+        )
+    }
+
     /// The identity of a table's column; computed ones are traced to what they are computed of.
     pub(crate) fn of_table_column(table: &TableDefinition, index: usize) -> Self {
         let TableColumn { column, origin } = &table.columns[index];
@@ -263,17 +275,9 @@ impl Logic {
         };
         let columns = (0..first.columns.len())
             .map(|i| {
-                let of = |form: fn(&Identity) -> &str| {
-                    let names: Vec<&str> = branches
-                        .iter()
-                        .map(|branch| form(&branch.columns[i]))
-                        .collect();
-                    format!("union({})", names.join(", "))
-                };
-                Identity::new(
-                    of(|identity| &identity.name),
-                    of(|identity| &identity.typed),
-                )
+                let parts: Vec<&Identity> =
+                    branches.iter().map(|branch| &branch.columns[i]).collect();
+                Identity::together("union", &parts)
             })
             .collect();
         let relations = |timed: Timed| {
@@ -366,6 +370,7 @@ pub(crate) fn kind_name(kind: &OperatorKind) -> &'static str {
         OperatorKind::Filter { .. } => "Filter",
         OperatorKind::Project { .. } => "Project",
         OperatorKind::Union => "Union",
+        OperatorKind::SetOperation { .. } => "SetOperation",
         OperatorKind::WindowAssign { .. } => "WindowAssign",
         OperatorKind::WindowAggregate { .. } => "WindowAggregate",
         OperatorKind::Aggregate { .. } => "Aggregate",

@@ -5,6 +5,7 @@
 //! | source | `position` | position | split | position | constant |
 //! | aggregate | `groups` | map | group keys | accumulators | keys (constant without keys) |
 //! | windowed aggregate | `groups` | slices | group keys | accumulators | watermark |
+//! | set operation | `rows` | map | all columns | counts of the left and the right | keys |
 //! | join | `left`, `right` | multimap | join keys | all columns of that side | keys of an updating input, else nothing |
 //! | sink that keeps its result | `rows` | multimap | unique key, else all columns | all columns | keys, else nothing |
 //!
@@ -74,6 +75,16 @@ pub(crate) fn state_tables(
                 bound,
             }]
         }
+        OperatorKind::SetOperation { .. } => vec![StateTable {
+            name: "rows".to_owned(),
+            layout: StateLayout::Map,
+            key: inputs[0].schema.clone(),
+            value: vec![
+                Column::new("left", DataType::Int64),
+                Column::new("right", DataType::Int64),
+            ],
+            bound: StateBound::Keys,
+        }],
         OperatorKind::WindowAggregate {
             keys, aggregates, ..
         } => {

@@ -58,7 +58,7 @@ impl StreamPlan {
     fn check_kind(&self, operator: &Operator, inputs: &[&Operator]) -> Result<(), String> {
         let expected = match &operator.kind {
             OperatorKind::Source { .. } => 0..=0,
-            OperatorKind::Join { .. } => 2..=2,
+            OperatorKind::Join { .. } | OperatorKind::SetOperation { .. } => 2..=2,
             OperatorKind::Union => 1..=usize::MAX,
             _ => 1..=1,
         };
@@ -106,7 +106,7 @@ impl StreamPlan {
                 }
                 same_width(exprs.len(), operator)
             }
-            OperatorKind::Union => {
+            OperatorKind::Union | OperatorKind::SetOperation { .. } => {
                 let fits =
                     |input: &&Operator| types_of(&input.schema) == types_of(&operator.schema);
                 if inputs.iter().all(fits) {

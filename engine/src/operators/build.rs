@@ -15,6 +15,7 @@ use super::filter::Filter;
 use super::join::Join;
 use super::output::Output;
 use super::project::Project;
+use super::set_operation::SetOperation;
 use super::sink::Sink;
 use super::union::Union;
 use super::window_aggregate::WindowAggregate;
@@ -48,6 +49,9 @@ pub fn build(mut context: BuildContext<'_>) -> Result<Box<dyn Operator>> {
             operator: operator.id.clone(),
             schema: built.schema(),
         }),
+        OperatorKind::SetOperation { operator, all } => {
+            Box::new(built.set_operation(*operator, *all)?)
+        }
         OperatorKind::WindowAssign { window, time } => {
             Box::new(built.window_assign(*window, *time)?)
         }
@@ -245,6 +249,20 @@ impl<'a> Builder<'a> {
             self.context
                 .state
                 .map_table(&self.operator.id, self.table_name()?),
+        ))
+    }
+
+    fn set_operation(&self, operator: plan::SetOperator, all: bool) -> Result<SetOperation> {
+        let rows = self
+            .context
+            .state
+            .map_table(&self.operator.id, self.table_name()?);
+        Ok(SetOperation::new(
+            self.id(),
+            operator,
+            all,
+            rows,
+            self.schema(),
         ))
     }
 

@@ -4,6 +4,7 @@
 //!   filter  project  union  window_assign       no state: a batch in, at most one batch out per call
 //!   window_aggregate                            fires when the watermark reaches a window's end
 //!   aggregate                                   one change per touched group at the end of an epoch
+//!   set_operation                               counts the rows of both inputs; changes at the end of an epoch
 //!   join                                        both inputs in state
 //!   sink  output                                the end of the line
 //! ```
@@ -16,6 +17,7 @@ mod filter;
 mod join;
 mod output;
 mod project;
+mod set_operation;
 mod sink;
 mod union;
 mod window_aggregate;

@@ -85,12 +85,17 @@ impl Binder<'_> {
         let top = self.project(node, exprs, items.columns.clone(), path, span_of(select));
         // Two readers of one random value have to read the same.
         self.graph.nodes[top].shared = is_volatile;
+        let mut relation = Relation {
+            node: top,
+            columns: items.columns,
+        };
+        let is_distinct = matches!(select.distinct, Some(ast::Distinct::Distinct));
+        if is_distinct {
+            relation = self.distinct(&relation, "distinct", path, span_of(select))?;
+        }
         Ok(BoundQuery {
-            relation: Relation {
-                node: top,
-                columns: items.columns,
-            },
-            stateful,
+            relation,
+            stateful: stateful || is_distinct,
         })
     }
 

@@ -12,6 +12,7 @@
 //! 3. A source's filter is pushed into it only if it has one reader.
 
 mod emit;
+mod sets;
 mod stateful;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -179,6 +180,7 @@ impl Lowering<'_> {
                 vec![columns_of(wanted.iter().map(|&column| &exprs[column]))]
             }
             NodeKind::Union => current.inputs.iter().map(|_| wanted.clone()).collect(),
+            NodeKind::SetOperation { .. } => vec![(0..width(0)).collect(), (0..width(1)).collect()],
             NodeKind::WindowAssign { time, .. } => {
                 let mut below: Columns = wanted
                     .iter()

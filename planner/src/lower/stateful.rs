@@ -438,7 +438,9 @@ fn canonical_calls(
 }
 
 /// A key that names one column twice, because two columns of the text are one, names it once.
-fn deduplicated(mut properties: crate::logical::Properties) -> crate::logical::Properties {
+pub(super) fn deduplicated(
+    mut properties: crate::logical::Properties,
+) -> crate::logical::Properties {
     if let Some(key) = &mut properties.unique_key {
         key.sort_unstable();
         key.dedup();

@@ -172,36 +172,25 @@ impl Walker<'_> {
 
     fn set_operation(&mut self, op: &SetOperator, quantifier: &SetQuantifier, left: Span) {
         let (word, way_out) = match (op, quantifier) {
-            (SetOperator::Union, SetQuantifier::All) => return,
-            (SetOperator::Union, SetQuantifier::None | SetQuantifier::Distinct) => (
-                "UNION",
-                "write UNION ALL; to drop equal rows, group its result by all columns",
-            ),
+            (_, SetQuantifier::All | SetQuantifier::None | SetQuantifier::Distinct) => return,
             (
-                SetOperator::Union,
+                _,
                 SetQuantifier::ByName | SetQuantifier::AllByName | SetQuantifier::DistinctByName,
-            ) => (
-                "UNION",
-                "write UNION ALL with the columns in the same order",
-            ),
-            (SetOperator::Intersect, _) => (
-                "INTERSECT",
-                "join the two on all columns: a JOIN b ON a.x = b.x",
-            ),
-            (SetOperator::Except, _) => (
-                "EXCEPT",
-                "count both sides with UNION ALL and GROUP BY, and keep groups with HAVING",
-            ),
-            (SetOperator::Minus, _) => (
-                "MINUS",
-                "count both sides with UNION ALL and GROUP BY, and keep groups with HAVING",
-            ),
+            ) => {
+                let word = match op {
+                    SetOperator::Union => "UNION",
+                    SetOperator::Intersect => "INTERSECT",
+                    SetOperator::Except => "EXCEPT",
+                    SetOperator::Minus => "MINUS",
+                };
+                (
+                    word,
+                    "columns meet by their place: leave BY NAME out, with the columns in the same order",
+                )
+            }
         };
         let span = self.keyword_after(word, left);
-        let message = match op {
-            SetOperator::Union => "UNION is supported with ALL only".to_owned(),
-            _ => format!("{word} is not supported yet"),
-        };
+        let message = format!("{word} BY NAME is not supported");
         self.refuse(codes::SET_OPERATION, message, span, way_out);
     }
 
@@ -347,8 +336,7 @@ impl Walker<'_> {
 
     fn distinct(&mut self, distinct: Option<&Distinct>, select: Span) {
         let message = match distinct {
-            None | Some(Distinct::All) => return,
-            Some(Distinct::Distinct) => "SELECT DISTINCT is not supported yet",
+            None | Some(Distinct::All | Distinct::Distinct) => return,
             Some(Distinct::On(_)) => "DISTINCT ON is not supported yet",
         };
         let span = self.keyword_near("DISTINCT", select);
@@ -356,7 +344,7 @@ impl Walker<'_> {
             codes::DISTINCT,
             message,
             span,
-            "group by the columns instead: SELECT a, b FROM t GROUP BY a, b",
+            "SELECT DISTINCT makes whole rows unique; one row for each key: min(…), max(…) … GROUP BY the key",
         );
     }
 
