@@ -136,6 +136,21 @@ impl Printer<'_> {
             OperatorKind::SetOperation { operator, all } => {
                 format!("{operator:?}{}", if *all { " all" } else { "" })
             }
+            OperatorKind::Unnest {
+                column,
+                outer,
+                ordinality,
+                ..
+            } => format!(
+                "Unnest {}{}{}",
+                schemas[0][*column].name,
+                if *ordinality { " with ordinality" } else { "" },
+                if *outer {
+                    ", rows without elements too"
+                } else {
+                    ""
+                }
+            ),
             OperatorKind::WindowAssign { window, time } => {
                 format!(
                     "WindowAssign {}",

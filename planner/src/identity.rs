@@ -295,6 +295,17 @@ impl Logic {
         }
     }
 
+    /// After an UNNEST: some columns are kept, others added.
+    pub(crate) fn unnested(&self, form: &str, keep: &[usize], added: Vec<Identity>) -> Self {
+        let kept = keep.iter().map(|&column| self.columns[column].clone());
+        Self {
+            columns: kept.chain(added).collect(),
+            conjuncts: self.conjuncts.clone(),
+            base: hash(&format!("{} {form}", self.base)),
+            timed_base: hash(&format!("{} {form}", self.timed_base)),
+        }
+    }
+
     /// After a window assignment: it drops late rows, so that watermarks count from here on.
     pub(crate) fn windowed(&self, window: &str, added: [Identity; 3]) -> Self {
         let base = hash(&format!("{} {window}", self.timed_base));
@@ -336,6 +347,34 @@ pub(crate) fn window_columns(window: &str) -> [Identity; 3] {
     })
 }
 
+/// The identities of what an UNNEST of `array` gives: `unnest(tags)`, `unnest(items).price`, `ordinality(unnest(tags))`. One that
+/// comes after `earlier` others carries its number, because two occurrences are never the same.
+pub(crate) fn unnested_columns(
+    array: &Identity,
+    added: &[weir_types::Column],
+    ordinality: bool,
+    earlier: usize,
+) -> Vec<Identity> {
+    let whole = |form: &str| match earlier {
+        0 => format!("unnest({form})"),
+        earlier => format!("unnest_{}({form})", earlier + 1),
+    };
+    let parts = added.len() - usize::from(ordinality);
+    let part = |form: &str, place: usize| {
+        if place == parts {
+            format!("ordinality({})", whole(form))
+        } else if parts == 1 {
+            whole(form)
+        } else {
+            // By its place: the alias of a column is not what it is.
+            format!("{}.{}", whole(form), place + 1)
+        }
+    };
+    (0..added.len())
+        .map(|place| Identity::new(part(&array.name, place), part(&array.typed, place)))
+        .collect()
+}
+
 /// The identity of a group column of a windowed aggregate.
 pub(crate) fn group_column(column: GroupColumn, keys: &[Identity], window: &str) -> Identity {
     let [start, end, time] = window_columns(window);
@@ -371,6 +410,7 @@ pub(crate) fn kind_name(kind: &OperatorKind) -> &'static str {
         OperatorKind::Project { .. } => "Project",
         OperatorKind::Union => "Union",
         OperatorKind::SetOperation { .. } => "SetOperation",
+        OperatorKind::Unnest { .. } => "Unnest",
         OperatorKind::WindowAssign { .. } => "WindowAssign",
         OperatorKind::WindowAggregate { .. } => "WindowAggregate",
         OperatorKind::Aggregate { .. } => "Aggregate",

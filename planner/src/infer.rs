@@ -111,6 +111,19 @@ impl Properties {
         }
     }
 
+    /// UNNEST: a row becomes several, which the number of the element tells apart where there is one. `number`: the last
+    /// column, and whether it is that number.
+    pub(crate) fn unnested(input: &Self, (last, is_number): (usize, bool)) -> Self {
+        let unique_key = input.unique_key.clone().filter(|_| is_number);
+        Self {
+            unique_key: unique_key.map(|mut key| {
+                key.push(last);
+                key
+            }),
+            ..input.clone()
+        }
+    }
+
     /// A regular inner join: a pair is identified by both keys; event time ends here.
     pub(crate) fn joined(left: &Self, right: &Self, left_width: usize) -> Self {
         let unique_key = match (&left.unique_key, &right.unique_key) {

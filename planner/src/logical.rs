@@ -63,6 +63,12 @@ pub(crate) enum NodeKind {
     Project { exprs: Vec<Expr> },
     /// All rows of all inputs.
     Union,
+    /// Each row once for every element; columns: those of the input, then the element's, then its number.
+    Unnest {
+        argument: Expr,
+        outer: bool,
+        ordinality: bool,
+    },
     /// Rows of both inputs, counted and compared; the inputs have the node's columns.
     SetOperation { operator: SetOperator, all: bool },
     /// Three columns appended: the window's start, end and time.

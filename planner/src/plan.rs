@@ -189,6 +189,18 @@ pub enum OperatorKind {
     },
     /// All rows of all inputs; the inputs' columns have the same types.
     Union,
+    /// Each row once for every element of an array or map. Output: the kept columns, then the element's (the fields of a
+    /// row, a map's key and value, else the element itself), then its number.
+    Unnest {
+        /// The array or map of the input.
+        column: usize,
+        /// Columns of the input that are given beside the elements.
+        keep: Vec<usize>,
+        /// Rows without elements stay, with NULLs.
+        outer: bool,
+        /// The last column is the element's number, from 1.
+        ordinality: bool,
+    },
     /// INTERSECT or EXCEPT of two inputs of the same columns: counts the equal rows of each, NULLs equal, and emits at
     /// the barrier what changed for each row touched in the epoch.
     SetOperation {

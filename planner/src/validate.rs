@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use weir_types::DataType;
 
+use crate::lower::unnest::element_types;
 use crate::plan::{
     Aggregate, Expr, GroupColumn, Operator, OperatorKind, PLAN_FORMAT_VERSION, Partitioning,
     StreamPlan,
@@ -113,6 +114,29 @@ impl StreamPlan {
                     Ok(())
                 } else {
                     Err("its inputs have different types".to_owned())
+                }
+            }
+            OperatorKind::Unnest {
+                column,
+                keep,
+                ordinality,
+                ..
+            } => {
+                within("array", [column], below.len())?;
+                within("kept columns", keep, below.len())?;
+                let Some(parts) = element_types(&below[*column].data_type) else {
+                    return Err("it unnests a column without elements".to_owned());
+                };
+                let width = keep.len() + parts.len() + usize::from(*ordinality);
+                same_width(width, operator)?;
+                let given = &operator.schema[keep.len()..];
+                match given
+                    .iter()
+                    .zip(&parts)
+                    .find(|(column, part)| column.data_type != **part)
+                {
+                    Some((column, part)) => Err(format!("column `{}` is not {part}", column.name)),
+                    None => Ok(()),
                 }
             }
             OperatorKind::WindowAssign { time, .. } => {

@@ -18,6 +18,7 @@ use super::project::Project;
 use super::set_operation::SetOperation;
 use super::sink::Sink;
 use super::union::Union;
+use super::unnest::Unnest;
 use super::window_aggregate::WindowAggregate;
 use super::window_assign::WindowAssign;
 use super::windows::Windows;
@@ -49,6 +50,19 @@ pub fn build(mut context: BuildContext<'_>) -> Result<Box<dyn Operator>> {
             operator: operator.id.clone(),
             schema: built.schema(),
         }),
+        OperatorKind::Unnest {
+            column,
+            keep,
+            outer,
+            ordinality,
+        } => Box::new(Unnest::new(
+            operator.id.clone(),
+            *column,
+            keep.clone(),
+            *outer,
+            *ordinality,
+            built.schema(),
+        )),
         OperatorKind::SetOperation { operator, all } => {
             Box::new(built.set_operation(*operator, *all)?)
         }

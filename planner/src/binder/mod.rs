@@ -30,6 +30,8 @@ mod select;
 mod sets;
 pub(crate) mod table;
 mod types;
+mod unnest;
+mod values;
 mod view;
 mod window;
 mod windowed;

@@ -153,6 +153,7 @@ impl Binder<'_> {
         match body {
             ast::SetExpr::Select(select) => self.select(select, context),
             ast::SetExpr::Query(query) => self.query(query, context),
+            ast::SetExpr::Values(values) => self.values(values, &context.path, None),
             ast::SetExpr::SetOperation {
                 op: ast::SetOperator::Union,
                 set_quantifier: ast::SetQuantifier::All,
@@ -160,8 +161,10 @@ impl Binder<'_> {
             } => self.union(body, context),
             ast::SetExpr::SetOperation { .. } => self.set_operation(body, context),
             other => self.fail(
-                Diagnostic::error(codes::NOT_YET, "this kind of query is not there yet")
-                    .at(span_of(other), "only SELECT and UNION ALL can be planned"),
+                Diagnostic::error(codes::NOT_YET, "this kind of query is not there yet").at(
+                    span_of(other),
+                    "only SELECT, VALUES and set operations can be planned",
+                ),
             ),
         }
     }

@@ -10,6 +10,7 @@ use crate::syntax::{Name, hint_of_select, span_of};
 
 use super::expr::{Aggregates, ExprBinder};
 use super::group::GroupKeys;
+use super::join::Joined;
 use super::query::{BoundQuery, Context, implied_name};
 use super::scope::Scope;
 use super::{Binder, Failed, Relation};
@@ -53,14 +54,16 @@ impl Binder<'_> {
             return Err(Failed);
         }
         let (keys, items, having) = (keys?, items?, having?);
-        if from.relations.is_empty() {
-            return self.fail(
-                Diagnostic::error(codes::NOT_YET, "a SELECT without FROM is not there yet")
-                    .at(span_of(select), "nothing to read")
-                    .help("read a table; 'connector' = 'datagen' makes rows"),
-            );
-        }
-        let joined = self.joined(&from, conjuncts, path)?;
+        let joined = if from.relations.is_empty() {
+            let row = self.one_row(path, span_of(select))?;
+            self.check_volatile(row, &conjuncts)?;
+            Joined {
+                node: self.filter(row, Expr::conjunction(conjuncts), path),
+                stateful: false,
+            }
+        } else {
+            self.joined(&from, conjuncts, path)?
+        };
         let is_grouped = keys.is_some() || !aggregates.is_empty() || having.is_some();
         let (node, exprs) = if is_grouped {
             let keys = keys.unwrap_or(GroupKeys {

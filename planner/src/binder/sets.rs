@@ -125,6 +125,9 @@ impl Binder<'_> {
         let mut branches = Vec::new();
         any_union_branches(body, &mut branches);
         let all = self.union_of(&branches, context, span_of(body))?;
+        for input in self.graph.nodes[all.relation.node].inputs.clone() {
+            self.check_members(input, span_of(body))?;
+        }
         let relation = self.distinct(&all.relation, "union", &context.path, span_of(body))?;
         Ok(BoundQuery {
             relation,
@@ -151,15 +154,15 @@ impl Binder<'_> {
 
     /// A member of a set is found by its value, which has to stay.
     fn check_members(&mut self, node: NodeId, span: Span) -> Result<(), Failed> {
-        let NodeKind::Project { exprs } = &self.graph.nodes[node].kind else {
-            return Ok(());
-        };
-        let Some(place) = exprs
-            .iter()
-            .find(|expr| expr.is_volatile())
-            .map(|expr| expr.span)
-        else {
-            return Ok(());
+        let mut at = node;
+        let place = loop {
+            let NodeKind::Project { exprs } = &self.graph.nodes[at].kind else {
+                return Ok(());
+            };
+            match exprs.iter().find(|expr| expr.is_volatile()) {
+                Some(expr) => break expr.span,
+                None => at = self.graph.nodes[at].inputs[0],
+            }
         };
         let place = if place.is_empty() { span } else { place };
         self.fail(

@@ -14,6 +14,7 @@
 mod emit;
 mod sets;
 mod stateful;
+pub(crate) mod unnest;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -181,6 +182,10 @@ impl Lowering<'_> {
             }
             NodeKind::Union => current.inputs.iter().map(|_| wanted.clone()).collect(),
             NodeKind::SetOperation { .. } => vec![(0..width(0)).collect(), (0..width(1)).collect()],
+            NodeKind::Unnest { argument, .. } => {
+                let below = wanted.iter().copied().filter(|&column| column < width(0));
+                vec![below.chain(argument.columns()).collect()]
+            }
             NodeKind::WindowAssign { time, .. } => {
                 let mut below: Columns = wanted
                     .iter()

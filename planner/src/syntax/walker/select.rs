@@ -2,7 +2,7 @@
 
 use sqlparser::ast::{
     Distinct, Expr, GroupByExpr, LimitClause, OrderBy, OrderByKind, Query, Select, SelectFlavor,
-    SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier,
+    SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, Values,
     WildcardAdditionalOptions,
 };
 use weir_types::Span;
@@ -137,18 +137,7 @@ impl Walker<'_> {
                 self.set_expr(left);
                 self.set_expr(right);
             }
-            SetExpr::Values(values) => self.refuse(
-                codes::QUERY_BODY,
-                "VALUES is not supported",
-                values
-                    .rows
-                    .first()
-                    .and_then(|row| row.content.first())
-                    .map_or(span_of(body), |first| {
-                        self.since_keyword("VALUES", span_of(first))
-                    }),
-                "rows come from tables; 'connector' = 'datagen' makes some",
-            ),
+            SetExpr::Values(values) => self.values(values),
             SetExpr::Table(_) => self.refuse(
                 codes::QUERY_BODY,
                 "TABLE name is not supported as a query",
@@ -167,6 +156,28 @@ impl Walker<'_> {
                     "write INSERT INTO … WITH … SELECT: the WITH belongs to the query",
                 )
             }
+        }
+    }
+
+    fn values(&mut self, values: &Values) {
+        let Values {
+            // `ROW(1, 2)` for `(1, 2)`, and VALUE for VALUES, mean the same.
+            explicit_row: _,
+            value_keyword: _,
+            rows,
+        } = values;
+        for row in rows {
+            for cell in &row.content {
+                self.expr(cell);
+            }
+        }
+        if rows.iter().any(|row| row.content.is_empty()) {
+            self.refuse(
+                codes::VALUES_FORM,
+                "a row of VALUES holds at least one value",
+                self.last_keyword("VALUES"),
+                "write VALUES (1, 'a'), (2, 'b')",
+            );
         }
     }
 
@@ -292,7 +303,7 @@ impl Walker<'_> {
                 codes::TABLE_FUNCTION,
                 "LATERAL VIEW is not supported",
                 span,
-                "arrays cannot be turned into rows yet",
+                "write FROM t CROSS JOIN UNNEST(a) AS u (x)",
             );
         }
         if let Some(prewhere) = prewhere {
