@@ -19,7 +19,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use weir_types::{Column, DataType, OperatorId, Scalar, Schema, Span};
+use weir_types::{Column, DataType, OperatorId, Scalar, Schema, SortColumn, Span};
 
 use crate::expr_form::ExprForm;
 
@@ -349,6 +349,10 @@ pub struct StateTable {
     pub value: Schema,
     /// What bounds it.
     pub bound: StateBound,
+    /// In a table of layout `sorted`: the value columns that come first in the order of a key's rows; the others follow,
+    /// ascending, NULLs last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub order: Vec<SortColumn>,
 }
 
 /// The layout of a state table; see `docs/formats/keys.md`.
@@ -361,6 +365,8 @@ pub enum StateLayout {
     Slices,
     /// A multiset of rows for each key.
     MultiMap,
+    /// A multiset of rows for each key, in an order.
+    Sorted,
     /// Kept by the coordinator, not in keyed state (a source's position).
     Position,
 }

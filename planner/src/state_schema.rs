@@ -54,6 +54,7 @@ pub(crate) fn state_tables(
             key: vec![Column::new("split", DataType::String)],
             value: vec![Column::new("position", DataType::String)],
             bound: StateBound::Constant,
+            order: Vec::new(),
         }],
         OperatorKind::Aggregate { keys, aggregates } => {
             let input = &inputs[0];
@@ -73,6 +74,7 @@ pub(crate) fn state_tables(
                 key: columns(input.schema, keys),
                 value: layout.columns,
                 bound,
+                order: Vec::new(),
             }]
         }
         OperatorKind::SetOperation { .. } => vec![StateTable {
@@ -100,6 +102,7 @@ pub(crate) fn state_tables(
                 key: columns(input.schema, keys),
                 value: layout.columns,
                 bound: StateBound::Watermark,
+                order: Vec::new(),
             }]
         }
         OperatorKind::Join {
@@ -113,6 +116,7 @@ pub(crate) fn state_tables(
                 key: columns(input.schema, keys),
                 value: input.schema.clone(),
                 bound: side_bound(input.changelog, input.unique_key),
+                order: Vec::new(),
             };
             vec![
                 side("left", &inputs[0], left_keys),
@@ -132,6 +136,7 @@ pub(crate) fn state_tables(
                 key: columns(input.schema, &result_key(input)),
                 value: input.schema.clone(),
                 bound,
+                order: Vec::new(),
             }]
         }
         _ => Vec::new(),

@@ -106,6 +106,7 @@ pub fn table_specs(plan: &StreamPlan) -> Vec<TableSpec> {
                 StateLayout::Map => Layout::Map,
                 StateLayout::Slices => Layout::Slices,
                 StateLayout::MultiMap => Layout::MultiMap,
+                StateLayout::Sorted => Layout::Sorted,
                 StateLayout::Position => return None,
             };
             Some(TableSpec {
@@ -114,6 +115,7 @@ pub fn table_specs(plan: &StreamPlan) -> Vec<TableSpec> {
                 layout,
                 key: table.key.clone(),
                 value: table.value.clone(),
+                order: table.order.clone(),
             })
         })
     });
