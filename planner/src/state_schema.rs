@@ -85,6 +85,7 @@ pub(crate) fn state_tables(
                 Column::new("left", DataType::Int64),
                 Column::new("right", DataType::Int64),
             ],
+            order: Vec::new(),
             bound: StateBound::Keys,
         }],
         OperatorKind::WindowAggregate {
