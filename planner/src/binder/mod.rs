@@ -29,6 +29,7 @@ pub(crate) mod scope;
 mod select;
 mod sets;
 pub(crate) mod table;
+mod timed;
 mod types;
 mod unnest;
 mod values;

@@ -14,6 +14,7 @@
 mod emit;
 mod sets;
 mod stateful;
+mod timed;
 pub(crate) mod unnest;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -225,6 +226,7 @@ impl Lowering<'_> {
                     right.chain(columns_of(right_keys.iter())).collect(),
                 ]
             }
+            NodeKind::TimedJoin { .. } => self.wanted_of_timed_join(node, wanted),
             NodeKind::Sink { .. } | NodeKind::Output { .. } => vec![(0..width(0)).collect()],
         }
     }
@@ -286,6 +288,7 @@ impl Lowering<'_> {
             changelog: properties.changelog,
             unique_key: properties.unique_key,
             event_time: properties.event_time,
+            further_event_times: properties.further_event_times,
             window: properties.window,
             state,
             fingerprint: prints.own,
