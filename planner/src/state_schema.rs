@@ -5,6 +5,7 @@
 //! | source | `position` | position | split | position | constant |
 //! | aggregate | `groups` | map | group keys | accumulators | keys (constant without keys) |
 //! | windowed aggregate | `groups` | slices | group keys | accumulators | watermark |
+//! | set operation | `rows` | map | all columns | counts of the left and the right | keys |
 //! | join | `left`, `right` | multimap | join keys | all columns of that side | keys of an updating input, else nothing |
 //! | join that time bounds | `left`, `right` | multimap | join keys | all columns of that side (interval: and the own watermark) | watermark |
 //! | | `left_times`, `right_times` or `windows` | slices | join keys | when | watermark |
@@ -80,6 +81,17 @@ pub(crate) fn state_tables(
                 order: Vec::new(),
             }]
         }
+        OperatorKind::SetOperation { .. } => vec![StateTable {
+            name: "rows".to_owned(),
+            layout: StateLayout::Map,
+            key: inputs[0].schema.clone(),
+            value: vec![
+                Column::new("left", DataType::Int64),
+                Column::new("right", DataType::Int64),
+            ],
+            order: Vec::new(),
+            bound: StateBound::Keys,
+        }],
         OperatorKind::WindowAggregate {
             keys, aggregates, ..
         } => {
