@@ -208,7 +208,6 @@ impl Binder<'_> {
         });
         let steps = self.graph.planned_steps(node);
         if steps > UNION_STEPS_MAX {
-            let span = span_of(body);
             return self.fail(
                 Diagnostic::error(codes::TOO_DEEP, "this UNION ALL reads too much too often")
                     .at(span, format!("{steps} steps, and at most {UNION_STEPS_MAX} can be planned"))

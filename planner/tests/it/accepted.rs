@@ -52,6 +52,11 @@ fn all_queries_of_the_tour_are_planned() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
+            } else if path
+                .parent()
+                .is_some_and(|folder| folder.ends_with("nexmark/batch"))
+            {
+                // For a second engine: these read what ours wrote down, and declare nothing.
             } else if path.extension().is_some_and(|extension| extension == "sql") {
                 let sql = std::fs::read_to_string(&path).unwrap();
                 let problems = crate::diagnose(&sql);
