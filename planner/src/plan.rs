@@ -300,10 +300,27 @@ pub struct Aggregate {
     pub distinct: bool,
     /// FILTER (WHERE …): a BOOLEAN column of the input.
     pub filter: Option<usize>,
+    /// ORDER BY inside the call. Ties are broken by the arguments, ascending, NULLs last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub order_by: Vec<AggregateOrder>,
+    /// Constants of the call: the fraction of a percentile, the delimiter of string_agg, the place of nth_value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parameters: Vec<Scalar>,
     /// The result's type.
     pub data_type: DataType,
     /// Where the call stands.
     pub span: Span,
+}
+
+/// One item of an ORDER BY inside an aggregate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AggregateOrder {
+    /// Column of the aggregate's input.
+    pub column: usize,
+    /// DESC.
+    pub descending: bool,
+    /// NULLS FIRST.
+    pub nulls_first: bool,
 }
 
 /// A state table that an operator keeps.

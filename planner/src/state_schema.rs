@@ -4,7 +4,9 @@
 //! |---|---|---|---|---|---|
 //! | source | `position` | position | split | position | constant |
 //! | aggregate | `groups` | map | group keys | accumulators | keys (constant without keys) |
+//! | aggregate | `values(x)`, `rows(x)` … | multimap | group keys | what the side table holds | keys of an updating input, else nothing |
 //! | windowed aggregate | `groups` | slices | group keys | accumulators | watermark |
+//! | windowed aggregate | `values(x)`, `rows(x)` … | multimap | group keys | slice, what the side table holds | watermark |
 //! | join | `left`, `right` | multimap | join keys | all columns of that side | keys of an updating input, else nothing |
 //! | sink that keeps its result | `rows` | multimap | unique key, else all columns | all columns | keys, else nothing |
 //!
@@ -12,7 +14,7 @@
 
 use weir_types::{Column, DataType, Schema};
 
-use crate::accumulator::accumulator_layout;
+use crate::accumulator::{Side, accumulator_layout};
 use crate::plan::{Changelog, OperatorKind, StateBound, StateLayout, StateTable, TableDefinition};
 
 /// Whether the engine keeps what a sink table holds as keyed state, because its connector wants the whole result at
@@ -66,13 +68,17 @@ pub(crate) fn state_tables(
             } else {
                 StateBound::Keys
             };
-            vec![StateTable {
+            let key = columns(input.schema, keys);
+            let mut tables = vec![StateTable {
                 name: "groups".to_owned(),
                 layout: StateLayout::Map,
-                key: columns(input.schema, keys),
+                key: key.clone(),
                 value: layout.columns,
                 bound,
-            }]
+            }];
+            let bound = side_bound(input.changelog, input.unique_key);
+            tables.extend(side_tables(layout.sides, &key, input.schema, None, bound));
+            tables
         }
         OperatorKind::WindowAggregate {
             keys, aggregates, ..
@@ -83,13 +89,23 @@ pub(crate) fn state_tables(
                 input.schema,
                 input.changelog == Changelog::Retractions,
             );
-            vec![StateTable {
+            let key = columns(input.schema, keys);
+            let mut tables = vec![StateTable {
                 name: "groups".to_owned(),
                 layout: StateLayout::Slices,
-                key: columns(input.schema, keys),
+                key: key.clone(),
                 value: layout.columns,
                 bound: StateBound::Watermark,
-            }]
+            }];
+            let slice = Column::new("slice", DataType::Int64);
+            tables.extend(side_tables(
+                layout.sides,
+                &key,
+                input.schema,
+                Some(slice),
+                StateBound::Watermark,
+            ));
+            tables
         }
         OperatorKind::Join {
             left_keys,
@@ -125,6 +141,32 @@ pub(crate) fn state_tables(
         }
         _ => Vec::new(),
     }
+}
+
+/// The tables beside the groups of an aggregate. `slice`: the column that says to which slice of time a row belongs.
+fn side_tables(
+    sides: Vec<Side>,
+    key: &Schema,
+    input: &Schema,
+    slice: Option<Column>,
+    bound: StateBound,
+) -> Vec<StateTable> {
+    let table = |side: Side| StateTable {
+        name: side.name,
+        layout: StateLayout::MultiMap,
+        key: key.clone(),
+        value: slice
+            .iter()
+            .cloned()
+            .chain(
+                side.columns
+                    .iter()
+                    .map(|column| input[column.input].clone()),
+            )
+            .collect(),
+        bound,
+    };
+    sides.into_iter().map(table).collect()
 }
 
 /// What bounds one side of a join: the rows of an updating result are as many as its keys, any other input only grows.

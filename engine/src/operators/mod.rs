@@ -16,6 +16,7 @@ mod filter;
 mod join;
 mod output;
 mod project;
+mod sides;
 mod sink;
 mod union;
 mod window_aggregate;

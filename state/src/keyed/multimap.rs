@@ -131,6 +131,21 @@ impl MultiMapTable {
         rows: &RecordBatch,
         weights: &[i64],
     ) -> Result<()> {
+        self.apply_counted(keys, hashes, rows, weights).map(|_| ())
+    }
+
+    /// `apply`; gives the multiplicity that each row had before its weight was added, those of equal rows one after the
+    /// other.
+    ///
+    /// # Errors
+    /// As `apply`.
+    pub fn apply_counted(
+        &self,
+        keys: &[ArrayRef],
+        hashes: &[u64],
+        rows: &RecordBatch,
+        weights: &[i64],
+    ) -> Result<Vec<i64>> {
         let mut cache = self.cache.borrow_mut();
         let table = cache.table.clone();
         let key_columns = table.canonical_keys(keys)?;
@@ -263,9 +278,11 @@ impl MultiMapTable {
 }
 
 /// Adds weights to counts, removes rows that reach zero, and checks that none fell below.
-fn add_weights(cache: &mut Cache, slots: &[u32], weights: &[i64]) -> Result<()> {
+fn add_weights(cache: &mut Cache, slots: &[u32], weights: &[i64]) -> Result<Vec<i64>> {
+    let mut before = Vec::with_capacity(slots.len());
     for (&slot, &weight) in slots.iter().zip(weights) {
         // A row that was removed earlier in this batch comes to life with a count of zero.
+        before.push(cache.count(slot));
         let count = cache.count(slot) + weight;
         cache.set_count(slot, count);
         if count == 0 {
@@ -275,7 +292,7 @@ fn add_weights(cache: &mut Cache, slots: &[u32], weights: &[i64]) -> Result<()> 
         }
     }
     match slots.iter().find(|&&slot| cache.count(slot) < 0) {
-        None => Ok(()),
+        None => Ok(before),
         Some(_) => Err(broken(
             &cache.table,
             "a row was retracted that is not there",
