@@ -3,11 +3,12 @@
 
 XTASK := ./scripts/with-toolchain cargo xtask
 
-.PHONY: help demo test bench build
+.PHONY: help demo test bench build nexmark
 
 help:
 	@echo 'make demo    build Weir, run queries/flights.sql on the bundled data, show the result'
 	@echo 'make test    the whole check: format, lints, tests, docs, crate edges, licences'
+	@echo 'make nexmark the Nexmark queries over a million events, against a batch engine'
 	@echo 'make bench   rows per second and peak memory of the standard queries'
 	@echo 'make build   the release binary alone'
 
@@ -16,6 +17,9 @@ demo:
 
 test:
 	@$(XTASK) check
+
+nexmark:
+	@WEIR_NEXMARK_EVENTS=1000000 $(XTASK) suites nexmark
 
 bench:
 	@$(XTASK) bench

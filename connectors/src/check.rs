@@ -16,7 +16,7 @@ use crate::registry::{
     sink_accepts_retractions,
 };
 use crate::table::{Role, TableRequest};
-use crate::{datagen, filesystem, format};
+use crate::{datagen, filesystem, format, nexmark};
 
 /// Checks a table's options in one role without any I/O: connector, format, keys, values, column types.
 pub fn check_table(request: &TableRequest, role: Role) -> Vec<Diagnostic> {
@@ -38,6 +38,7 @@ pub fn check_table(request: &TableRequest, role: Role) -> Vec<Diagnostic> {
     match connector.name {
         "filesystem" => filesystem::check(request, role, &mut found),
         "datagen" => datagen::check(request, &mut found),
+        "nexmark" => nexmark::check(request, &mut found),
         _ => {}
     }
     if role == Role::Sink && request.retractions && !sink_accepts_retractions(&request.options) {

@@ -50,6 +50,8 @@ mod filesystem;
 mod format;
 mod framing;
 mod live;
+mod nexmark;
+mod numbered;
 mod options;
 mod print;
 mod registry;

@@ -7,6 +7,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use weir_types::TimeUnit;
+
+use crate::format::value::parse_timestamp;
 use crate::table::OnError;
 
 /// One option of a connector or a format.
@@ -41,6 +44,8 @@ pub enum Form {
     Fraction,
     /// `10ms`, `2 s`, `1 min`, `1 h`, `1 d`.
     Duration,
+    /// `2025-01-31 23:59:00`.
+    Timestamp,
     /// One character of ASCII, or `\t`.
     Character,
     /// One of these words.
@@ -61,6 +66,7 @@ impl Form {
             Self::Number => "a number".to_owned(),
             Self::Fraction => "a number from 0 to 1".to_owned(),
             Self::Duration => "a duration such as `200ms`, `5 s`, `1 min`".to_owned(),
+            Self::Timestamp => "a time such as `2025-01-31 23:59:00`".to_owned(),
             Self::Character => "one ASCII character, or `\\t`".to_owned(),
             Self::OneOf(words) => {
                 let words: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
@@ -83,6 +89,8 @@ impl Form {
                 .parse::<f64>()
                 .is_ok_and(|part| (0.0..=1.0).contains(&part)),
             Self::Duration => parse_duration(text).is_some(),
+            // In nanoseconds, so that it is within the years 1677 to 2262.
+            Self::Timestamp => parse_timestamp(text, TimeUnit::Nano, true).is_ok(),
             Self::Character => parse_character(text).is_some(),
             Self::OneOf(words) => words.contains(&text),
             Self::OnError => OnError::parse(text).is_some(),
@@ -229,5 +237,8 @@ mod tests {
         assert!(Form::OnError.accepts("dead-letter:bad") && !Form::OnError.accepts("dead-letter:"));
         assert!(Form::Fraction.accepts("0.25") && !Form::Fraction.accepts("1.5"));
         assert!(!Form::Number.accepts("NaN"));
+        assert!(
+            Form::Timestamp.accepts("2025-01-01 00:00:00") && !Form::Timestamp.accepts("yesterday")
+        );
     }
 }

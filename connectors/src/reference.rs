@@ -86,6 +86,18 @@ fn connector_page(info: &ConnectorInfo) -> String {
             let _ = writeln!(page, "| `{name}` | {help} |");
         }
     }
+    if info.name == "nexmark" {
+        page.push_str(NEXMARK);
+        for (table, fields) in crate::nexmark::reference() {
+            let _ = writeln!(
+                page,
+                "\n### `'table' = '{table}'`\n\n| Column | Type | |\n|---|---|---|"
+            );
+            for [name, data_type, help] in fields {
+                let _ = writeln!(page, "| `{name}` | {data_type} | {help} |");
+            }
+        }
+    }
     if !info.metadata.is_empty() {
         page.push_str("\n## Metadata columns\n\n`name TYPE METADATA FROM 'key'`\n\n| Key | Type | |\n|---|---|---|\n");
         for metadata in info.metadata {
@@ -99,6 +111,27 @@ fn connector_page(info: &ConnectorInfo) -> String {
     }
     page
 }
+
+const NEXMARK: &str = "
+## Columns
+
+A table declares the fields that it wants, by name, in any order; those that a query does not read are not made. The queries in
+`queries/nexmark` show it at work.
+
+```sql
+CREATE TABLE bid (
+  auction BIGINT, bidder BIGINT, price BIGINT, date_time TIMESTAMP(3),
+  WATERMARK FOR date_time AS date_time - INTERVAL '4' SECOND
+) WITH ('connector' = 'nexmark', 'table' = 'bid', 'events' = '1000');
+SELECT bidder, max(price) FROM bid GROUP BY bidder;
+```
+
+```sql
+CREATE TABLE event (event_type INT, bid ROW<auction BIGINT, price BIGINT>)
+WITH ('connector' = 'nexmark', 'events' = '1000');
+SELECT bid.auction, bid.price FROM event WHERE event_type = 2;
+```
+";
 
 fn sentence(text: &str) -> String {
     let mut letters = text.chars();
@@ -181,7 +214,7 @@ fn the_reference_of_connectors_is_what_the_code_says() {
 }
 
 /// The codes of this crate, and what they are about.
-const CODES: [(&str, &str); 13] = [
+const CODES: [(&str, &str); 15] = [
     ("C0001", "a connector that Weir does not have"),
     (
         "C0002",
@@ -213,6 +246,8 @@ const CODES: [(&str, &str); 13] = [
         "C0013",
         "an option of a generated column that the table does not have",
     ),
+    ("C0020", "a column that is no field of the generated events"),
+    ("C0021", "a column of another type than the generated field"),
 ];
 
 /// The tables and the role of `t` in a page's query: just enough of SQL for these pages.

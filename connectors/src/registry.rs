@@ -12,7 +12,7 @@ use crate::options::{Form, OptionInfo, Options};
 use crate::sink::{Sink, SinkEnvironment};
 use crate::source::Source;
 use crate::table::{OnError, Role, SourceTraits, TableRequest};
-use crate::{blackhole, datagen, filesystem, format, print, socket, stdin};
+use crate::{blackhole, datagen, filesystem, format, nexmark, print, socket, stdin};
 
 /// What is known of a connector before it is opened.
 #[derive(Clone, Copy, Debug)]
@@ -114,12 +114,13 @@ pub(crate) const SOURCE_OPTIONS: &[OptionInfo] = &[
 ];
 
 /// All connectors.
-pub fn connectors() -> [&'static ConnectorInfo; 6] {
+pub fn connectors() -> [&'static ConnectorInfo; 7] {
     [
         &filesystem::INFO,
         &stdin::INFO,
         &socket::INFO,
         &datagen::INFO,
+        &nexmark::INFO,
         &print::INFO,
         &blackhole::INFO,
     ]
@@ -147,6 +148,7 @@ pub fn source_traits(options: &BTreeMap<String, String>) -> SourceTraits {
     let bounded = match options.get(CONNECTOR.key).map(String::as_str) {
         Some("filesystem") => !filesystem::is_continuous(options),
         Some("datagen") => options.contains_key(datagen::ROWS.key),
+        Some("nexmark") => options.contains_key(nexmark::EVENTS.key),
         _ => false,
     };
     let formatted = connector_of(options).is_some_and(|info| info.formatted);
@@ -202,6 +204,7 @@ pub fn open_source(request: TableRequest) -> Result<Box<dyn Source>> {
             Some("stdin") => Box::new(stdin::StdinSource::open(request)?),
             Some("socket") => Box::new(socket::SocketSource::open(request)?),
             Some("datagen") => Box::new(datagen::DatagenSource::open(request)),
+            Some("nexmark") => Box::new(nexmark::NexmarkSource::open(request)),
             _ => filesystem::open_source(request)?,
         },
     )

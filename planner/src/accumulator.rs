@@ -27,7 +27,7 @@
 //! same arguments, filter and order share one. A DISTINCT aggregate with a kernel (`sum(DISTINCT x)`) has both: the
 //! side table says which values come or go, and only those changes reach the kernel.
 
-use weir_types::{Column, DataType, Schema};
+use weir_types::{Column, DataType, Schema, SortColumn};
 
 use crate::canonical::{self, CallText};
 use crate::plan::Aggregate;
@@ -53,23 +53,12 @@ pub struct AccumulatorLayout {
 pub struct Side {
     /// The table's name in state: its canonical text.
     pub name: String,
-    /// What it holds of the input, in the order of its sort columns.
-    pub columns: Vec<SideColumn>,
+    /// The columns of the input that it holds, in the order in which they sort its rows.
+    pub columns: Vec<SortColumn>,
     /// The columns of the input that are not NULL in a row that it holds.
     pub required: Vec<usize>,
     /// The column of the input that is true for a row that it holds.
     pub filter: Option<usize>,
-}
-
-/// A column of a side table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SideColumn {
-    /// The input's column.
-    pub input: usize,
-    /// Greatest first.
-    pub descending: bool,
-    /// NULLs before all values.
-    pub nulls_first: bool,
 }
 
 /// See the module's table. `input` is the schema that the aggregates' arguments point into; its names are the
@@ -132,10 +121,10 @@ fn side(aggregate: &Aggregate, input: &Schema) -> Side {
         aggregate.function.as_str(),
         "percentile_cont" | "percentile_disc" | "mode"
     );
-    let mut columns: Vec<SideColumn> = Vec::new();
+    let mut columns: Vec<SortColumn> = Vec::new();
     let mut order = Vec::new();
     for item in aggregate.order_by.iter().filter(|_| own_order) {
-        if columns.iter().any(|known| known.input == item.column) {
+        if columns.iter().any(|known| known.column == item.column) {
             continue;
         }
         let name = &input[item.column].name;
@@ -144,19 +133,11 @@ fn side(aggregate: &Aggregate, input: &Schema) -> Side {
             item.descending,
             item.nulls_first,
         ));
-        columns.push(SideColumn {
-            input: item.column,
-            descending: item.descending,
-            nulls_first: item.nulls_first,
-        });
+        columns.push(*item);
     }
     for &argument in &aggregate.arguments {
-        if columns.iter().all(|known| known.input != argument) {
-            columns.push(SideColumn {
-                input: argument,
-                descending: false,
-                nulls_first: false,
-            });
+        if columns.iter().all(|known| known.column != argument) {
+            columns.push(SortColumn::ascending(argument));
         }
     }
     let required = match aggregate.function.as_str() {

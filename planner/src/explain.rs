@@ -231,6 +231,7 @@ fn state(table: &StateTable) -> String {
         StateLayout::Map => "map",
         StateLayout::Slices => "slices",
         StateLayout::MultiMap => "multimap",
+        StateLayout::Sorted => "sorted",
         StateLayout::Position => "position",
     };
     let bound = match table.bound {

@@ -29,6 +29,7 @@ mod explain;
 mod expr_form;
 mod expr_tree;
 mod fingerprint;
+pub mod functions;
 mod identity;
 mod infer;
 mod library;
@@ -40,15 +41,14 @@ pub mod plan;
 pub mod settings;
 mod state_schema;
 pub mod syntax;
+mod time_zone;
 mod validate;
 
 use std::collections::BTreeMap;
 
 use weir_types::{DataType, Diagnostic, Diagnostics, Severity};
 
-pub use accumulator::{
-    AccumulatorLayout, Side, SideColumn, accumulator_layout, is_folded, is_moment,
-};
+pub use accumulator::{AccumulatorLayout, Side, accumulator_layout, is_folded, is_moment};
 pub use explain::explain;
 pub use settings::Setting;
 pub use state_schema::keeps_result;
@@ -158,20 +158,27 @@ pub fn plan(sql: &str, catalog: &dyn Catalog) -> Result<Planned, Diagnostics> {
         return Err(Diagnostics(errors.into_iter().chain(warnings).collect()));
     }
     let lowered = |roots: &[usize]| {
-        lower::lower(
+        let mut plan = lower::lower(
             &binder.graph,
             roots,
             &binder.tables,
             &binder.settings,
             binder.names.clone(),
-        )
+        );
+        time_zone::apply(&mut plan);
+        plan
     };
+    let plan = lowered(&roots);
+    let refused = time_zone::refused_windows(&plan);
+    if !refused.is_empty() {
+        return Err(Diagnostics(refused.into_iter().chain(warnings).collect()));
+    }
     let explains = explained
         .iter()
         .map(|roots| explain(&lowered(roots)))
         .collect();
     Ok(Planned {
-        plan: lowered(&roots),
+        plan,
         explains,
         warnings,
     })

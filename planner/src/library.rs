@@ -1,4 +1,4 @@
-//! The library of functions: every scalar and aggregate function of DataFusion, and the binding of *one level* of an
+//! The library of functions: every scalar and aggregate function of DataFusion and of ours, and the binding of *one level* of an
 //! expression with it.
 //!
 //! ```text
@@ -55,6 +55,10 @@ impl Library {
             for alias in function.aliases() {
                 scalars.insert(alias.clone(), Arc::clone(&function));
             }
+            scalars.insert(function.name().to_owned(), function);
+        }
+        // Ours stand before those of the library.
+        for function in crate::functions::own_functions() {
             scalars.insert(function.name().to_owned(), function);
         }
         let mut aggregates = HashMap::new();

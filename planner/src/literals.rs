@@ -28,8 +28,9 @@ pub(crate) fn folded_cast(
     if kind == CastKind::GivesNull || *value == Scalar::Null || operand.data_type == *to {
         return Ok(None);
     }
-    // A string to an instant hangs on 'time.zone', which is applied at run time.
-    if matches!(to, DataType::TimestampLtz(_)) && operand.data_type == DataType::String {
+    // From and to an instant hangs on 'time.zone', which is applied to the finished plan.
+    let is_instant = |data_type: &DataType| matches!(data_type, DataType::TimestampLtz(_));
+    if is_instant(to) != is_instant(&operand.data_type) {
         return Ok(None);
     }
     let Some(value) = library_scalar(value, &operand.data_type) else {

@@ -19,7 +19,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use weir_types::{Column, DataType, OperatorId, Scalar, Schema, Span};
+use weir_types::{Column, DataType, OperatorId, Scalar, Schema, SortColumn, Span};
 
 use crate::expr_form::ExprForm;
 
@@ -300,9 +300,9 @@ pub struct Aggregate {
     pub distinct: bool,
     /// FILTER (WHERE …): a BOOLEAN column of the input.
     pub filter: Option<usize>,
-    /// ORDER BY inside the call. Ties are broken by the arguments, ascending, NULLs last.
+    /// ORDER BY inside the call, by columns of the input. Ties are broken by the arguments, ascending, NULLs last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub order_by: Vec<AggregateOrder>,
+    pub order_by: Vec<SortColumn>,
     /// Constants of the call: the fraction of a percentile, the delimiter of string_agg, the place of nth_value.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parameters: Vec<Scalar>,
@@ -310,17 +310,6 @@ pub struct Aggregate {
     pub data_type: DataType,
     /// Where the call stands.
     pub span: Span,
-}
-
-/// One item of an ORDER BY inside an aggregate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AggregateOrder {
-    /// Column of the aggregate's input.
-    pub column: usize,
-    /// DESC.
-    pub descending: bool,
-    /// NULLS FIRST.
-    pub nulls_first: bool,
 }
 
 /// A state table that an operator keeps.
@@ -336,6 +325,10 @@ pub struct StateTable {
     pub value: Schema,
     /// What bounds it.
     pub bound: StateBound,
+    /// In a table of layout `sorted`: the value columns that come first in the order of a key's rows; the others follow,
+    /// ascending, NULLs last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub order: Vec<SortColumn>,
 }
 
 /// The layout of a state table; see `docs/formats/keys.md`.
@@ -348,6 +341,8 @@ pub enum StateLayout {
     Slices,
     /// A multiset of rows for each key.
     MultiMap,
+    /// A multiset of rows for each key, in an order.
+    Sorted,
     /// Kept by the coordinator, not in keyed state (a source's position).
     Position,
 }

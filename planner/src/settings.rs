@@ -39,6 +39,8 @@ pub enum Form {
     Choice(&'static [&'static str]),
     /// One of the first words; the others are known and not supported yet.
     ChoiceSoFar(&'static [&'static str], &'static [&'static str]),
+    /// A time zone.
+    Zone,
 }
 
 /// Every setting, in the order of the reference page.
@@ -118,8 +120,8 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "time.zone",
         default: "UTC",
-        form: Form::ChoiceSoFar(&["UTC"], &[""]),
-        help: "The zone in which TIMESTAMP_LTZ is cast to text and dates.",
+        form: Form::Zone,
+        help: "The zone of the clock by which a TIMESTAMP_LTZ is read and written: in casts from and to text, dates and TIMESTAMP, in EXTRACT, patterns and units. A name (`Europe/Oslo`) or an offset (`+02:00`).",
     },
     Setting {
         key: "source.idle-timeout",
@@ -215,6 +217,7 @@ pub fn check(key: &str, value: &str) -> Result<(), Problem> {
             }
             words.contains(&value)
         }
+        Form::Zone => crate::functions::parse_zone(value).is_ok(),
     };
     if fits {
         return Ok(());
@@ -252,6 +255,7 @@ impl Form {
             Self::Choice(words) | Self::ChoiceSoFar(words, _) => {
                 format!("expected {}", quoted(words))
             }
+            Self::Zone => "expected a time zone: a name or an offset".to_owned(),
         }
     }
 
@@ -262,6 +266,7 @@ impl Form {
             Self::Number(..) => "4",
             Self::Text => "nightly",
             Self::Choice(words) | Self::ChoiceSoFar(words, _) => words[0],
+            Self::Zone => "Europe/Oslo",
         }
     }
 }
@@ -477,7 +482,7 @@ mod tests {
         assert!(text("state.backend", "roksdb").contains("did you mean"));
         assert!(text("state.memory", "1 KB").starts_with("[P0021]"));
         assert!(text("row.error", "dead-letter:bad").starts_with("[P0022]"));
-        assert!(text("time.zone", "Europe/Oslo").starts_with("[P0022]"));
+        assert!(text("time.zone", "Mars/Olympus").starts_with("[P0021]"));
         assert!(text("parallelism", "0").starts_with("[P0021]"));
     }
 

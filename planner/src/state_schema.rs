@@ -4,15 +4,15 @@
 //! |---|---|---|---|---|---|
 //! | source | `position` | position | split | position | constant |
 //! | aggregate | `groups` | map | group keys | accumulators | keys (constant without keys) |
-//! | aggregate | `values(x)`, `rows(x)` … | multimap | group keys | what the side table holds | keys of an updating input, else nothing |
+//! | aggregate | `values(x)`, `rows(x)` … | sorted | group keys | what the side table holds | keys of an updating input, else nothing |
 //! | windowed aggregate | `groups` | slices | group keys | accumulators | watermark |
-//! | windowed aggregate | `values(x)`, `rows(x)` … | multimap | group keys | slice, what the side table holds | watermark |
+//! | windowed aggregate | `values(x)`, `rows(x)` … | sorted | group keys | slice, what the side table holds | watermark |
 //! | join | `left`, `right` | multimap | join keys | all columns of that side | keys of an updating input, else nothing |
 //! | sink that keeps its result | `rows` | multimap | unique key, else all columns | all columns | keys, else nothing |
 //!
 //! Names come from the schema of the operator's input: the lowering calls its columns by their identities there.
 
-use weir_types::{Column, DataType, Schema};
+use weir_types::{Column, DataType, Schema, SortColumn};
 
 use crate::accumulator::{Side, accumulator_layout};
 use crate::plan::{Changelog, OperatorKind, StateBound, StateLayout, StateTable, TableDefinition};
@@ -55,6 +55,7 @@ pub(crate) fn state_tables(
             key: vec![Column::new("split", DataType::String)],
             value: vec![Column::new("position", DataType::String)],
             bound: StateBound::Constant,
+            order: Vec::new(),
         }],
         OperatorKind::Aggregate { keys, aggregates } => {
             let input = &inputs[0];
@@ -75,6 +76,7 @@ pub(crate) fn state_tables(
                 key: key.clone(),
                 value: layout.columns,
                 bound,
+                order: Vec::new(),
             }];
             let bound = side_bound(input.changelog, input.unique_key);
             tables.extend(side_tables(layout.sides, &key, input.schema, None, bound));
@@ -96,6 +98,7 @@ pub(crate) fn state_tables(
                 key: key.clone(),
                 value: layout.columns,
                 bound: StateBound::Watermark,
+                order: Vec::new(),
             }];
             let slice = Column::new("slice", DataType::Int64);
             tables.extend(side_tables(
@@ -118,6 +121,7 @@ pub(crate) fn state_tables(
                 key: columns(input.schema, keys),
                 value: input.schema.clone(),
                 bound: side_bound(input.changelog, input.unique_key),
+                order: Vec::new(),
             };
             vec![
                 side("left", &inputs[0], left_keys),
@@ -137,6 +141,7 @@ pub(crate) fn state_tables(
                 key: columns(input.schema, &result_key(input)),
                 value: input.schema.clone(),
                 bound,
+                order: Vec::new(),
             }]
         }
         _ => Vec::new(),
@@ -151,20 +156,25 @@ fn side_tables(
     slice: Option<Column>,
     bound: StateBound,
 ) -> Vec<StateTable> {
-    let table = |side: Side| StateTable {
-        name: side.name,
-        layout: StateLayout::MultiMap,
-        key: key.clone(),
-        value: slice
-            .iter()
-            .cloned()
-            .chain(
-                side.columns
-                    .iter()
-                    .map(|column| input[column.input].clone()),
-            )
-            .collect(),
-        bound,
+    let before = usize::from(slice.is_some());
+    let table = |side: Side| {
+        let place = |(place, column): (usize, &SortColumn)| SortColumn {
+            column: before + place,
+            ..*column
+        };
+        let columns = side.columns.iter();
+        let values = columns.map(|column| input[column.column].clone());
+        StateTable {
+            name: side.name,
+            layout: StateLayout::Sorted,
+            key: key.clone(),
+            value: slice.iter().cloned().chain(values).collect(),
+            order: (0..before)
+                .map(SortColumn::ascending)
+                .chain(side.columns.iter().enumerate().map(place))
+                .collect(),
+            bound,
+        }
     };
     sides.into_iter().map(table).collect()
 }

@@ -1,7 +1,7 @@
 //! Keyed state: typed columns in memory, RocksDB (or memory) at rest, snapshots that survive a crash.
 //!
 //! ```text
-//!   operator ──▶ MapTable / SliceTable / MultiMapTable      one worker, one thread, handles into
+//!   operator ──▶ MapTable / SliceTable / MultiMapTable / SortedTable     one worker, one thread, handles into
 //!                     │  columnar cache (slots, typed columns, dirty marks)
 //!                     ▼
 //!                WorkerState ── budget, gate, freeze ──▶ writer thread ──▶ StateBackend (rocksdb | memory)
@@ -30,7 +30,10 @@ mod tests;
 
 pub use encoding::{decode_values, encode_value};
 pub use error::{Error, Result};
-pub use keyed::{Columns, MapTable, Matches, MultiMapTable, ProbeCursor, SliceTable};
+pub use keyed::{
+    Columns, MapTable, Matches, MultiMapTable, ProbeCursor, SliceTable, SortBound, SortedRange,
+    SortedTable,
+};
 pub use shared::{SharedState, StateStatistics};
 pub use snapshot::{
     CheckpointStore, FileEntry, MANIFEST_FORMAT_VERSION, Manifest, PendingSnapshot, RestoreFrom,

@@ -1,7 +1,7 @@
 //! What a state table is: its operator, its name, its layout and its columns.
 
 use serde::{Deserialize, Serialize};
-use weir_types::{DataType, OperatorId, Schema};
+use weir_types::{DataType, OperatorId, Schema, SortColumn};
 
 use crate::{Error, Result};
 
@@ -15,7 +15,7 @@ pub enum BackendKind {
     Memory,
 }
 
-/// Layout of a table: the same three as in the plan.
+/// Layout of a table: the same as in the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Layout {
@@ -25,6 +25,8 @@ pub enum Layout {
     Slices,
     /// Key to a multiset of rows.
     MultiMap,
+    /// Key to a multiset of rows in an order.
+    Sorted,
 }
 
 /// A state table as it is declared, and as a manifest records it.
@@ -40,6 +42,10 @@ pub struct TableSpec {
     pub key: Schema,
     /// The value columns, in the order of the encoded row.
     pub value: Schema,
+    /// In a table of layout `Sorted`: the value columns that come first in the order of a key's rows. The other value
+    /// columns follow, ascending, NULLs last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub order: Vec<SortColumn>,
 }
 
 impl TableSpec {
@@ -57,6 +63,12 @@ impl TableSpec {
                 "{name} was stored as {:?} and is {:?} now: start again with --fresh, or go back to the query \
                  that wrote the checkpoint",
                 stored.layout, self.layout
+            )));
+        }
+        if self.order != stored.order {
+            return Err(Error::Incompatible(format!(
+                "{name}: its rows were stored in another order than the query asks for now: start again with --fresh, or \
+                 go back to the query that wrote the checkpoint"
             )));
         }
         check_columns(&name, "key", &stored.key, &self.key)?;

@@ -18,8 +18,8 @@ use weir_types::{CheckpointId, Generation, KeyGroupRange, OperatorId, WorkerId};
 use crate::backend::{MemoryBackend, RocksBackend, StateBackend};
 use crate::error::pass;
 use crate::keyed::{
-    Cache, CacheRef, Keep, MapTable, MultiMapTable, Registry, SliceTable, Slices, TableContext,
-    stored_slices,
+    Cache, CacheRef, Keep, MapTable, MultiMapTable, Registry, SliceTable, Slices, SortedTable,
+    TableContext, stored_slices,
 };
 use crate::snapshot::{
     CheckpointStore, FileEntry, Gate, PendingSnapshot, RestoreFrom, SnapshotJob, Uploader, Writer,
@@ -167,6 +167,11 @@ impl WorkerState {
     /// A handle of a table of layout `MultiMap`.
     pub fn multi_map_table(&self, operator: &OperatorId, table: &str) -> MultiMapTable {
         MultiMapTable::new(self.single(operator, table, Layout::MultiMap))
+    }
+
+    /// A handle of a table of layout `Sorted`.
+    pub fn sorted_table(&self, operator: &OperatorId, table: &str) -> SortedTable {
+        SortedTable::new(self.single(operator, table, Layout::Sorted))
     }
 
     /// Called between batches: evicts, spills, within the budget. May wait at the gate (counted).

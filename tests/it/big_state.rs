@@ -6,8 +6,6 @@ use weir_tests::value::Value;
 
 const KEYS: i64 = 400_000;
 const MEMORY: usize = 16 << 20;
-/// What one epoch touched stays in memory until its end, whatever the budget: beside a budget this small that shows.
-const EPOCH_BYTES: usize = 8 << 20;
 
 /// Every key comes four times, far apart: its entry has been spilled in between.
 fn sql() -> String {
@@ -47,8 +45,8 @@ fn an_aggregate_with_more_keys_than_memory_is_right() {
             "{state:?}"
         );
         assert!(
-            state.memory_bytes_peak as usize <= MEMORY / 10 * 11 + EPOCH_BYTES,
-            "{state:?}"
+            state.memory_bytes_peak as usize <= MEMORY / 10 * 11,
+            "at parallelism {parallelism}: {state:?}"
         );
     }
 }

@@ -72,23 +72,19 @@ fn replace(path: &Path, bytes: &[u8]) {
     std::fs::write(path, bytes).unwrap();
 }
 
-/// Damages what the newest checkpoint alone has: a state file, or its manifest.
+/// Damages a state file that the newest checkpoint alone has. There is one if rows came since the one before: so checkpoints must be
+/// those of stops alone, and not one more that a timer had taken just before.
 pub(crate) fn damage_newest(folder: &Path, damage: fn(&Path)) {
     let manifests = manifests(folder);
-    let (newest, older) = manifests
-        .iter()
-        .next_back()
-        .map(|(number, path)| (path, *number))
-        .expect("a checkpoint");
+    let (&number, newest) = manifests.iter().next_back().expect("a checkpoint");
     let others: Vec<_> = manifests
-        .range(..older)
+        .range(..number)
         .flat_map(|(_, path)| files_of(path))
         .collect();
     let own = files_of(newest)
         .into_iter()
         .find(|file| !others.contains(file) && std::fs::metadata(file).unwrap().len() > 0);
-    // With nothing new in its state a checkpoint shares all its files: then its manifest is damaged.
-    damage(own.as_ref().unwrap_or(newest));
+    damage(&own.expect("the newest checkpoint has a file of its own"));
 }
 
 /// A job with three checkpoints, each a stop further on; not finished.

@@ -13,7 +13,8 @@ fn queries() -> Vec<PathBuf> {
             .unwrap()
             .map(|entry| entry.unwrap().path())
         {
-            if path.is_dir() {
+            // `batch` has the queries of the other engine.
+            if path.is_dir() && !path.ends_with("batch") {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "sql") {
                 found.push(path);

@@ -13,6 +13,7 @@ mod docs;
 mod failpoints;
 mod flights;
 mod malformed;
+mod nexmark;
 mod oracle;
 mod orders;
 mod resume;

@@ -2,11 +2,13 @@
 
 use weir_engine::Outcome;
 use weir_state::BackendKind;
-use weir_tests::data::{Table, random_table, rng};
+use weir_tests::data::{Table, rng};
 use weir_tests::job::{Output, Setup, run, run_from};
 use weir_tests::suite::Suite;
 
 use rand::Rng;
+
+use crate::oracle::data::random_table;
 
 const QUERIES: [&str; 4] = [
     "SELECT window_start, k, count(*), sum(b) FROM TUMBLE(alpha, ts, INTERVAL '10' SECOND) GROUP BY window_start, window_end, k",

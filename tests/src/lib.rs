@@ -1,4 +1,4 @@
-//! What the end-to-end tests are made of: running jobs, comparing results, random data and queries, the batch oracle.
+//! What the end-to-end tests are made of: running jobs, comparing results, tables of test data.
 //!
 //! ```text
 //!   data (random rows) ──▶ files ──▶ job (the engine, in this process)  ──▶ changes ──▶ fold ─┐
@@ -10,7 +10,7 @@
 //!
 //! # Invariants
 //! 1. Whatever is random comes from a seed that a failure prints ([`suite`]).
-//! 2. The oracle shares no code with the engine: late rows and windows are computed anew ([`data`], [`generate`]).
+//! 2. The oracle shares no code with the engine: late rows and windows are computed anew ([`data`], and `it/oracle`).
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -18,7 +18,6 @@
 )]
 
 pub mod data;
-pub mod generate;
 pub mod job;
 pub mod process;
 pub mod suite;

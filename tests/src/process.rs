@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use crate::value::{Multiset, Row, Value};
 
+const SIGKILL: i32 = 9;
+
 /// The repository's root.
 pub fn root() -> PathBuf {
     match std::env::var_os("WEIR_ROOT") {
@@ -111,10 +113,11 @@ pub fn text_of(output: &Output) -> String {
     )
 }
 
-/// SIGKILL.
-pub fn kill(child: &mut Child) {
+/// SIGKILL; whether it was that which ended the process, and not its own end just before.
+pub fn kill(child: &mut Child) -> bool {
+    use std::os::unix::process::ExitStatusExt;
     child.kill().unwrap();
-    child.wait().unwrap();
+    child.wait().unwrap().signal() == Some(SIGKILL)
 }
 
 /// Waits until the process ends, no longer than `limit`; then it is killed and the answer is `None`.

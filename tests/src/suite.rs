@@ -14,6 +14,7 @@ pub struct Suite {
     exactly: Option<u64>,
     first_seed: u64,
     drawn: u64,
+    kills: Option<u64>,
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -36,6 +37,7 @@ impl Suite {
             exactly: number("WEIR_CASES"),
             first_seed: number("WEIR_SEED").unwrap_or(1),
             drawn: 0,
+            kills: None,
         }
     }
 
@@ -60,6 +62,21 @@ impl Suite {
         self.drawn += 1;
     }
 
+    /// Counts a process that a case killed while it ran.
+    pub fn note_kill(&mut self) {
+        *self.kills.get_or_insert(0) += 1;
+    }
+
+    /// Processes that were killed while they ran.
+    pub fn kills(&self) -> u64 {
+        self.kills.unwrap_or(0)
+    }
+
+    /// Cases that have to be reached: the floor, or the number that was asked for.
+    pub fn floor(&self) -> u64 {
+        self.exactly.unwrap_or(self.floor)
+    }
+
     /// The environment that replays the case of this seed.
     pub fn replay(&self, seed: u64) -> String {
         format!(
@@ -72,9 +89,12 @@ impl Suite {
 impl Drop for Suite {
     fn drop(&mut self) {
         let seconds = self.started.elapsed().as_secs_f64();
+        let killed = self.kills.map(|kills| format!(" killed={kills}"));
         println!(
-            "suite {}: cases={} seconds={seconds:.1}",
-            self.name, self.drawn
+            "suite {}: cases={} seconds={seconds:.1}{}",
+            self.name,
+            self.drawn,
+            killed.unwrap_or_default()
         );
     }
 }

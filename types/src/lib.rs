@@ -14,6 +14,7 @@ pub mod failpoint;
 pub mod hash;
 mod id;
 mod scalar;
+mod sort;
 mod span;
 mod time;
 
@@ -24,5 +25,6 @@ pub use id::{
     CheckpointId, EpochId, Generation, KeyGroup, KeyGroupRange, OperatorId, SplitId, WorkerId,
 };
 pub use scalar::Scalar;
+pub use sort::SortColumn;
 pub use span::{Location, Span};
 pub use time::{EventTime, ProcessingTime, Watermark};

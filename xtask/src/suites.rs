@@ -54,6 +54,12 @@ pub(crate) const SUITES: &[Suite] = &[
         about: "generated queries and data against a batch engine",
     },
     Suite {
+        name: "nexmark",
+        seconds: 120,
+        floor: 14,
+        about: "the Nexmark queries over 100,000 events against a batch engine",
+    },
+    Suite {
         name: "simulation",
         seconds: 120,
         floor: 20,

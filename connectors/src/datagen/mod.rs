@@ -2,7 +2,6 @@
 //!
 //! ```text
 //!   row number ── mix(seed, column) ─▶ random value        sequence: start + row × step
-//!   split i of n: blocks i, i+n, i+2n … of 8,192 rows, so that all splits go through time together
 //! ```
 //!
 //! # Invariants
@@ -13,20 +12,19 @@ mod attributes;
 mod field;
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
-use tokio::time::Instant;
 use weir_types::{DataType, Diagnostic, SplitId};
 
 use crate::check::bad_value;
 use crate::error::{Error, Result};
+use crate::numbered::Numbered;
 use crate::options::{Form, OptionInfo, Options, nearest};
 use crate::registry::{ConnectorInfo, MetadataInfo};
 use crate::source::{
-    BATCH_ROWS, Chunk, Deal, Dealer, Decoded, DecodedBatch, Decoder, Payload, Position, Source,
+    BATCH_ROWS, Chunk, Dealer, Decoded, DecodedBatch, Decoder, Payload, Position, Source,
     SplitListing,
 };
 use crate::table::TableRequest;
@@ -38,8 +36,6 @@ use field::{FieldSpec, Place};
 pub(crate) const FIELD_PREFIX: &str = "fields.";
 /// With several splits, rows are dealt to them in blocks of so many.
 const BLOCK_ROWS: u64 = 8192;
-/// A chunk has at most so many rows.
-const CHUNK_ROWS_MAX: u64 = 65_536;
 /// A row counts as so many bytes when a chunk is measured.
 const ROW_BYTES: usize = 32;
 
@@ -208,72 +204,31 @@ pub(crate) fn check(request: &TableRequest, found: &mut Vec<Diagnostic>) {
 /// Generates rows.
 pub(crate) struct DatagenSource {
     request: TableRequest,
-    rows: Option<u64>,
-    rate: Option<u64>,
-    splits: u64,
+    numbered: Numbered,
 }
 
 impl DatagenSource {
     pub(crate) fn open(request: TableRequest) -> Self {
         let options = Options(&request.options);
-        let (rows, rate) = (options.count(&ROWS), options.count(&RATE));
-        let splits = options.count(&SPLITS).unwrap_or(1).max(1);
-        Self {
-            request,
-            rows,
-            rate,
-            splits,
-        }
+        let numbered = Numbered {
+            name: INFO.name,
+            splits: options.count(&SPLITS).unwrap_or(1).max(1),
+            block: BLOCK_ROWS,
+            rows: options.count(&ROWS),
+            rate: options.count(&RATE).map(|rate| rate as f64),
+            row_bytes: ROW_BYTES,
+        };
+        Self { request, numbered }
     }
 }
 
 impl Source for DatagenSource {
     fn splits(&self, _restored: &BTreeMap<SplitId, Position>) -> Result<SplitListing> {
-        let splits = (0..self.splits)
-            .map(|split| SplitId(format!("datagen-{split}")))
-            .collect();
-        Ok(SplitListing {
-            splits,
-            warnings: Vec::new(),
-        })
+        Ok(self.numbered.listing())
     }
 
     fn dealer(&self, split: &SplitId, position: Option<&Position>) -> Result<Box<dyn Dealer>> {
-        let number = split
-            .0
-            .strip_prefix("datagen-")
-            .and_then(|number| number.parse().ok());
-        let number: u64 = number
-            .filter(|number| *number < self.splits)
-            .ok_or_else(|| {
-                Error::Inconsistent(format!(
-                    "there is no split {split}: 'splits' = '{}' now",
-                    self.splits
-                ))
-            })?;
-        let next = match position {
-            None => 0,
-            Some(position) => position["next"].as_u64().filter(|_| position["splits"] == self.splits).ok_or_else(|| {
-                Error::Inconsistent(format!(
-                    "the recorded position of {split} is {position}, and 'splits' = '{}' now: rows belong to splits by their \
-                     number, so it cannot change",
-                    self.splits
-                ))
-            })?,
-        };
-        let stripe = Stripe {
-            split: number,
-            splits: self.splits,
-        };
-        let end = self.rows.map(|rows| stripe.share_of(rows));
-        Ok(Box::new(DatagenDealer {
-            stripe,
-            next,
-            end,
-            rate: self.rate.map(|rate| rate as f64 / self.splits as f64),
-            started: None,
-            origin: "datagen".into(),
-        }))
+        self.numbered.dealer(split, position)
     }
 
     fn decoder(&self) -> Result<Box<dyn Decoder>> {
@@ -318,97 +273,7 @@ impl Source for DatagenSource {
     }
 
     fn bounded(&self) -> bool {
-        self.rows.is_some()
-    }
-}
-
-/// Which rows belong to a split.
-#[derive(Clone, Copy, Debug)]
-struct Stripe {
-    split: u64,
-    splits: u64,
-}
-
-impl Stripe {
-    /// How many of the first `rows` rows belong to the split.
-    fn share_of(self, rows: u64) -> u64 {
-        let round = BLOCK_ROWS * self.splits;
-        let rest = (rows % round)
-            .saturating_sub(self.split * BLOCK_ROWS)
-            .min(BLOCK_ROWS);
-        rows / round * BLOCK_ROWS + rest
-    }
-
-    /// The row numbers of up to `count` rows of the split from its row `next` on, as far as they are contiguous.
-    fn rows(self, next: u64, count: u64) -> Range<u64> {
-        if self.splits == 1 {
-            return next..next + count.min(CHUNK_ROWS_MAX);
-        }
-        let (block, within) = (next / BLOCK_ROWS, next % BLOCK_ROWS);
-        let start = (block * self.splits + self.split) * BLOCK_ROWS + within;
-        start..start + count.min(BLOCK_ROWS - within)
-    }
-}
-
-struct DatagenDealer {
-    stripe: Stripe,
-    /// Rows of this split that were dealt.
-    next: u64,
-    /// Rows of this split in all.
-    end: Option<u64>,
-    /// Rows a second.
-    rate: Option<f64>,
-    /// When the first row was asked for, and which it was.
-    started: Option<(Instant, u64)>,
-    origin: Arc<str>,
-}
-
-impl DatagenDealer {
-    /// How many rows may be dealt now by the clock.
-    fn due(&mut self) -> u64 {
-        let Some(rate) = self.rate else {
-            return u64::MAX;
-        };
-        let (started, first) = *self
-            .started
-            .get_or_insert_with(|| (Instant::now(), self.next));
-        let due = (started.elapsed().as_secs_f64() * rate) as u64;
-        due.saturating_sub(self.next - first)
-    }
-}
-
-impl Dealer for DatagenDealer {
-    fn deal(&mut self, max_bytes: usize, max_records: u64) -> Result<Deal> {
-        if self.end.is_some_and(|end| self.next >= end) {
-            return Ok(Deal::End);
-        }
-        let left = self.end.map_or(u64::MAX, |end| end - self.next);
-        let count = max_records
-            .min(left)
-            .min((max_bytes / ROW_BYTES).max(1) as u64)
-            .min(self.due());
-        if count == 0 {
-            return Ok(Deal::Pending);
-        }
-        let rows = self.stripe.rows(self.next, count);
-        let records = rows.end - rows.start;
-        self.next += records;
-        Ok(Deal::Chunk(Chunk {
-            records,
-            origin: self.origin.clone(),
-            offset: rows.start,
-            line: rows.start + 1,
-            header: None,
-            payload: Payload::Rows(rows),
-        }))
-    }
-
-    fn position(&self) -> Position {
-        serde_json::json!({ "next": self.next, "splits": self.stripe.splits })
-    }
-
-    fn progress(&self) -> (u64, Option<u64>) {
-        (self.next, self.end)
+        self.numbered.rows.is_some()
     }
 }
 
@@ -453,30 +318,5 @@ impl Decoder for DatagenDecoder {
             start = end;
         }
         Ok(decoded)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_row_belongs_to_one_split() {
-        for (splits, rows) in [(1, 100_000), (3, 100_001), (4, 8192), (5, 1)] {
-            let mut seen = vec![0_u8; rows as usize];
-            for split in 0..splits {
-                let stripe = Stripe { split, splits };
-                let (mut next, end) = (0, stripe.share_of(rows));
-                while next < end {
-                    let dealt = stripe.rows(next, (end - next).min(5000));
-                    next += dealt.end - dealt.start;
-                    dealt.for_each(|row| seen[row as usize] += 1);
-                }
-            }
-            assert!(
-                seen.iter().all(|count| *count == 1),
-                "{splits} splits, {rows} rows"
-            );
-        }
     }
 }

@@ -57,6 +57,8 @@ struct Open {
     bytes: u64,
     /// Records after which dealers stop and the coordinator closes it.
     budget: u64,
+    /// What it touched holds too much memory fast: that is free again only after its end.
+    pressed: bool,
     checkpoint: Option<CheckpointId>,
 }
 
@@ -65,7 +67,12 @@ const EPOCH_BYTES_MAX: u64 = 256 << 20;
 
 impl Open {
     fn is_used(&self) -> bool {
-        self.records >= self.budget || self.bytes >= EPOCH_BYTES_MAX
+        self.records >= self.budget || self.bytes >= EPOCH_BYTES_MAX || self.is_pressed()
+    }
+
+    /// An epoch has a record at least: pressure from the end of the one before must not keep it from beginning.
+    fn is_pressed(&self) -> bool {
+        self.pressed && self.records > 0
     }
 }
 
@@ -76,6 +83,8 @@ pub(crate) struct EpochFacts {
     pub(crate) records: u64,
     /// No more may be dealt.
     pub(crate) budget_used: bool,
+    /// It must end for what it holds in memory; then no more may be dealt either.
+    pub(crate) pressed: bool,
     /// A split ended or became idle.
     pub(crate) news: bool,
     /// No source ran dry since the last epoch.
@@ -143,6 +152,16 @@ impl EpochControl {
         }
     }
 
+    /// What a worker touched in `epoch` cannot leave memory before its end, and takes too much of it: nothing more is dealt.
+    pub(crate) fn on_memory_pressure(&self, epoch: u64) {
+        let mut book = lock(&self.book);
+        let open = &mut book.epochs[(epoch % 2) as usize];
+        // The epoch may have come through by now, and its place belong to another.
+        if open.epoch == epoch && !std::mem::replace(&mut open.pressed, true) {
+            self.wake.notify_one();
+        }
+    }
+
     /// A split ended, became idle or woke.
     pub(crate) fn on_news(&self) {
         self.news.store(true, Ordering::Release);
@@ -161,6 +180,7 @@ impl EpochControl {
         EpochFacts {
             records: open.records,
             budget_used: open.is_used(),
+            pressed: open.is_pressed(),
             news: self.news.load(Ordering::Acquire),
             backlog: !self.caught_up.load(Ordering::Relaxed),
         }
@@ -191,8 +211,8 @@ impl EpochControl {
         lock(&self.book).epochs[(epoch % 2) as usize].checkpoint
     }
 
-    /// `epoch` came through on all workers; the one after the next may use its place, with this budget, and so may
-    /// the next one if nothing was dealt in it yet.
+    /// `epoch` came through on all workers; the one after the next may use its place, with this budget, and the next one has
+    /// it from now on: if that is less than was dealt in it already, it is used up.
     pub(crate) fn through(&self, epoch: u64, budget: u64) {
         let mut book = lock(&self.book);
         book.epochs[(epoch % 2) as usize] = Open {
@@ -200,8 +220,7 @@ impl EpochControl {
             budget,
             ..Open::default()
         };
-        let next = &mut book.epochs[((epoch + 1) % 2) as usize];
-        next.budget = next.budget.max(budget);
+        book.epochs[((epoch + 1) % 2) as usize].budget = budget;
     }
 
     /// Sets the end of the job.
@@ -265,5 +284,19 @@ mod tests {
         assert_eq!(control.checkpoint(1), Some(CheckpointId(4)));
         control.through(1, 20);
         assert_eq!((control.allowance(2), control.allowance(3)), (0, 20));
+    }
+
+    #[test]
+    fn under_memory_pressure_nothing_is_dealt_but_the_first_record_of_an_epoch() {
+        let control = EpochControl::new(0, 10, Arc::default());
+        control.on_memory_pressure(1);
+        assert_eq!(control.allowance(1), 10);
+        control.on_dealt(1, 1, 0, 1);
+        assert_eq!((control.allowance(1), control.facts(1).pressed), (0, true));
+        control.close(1, None, 1);
+        assert_eq!(control.allowance(2), 10);
+        control.through(1, 4);
+        control.on_memory_pressure(1);
+        assert_eq!((control.allowance(2), control.allowance(3)), (4, 4));
     }
 }

@@ -221,14 +221,12 @@ impl Coordinator {
         }
         let open_rows = facts.records > 0 || facts.news;
         let checkpoint = self.job.store.is_some() && self.ledger.is_due(now, open_rows);
-        // Groups that the open epoch has touched cannot leave memory before it ends.
-        let pressed = open_rows && self.job.state.epoch_should_end();
-        if pressed {
+        if facts.pressed {
             self.pacer.on_memory_pressure();
         }
-        if pressed || self.pacer.is_due(now, facts) || (checkpoint && !open_rows) {
+        if self.pacer.is_due(now, facts) || (checkpoint && !open_rows) {
             let facts = EpochFacts {
-                budget_used: facts.budget_used && !pressed,
+                budget_used: facts.budget_used && !facts.pressed,
                 ..facts
             };
             self.close(now, facts, checkpoint);

@@ -105,6 +105,7 @@ mod tests {
         EpochFacts {
             records,
             budget_used,
+            pressed: false,
             news: false,
             backlog,
         }

@@ -20,6 +20,10 @@ static REGISTRY: LazyLock<HashMap<String, Arc<ScalarUDF>>> = LazyLock::new(|| {
         }
         functions.insert(function.name().to_owned(), function);
     }
+    // Ours stand before those of the library, here as in the planner.
+    for function in weir_planner::functions::own_functions() {
+        functions.insert(function.name().to_owned(), function);
+    }
     functions
 });
 

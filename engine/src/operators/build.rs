@@ -89,6 +89,7 @@ pub fn table_specs(plan: &StreamPlan) -> Vec<TableSpec> {
                 StateLayout::Map => Layout::Map,
                 StateLayout::Slices => Layout::Slices,
                 StateLayout::MultiMap => Layout::MultiMap,
+                StateLayout::Sorted => Layout::Sorted,
                 StateLayout::Position => return None,
             };
             Some(TableSpec {
@@ -97,6 +98,7 @@ pub fn table_specs(plan: &StreamPlan) -> Vec<TableSpec> {
                 layout,
                 key: table.key.clone(),
                 value: table.value.clone(),
+                order: table.order.clone(),
             })
         })
     });
@@ -170,7 +172,7 @@ impl<'a> Builder<'a> {
         let input = self.input_schema(0);
         let state = self.context.state;
         Sides::new(self.id(), aggregates, &input, sliced, &|name| {
-            state.multi_map_table(&self.operator.id, name)
+            state.sorted_table(&self.operator.id, name)
         })
     }
 

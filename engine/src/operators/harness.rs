@@ -353,6 +353,7 @@ pub(super) fn table(name: &str, layout: StateLayout, key: Schema, value: Schema)
         key,
         value,
         bound: StateBound::Keys,
+        order: Vec::new(),
     }
 }
 

@@ -14,25 +14,25 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions,
+    UInt32Array,
+};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::{SortColumn, SortOptions, lexsort_to_indices, take, take_record_batch};
-use arrow::datatypes::{DataType as ArrowType, Float32Type, Float64Type, SchemaRef};
+use arrow::datatypes::{DataType as ArrowType, Float32Type, Float64Type, SchemaRef, UInt32Type};
 use arrow::error::ArrowError;
-use weir_planner::{Side, SideColumn};
-use weir_state::{MultiMapTable, ProbeCursor};
-use weir_types::{DataType, OperatorId, Schema};
+use weir_planner::Side;
+use weir_state::{SortBound, SortedRange, SortedTable};
+use weir_types::{DataType, OperatorId, Schema, SortColumn as ByColumn};
 
 use super::aggregates::{Aggregates, Reach, Segments, active_rows};
 use super::build::internal;
 use crate::Result;
 
-/// Rows that a probe gives at once.
-const PROBE_ROWS: usize = 16_384;
-
 /// One side table.
 pub(super) struct SideTable {
-    table: MultiMapTable,
+    table: SortedTable,
     side: Side,
     /// Whether its changes feed kernels.
     feeds: bool,
@@ -69,13 +69,13 @@ impl Sides {
         aggregates: &Aggregates,
         input: &Schema,
         sliced: bool,
-        table: &dyn Fn(&str) -> MultiMapTable,
+        table: &dyn Fn(&str) -> SortedTable,
     ) -> Self {
         let side_table = |(index, side): (usize, &Side)| {
             let columns: Schema = side
                 .columns
                 .iter()
-                .map(|column| input[column.input].clone())
+                .map(|column| input[column.column].clone())
                 .collect();
             SideTable {
                 table: table(&side.name),
@@ -186,7 +186,7 @@ impl Sides {
         self.tables
             .iter()
             .map(|side| match side.reach {
-                Some(_) => self.segments(side, keys, hashes, slices).map(Some),
+                Some(reach) => self.segments(side, keys, hashes, slices, reach).map(Some),
                 None => Ok(None),
             })
             .collect()
@@ -206,7 +206,7 @@ impl Sides {
             .enumerate()
             .filter(|(_, side)| side.feeds)
         {
-            let segments = self.segments(side, keys, hashes, slices)?;
+            let segments = self.segments(side, keys, hashes, slices, Reach::All)?;
             let rows_of = segments
                 .ranges()
                 .enumerate()
@@ -222,92 +222,64 @@ impl Sides {
         Ok(crossings)
     }
 
-    /// The rows of groups in the order of the table.
+    /// The rows of groups in the order of the table: all, or those at one end.
     fn segments(
         &self,
         side: &SideTable,
         keys: &[ArrayRef],
         hashes: &[u64],
         slices: &[i64],
+        reach: Reach,
     ) -> Result<Segments> {
         let failed = |error: ArrowError| internal(&self.operator, &error);
-        let mut found = self.stored(side, keys, hashes, slices)?;
-        let mut order = vec![SortColumn {
-            values: Arc::new(UInt32Array::from(std::mem::take(&mut found.groups))),
-            options: None,
-        }];
-        let columns = found.rows.columns().iter().zip(&side.side.columns);
-        order.extend(columns.map(|(values, column)| SortColumn {
-            values: values.clone(),
-            options: Some(sort_options(*column)),
-        }));
-        let indices = lexsort_to_indices(&order, None).map_err(failed)?;
-        let groups = take(&order[0].values, &indices, None).map_err(failed)?;
-        let groups = groups.as_primitive::<arrow::datatypes::UInt32Type>();
-        let rows = take_record_batch(&found.rows, &indices).map_err(failed)?;
-        let counts: Vec<i64> = indices
-            .values()
-            .iter()
-            .map(|&row| found.counts[row as usize])
-            .collect();
-        let ends = (0..hashes.len() as u32)
-            .map(|group| groups.values().partition_point(|&of| of <= group))
-            .collect();
-        let segments = Segments { rows, counts, ends };
-        if self.sliced && slices.len() > 1 {
-            return merged(segments).map_err(failed);
-        }
-        Ok(segments)
+        let stored = match (self.sliced, slices) {
+            (false, _) => self.stored(side, keys, hashes, None, reach)?,
+            (true, &[slice]) => self.stored(side, keys, hashes, Some(slice), reach)?,
+            (true, slices) => {
+                let pieces = slices
+                    .iter()
+                    .map(|&slice| self.stored(side, keys, hashes, Some(slice), reach));
+                let pieces = pieces.collect::<Result<Vec<_>>>()?;
+                return merged(side, &pieces, hashes.len()).map_err(failed);
+            }
+        };
+        Ok(stored.segments(hashes.len()))
     }
 
-    /// The rows of groups, of certain slices alone where there are slices, in no order.
+    /// The rows of groups (of one slice, where there are slices) in the order of the table.
     fn stored(
         &self,
         side: &SideTable,
         keys: &[ArrayRef],
         hashes: &[u64],
-        slices: &[i64],
+        slice: Option<i64>,
+        reach: Reach,
     ) -> Result<Stored> {
-        let failed = |error: ArrowError| internal(&self.operator, &error);
-        let mut stored = Stored {
-            groups: Vec::new(),
-            rows: RecordBatch::new_empty(side.schema.clone()),
-            counts: Vec::new(),
+        let value: [ArrayRef; 1] = [Arc::new(Int64Array::from(vec![slice.unwrap_or_default()]))];
+        let bound = slice.map(|_| SortBound {
+            values: &value,
+            row: 0,
+            inclusive: true,
+        });
+        let range = SortedRange {
+            from: bound,
+            to: bound,
+            reverse: reach == Reach::Last,
         };
-        let mut pieces = Vec::new();
-        let mut cursor = ProbeCursor::default();
-        loop {
-            let (matches, next) = side.table.probe(keys, hashes, None, cursor, PROBE_ROWS)?;
-            let of_slices = |row: &usize| {
-                !self.sliced || {
-                    let slice = matches
-                        .rows
-                        .column(0)
-                        .as_primitive::<arrow::datatypes::Int64Type>();
-                    slices.contains(&slice.value(*row))
-                }
-            };
-            let kept: Vec<usize> = (0..matches.counts.len()).filter(of_slices).collect();
-            stored
-                .groups
-                .extend(kept.iter().map(|&row| matches.probe_rows.value(row)));
-            stored
-                .counts
-                .extend(kept.iter().map(|&row| matches.counts[row]));
-            let indices: UInt32Array = kept.iter().map(|&row| row as u32).collect();
-            let columns = matches.rows.columns().iter().skip(usize::from(self.sliced));
-            let columns: Vec<ArrayRef> = columns
-                .map(|column| take(column, &indices, None))
-                .collect::<std::result::Result<_, _>>()
-                .map_err(failed)?;
-            pieces.push(RecordBatch::try_new(side.schema.clone(), columns).map_err(failed)?);
-            match next {
-                Some(next) => cursor = next,
-                None => break,
-            }
-        }
-        stored.rows = arrow::compute::concat_batches(&side.schema, &pieces).map_err(failed)?;
-        Ok(stored)
+        let limit = if reach == Reach::All { usize::MAX } else { 1 };
+        let found = side.table.range_each(keys, hashes, &range, limit)?;
+        let columns = found.rows.columns().iter().skip(usize::from(self.sliced));
+        let options = RecordBatchOptions::new().with_row_count(Some(found.counts.len()));
+        let rows = RecordBatch::try_new_with_options(
+            side.schema.clone(),
+            columns.cloned().collect(),
+            &options,
+        );
+        Ok(Stored {
+            groups: found.probe_rows.values().to_vec(),
+            rows: rows.map_err(|error| internal(&self.operator, &error))?,
+            counts: found.counts,
+        })
     }
 
     /// Takes the rows of a slice out of these groups; into another slice, if there is one.
@@ -320,7 +292,7 @@ impl Sides {
     ) -> Result<()> {
         let failed = |error: ArrowError| internal(&self.operator, &error);
         for side in &self.tables {
-            let stored = self.stored(side, keys, hashes, &[from])?;
+            let stored = self.stored(side, keys, hashes, Some(from), Reach::All)?;
             if stored.counts.is_empty() {
                 continue;
             }
@@ -347,7 +319,7 @@ impl Sides {
 
 /// Rows of groups.
 struct Stored {
-    /// For each row the number of its group.
+    /// For each row the number of its group, ascending.
     groups: Vec<u32>,
     rows: RecordBatch,
     counts: Vec<i64>,
@@ -376,7 +348,7 @@ impl SideTable {
         chosen: &UInt32Array,
     ) -> std::result::Result<RecordBatch, ArrowError> {
         let columns = self.side.columns.iter().map(|column| {
-            let values = take(rows.column(column.input), chosen, None)?;
+            let values = take(rows.column(column.column), chosen, None)?;
             Ok(one_form(values))
         });
         let columns = columns.collect::<std::result::Result<Vec<_>, ArrowError>>()?;
@@ -413,7 +385,7 @@ fn one_form(values: ArrayRef) -> ArrayRef {
     }
 }
 
-fn sort_options(column: SideColumn) -> SortOptions {
+fn sort_options(column: ByColumn) -> SortOptions {
     SortOptions {
         descending: column.descending,
         nulls_first: column.nulls_first,
@@ -449,41 +421,64 @@ fn crossing(
     }))
 }
 
-/// Equal rows of different slices become one.
-fn merged(segments: Segments) -> std::result::Result<Segments, ArrowError> {
-    let rows = segments.rows.num_rows();
-    let is_new = if rows == 0 {
-        Vec::new()
-    } else {
-        let parts = arrow::compute::partition(segments.rows.columns())?;
-        let mut starts = vec![false; rows];
-        for range in parts.ranges() {
-            starts[range.start] = true;
-        }
-        for range in segments.ranges().filter(|range| !range.is_empty()) {
-            starts[range.start] = true;
-        }
-        starts
-    };
-    let mut kept: Vec<u32> = Vec::new();
-    let mut counts: Vec<i64> = Vec::new();
-    for (row, is_new) in is_new.into_iter().enumerate() {
-        match counts.last_mut() {
-            Some(count) if !is_new => *count += segments.counts[row],
-            _ => {
-                kept.push(row as u32);
-                counts.push(segments.counts[row]);
-            }
+impl Stored {
+    fn segments(self, groups: usize) -> Segments {
+        let ends = (0..groups as u32)
+            .map(|group| self.groups.partition_point(|&of| of <= group))
+            .collect();
+        Segments {
+            rows: self.rows,
+            counts: self.counts,
+            ends,
         }
     }
-    let ends = segments
-        .ends
+}
+
+/// The rows of several slices, put in order; equal rows become one.
+fn merged(
+    side: &SideTable,
+    pieces: &[Stored],
+    groups: usize,
+) -> std::result::Result<Segments, ArrowError> {
+    let rows: Vec<&RecordBatch> = pieces.iter().map(|piece| &piece.rows).collect();
+    let rows = arrow::compute::concat_batches(&side.schema, rows)?;
+    let of: UInt32Array = pieces
         .iter()
-        .map(|&end| kept.partition_point(|&row| (row as usize) < end))
+        .flat_map(|piece| piece.groups.clone())
         .collect();
-    Ok(Segments {
-        rows: take_record_batch(&segments.rows, &UInt32Array::from(kept))?,
-        counts,
-        ends,
-    })
+    let counts: Vec<i64> = pieces
+        .iter()
+        .flat_map(|piece| piece.counts.clone())
+        .collect();
+    let mut order = vec![SortColumn {
+        values: Arc::new(of) as ArrayRef,
+        options: None,
+    }];
+    let columns = rows.columns().iter().zip(&side.side.columns);
+    order.extend(columns.map(|(values, column)| SortColumn {
+        values: values.clone(),
+        options: Some(sort_options(*column)),
+    }));
+    let indices = lexsort_to_indices(&order, None)?;
+    let sorted: Vec<ArrayRef> = order
+        .iter()
+        .map(|column| take(&column.values, &indices, None))
+        .collect::<std::result::Result<_, _>>()?;
+    let mut stored = Stored {
+        groups: Vec::new(),
+        rows,
+        counts: Vec::new(),
+    };
+    let mut kept: Vec<u32> = Vec::new();
+    if !indices.is_empty() {
+        let of = sorted[0].as_primitive::<UInt32Type>();
+        for range in arrow::compute::partition(&sorted)?.ranges() {
+            stored.groups.push(of.value(range.start));
+            kept.push(indices.value(range.start));
+            let count = range.map(|row| counts[indices.value(row) as usize]).sum();
+            stored.counts.push(count);
+        }
+    }
+    stored.rows = take_record_batch(&stored.rows, &UInt32Array::from(kept))?;
+    Ok(stored.segments(groups))
 }

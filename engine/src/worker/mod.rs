@@ -465,7 +465,7 @@ impl Worker {
             // After every batch: a budget is small against what a few batches of new keys take.
             self.state.maintain()?;
             if self.job.state.epoch_should_end() {
-                self.job.events.wake.notify_one();
+                self.job.control.on_memory_pressure(self.epoch);
             }
         }
         if progress == Progress::More {

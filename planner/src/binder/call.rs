@@ -36,6 +36,9 @@ impl ExprBinder<'_> {
                     .help("aggregate with GROUP BY over a TUMBLE or HOP window"),
             );
         }
+        if let Some(rewritten) = crate::functions::rewritten(&name.value, call) {
+            return self.bind(&rewritten);
+        }
         let library = Library::get();
         if library.scalar(&name.value).is_some() {
             return self.bind_level(expr, span);

@@ -11,7 +11,7 @@ use crate::codes;
 use crate::convert::{CastKind, Level, Refusal, cast_to, placeholder};
 use crate::library::Library;
 use crate::logical::AggregateCall;
-use crate::plan::Expr;
+use crate::plan::{Expr, ExprKind};
 use crate::syntax::span_of;
 
 use super::levels::{is_literal, operands_mut, what_is_it};
@@ -157,7 +157,10 @@ impl<'a> ExprBinder<'a> {
                 op: ast::BinaryOperator::And | ast::BinaryOperator::Or,
                 ..
             } => self.bind_chain(expr),
-            _ => self.bind_level(expr, span),
+            _ => match crate::functions::rewritten_operator(expr) {
+                Some(rewritten) => self.bind(&rewritten),
+                None => self.bind_level(expr, span),
+            },
         }
     }
 
@@ -242,31 +245,56 @@ impl<'a> ExprBinder<'a> {
         }
     }
 
-    /// `x AT TIME ZONE 'UTC'`: another zone would need its calendar in the plan.
+    /// `x AT TIME ZONE zone`: a TIMESTAMP is the clock of that zone and becomes an instant, an instant is shown by it.
     fn bind_zone(
         &mut self,
         operand: &ast::Expr,
         zone: &ast::Expr,
         span: Span,
     ) -> Result<Expr, Failed> {
-        let operand = self.bind(operand)?;
-        let utc = matches!(zone, ast::Expr::Value(value)
-            if value.value.clone().into_string().is_some_and(|zone| zone.eq_ignore_ascii_case("utc")));
-        let target = match operand.data_type {
-            DataType::Timestamp(unit) if utc => DataType::TimestampLtz(unit),
-            DataType::TimestampLtz(unit) if utc => DataType::Timestamp(unit),
-            _ => {
+        let name = match zone {
+            ast::Expr::Value(value) => value.value.clone().into_string(),
+            _ => None,
+        };
+        if let Some(Err(reason)) = name.as_deref().map(crate::functions::parse_zone) {
+            return self.fail(
+                Diagnostic::error(codes::BAD_LITERAL, reason)
+                    .at(span_of(zone).union(span), "no such zone")
+                    .help("zones are called 'Europe/Oslo', 'UTC' or '+02:00'"),
+            );
+        }
+        let (operand, zone) = (self.bind(operand)?, self.bind(zone)?);
+        let (function, data_type) = match operand.data_type {
+            DataType::Timestamp(unit) => ("local_to_instant", DataType::TimestampLtz(unit)),
+            DataType::TimestampLtz(unit) => ("instant_to_local", DataType::Timestamp(unit)),
+            ref other => {
+                let message = format!(
+                    "AT TIME ZONE takes a timestamp, and this is {}",
+                    with_article(other)
+                );
                 return self.fail(
-                    Diagnostic::error(
-                        codes::NOT_YET,
-                        "AT TIME ZONE takes a timestamp and 'UTC' for now",
-                    )
-                    .at(span, "another zone is not there yet")
-                    .help("shift the timestamp with an INTERVAL"),
+                    Diagnostic::error(codes::TYPE_MISMATCH, message)
+                        .at(span, "not a point in time")
+                        .help("CAST(… AS TIMESTAMP(3)) makes it one, where that is meant"),
                 );
             }
         };
-        Ok(cast_to(operand, target, CastKind::Fails, span))
+        if zone.data_type != DataType::String {
+            return self.fail(
+                Diagnostic::error(codes::TYPE_MISMATCH, "a time zone is a STRING")
+                    .at(zone.span.union(span), "not the name of a zone")
+                    .help("zones are called 'Europe/Oslo', 'UTC' or '+02:00'"),
+            );
+        }
+        let name = function.to_owned();
+        Ok(Expr {
+            kind: ExprKind::Function {
+                name,
+                arguments: vec![operand, zone],
+            },
+            data_type,
+            span,
+        })
     }
 
     // ------------------------------------------------------------------ one level, by the library

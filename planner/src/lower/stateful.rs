@@ -2,16 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use weir_types::{Column, Schema, Span};
+use weir_types::{Column, Schema, SortColumn, Span};
 
 use crate::canonical;
 use crate::fingerprint::sorted;
 use crate::identity::{Identity, group_column, joined_columns};
 use crate::logical::{AggregateCall, NodeId, NodeKind};
 use crate::names::Path;
-use crate::plan::{
-    Aggregate, AggregateOrder, Expr, GroupColumn, Input, OperatorKind, Partitioning,
-};
+use crate::plan::{Aggregate, Expr, GroupColumn, Input, OperatorKind, Partitioning};
 
 use super::emit::Measured;
 use super::{Columns, Emitted, Lowering, New, NewLogic, columns_of};
@@ -430,7 +428,7 @@ fn canonical_calls(
             order_by: call
                 .order_by
                 .iter()
-                .map(|item| AggregateOrder {
+                .map(|item| SortColumn {
                     column: fitting.find(&identity(&item.expr)),
                     descending: item.descending,
                     nulls_first: item.nulls_first,

@@ -459,8 +459,7 @@ fn unknown(name: &str, span: Span) -> Diagnostic {
             if known {
                 diagnostic
             } else {
-                diagnostic
-                    .help("docs/sql.md lists the types: BIGINT, STRING, TIMESTAMP(3), ROW<…>, …")
+                diagnostic.help("docs/sql lists the types: BIGINT, STRING, TIMESTAMP(3), ROW<…>, …")
             }
         }
     }

@@ -109,6 +109,26 @@ impl StateBackend for MemoryBackend {
         Ok(())
     }
 
+    fn scan_back(
+        &self,
+        table: TableIndex,
+        from: &[u8],
+        to: &[u8],
+        visit: &mut Visitor<'_>,
+    ) -> Result<()> {
+        let maps = self.read();
+        if from >= to {
+            return Ok(());
+        }
+        let range = (Bound::Included(from), Bound::Excluded(to));
+        for (key, row) in maps[table].range::<[u8], _>(range).rev() {
+            if visit(key, row)? == ControlFlow::Break(()) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     fn link(&self, folder: &Path) -> Result<Vec<LinkedFile>> {
         let path = folder.join(FILE);
         let context = || format!("writing {}", path.display());

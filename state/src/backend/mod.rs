@@ -53,6 +53,15 @@ pub(crate) trait StateBackend: Send + Sync {
         visit: &mut Visitor<'_>,
     ) -> Result<()>;
 
+    /// Visits the entries from `from` (inclusive) to `to` (exclusive) from the last one to the first.
+    fn scan_back(
+        &self,
+        table: TableIndex,
+        from: &[u8],
+        to: &[u8],
+        visit: &mut Visitor<'_>,
+    ) -> Result<()>;
+
     /// Makes everything written so far durable in immutable files below `folder` (which does not exist yet) and
     /// gives their names and places.
     fn link(&self, folder: &Path) -> Result<Vec<LinkedFile>>;

@@ -218,6 +218,30 @@ impl StateBackend for RocksBackend {
         scan(&self.db, self.family(table), from, to, visit)
     }
 
+    fn scan_back(
+        &self,
+        table: TableIndex,
+        from: &[u8],
+        to: &[u8],
+        visit: &mut Visitor<'_>,
+    ) -> Result<()> {
+        if from >= to {
+            return Ok(());
+        }
+        let mut options = ReadOptions::default();
+        options.set_iterate_lower_bound(from);
+        options.set_iterate_upper_bound(to);
+        let mut iterator = self.db.raw_iterator_cf_opt(self.family(table), options);
+        iterator.seek_to_last();
+        while let (Some(key), Some(row)) = (iterator.key(), iterator.value()) {
+            if visit(key, row)? == ControlFlow::Break(()) {
+                return Ok(());
+            }
+            iterator.prev();
+        }
+        iterator.status().map_err(failed("reading state"))
+    }
+
     fn link(&self, folder: &Path) -> Result<Vec<LinkedFile>> {
         let families: Vec<&ColumnFamily> = (0..self.names.len())
             .map(|table| self.family(table))

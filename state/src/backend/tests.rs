@@ -49,6 +49,23 @@ fn writes_are_read_back_in_order_and_ranges_are_deleted() {
             [pair("a", "row a"), pair("ab", "row ab"), pair("b", "row b")]
         );
         assert_eq!(all(&*backend, 0, b"c", b"a"), []);
+        for (from, to, expected) in [
+            ("a", "c", &["b", "ab", "a"][..]),
+            ("aa", "b", &["ab"]),
+            ("", "z", &["c", "b", "ab", "a"]),
+            ("c", "a", &[]),
+            ("d", "e", &[]),
+        ] {
+            let mut found = Vec::new();
+            let visit = &mut |key: &[u8], _: &[u8]| {
+                found.push(String::from_utf8(key.to_vec()).unwrap());
+                Ok(ControlFlow::Continue(()))
+            };
+            backend
+                .scan_back(0, from.as_bytes(), to.as_bytes(), visit)
+                .unwrap();
+            assert_eq!(found, expected, "back from {to} to {from}");
+        }
 
         let mut keys = Keys::default();
         for key in ["c", "missing", "a"] {

@@ -13,6 +13,7 @@
 
 mod builder;
 pub(crate) mod key;
+mod order;
 mod reader;
 pub(crate) mod value;
 mod varint;
@@ -21,6 +22,7 @@ mod varint;
 mod tests;
 
 pub(crate) use builder::Builder;
+pub(crate) use order::RowOrder;
 pub(crate) use reader::{Reader, Values, canonical};
 
 use arrow::array::ArrayRef;

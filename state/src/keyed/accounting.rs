@@ -5,6 +5,7 @@ use hashbrown::HashTable;
 use super::cache::{Cache, Meta};
 use super::chunk::{CHUNK_SLOTS, Cell, FIRST_SLOTS};
 use super::lists::Lists;
+use super::ordered::Ordered;
 
 impl Cache {
     /// What the hash table would take more if `additional` keys came.
@@ -49,7 +50,8 @@ impl Cache {
 
     /// Brings the charge for everything beside the chunks up to date.
     pub(crate) fn update_charge(&mut self) {
-        let lists = self.lists.as_ref().map_or(0, Lists::bytes);
+        let lists = self.lists.as_ref().map_or(0, Lists::bytes)
+            + self.ordered.as_ref().map_or(0, Ordered::bytes);
         let numbers = self.open.capacity()
             + self.empty.capacity()
             + self.touched.capacity()

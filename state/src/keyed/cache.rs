@@ -24,6 +24,7 @@ use super::budget::Charge;
 use super::chunk::{CHUNK_SLOTS, Cell, Chunk, ChunkLayout, FIRST_SLOTS, KeyBatch, KeyRef};
 use super::context::TableContext;
 use super::lists::Lists;
+use super::ordered::Ordered;
 use crate::backend::{Keys, TableIndex, Writes, after_prefix};
 use crate::encoding::key;
 use crate::snapshot::FreezeTrack;
@@ -89,6 +90,8 @@ pub(crate) struct Cache {
     pub(crate) freeze: Option<FreezeTrack>,
     /// In a multimap: the rows of each key.
     pub(crate) lists: Option<Lists>,
+    /// In a sorted table: the rows of each key, in order.
+    pub(crate) ordered: Option<Ordered>,
     /// In a multimap: where a probe of a large key stopped.
     pub(crate) resume: Option<super::multimap::Resume>,
     pub(super) charge: Charge,
@@ -100,6 +103,7 @@ impl Cache {
     /// `complete`: the database holds nothing of it.
     pub(crate) fn new(table: Rc<TableContext>, slice: Option<i64>, complete: bool) -> Self {
         let lists = (table.spec.layout == crate::Layout::MultiMap).then(Lists::default);
+        let ordered = (table.spec.layout == crate::Layout::Sorted).then(Ordered::default);
         let charge = Charge::new(&table.budget, 0);
         Self {
             table,
@@ -120,6 +124,7 @@ impl Cache {
             hand: 0,
             freeze: None,
             lists,
+            ordered,
             resume: None,
             charge,
             dirty_reported: 0,
@@ -418,6 +423,10 @@ impl Cache {
         if let Some(lists) = &mut self.lists {
             lists.detach(slot, absent);
         }
+        if let Some(ordered) = &mut self.ordered {
+            let cells = &self.cells;
+            ordered.detach(slot, absent, |slot| entry_bytes(cells, slot));
+        }
         let meta = &mut self.meta[chunk];
         assert!(
             !meta.dirty.get(i) && !meta.frozen.get(i),
@@ -480,6 +489,9 @@ impl Cache {
                 if let Some(lists) = &mut self.lists {
                     lists.grow(self.cells.len() * CHUNK_SLOTS);
                 }
+                if let Some(ordered) = &mut self.ordered {
+                    ordered.grow(self.cells.len() * CHUNK_SLOTS);
+                }
                 self.cells.len() as u32 - 1
             }
         };
@@ -528,12 +540,24 @@ impl Cache {
             .filter(|cell| !matches!(cell, Cell::Empty))
             .count();
         assert_eq!(chunks * CHUNK_SLOTS - occupied, self.free);
+        if let Some(ordered) = &self.ordered {
+            ordered.check(|slot| entry_bytes(&self.cells, slot));
+        }
     }
 }
 
 impl Drop for Cache {
     fn drop(&mut self) {
         self.table.budget.sub_dirty(self.dirty_reported);
+    }
+}
+
+/// The bytes of an entry of a multimap or a sorted table: key and row.
+pub(super) fn entry_bytes(cells: &[Cell], slot: u32) -> &[u8] {
+    let (chunk, i) = Cache::split(slot);
+    match cells[chunk].get().keys.get(i) {
+        KeyRef::Bytes(bytes) => bytes,
+        KeyRef::Int(_) => unreachable!("the keys of rows are bytes"),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::spec::{Storage, TableSpec, is_integer};
 pub(crate) struct TableContext {
     pub(crate) index: TableIndex,
     pub(crate) spec: TableSpec,
-    /// Of the cached entries: a multimap's value is one count, its rows are part of the key.
+    /// Of the cached entries: a multimap's (or a sorted table's) value is one count, its rows are part of the key.
     pub(crate) chunks: Arc<ChunkLayout>,
     pub(crate) range: KeyGroupRange,
     pub(crate) key_groups: u16,
@@ -37,7 +37,7 @@ fn has_integer_form(data_type: &DataType) -> bool {
 
 impl TableContext {
     pub(crate) fn chunk_layout(spec: &TableSpec) -> ChunkLayout {
-        let multimap = spec.layout == crate::Layout::MultiMap;
+        let multimap = matches!(spec.layout, crate::Layout::MultiMap | crate::Layout::Sorted);
         let value = if multimap {
             vec![weir_types::Column::new("count", DataType::Int64)]
         } else {

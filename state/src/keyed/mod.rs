@@ -1,7 +1,7 @@
 //! Keyed tables: a columnar write-back cache over the database.
 //!
 //! ```text
-//!   MapTable · SliceTable · MultiMapTable       handles that operators hold
+//!   MapTable · SliceTable · MultiMapTable · SortedTable      handles that operators hold
 //!        └─▶ Cache      hash table ─▶ slot ─▶ chunk (keys, typed columns, copy-on-write)
 //!              │        bits per slot: dirty, absent, pinned, …
 //!              ├─ room.rs    makes room: evicts clean entries, spills dirty ones
@@ -23,10 +23,12 @@ mod context;
 mod lists;
 mod map;
 mod multimap;
+mod ordered;
 mod probe;
 mod registry;
 mod room;
 mod slices;
+mod sorted;
 
 pub(crate) use bits::Bits;
 pub(crate) use budget::Budget;
@@ -40,3 +42,4 @@ pub(crate) use registry::Registry;
 pub(crate) use room::Keep;
 pub use slices::SliceTable;
 pub(crate) use slices::{Slices, stored_slices};
+pub use sorted::{SortBound, SortedRange, SortedTable};

@@ -19,7 +19,7 @@ use weir_types::hash::mix;
 use weir_types::{DataType, Schema};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::cache::{Cache, CacheRef, Missing, broken};
+use super::cache::{Cache, CacheRef, Missing, broken, entry_bytes};
 use super::chunk::{ColumnData, KeyBatch, KeyRef};
 use super::map::SCAN_ROWS;
 use crate::backend::Keys;
@@ -131,21 +131,6 @@ impl MultiMapTable {
         rows: &RecordBatch,
         weights: &[i64],
     ) -> Result<()> {
-        self.apply_counted(keys, hashes, rows, weights).map(|_| ())
-    }
-
-    /// `apply`; gives the multiplicity that each row had before its weight was added, those of equal rows one after the
-    /// other.
-    ///
-    /// # Errors
-    /// As `apply`.
-    pub fn apply_counted(
-        &self,
-        keys: &[ArrayRef],
-        hashes: &[u64],
-        rows: &RecordBatch,
-        weights: &[i64],
-    ) -> Result<Vec<i64>> {
         let mut cache = self.cache.borrow_mut();
         let table = cache.table.clone();
         let key_columns = table.canonical_keys(keys)?;
@@ -183,7 +168,7 @@ impl MultiMapTable {
             cache.attach(slot, hashes[row], keys.get(row));
         }
         cache.update_charge();
-        add_weights(&mut cache, &slots, weights)
+        add_weights(&mut cache, &slots, weights).map(|_| ())
     }
 
     /// Matches of the probing rows from `cursor` on, about `limit` at most; the cursor to go on with, if any is left.
@@ -277,8 +262,9 @@ impl MultiMapTable {
     }
 }
 
-/// Adds weights to counts, removes rows that reach zero, and checks that none fell below.
-fn add_weights(cache: &mut Cache, slots: &[u32], weights: &[i64]) -> Result<Vec<i64>> {
+/// Adds weights to counts, removes rows that reach zero, and checks that none fell below. Gives the counts from before, row
+/// by row.
+pub(super) fn add_weights(cache: &mut Cache, slots: &[u32], weights: &[i64]) -> Result<Vec<i64>> {
     let mut before = Vec::with_capacity(slots.len());
     for (&slot, &weight) in slots.iter().zip(weights) {
         // A row that was removed earlier in this batch comes to life with a count of zero.
@@ -313,11 +299,7 @@ impl Cache {
     }
 
     pub(super) fn entry_bytes(&self, slot: u32) -> &[u8] {
-        let (chunk, i) = self.chunk(slot);
-        match chunk.keys.get(i) {
-            KeyRef::Bytes(bytes) => bytes,
-            KeyRef::Int(_) => unreachable!("a multimap's keys are bytes"),
-        }
+        entry_bytes(&self.cells, slot)
     }
 
     /// The multiplicity of a row; zero if it is absent.
@@ -366,7 +348,7 @@ pub(super) fn take_count(mut row: &[u8]) -> Result<i64> {
 }
 
 /// Bytes of the key at the start of an entry.
-fn key_length(entry: &[u8], key_columns: &Schema) -> Result<usize> {
+pub(super) fn key_length(entry: &[u8], key_columns: &Schema) -> Result<usize> {
     let mut builders = Builder::of_columns(key_columns);
     let mut rest = entry;
     super::map::take_key(&mut rest, &mut builders)?;
@@ -374,7 +356,7 @@ fn key_length(entry: &[u8], key_columns: &Schema) -> Result<usize> {
 }
 
 /// The hash of an encoded key.
-fn hash_of_key(entry_key: &[u8], key_columns: &Schema) -> Result<u64> {
+pub(super) fn hash_of_key(entry_key: &[u8], key_columns: &Schema) -> Result<u64> {
     let mut builders = Builder::of_columns(key_columns);
     super::map::take_key(&mut &*entry_key, &mut builders)?;
     let arrays: Vec<ArrayRef> = builders.into_iter().map(Builder::finish).collect();

@@ -18,7 +18,12 @@ struct Model {
     texts: BTreeMap<(String, i64), i64>,
     slices: BTreeMap<(i64, i64), i64>,
     rows: Rows,
+    /// By key; what a sorted table holds, in its order.
+    sorted: BTreeMap<i64, Sorted>,
 }
+
+/// The greatest text first, then the smallest number; with multiplicities.
+type Sorted = BTreeMap<(std::cmp::Reverse<String>, i64), i64>;
 
 struct Job {
     workers: u32,
@@ -30,11 +35,12 @@ struct Job {
 
 impl Job {
     fn step(&mut self) {
-        match self.rng.random_range(0..10) {
+        match self.rng.random_range(0..12) {
             0..3 => self.change_ints(),
             3..5 => self.change_texts(),
             5..7 => self.change_slices(),
             7..9 => self.change_rows(),
+            9..11 => self.change_sorted(),
             _ => self.end_epoch(),
         }
     }
@@ -211,6 +217,147 @@ impl Job {
         assert_eq!(found, expected);
     }
 
+    fn change_sorted(&mut self) {
+        // Few keys, one of them with many rows.
+        let key = self.rng.random_range(0..12).min(5i64);
+        let state = &self.states[owner(&ints(&[key]), self.workers)];
+        let table = state.sorted_table(&operator(), "sorted");
+        let model = self.model.sorted.entry(key).or_default();
+        if self.rng.random_bool(0.1) {
+            let text = "b".repeat(self.rng.random_range(0..40));
+            let (keys, from) = ([ints(&[key])], [texts(std::slice::from_ref(&text))]);
+            let range = SortedRange {
+                from: Some(SortBound {
+                    values: &from,
+                    row: 0,
+                    inclusive: true,
+                }),
+                to: Some(SortBound {
+                    values: &from,
+                    row: 0,
+                    inclusive: true,
+                }),
+                reverse: self.rng.random_bool(0.5),
+            };
+            let hash = weir_types::hash::hash_columns(&keys, 1)[0];
+            let removed = table.remove_range(&keys, 0, hash, &range).unwrap();
+            let expected = model.iter().filter(|((b, _), _)| b.0 == text);
+            assert_eq!(removed, expected.map(|(_, count)| count).sum::<i64>());
+            model.retain(|(b, _), _| b.0 != text);
+        }
+        let (mut rows, mut weights) = (Vec::new(), Vec::new());
+        for _ in 0..30 {
+            let row = (
+                self.rng.random_range(0..40i64),
+                "b".repeat(self.rng.random_range(0..40)),
+            );
+            let name = (std::cmp::Reverse(row.1.clone()), row.0);
+            let count = model.get(&name).copied().unwrap_or(0);
+            let retracts = count > 0 && self.rng.random_bool(0.5);
+            let weight = if retracts { -1 } else { 1 };
+            match count + weight {
+                0 => drop(model.remove(&name)),
+                count => drop(model.insert(name, count)),
+            }
+            rows.push(row);
+            weights.push(weight);
+        }
+        let keys = [ints(&vec![key; rows.len()])];
+        let hashes = weir_types::hash::hash_columns(&keys, rows.len());
+        table
+            .apply(&keys, &hashes, &row_batch(&rows), &weights)
+            .unwrap();
+        for _ in 0..3 {
+            self.read_sorted();
+        }
+    }
+
+    /// Reads a random range of a random key, forwards or backwards, and compares it with the model's.
+    fn read_sorted(&mut self) {
+        let key = self.rng.random_range(0..7i64);
+        let table =
+            self.states[owner(&ints(&[key]), self.workers)].sorted_table(&operator(), "sorted");
+        let bound = |rng: &mut SmallRng| -> Option<(String, Option<i64>, bool)> {
+            let text = "b".repeat(rng.random_range(0..40));
+            let number = rng.random_bool(0.5).then(|| rng.random_range(0..40i64));
+            rng.random_bool(0.5)
+                .then(|| (text, number, rng.random_bool(0.5)))
+        };
+        let (from, to) = (bound(&mut self.rng), bound(&mut self.rng));
+        let reverse = self.rng.random_bool(0.5);
+        let limit = [1, 3, 20, 10_000][self.rng.random_range(0..4)];
+        let arrays = |bound: &Option<(String, Option<i64>, bool)>| {
+            let bound = bound.as_ref();
+            bound.map(|(text, number, inclusive)| {
+                let texts = texts(std::slice::from_ref(text));
+                let numbers = number.map(|number| ints(&[number]));
+                (
+                    [Some(texts), numbers].into_iter().flatten().collect(),
+                    *inclusive,
+                )
+            })
+        };
+        let from_arrays: Option<(Vec<_>, bool)> = arrays(&from);
+        let to_arrays: Option<(Vec<_>, bool)> = arrays(&to);
+        let range = SortedRange {
+            from: from_arrays.as_ref().map(|(values, inclusive)| SortBound {
+                values,
+                row: 0,
+                inclusive: *inclusive,
+            }),
+            to: to_arrays.as_ref().map(|(values, inclusive)| SortBound {
+                values,
+                row: 0,
+                inclusive: *inclusive,
+            }),
+            reverse,
+        };
+        // A row against a bound: below, within its prefix, or above.
+        let compare = |row: &(std::cmp::Reverse<String>, i64),
+                       bound: &(String, Option<i64>, bool)| {
+            let text = row.0.cmp(&std::cmp::Reverse(bound.0.clone()));
+            text.then(
+                bound
+                    .1
+                    .map_or(std::cmp::Ordering::Equal, |number| row.1.cmp(&number)),
+            )
+        };
+        let inside = |row: &(std::cmp::Reverse<String>, i64)| {
+            let after = from.as_ref().is_none_or(|bound| match compare(row, bound) {
+                std::cmp::Ordering::Equal => bound.2,
+                order => order.is_gt(),
+            });
+            let before = to.as_ref().is_none_or(|bound| match compare(row, bound) {
+                std::cmp::Ordering::Equal => bound.2,
+                order => order.is_lt(),
+            });
+            after && before
+        };
+        let empty = Sorted::new();
+        let model = self.model.sorted.get(&key).unwrap_or(&empty);
+        let all = model.iter().filter(|(row, _)| inside(row));
+        let mut expected: Vec<(i64, String, i64)> = all
+            .map(|((b, a), count)| (*a, b.0.clone(), *count))
+            .collect();
+        if reverse {
+            expected.reverse();
+        }
+        expected.truncate(limit);
+        let keys = [ints(&[-1, key])];
+        let hashes = weir_types::hash::hash_columns(&keys, 2);
+        let (rows, counts) = table.range(&keys, 1, hashes[1], &range, limit).unwrap();
+        let found: Vec<(i64, String, i64)> = (0..rows.num_rows())
+            .map(|row| {
+                let single = rows.slice(row, 1);
+                (int(&single, 0), text(&single, 1), counts[row])
+            })
+            .collect();
+        assert_eq!(
+            found, expected,
+            "key {key} from {from:?} to {to:?}, reverse {reverse}"
+        );
+    }
+
     /// Everything that the state holds, by scans.
     fn content(&self) -> Model {
         let mut model = Model::default();
@@ -244,6 +391,18 @@ impl Job {
                     );
                 });
             }
+            let table = state.sorted_table(&operator(), "sorted");
+            table
+                .scan(&mut |batch, counts| {
+                    let sorted = model.sorted.entry(0).or_default();
+                    for (row, count) in counts.iter().enumerate() {
+                        let single = batch.slice(row, 1);
+                        let name = (std::cmp::Reverse(text(&single, 1)), int(&single, 0));
+                        *sorted.entry(name).or_default() += count;
+                    }
+                    Ok(())
+                })
+                .unwrap();
             let table = state.multi_map_table(&operator(), "rows");
             table
                 .scan(&mut |batch, counts| {
@@ -262,7 +421,14 @@ impl Job {
         for ((_, a, b), count) in &self.model.rows {
             *expected.rows.entry((0, *a, b.clone())).or_default() += count;
         }
-        assert_eq!(self.content(), expected);
+        expected.sorted = BTreeMap::from([(0, Sorted::new())]);
+        for (name, count) in self.model.sorted.values().flatten() {
+            let sorted = expected.sorted.entry(0).or_default();
+            *sorted.entry(name.clone()).or_default() += count;
+        }
+        let mut content = self.content();
+        content.sorted.entry(0).or_default();
+        assert_eq!(content, expected);
     }
 }
 

@@ -56,6 +56,7 @@ fn spec(key: &DataType) -> TableSpec {
         layout: Layout::Slices,
         key: vec![Column::new("k", key.clone())],
         value: vec![Column::new("n", DataType::Int64)],
+        order: Vec::new(),
     }
 }
 

@@ -5,5 +5,6 @@ mod contract;
 mod gate;
 mod keys;
 mod multimap;
+mod sorted;
 mod store;
 mod support;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringViewArray};
 use weir_types::hash::hash_columns;
-use weir_types::{CheckpointId, Column, DataType, Generation, KeyGroupRange, OperatorId, WorkerId};
+use weir_types::{
+    CheckpointId, Column, DataType, Generation, KeyGroupRange, OperatorId, SortColumn, WorkerId,
+};
 
 use crate::*;
 
@@ -15,7 +17,7 @@ pub(super) fn operator() -> OperatorId {
     OperatorId::new("view/aggregate")
 }
 
-/// Tables `ints` (map of one integer), `texts` (map of a string and an integer), `slices`, `rows` (multimap).
+/// Tables `ints` (map of one integer), `texts` (map of a string and an integer), `slices`, `rows` (multimap), `sorted`.
 pub(super) fn specs() -> Vec<TableSpec> {
     let spec = |table: &str, layout, key: &[(&str, DataType)], value: &[(&str, DataType)]| {
         let columns = |list: &[(&str, DataType)]| {
@@ -30,10 +32,11 @@ pub(super) fn specs() -> Vec<TableSpec> {
             layout,
             key,
             value,
+            order: Vec::new(),
         }
     };
     let (int, text) = (DataType::Int64, DataType::String);
-    vec![
+    let mut specs = vec![
         spec(
             "ints",
             Layout::Map,
@@ -56,9 +59,22 @@ pub(super) fn specs() -> Vec<TableSpec> {
             "rows",
             Layout::MultiMap,
             &[("k", int.clone())],
+            &[("a", int.clone()), ("b", text.clone())],
+        ),
+        spec(
+            "sorted",
+            Layout::Sorted,
+            &[("k", int.clone())],
             &[("a", int), ("b", text)],
         ),
-    ]
+    ];
+    // The greatest b first, then the smallest a.
+    specs[4].order = vec![SortColumn {
+        column: 1,
+        descending: true,
+        nulls_first: true,
+    }];
+    specs
 }
 
 pub(super) struct Setup {

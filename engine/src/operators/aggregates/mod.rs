@@ -213,7 +213,7 @@ impl Aggregates {
         let (span, side) = (aggregate.span, self.layout.side_of[index]);
         let in_side = |column: usize| {
             let side = &self.layout.sides[side?];
-            side.columns.iter().position(|kept| kept.input == column)
+            side.columns.iter().position(|kept| kept.column == column)
         };
         let arrow_type = aggregate.data_type.to_arrow();
         if let Some(side) = side.filter(|_| is_folded(aggregate, retractions)) {

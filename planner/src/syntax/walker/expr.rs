@@ -145,15 +145,11 @@ impl Walker<'_> {
                 expr,
             } => self.expr(expr),
             Expr::Ceil { expr: inner, field } | Expr::Floor { expr: inner, field } => {
-                let plain = matches!(
-                    field,
-                    CeilFloorKind::DateTimeField(sqlparser::ast::DateTimeField::NoDateTime)
-                );
-                if !plain {
+                if matches!(field, CeilFloorKind::Scale(_)) {
                     self.no_expression(
-                        "FLOOR or CEIL with a unit",
+                        "FLOOR or CEIL with a number of digits",
                         span_of(inner.as_ref()),
-                        "date_trunc('hour', ts) cuts a timestamp, round(x, 2) a number",
+                        "round(x, 2) rounds a number, FLOOR(ts TO HOUR) cuts a timestamp",
                     );
                 }
                 self.expr(inner);
@@ -201,6 +197,10 @@ impl Walker<'_> {
             }) => {
                 self.typed_string(data_type, to_span(value.span), *uses_odbc_syntax);
             }
+            Expr::AtTimeZone {
+                timestamp,
+                time_zone,
+            } => self.exprs([&**timestamp, &**time_zone]),
             Expr::Function(function) => self.function(function),
             Expr::Array(Array { elem, named: _ }) => self.exprs(elem),
             Expr::Interval(interval) => self.interval(interval),
@@ -293,13 +293,6 @@ impl Walker<'_> {
                 target_before_value: _,
                 styles: _,
             } => ("CONVERT", "CAST(value AS type)"),
-            Expr::AtTimeZone {
-                timestamp: _,
-                time_zone: _,
-            } => (
-                "AT TIME ZONE",
-                "for now all of Weir's clocks are UTC; TIMESTAMP_LTZ is a point in time",
-            ),
             Expr::Collate {
                 expr: _,
                 collation: _,
@@ -383,6 +376,7 @@ impl Walker<'_> {
             | Expr::Exists { .. }
             | Expr::Subquery(_)
             | Expr::Array(_)
+            | Expr::AtTimeZone { .. }
             | Expr::Interval(_) => return,
         };
         self.no_expression(what, span, way_out);
@@ -443,20 +437,14 @@ impl Walker<'_> {
             B::Spaceship => "IS NOT DISTINCT FROM compares with NULL as a value",
             B::Xor => "write a <> b for two conditions",
             B::DuckIntegerDivide | B::MyIntegerDivide => "a / b of two integers is an integer",
-            B::Arrow
-            | B::LongArrow
-            | B::HashArrow
-            | B::HashLongArrow
-            | B::AtQuestion
-            | B::AtAt
-            | B::AtArrow
-            | B::ArrowAt
-            | B::HashMinus => {
+            // Calls of our JSON functions, see functions/rewrite.rs.
+            B::Arrow | B::LongArrow | B::HashArrow | B::HashLongArrow => return,
+            B::AtQuestion | B::AtAt | B::AtArrow | B::ArrowAt | B::HashMinus => {
                 "declare the fields in CREATE TABLE: person ROW<name STRING>; array_has_all compares arrays"
             }
             B::Assignment => "equality is written with one `=`",
             B::Overlaps | B::PGOverlap => "compare the bounds: a.start < b.end AND b.start < a.end",
-            _ => "docs/sql.md lists the operators",
+            _ => "docs/sql lists the operators",
         };
         let span = span_of(left).union(span_of(right));
         self.no_expression(&format!("the operator `{op}`"), span, way_out);

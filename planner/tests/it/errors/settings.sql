@@ -4,7 +4,7 @@ SET 'parallelism' = '0';
 SET 'state.memory' = '64 KB';
 SET 'state.backend' = 'roksdb';
 SET 'row.error' = 'dead-letter:bad_rows';
-SET 'time.zone' = 'Europe/Oslo';
+SET 'time.zone' = 'Mars/Olympus';
 SET 'checkpoint.mode' = 'twice';
 SET parallelism;
 SET table.exec.state.ttl = '1 d';

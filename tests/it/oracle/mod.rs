@@ -2,43 +2,32 @@
 //!
 //! A failing case is made smaller (fewer rows) while it still fails, and printed whole: the SQL and the rows.
 
-use std::path::Path;
+pub(crate) mod data;
 
-use rand::Rng;
+mod compare;
+mod expressions;
+mod generator;
+mod groups;
+mod joins;
+mod ranks;
+mod select;
+mod sets;
+mod subqueries;
+mod windows;
+
 use rand::rngs::SmallRng;
-use weir_engine::Outcome;
-use weir_tests::data::{Table, random_table, rng};
-use weir_tests::generate::{Query, random_query};
-use weir_tests::job::{Ran, Setup, plan, run, run_from};
+use weir_tests::data::{Table, rng};
+use weir_tests::job::{Setup, plan};
 use weir_tests::suite::Suite;
 use weir_tests::value::Multiset;
 
 use crate::batch::Oracle;
+use compare::{Way, answer, compare, smaller};
+use data::random_table;
+use generator::{Query, random_query, shape_names};
 
 /// Failures to collect before the suite stops.
 const FAILURES_MAX: usize = 5;
-
-/// How a case is run: the setup, and where it is stopped and resumed with which other setup.
-#[derive(Clone, Debug)]
-struct Way {
-    setup: Setup,
-    files: usize,
-    resume: Option<(u64, Setup)>,
-}
-
-impl Way {
-    fn random(rng: &mut SmallRng, rows: usize) -> Self {
-        let setup = Setup::random(rng);
-        let resume = rng
-            .random_bool(0.35)
-            .then(|| (rng.random_range(1..=rows.max(1) as u64), Setup::random(rng)));
-        Self {
-            setup,
-            files: rng.random_range(1..=3),
-            resume,
-        }
-    }
-}
 
 /// Cases that Weir still answers wrongly, to be mended first: whoever mends one takes it out, or this suite fails.
 const KNOWN_FAILURES: &[u64] = &[];
@@ -115,105 +104,6 @@ fn check(seed: u64) -> Result<bool, String> {
     Ok(true)
 }
 
-fn answer(tables: &[Table], query: &Query) -> Option<Multiset> {
-    match Oracle::new(tables).query(&query.oracle) {
-        Ok(rows) => Some(Multiset::of(rows)),
-        Err(error) => {
-            if std::env::var_os("WEIR_VERBOSE").is_some() {
-                println!("the batch engine: {error}\n{}", query.oracle);
-            }
-            None
-        }
-    }
-}
-
-fn compare(tables: &[Table], query: &Query, expected: &Multiset, way: &Way) -> Result<(), String> {
-    let folder = tempfile::tempdir().unwrap();
-    tables
-        .iter()
-        .for_each(|table| table.write(folder.path(), way.files));
-    let ran = run_way(tables, query, folder.path(), way)?;
-    match ran.outputs[0].folded.difference(expected) {
-        Some(text) => Err(text),
-        None => Ok(()),
-    }
-}
-
-fn run_way(tables: &[Table], query: &Query, base: &Path, way: &Way) -> Result<Ran, String> {
-    let sql = &query.weir;
-    let Some((rows, second)) = &way.resume else {
-        return run(sql, base, &way.setup);
-    };
-    let state = Some(base.join("state"));
-    let first = Setup {
-        state: state.clone(),
-        stop_after: Some(*rows),
-        ..way.setup.clone()
-    };
-    let before = run_from("resumed", sql, base, &first, &[])?;
-    // With fewer rows than that it has finished, and a finished job that only prints would run again.
-    if before.summary.outcome != Outcome::Stopped {
-        return Ok(before);
-    }
-    check_prefix(tables, query, &before, *rows)?;
-    let second = Setup {
-        state,
-        ..second.clone()
-    };
-    run_from("resumed", sql, base, &second, &before.outputs)
-}
-
-/// What was given by a stop is the exact answer over what was read by then. (Windows that are still open are not in it, and so a
-/// query with windows is not looked at.)
-fn check_prefix(tables: &[Table], query: &Query, before: &Ran, rows: u64) -> Result<(), String> {
-    if query.oracle.contains("window_end") {
-        return Ok(());
-    }
-    let mut prefix = tables.to_vec();
-    prefix
-        .iter_mut()
-        .for_each(|table| table.rows.truncate(rows as usize));
-    let Some(expected) = answer(&prefix, query) else {
-        return Ok(());
-    };
-    match before.outputs[0].folded.difference(&expected) {
-        Some(text) => Err(format!("stopped after {rows} records: {text}")),
-        None => Ok(()),
-    }
-}
-
-/// Fewer rows that fail too, found by leaving out halves, quarters, … of each table.
-fn smaller(
-    mut tables: Vec<Table>,
-    query: &Query,
-    way: &Way,
-    mut reason: String,
-) -> (Vec<Table>, String) {
-    let started = std::time::Instant::now();
-    for at in 0..tables.len() {
-        let mut piece = tables[at].rows.len().div_ceil(2);
-        while piece > 0 {
-            let mut from = 0;
-            while from < tables[at].rows.len() {
-                if started.elapsed().as_secs() > 10 {
-                    return (tables, reason);
-                }
-                let mut fewer = tables.clone();
-                let to = (from + piece).min(fewer[at].rows.len());
-                fewer[at].rows.drain(from..to);
-                let still =
-                    answer(&fewer, query).map(|expected| compare(&fewer, query, &expected, way));
-                match still {
-                    Some(Err(text)) => (tables, reason) = (fewer, text),
-                    _ => from += piece,
-                }
-            }
-            piece = if piece == 1 { 0 } else { piece.div_ceil(2) };
-        }
-    }
-    (tables, reason)
-}
-
 /// Also what the smaller suites of a short run never draw.
 #[test]
 fn the_planner_takes_every_generated_query() {
@@ -241,10 +131,6 @@ fn the_planner_takes_every_generated_query() {
 fn the_batch_engine_answers_nearly_all_generated_queries_and_most_with_rows() {
     let (mut failed, mut with_rows) = (Vec::new(), 0);
     let constructs = [
-        "JOIN",
-        "UNION ALL",
-        "TUMBLE",
-        "HOP",
         "HAVING",
         "FILTER",
         "CREATE VIEW",
@@ -254,6 +140,7 @@ fn the_batch_engine_answers_nearly_all_generated_queries_and_most_with_rows() {
         "avg(",
     ];
     let mut seen = constructs.map(|_| 0);
+    let mut drawn = std::collections::BTreeMap::new();
     for seed in 0..300 {
         let mut rng = rng(seed);
         let tables = vec![
@@ -263,6 +150,9 @@ fn the_batch_engine_answers_nearly_all_generated_queries_and_most_with_rows() {
         let query = random_query(&tables, &mut rng);
         for (construct, count) in constructs.iter().zip(&mut seen) {
             *count += usize::from(query.weir.contains(construct));
+        }
+        for shape in &query.shapes {
+            *drawn.entry(*shape).or_insert(0) += 1;
         }
         match Oracle::new(&tables).query(&query.oracle) {
             Ok(rows) => with_rows += usize::from(!rows.is_empty()),
@@ -278,6 +168,10 @@ fn the_batch_engine_answers_nearly_all_generated_queries_and_most_with_rows() {
     assert!(with_rows > 180, "{with_rows} of 300 answers have rows");
     for (construct, count) in constructs.iter().zip(seen) {
         assert!(count >= 10, "{construct} is in {count} of 300 queries");
+    }
+    for shape in shape_names() {
+        let count = drawn.get(shape).copied().unwrap_or(0);
+        assert!(count >= 5, "{shape} is drawn {count} times for 300 queries");
     }
 }
 
@@ -299,6 +193,7 @@ fn hand_written_queries_give_what_a_batch_engine_gives() {
         let query = Query {
             weir: format!("{ddl}{query};\n"),
             oracle: (*query).to_owned(),
+            shapes: Vec::new(),
         };
         let expected = Oracle::new(&tables)
             .query(&query.oracle)

@@ -1,10 +1,13 @@
 //! Random queries of the language, each in two spellings: for Weir and for the oracle.
 //!
 //! ```text
-//!   tables ─▶ step ─▶ step ─▶ … ─▶ SELECT       a step is one block: filter and projection, GROUP BY, window, join, union
+//!   tables ─▶ step ─▶ step ─▶ … ─▶ SELECT       a step is one block, made by a shape: select.rs, groups.rs, windows.rs, joins.rs, …
 //!              named: a view or a CTE            what a later step reads is chosen among all named ones
 //!              inline: a derived table
 //! ```
+//!
+//! **To add a shape**: an entry in the `SHAPES` of the area's file, and a function that makes a [`Step`] or says `None` (nothing that is
+//! there suits it). It says of the relation that it gives what later steps have to know: see the fields of [`Relation`].
 //!
 //! Both spellings are the same text but for windows. The oracle has no streams: there a relation with event time carries the hidden
 //! column `own_watermark`, and a window is a computed column with the lateness rule as a filter.
@@ -12,62 +15,96 @@
 //! Expressions cannot fail and floats are sums of quarters, so that the answers are equal whatever the order of additions; a column
 //! that holds an average is *inexact* and never used in a comparison.
 
-mod expression;
-mod step;
-
 use rand::Rng;
 use rand::rngs::SmallRng;
 
-use crate::data::{SqlType, Table};
+use weir_tests::data::{SqlType, Table};
+
+use super::{groups, joins, ranks, select, sets, subqueries, windows};
+
+/// The shapes of every area.
+const AREAS: &[&[Shape]] = &[
+    select::SHAPES,
+    groups::SHAPES,
+    windows::SHAPES,
+    joins::SHAPES,
+    sets::SHAPES,
+    subqueries::SHAPES,
+    ranks::SHAPES,
+];
+
+/// A kind of block.
+pub(super) struct Shape {
+    /// What it is: the suite counts how often each is drawn.
+    pub(super) name: &'static str,
+    /// How often it is drawn, relative to the others.
+    pub(super) weight: u32,
+    /// Makes one; `None` if nothing that is there suits it.
+    pub(super) make: fn(&mut Generator<'_>) -> Option<Step>,
+}
+
+/// A block: what it gives, and its two texts.
+pub(super) type Step = (Relation, String, String);
 
 /// A column of a relation within a generated query.
 #[derive(Clone, Debug)]
-pub(crate) struct Column {
-    pub(crate) name: String,
-    pub(crate) kind: SqlType,
+pub(super) struct Column {
+    pub(super) name: String,
+    pub(super) kind: SqlType,
     /// False for floats that hang on the order of additions: averages, and what is made of them.
-    pub(crate) exact: bool,
+    pub(super) exact: bool,
 }
 
 /// A table, or a step that later steps can read.
 #[derive(Clone, Debug)]
-pub(crate) struct Relation {
-    pub(crate) name: String,
-    pub(crate) columns: Vec<Column>,
+pub(super) struct Relation {
+    pub(super) name: String,
+    pub(super) columns: Vec<Column>,
     /// Its event-time column, while it has one.
-    pub(crate) time: Option<usize>,
+    pub(super) time: Option<usize>,
     /// More or less how many rows it has, so that joins stay small.
-    pub(crate) rows: f64,
+    pub(super) rows: f64,
     /// Its rows can be taken back: no `min` and `max` over it (P1018).
-    pub(crate) retracts: bool,
+    pub(super) retracts: bool,
     /// It gives columns of a window that was assigned below: a GROUP BY over them is a windowed one, which aggregates no
     /// expression of them (P1024).
-    pub(crate) windowed: bool,
+    pub(super) windowed: bool,
     /// A derived table: its two texts stand in the FROM of the one step that reads it.
-    pub(crate) inline: Option<(String, String)>,
+    pub(super) inline: Option<(String, String)>,
 }
 
 /// A generated query.
 #[derive(Clone, Debug)]
-pub struct Query {
+pub(super) struct Query {
     /// For Weir: tables, views, and the SELECT.
-    pub weir: String,
+    pub(super) weir: String,
     /// For the oracle: one SELECT with CTEs.
-    pub oracle: String,
+    pub(super) oracle: String,
+    /// The names of the shapes that it is made of.
+    pub(super) shapes: Vec<&'static str>,
 }
 
 /// What a query is being made of.
-pub(crate) struct Generator<'a> {
-    pub(crate) rng: &'a mut SmallRng,
-    pub(crate) relations: Vec<Relation>,
+pub(super) struct Generator<'a> {
+    pub(super) rng: &'a mut SmallRng,
+    pub(super) relations: Vec<Relation>,
     /// Named steps so far: name, Weir's text, the oracle's.
     named: Vec<(String, String, String)>,
     names: usize,
-    joins: usize,
+    pub(super) joins: usize,
+    shapes: Vec<&'static str>,
+}
+
+/// The names of all shapes.
+pub(super) fn shape_names() -> impl Iterator<Item = &'static str> {
+    AREAS
+        .iter()
+        .flat_map(|area| area.iter())
+        .map(|shape| shape.name)
 }
 
 /// A random query over these tables.
-pub fn random_query(tables: &[Table], rng: &mut SmallRng) -> Query {
+pub(super) fn random_query(tables: &[Table], rng: &mut SmallRng) -> Query {
     let relations = tables
         .iter()
         .map(|table| Relation {
@@ -96,6 +133,7 @@ pub fn random_query(tables: &[Table], rng: &mut SmallRng) -> Query {
         named: Vec::new(),
         names: 0,
         joins: 0,
+        shapes: Vec::new(),
     };
     for _ in 1..steps {
         let (relation, weir, oracle) = generator.step();
@@ -119,7 +157,7 @@ pub fn random_query(tables: &[Table], rng: &mut SmallRng) -> Query {
             format!("WITH {}\n", list.join(", "))
         }
     };
-    let named = generator.named;
+    let named = &generator.named;
     let oracle_with = with(
         named
             .iter()
@@ -142,12 +180,57 @@ pub fn random_query(tables: &[Table], rng: &mut SmallRng) -> Query {
     Query {
         weir: format!("{text}{weir};\n"),
         oracle: format!("{oracle_with}{oracle}"),
+        shapes: generator.shapes,
     }
 }
 
 impl Generator<'_> {
+    /// A block over something that is there.
+    fn step(&mut self) -> Step {
+        let shapes = || AREAS.iter().flat_map(|area| area.iter());
+        let total: u32 = shapes().map(|shape| shape.weight).sum();
+        loop {
+            let mut at = self.rng.random_range(0..total);
+            let shape = shapes().find(|shape| {
+                let here = at < shape.weight;
+                at = at.saturating_sub(shape.weight);
+                here
+            });
+            let shape = shape.expect("a number below the sum of weights");
+            if let Some(step) = (shape.make)(self) {
+                self.shapes.push(shape.name);
+                return step;
+            }
+        }
+    }
+
+    pub(super) fn relation(
+        &mut self,
+        columns: Vec<Column>,
+        time: Option<usize>,
+        rows: f64,
+    ) -> Relation {
+        Relation {
+            name: self.fresh("q"),
+            columns,
+            time,
+            rows,
+            retracts: false,
+            windowed: false,
+            inline: None,
+        }
+    }
+
+    pub(super) fn column(&mut self, kind: SqlType, exact: bool) -> Column {
+        Column {
+            name: self.fresh("c"),
+            kind,
+            exact,
+        }
+    }
+
     /// A name that nothing has yet.
-    pub(crate) fn fresh(&mut self, prefix: &str) -> String {
+    pub(super) fn fresh(&mut self, prefix: &str) -> String {
         self.names += 1;
         format!("{prefix}{}", self.names)
     }
@@ -162,7 +245,7 @@ impl Generator<'_> {
     }
 
     /// The relation that the next step reads: most often the last one. A derived table is read once and is gone then.
-    pub(crate) fn pick(&mut self) -> Relation {
+    pub(super) fn pick(&mut self) -> Relation {
         let last = self.relations.len() - 1;
         let at = if self.rng.random_bool(0.7) {
             last
@@ -175,11 +258,9 @@ impl Generator<'_> {
             self.relations[at].clone()
         }
     }
-}
 
-impl Generator<'_> {
     /// A derived table that was picked and then not used can be picked again.
-    pub(crate) fn put_back(&mut self, relation: Relation) {
+    pub(super) fn put_back(&mut self, relation: Relation) {
         if relation.inline.is_some() {
             self.relations.push(relation);
         }
@@ -188,7 +269,7 @@ impl Generator<'_> {
 
 impl Relation {
     /// How FROM calls it: for Weir and for the oracle.
-    pub(crate) fn from(&self) -> (String, String) {
+    pub(super) fn from(&self) -> (String, String) {
         match &self.inline {
             None => (self.name.clone(), self.name.clone()),
             Some((weir, oracle)) => (

@@ -3,12 +3,13 @@
 use rand::Rng;
 use rand::seq::IndexedRandom;
 
-use super::{Column, Generator};
-use crate::data::SqlType;
+use weir_tests::data::SqlType;
+
+use super::generator::{Column, Generator};
 
 impl Generator<'_> {
     /// An expression of this type; `prefix` stands before each column (`l.`).
-    pub(crate) fn expression(&mut self, kind: SqlType, columns: &[Column], depth: u32) -> String {
+    pub(super) fn expression(&mut self, kind: SqlType, columns: &[Column], depth: u32) -> String {
         let own: Vec<&Column> = columns
             .iter()
             .filter(|column| column.kind == kind && column.exact)
@@ -122,7 +123,7 @@ impl Generator<'_> {
     }
 
     /// A condition: TRUE, FALSE or NULL.
-    pub(crate) fn predicate(&mut self, columns: &[Column], depth: u32) -> String {
+    pub(super) fn predicate(&mut self, columns: &[Column], depth: u32) -> String {
         if depth > 0 && self.rng.random_bool(0.4) {
             let (a, b) = (
                 self.predicate(columns, depth - 1),

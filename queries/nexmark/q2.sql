@@ -1,0 +1,15 @@
+-- q2, some of the auctions: bids on one auction in 123. A filter that keeps little.
+CREATE TABLE bid (
+  auction   BIGINT,
+  bidder    BIGINT,
+  price     BIGINT,
+  channel   STRING,
+  url       STRING,
+  date_time TIMESTAMP(3),
+  extra     STRING,
+  WATERMARK FOR date_time AS date_time - INTERVAL '4' SECOND
+) WITH ('connector' = 'nexmark', 'table' = 'bid', 'events' = '10000', 'event.gap' = '100ms', 'first.event.time' = '2024-12-31 23:50:00');
+
+SELECT auction, price
+FROM bid
+WHERE auction % 123 = 0;

@@ -1,0 +1,151 @@
+//! Rows whose bytes sort as an order asks (`docs/formats/keys.md`, the order key of a sorted table).
+//!
+//! ```text
+//!   order key   column … column        the sort columns, then every other value column, ascending, NULLs last
+//!   column      00 NULL (NULLs first)  |  01 ‖ value as in key.rs, all bits inverted if descending  |  02 NULL (last)
+//! ```
+//!
+//! It holds the whole row: decoding it gives the row back, with floats normalized (−0.0 is 0.0).
+
+use arrow::array::ArrayRef;
+use weir_types::{DataType, Schema, SortColumn};
+
+use super::Builder;
+use super::key;
+use super::reader::Reader;
+use crate::{Error, Result};
+
+/// NULL that comes before every value.
+const NULL_FIRST: u8 = 0x00;
+
+/// The order of a sorted table: every value column once.
+pub(crate) struct RowOrder {
+    columns: Vec<SortColumn>,
+    /// By value column as declared: whether it is an unsigned integer of 64 bits. Keys take one beyond the greatest i64 for
+    /// a negative number, which would sort wrong, so here its sign bit stays as it is.
+    unsigned: Vec<bool>,
+}
+
+impl RowOrder {
+    /// The sort columns, and behind them the others in the order of their declaration.
+    pub(crate) fn new(order: &[SortColumn], schema: &Schema) -> Self {
+        let columns = schema.len();
+        let mut all: Vec<SortColumn> = Vec::with_capacity(columns);
+        for column in order {
+            if all.iter().all(|known| known.column != column.column) {
+                all.push(*column);
+            }
+        }
+        for column in 0..columns {
+            if all.iter().all(|known| known.column != column) {
+                all.push(SortColumn::ascending(column));
+            }
+        }
+        let unsigned = schema
+            .iter()
+            .map(|column| column.data_type == DataType::UInt64);
+        Self {
+            columns: all,
+            unsigned: unsigned.collect(),
+        }
+    }
+
+    /// Value columns by their place in the order.
+    pub(crate) fn columns(&self) -> &[SortColumn] {
+        &self.columns
+    }
+
+    /// Appends the order key of a row; `readers` are the value columns as declared.
+    pub(crate) fn put_row(&self, readers: &[Reader<'_>], row: usize, out: &mut Vec<u8>) {
+        for column in &self.columns {
+            let unsigned = self.unsigned[column.column];
+            put_column(column, &readers[column.column], unsigned, row, out);
+        }
+    }
+
+    /// Appends the order key's beginning: the columns that come first in the order, as far as `values` has some.
+    pub(crate) fn put_prefix(
+        &self,
+        values: &[ArrayRef],
+        schema: &Schema,
+        row: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        for (column, values) in self.columns.iter().zip(values) {
+            let data_type = &schema[column.column].data_type;
+            let values = super::canonical(values, data_type)?;
+            let unsigned = self.unsigned[column.column];
+            put_column(column, &Reader::new(&values, data_type), unsigned, row, out);
+        }
+        Ok(())
+    }
+
+    /// Reads a whole order key into one builder for each value column as declared.
+    pub(crate) fn take_row(&self, mut bytes: &[u8], builders: &mut [Builder]) -> Result<()> {
+        for column in &self.columns {
+            let unsigned = self.unsigned[column.column];
+            take_column(column, unsigned, &mut bytes, &mut builders[column.column])?;
+        }
+        if bytes.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::damaged("an ordered row is longer than its columns"))
+        }
+    }
+}
+
+fn put_column(
+    column: &SortColumn,
+    reader: &Reader<'_>,
+    unsigned: bool,
+    row: usize,
+    out: &mut Vec<u8>,
+) {
+    let start = out.len();
+    key::put_column(reader, row, out);
+    if out[start] == key::NULL {
+        if column.nulls_first {
+            out[start] = NULL_FIRST;
+        }
+        return;
+    }
+    if unsigned {
+        out[start + 1] ^= 0x80;
+    }
+    if column.descending {
+        out[start + 1..].iter_mut().for_each(|byte| *byte = !*byte);
+    }
+}
+
+fn take_column(
+    column: &SortColumn,
+    unsigned: bool,
+    bytes: &mut &[u8],
+    builder: &mut Builder,
+) -> Result<()> {
+    let null = match bytes.first() {
+        Some(&NULL_FIRST) => column.nulls_first,
+        Some(&key::NULL) => !column.nulls_first,
+        _ => false,
+    };
+    if null {
+        *bytes = &bytes[1..];
+        builder.push_null();
+        return Ok(());
+    }
+    if !column.descending && !unsigned {
+        return key::take_column(bytes, builder);
+    }
+    // Where a column ends shows only while it is read: everything from here on is turned round.
+    let mut turned = bytes.to_vec();
+    if column.descending {
+        turned.iter_mut().skip(1).for_each(|byte| *byte = !*byte);
+    }
+    if unsigned && turned.len() > 1 {
+        turned[1] ^= 0x80;
+    }
+    let mut rest = turned.as_slice();
+    key::take_column(&mut rest, builder)?;
+    *bytes = &bytes[bytes.len() - rest.len()..];
+    Ok(())
+}

@@ -1,0 +1,299 @@
+//! The rows of each key of a sorted table, in order, as slots of its cache.
+//!
+//! ```text
+//!   hash of the key ─▶ Owner { key length, whole, blocks } ─▶ [slot slot … slot] [slot …] …      ascending by their bytes
+//! ```
+//!
+//! A block holds some hundred slots at most, so an insertion moves few of them however many rows a key has.
+//!
+//! # Invariants
+//! 1. No block is empty; within and across blocks the slots ascend by the bytes of their entries.
+//! 2. An owner is *whole* while all live rows of its key are in memory; the first eviction of one ends that.
+
+use hashbrown::HashTable;
+
+/// Stands for no owner.
+const NO_OWNER: u32 = u32::MAX;
+/// Slots of a block at most.
+const BLOCK_SLOTS: usize = 512;
+
+/// One key.
+#[derive(Debug)]
+struct Owner {
+    /// Of the key alone.
+    hash: u32,
+    /// Bytes of the encoded key at the start of each row's bytes.
+    key_length: u32,
+    whole: bool,
+    /// It had too many rows to be loaded, when that was tried last.
+    large: bool,
+    blocks: Vec<Vec<u32>>,
+}
+
+/// See the module's text.
+#[derive(Default)]
+pub(crate) struct Ordered {
+    owners: Vec<Owner>,
+    free: Vec<u32>,
+    index: HashTable<u32>,
+    /// For each slot its owner.
+    owner_of: Vec<u32>,
+    /// Bytes that the blocks take.
+    block_bytes: usize,
+}
+
+/// Where the rows begin and end that a walk visits: bytes of whole entries, from (inclusive) and to (exclusive).
+#[derive(Clone, Copy)]
+pub(crate) struct Span<'a> {
+    pub(crate) from: &'a [u8],
+    pub(crate) to: Option<&'a [u8]>,
+    pub(crate) reverse: bool,
+}
+
+/// Spreads the 32 bits of a key's hash for the hash table.
+fn spread(hash: u32) -> u64 {
+    weir_types::hash::mix(u64::from(hash))
+}
+
+/// Bytes that a list of blocks takes beside them, and a block.
+fn outer_bytes(blocks: &Vec<Vec<u32>>) -> usize {
+    blocks.capacity() * size_of::<Vec<u32>>()
+}
+
+fn block_bytes(block: &Vec<u32>) -> usize {
+    block.capacity() * size_of::<u32>()
+}
+
+impl Ordered {
+    /// Makes place for `slots` slots.
+    pub(crate) fn grow(&mut self, slots: usize) {
+        self.owner_of.resize(slots, NO_OWNER);
+    }
+
+    pub(crate) fn is_attached(&self, slot: u32) -> bool {
+        self.owner_of[slot as usize] != NO_OWNER
+    }
+
+    /// The owner of the key; `bytes_of` gives a slot's bytes (key and row).
+    pub(crate) fn find<'a>(
+        &self,
+        hash: u32,
+        key: &[u8],
+        bytes_of: impl Fn(u32) -> &'a [u8],
+    ) -> Option<u32> {
+        let found = self.index.find(spread(hash), |&owner| {
+            let owner = &self.owners[owner as usize];
+            owner.hash == hash
+                && bytes_of(owner.blocks[0][0]).get(..owner.key_length as usize) == Some(key)
+        });
+        found.copied()
+    }
+
+    /// Puts a slot into its place among the rows of its key.
+    pub(crate) fn attach<'a>(
+        &mut self,
+        slot: u32,
+        hash: u32,
+        key: &[u8],
+        whole: bool,
+        bytes_of: impl Fn(u32) -> &'a [u8],
+    ) {
+        let owner = match self.find(hash, key, &bytes_of) {
+            Some(owner) => owner,
+            None => self.add_owner(hash, key.len() as u32, whole),
+        };
+        self.owner_of[slot as usize] = owner;
+        let blocks = &mut self.owners[owner as usize].blocks;
+        let before = outer_bytes(blocks);
+        if blocks.is_empty() {
+            let block = vec![slot];
+            self.block_bytes += block_bytes(&block);
+            blocks.reserve_exact(1);
+            blocks.push(block);
+        } else {
+            let (mut number, mut place) = position(blocks, bytes_of(slot), &bytes_of);
+            if number == blocks.len() {
+                number -= 1;
+                place = blocks[number].len();
+            }
+            let block = &mut blocks[number];
+            self.block_bytes -= block_bytes(block);
+            block.insert(place, slot);
+            let right = (block.len() > BLOCK_SLOTS).then(|| {
+                let right = block.split_off(BLOCK_SLOTS / 2);
+                block.shrink_to_fit();
+                right
+            });
+            self.block_bytes += block_bytes(block);
+            if let Some(right) = right {
+                self.block_bytes += block_bytes(&right);
+                blocks.insert(number + 1, right);
+            }
+        }
+        self.block_bytes += outer_bytes(blocks) - before;
+    }
+
+    fn add_owner(&mut self, hash: u32, key_length: u32, whole: bool) -> u32 {
+        let owner = Owner {
+            hash,
+            key_length,
+            whole,
+            large: false,
+            blocks: Vec::new(),
+        };
+        let number = match self.free.pop() {
+            Some(number) => {
+                self.owners[number as usize] = owner;
+                number
+            }
+            None => {
+                self.owners.push(owner);
+                self.owners.len() as u32 - 1
+            }
+        };
+        let owners = &self.owners;
+        self.index.insert_unique(spread(hash), number, |&other| {
+            spread(owners[other as usize].hash)
+        });
+        number
+    }
+
+    /// Takes a slot out. `absent`: it held no row, so the key stays whole.
+    pub(crate) fn detach<'a>(
+        &mut self,
+        slot: u32,
+        absent: bool,
+        bytes_of: impl Fn(u32) -> &'a [u8],
+    ) {
+        let number = std::mem::replace(&mut self.owner_of[slot as usize], NO_OWNER);
+        if number == NO_OWNER {
+            return;
+        }
+        let owner = &mut self.owners[number as usize];
+        let (block, place) = position(&owner.blocks, bytes_of(slot), &bytes_of);
+        assert_eq!(
+            owner.blocks.get(block).and_then(|block| block.get(place)),
+            Some(&slot),
+            "an attached slot is in its place"
+        );
+        owner.blocks[block].remove(place);
+        owner.whole &= absent;
+        if !owner.blocks[block].is_empty() {
+            return;
+        }
+        let before = outer_bytes(&owner.blocks);
+        self.block_bytes -= block_bytes(&owner.blocks.remove(block));
+        if owner.blocks.is_empty() {
+            owner.blocks = Vec::new();
+            let hash = spread(owner.hash);
+            if let Ok(entry) = self.index.find_entry(hash, |&other| other == number) {
+                entry.remove();
+            }
+            self.free.push(number);
+        }
+        self.block_bytes -= before - outer_bytes(&self.owners[number as usize].blocks);
+    }
+
+    /// Visits the slots of a key within a span, in order, until `visit` says that it is enough.
+    pub(crate) fn walk<'a>(
+        &self,
+        owner: u32,
+        span: Span<'_>,
+        bytes_of: impl Fn(u32) -> &'a [u8],
+        mut visit: impl FnMut(u32) -> bool,
+    ) {
+        let blocks = &self.owners[owner as usize].blocks;
+        if !span.reverse {
+            let (mut number, mut place) = position(blocks, span.from, &bytes_of);
+            while let Some(block) = blocks.get(number) {
+                for &slot in &block[place..] {
+                    let beyond = span.to.is_some_and(|to| bytes_of(slot) >= to);
+                    if beyond || !visit(slot) {
+                        return;
+                    }
+                }
+                (number, place) = (number + 1, 0);
+            }
+            return;
+        }
+        let (number, place) = match span.to {
+            Some(to) => position(blocks, to, &bytes_of),
+            None => (blocks.len(), 0),
+        };
+        let behind = blocks.get(number).map_or(&[][..], |block| &block[..place]);
+        let before = blocks[..number].iter().rev().map(Vec::as_slice);
+        for block in std::iter::once(behind).chain(before) {
+            for &slot in block.iter().rev() {
+                if bytes_of(slot) < span.from || !visit(slot) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Whether all live rows of the key are in memory.
+    pub(crate) fn is_whole(&self, owner: u32) -> bool {
+        self.owners[owner as usize].whole
+    }
+
+    pub(crate) fn set_whole(&mut self, owner: u32) {
+        self.owners[owner as usize].whole = true;
+    }
+
+    /// Whether the key had too many rows to be loaded.
+    pub(crate) fn is_large(&self, owner: u32) -> bool {
+        self.owners[owner as usize].large
+    }
+
+    pub(crate) fn set_large(&mut self, owner: u32) {
+        self.owners[owner as usize].large = true;
+    }
+
+    /// Bytes of the key at the start of a slot's bytes.
+    pub(crate) fn key_length(&self, slot: u32) -> usize {
+        self.owners[self.owner_of[slot as usize] as usize].key_length as usize
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.owners.capacity() * size_of::<Owner>()
+            + (self.free.capacity() + self.owner_of.capacity()) * 4
+            + self.index.allocation_size()
+            + self.block_bytes
+    }
+
+    /// Checks the invariants; for tests.
+    #[cfg(test)]
+    pub(crate) fn check<'a>(&self, bytes_of: impl Fn(u32) -> &'a [u8]) {
+        let mut slots = 0;
+        let mut bytes = 0;
+        for (number, owner) in self.owners.iter().enumerate() {
+            bytes += outer_bytes(&owner.blocks);
+            bytes += owner.blocks.iter().map(block_bytes).sum::<usize>();
+            assert!(owner.blocks.iter().all(|block| !block.is_empty()));
+            let all: Vec<u32> = owner.blocks.iter().flatten().copied().collect();
+            assert!(all.is_sorted_by(|&a, &b| bytes_of(a) < bytes_of(b)));
+            assert!(
+                all.iter()
+                    .all(|&slot| self.owner_of[slot as usize] == number as u32)
+            );
+            slots += all.len();
+        }
+        assert_eq!(bytes, self.block_bytes);
+        let attached = self.owner_of.iter().filter(|&&owner| owner != NO_OWNER);
+        assert_eq!(slots, attached.count());
+    }
+}
+
+/// The place of the first slot whose bytes are not below `bytes`: block and index in it; behind the last block if none.
+fn position<'a>(
+    blocks: &[Vec<u32>],
+    bytes: &[u8],
+    bytes_of: impl Fn(u32) -> &'a [u8],
+) -> (usize, usize) {
+    let below = |slot: u32| bytes_of(slot) < bytes;
+    let number = blocks.partition_point(|block| below(block[block.len() - 1]));
+    let place = blocks
+        .get(number)
+        .map_or(0, |block| block.partition_point(|&slot| below(slot)));
+    (number, place)
+}

@@ -1,0 +1,144 @@
+//! Runs a case in some way and compares folded changes with the batch engine's answer; makes a failing case smaller.
+
+use std::path::Path;
+
+use rand::Rng;
+use rand::rngs::SmallRng;
+use weir_engine::Outcome;
+use weir_tests::data::Table;
+use weir_tests::job::{Ran, Setup, run, run_from};
+use weir_tests::value::Multiset;
+
+use super::generator::Query;
+use crate::batch::Oracle;
+
+/// How a case is run: the setup, and where it is stopped and resumed with which other setup.
+#[derive(Clone, Debug)]
+pub(super) struct Way {
+    pub(super) setup: Setup,
+    pub(super) files: usize,
+    pub(super) resume: Option<(u64, Setup)>,
+}
+
+impl Way {
+    pub(super) fn random(rng: &mut SmallRng, rows: usize) -> Self {
+        let setup = Setup::random(rng);
+        let resume = rng
+            .random_bool(0.35)
+            .then(|| (rng.random_range(1..=rows.max(1) as u64), Setup::random(rng)));
+        Self {
+            setup,
+            files: rng.random_range(1..=3),
+            resume,
+        }
+    }
+}
+
+/// The batch engine's answer, if it has one.
+pub(super) fn answer(tables: &[Table], query: &Query) -> Option<Multiset> {
+    match Oracle::new(tables).query(&query.oracle) {
+        Ok(rows) => Some(Multiset::of(rows)),
+        Err(error) => {
+            if std::env::var_os("WEIR_VERBOSE").is_some() {
+                println!("the batch engine: {error}\n{}", query.oracle);
+            }
+            None
+        }
+    }
+}
+
+/// Runs a case that way: what is wrong with its answer.
+///
+/// # Errors
+/// Why it did not run, or the difference.
+pub(super) fn compare(
+    tables: &[Table],
+    query: &Query,
+    expected: &Multiset,
+    way: &Way,
+) -> Result<(), String> {
+    let folder = tempfile::tempdir().unwrap();
+    tables
+        .iter()
+        .for_each(|table| table.write(folder.path(), way.files));
+    let ran = run_way(tables, query, folder.path(), way)?;
+    match ran.outputs[0].folded.difference(expected) {
+        Some(text) => Err(text),
+        None => Ok(()),
+    }
+}
+
+fn run_way(tables: &[Table], query: &Query, base: &Path, way: &Way) -> Result<Ran, String> {
+    let sql = &query.weir;
+    let Some((rows, second)) = &way.resume else {
+        return run(sql, base, &way.setup);
+    };
+    let state = Some(base.join("state"));
+    let first = Setup {
+        state: state.clone(),
+        stop_after: Some(*rows),
+        ..way.setup.clone()
+    };
+    let before = run_from("resumed", sql, base, &first, &[])?;
+    // With fewer rows than that it has finished, and a finished job that only prints would run again.
+    if before.summary.outcome != Outcome::Stopped {
+        return Ok(before);
+    }
+    check_prefix(tables, query, &before, *rows)?;
+    let second = Setup {
+        state,
+        ..second.clone()
+    };
+    run_from("resumed", sql, base, &second, &before.outputs)
+}
+
+/// What was given by a stop is the exact answer over what was read by then. (Windows that are still open are not in it, and so a
+/// query with windows is not looked at.)
+fn check_prefix(tables: &[Table], query: &Query, before: &Ran, rows: u64) -> Result<(), String> {
+    if query.oracle.contains("window_end") {
+        return Ok(());
+    }
+    let mut prefix = tables.to_vec();
+    prefix
+        .iter_mut()
+        .for_each(|table| table.rows.truncate(rows as usize));
+    let Some(expected) = answer(&prefix, query) else {
+        return Ok(());
+    };
+    match before.outputs[0].folded.difference(&expected) {
+        Some(text) => Err(format!("stopped after {rows} records: {text}")),
+        None => Ok(()),
+    }
+}
+
+/// Fewer rows that fail too, found by leaving out halves, quarters, … of each table.
+pub(super) fn smaller(
+    mut tables: Vec<Table>,
+    query: &Query,
+    way: &Way,
+    mut reason: String,
+) -> (Vec<Table>, String) {
+    let started = std::time::Instant::now();
+    for at in 0..tables.len() {
+        let mut piece = tables[at].rows.len().div_ceil(2);
+        while piece > 0 {
+            let mut from = 0;
+            while from < tables[at].rows.len() {
+                if started.elapsed().as_secs() > 10 {
+                    return (tables, reason);
+                }
+                let mut fewer = tables.clone();
+                let to = (from + piece).min(fewer[at].rows.len());
+                fewer[at].rows.drain(from..to);
+                let still =
+                    answer(&fewer, query).map(|expected| compare(&fewer, query, &expected, way));
+                match still {
+                    Some(Err(text)) => (tables, reason) = (fewer, text),
+                    _ => from += piece,
+                }
+            }
+            piece = if piece == 1 { 0 } else { piece.div_ceil(2) };
+        }
+    }
+    (tables, reason)
+}

@@ -1,0 +1,83 @@
+//! Query shapes: joins.
+
+use rand::Rng;
+use rand::seq::SliceRandom;
+
+use weir_tests::data::SqlType;
+
+use super::generator::{Column, Generator, Relation, Shape, Step};
+
+/// The shapes of this area.
+pub(super) const SHAPES: &[Shape] = &[Shape {
+    name: "an inner join",
+    weight: 1,
+    make: |generator| generator.join(),
+}];
+
+impl Generator<'_> {
+    pub(super) fn join(&mut self) -> Option<Step> {
+        let (left, right) = (self.pick(), self.pick());
+        let integer = |kind| matches!(kind, SqlType::Int | SqlType::BigInt);
+        let mut pairs = Vec::new();
+        for l in left.columns.iter().filter(|c| c.exact) {
+            for r in right.columns.iter().filter(|c| c.exact) {
+                if l.kind == r.kind || (integer(l.kind) && integer(r.kind)) {
+                    pairs.push((l.name.clone(), r.name.clone()));
+                }
+            }
+        }
+        if pairs.is_empty() || left.rows * right.rows > 60_000.0 || self.joins >= 2 {
+            self.put_back(left);
+            self.put_back(right);
+            return None;
+        }
+        self.joins += 1;
+        pairs.shuffle(self.rng);
+        pairs.truncate(self.rng.random_range(1..=2));
+        let (l, r) = (self.fresh("l"), self.fresh("r"));
+        let prefixed = |columns: &[Column], prefix: &str| -> Vec<Column> {
+            columns
+                .iter()
+                .map(|c| Column {
+                    name: format!("{prefix}.{}", c.name),
+                    ..c.clone()
+                })
+                .collect()
+        };
+        let mut both = prefixed(&left.columns, &l);
+        both.extend(prefixed(&right.columns, &r));
+        let mut conditions: Vec<_> = pairs
+            .iter()
+            .map(|(a, b)| format!("{l}.{a} = {r}.{b}"))
+            .collect();
+        if self.rng.random_bool(0.3) {
+            conditions.push(self.predicate(&both, 1));
+        }
+        let joined = self.relation(both, None, left.rows * right.rows / 2.0);
+        let (columns, items, _) = self.select_list(&joined);
+        let filter = self.filter(&joined, 0.3);
+        let text = |left: &str, right: &str| {
+            format!(
+                "SELECT {} FROM {left} JOIN {right} ON {}{filter}",
+                items.join(", "),
+                conditions.join(" AND ")
+            )
+        };
+        let aliased = |relation: &Relation, alias: &str| match &relation.inline {
+            None => (
+                format!("{} AS {alias}", relation.name),
+                format!("{} AS {alias}", relation.name),
+            ),
+            Some((weir, oracle)) => (
+                format!("({weir}) AS {alias}"),
+                format!("({oracle}) AS {alias}"),
+            ),
+        };
+        let ((lw, lo), (rw, ro)) = (aliased(&left, &l), aliased(&right, &r));
+        let texts = (text(&lw, &rw), text(&lo, &ro));
+        let rows = joined.rows;
+        let mut relation = self.relation(columns, None, rows);
+        relation.retracts = left.retracts || right.retracts;
+        Some((relation, texts.0, texts.1))
+    }
+}

@@ -1,0 +1,6 @@
+//! Query shapes: subqueries.
+
+use super::generator::Shape;
+
+/// The shapes of this area.
+pub(super) const SHAPES: &[Shape] = &[];
