@@ -12,7 +12,9 @@
 use weir_types::{Column, DataType, OperatorId, Scalar, Schema, Span};
 
 use crate::names::Path;
-use crate::plan::{Changelog, Expr, GroupColumn, JoinKind, JoinTiming, Window, WindowColumns};
+use crate::plan::{
+    Changelog, Expr, GroupColumn, JoinKind, JoinTiming, SetOperator, Window, WindowColumns,
+};
 
 /// A node's number in the graph.
 pub(crate) type NodeId = usize;
@@ -63,6 +65,14 @@ pub(crate) enum NodeKind {
     Project { exprs: Vec<Expr> },
     /// All rows of all inputs.
     Union,
+    /// Each row once for every element; columns: those of the input, then the element's, then its number.
+    Unnest {
+        argument: Expr,
+        outer: bool,
+        ordinality: bool,
+    },
+    /// Rows of both inputs, counted and compared; the inputs have the node's columns.
+    SetOperation { operator: SetOperator, all: bool },
     /// Three columns appended: the window's start, end and time.
     WindowAssign { window: Window, time: usize },
     /// Columns: `keys`, then `group_columns` (of a window), then `aggregates`.

@@ -7,6 +7,7 @@
 //! | aggregate | `values(x)`, `rows(x)` … | sorted | group keys | what the side table holds | keys of an updating input, else nothing |
 //! | windowed aggregate | `groups` | slices | group keys | accumulators | watermark |
 //! | windowed aggregate | `values(x)`, `rows(x)` … | sorted | group keys | slice, what the side table holds | watermark |
+//! | set operation | `rows` | map | all columns | counts of the left and the right | keys |
 //! | join | `left`, `right` | multimap | join keys | all columns of that side | keys of an updating input, else nothing |
 //! | join that time bounds | `left`, `right` | multimap | join keys | all columns of that side (interval: and the own watermark) | watermark |
 //! | | `left_times`, `right_times` or `windows` | slices | join keys | when | watermark |
@@ -86,6 +87,17 @@ pub(crate) fn state_tables(
             tables.extend(side_tables(layout.sides, &key, input.schema, None, bound));
             tables
         }
+        OperatorKind::SetOperation { .. } => vec![StateTable {
+            name: "rows".to_owned(),
+            layout: StateLayout::Map,
+            key: inputs[0].schema.clone(),
+            value: vec![
+                Column::new("left", DataType::Int64),
+                Column::new("right", DataType::Int64),
+            ],
+            order: Vec::new(),
+            bound: StateBound::Keys,
+        }],
         OperatorKind::WindowAggregate {
             keys, aggregates, ..
         } => {

@@ -15,9 +15,11 @@ use super::filter::Filter;
 use super::join::Join;
 use super::output::Output;
 use super::project::Project;
+use super::set_operation::SetOperation;
 use super::sides::Sides;
 use super::sink::Sink;
 use super::union::Union;
+use super::unnest::Unnest;
 use super::window_aggregate::WindowAggregate;
 use super::window_assign::WindowAssign;
 use super::windows::Windows;
@@ -49,6 +51,22 @@ pub fn build(mut context: BuildContext<'_>) -> Result<Box<dyn Operator>> {
             operator: operator.id.clone(),
             schema: built.schema(),
         }),
+        OperatorKind::Unnest {
+            column,
+            keep,
+            outer,
+            ordinality,
+        } => Box::new(Unnest::new(
+            operator.id.clone(),
+            *column,
+            keep.clone(),
+            *outer,
+            *ordinality,
+            built.schema(),
+        )),
+        OperatorKind::SetOperation { operator, all } => {
+            Box::new(built.set_operation(*operator, *all)?)
+        }
         OperatorKind::WindowAssign { window, time } => {
             Box::new(built.window_assign(*window, *time)?)
         }
@@ -267,6 +285,20 @@ impl<'a> Builder<'a> {
                 .state
                 .map_table(&self.operator.id, self.table_name()?),
             sides,
+        ))
+    }
+
+    fn set_operation(&self, operator: plan::SetOperator, all: bool) -> Result<SetOperation> {
+        let rows = self
+            .context
+            .state
+            .map_table(&self.operator.id, self.table_name()?);
+        Ok(SetOperation::new(
+            self.id(),
+            operator,
+            all,
+            rows,
+            self.schema(),
         ))
     }
 
