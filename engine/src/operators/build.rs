@@ -16,6 +16,7 @@ use super::join::Join;
 use super::output::Output;
 use super::project::Project;
 use super::set_operation::SetOperation;
+use super::sides::Sides;
 use super::sink::Sink;
 use super::union::Union;
 use super::unnest::Unnest;
@@ -169,9 +170,10 @@ impl<'a> Builder<'a> {
             .ok_or_else(|| internal_text(&self.operator.id, "a window without a length"))
     }
 
-    /// The operator's only state table.
+    /// The operator's only state table; the first, where an aggregate has side tables.
     fn table_name(&self) -> Result<&'a str> {
         match self.operator.state.as_slice() {
+            [table, ..] if table.name == "groups" => Ok(&table.name),
             [table] => Ok(&table.name),
             _ => Err(internal_text(
                 &self.operator.id,
@@ -183,6 +185,15 @@ impl<'a> Builder<'a> {
     fn kernels(&self, aggregates: &[plan::Aggregate], retractions: bool) -> Result<Aggregates> {
         let kernels = Aggregates::compile(aggregates, &self.input_schema(0), retractions);
         kernels.map_err(|(span, message)| cannot_aggregate(span, message))
+    }
+
+    /// The side tables that the kernels want.
+    fn sides(&self, aggregates: &Aggregates, sliced: bool) -> Sides {
+        let input = self.input_schema(0);
+        let state = self.context.state;
+        Sides::new(self.id(), aggregates, &input, sliced, &|name| {
+            state.sorted_table(&self.operator.id, name)
+        })
     }
 
     fn project(&self, exprs: &[plan::Expr]) -> Result<Project> {
@@ -230,6 +241,8 @@ impl<'a> Builder<'a> {
             .context
             .state
             .slice_table(&self.operator.id, self.table_name()?);
+        let aggregates = self.kernels(aggregates, self.retractions(0))?;
+        let sides = self.sides(&aggregates, true);
         WindowAggregate::new(
             super::window_aggregate::Configuration {
                 operator: self.id(),
@@ -238,12 +251,14 @@ impl<'a> Builder<'a> {
                 assigned: *window == plan::Window::Assigned,
                 keys: keys.clone(),
                 group_columns: group_columns.clone(),
-                aggregates: self.kernels(aggregates, false)?,
+                aggregates,
+                counts_rows: self.retractions(0),
                 input: self.input_schema(0),
                 output: self.operator.schema.clone(),
                 schema: self.schema(),
             },
             table,
+            sides,
             self.operator.span,
         )
     }
@@ -255,11 +270,13 @@ impl<'a> Builder<'a> {
             self.context.parallelism,
             self.context.key_groups,
         );
+        let aggregates = self.kernels(aggregates, retractions)?;
+        let sides = self.sides(&aggregates, false);
         Ok(Aggregate::new(
             super::aggregate::Configuration {
                 operator: self.id(),
                 keys: keys.to_vec(),
-                aggregates: self.kernels(aggregates, retractions)?,
+                aggregates,
                 counts_rows: retractions,
                 always_one_row: keys.is_empty() && range.contains(KeyGroup(0)),
                 input: self.input_schema(0),
@@ -268,6 +285,7 @@ impl<'a> Builder<'a> {
             self.context
                 .state
                 .map_table(&self.operator.id, self.table_name()?),
+            sides,
         ))
     }
 
