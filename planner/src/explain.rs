@@ -133,6 +133,24 @@ impl Printer<'_> {
                 format!("Project {}", named.collect::<Vec<_>>().join(", "))
             }
             OperatorKind::Union => "Union".to_owned(),
+            OperatorKind::SetOperation { operator, all } => {
+                format!("{operator:?}{}", if *all { " all" } else { "" })
+            }
+            OperatorKind::Unnest {
+                column,
+                outer,
+                ordinality,
+                ..
+            } => format!(
+                "Unnest {}{}{}",
+                schemas[0][*column].name,
+                if *ordinality { " with ordinality" } else { "" },
+                if *outer {
+                    ", rows without elements too"
+                } else {
+                    ""
+                }
+            ),
             OperatorKind::WindowAssign { window, time } => {
                 format!(
                     "WindowAssign {}",
@@ -272,11 +290,7 @@ fn timed_join(
         conditions.push(canonical::timing(timing, &name(left), &name(width + right)));
     }
     conditions.extend(residual.map(|residual| canonical::text(residual, &name)));
-    format!(
-        "{what} {} on {}",
-        join.word(),
-        conditions.join(" AND ")
-    )
+    format!("{what} {} on {}", join.word(), conditions.join(" AND "))
 }
 
 fn state(table: &StateTable) -> String {

@@ -39,6 +39,7 @@ mod lower;
 mod names;
 pub mod plan;
 pub mod settings;
+mod similar;
 mod state_schema;
 pub mod syntax;
 mod time_zone;
@@ -48,7 +49,7 @@ use std::collections::BTreeMap;
 
 use weir_types::{DataType, Diagnostic, Diagnostics, Severity};
 
-pub use accumulator::{AccumulatorLayout, accumulator_layout};
+pub use accumulator::{AccumulatorLayout, Side, accumulator_layout, is_folded, is_moment};
 pub use explain::explain;
 pub use settings::Setting;
 pub use state_schema::keeps_result;
@@ -109,6 +110,15 @@ pub enum TableRole {
 pub struct AnyCatalog;
 
 impl Catalog for AnyCatalog {
+    /// As if every connector were the file system: what it follows has no end.
+    fn source_traits(&self, options: &BTreeMap<String, String>) -> SourceTraits {
+        let follows = options.get("mode").is_some_and(|mode| mode == "continuous");
+        SourceTraits {
+            bounded: !follows,
+            retractions: false,
+        }
+    }
+
     fn metadata_type(&self, _options: &BTreeMap<String, String>, key: &str) -> Option<DataType> {
         match key {
             "file" | "origin" => Some(DataType::String),

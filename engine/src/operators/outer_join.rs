@@ -330,8 +330,17 @@ impl OuterJoin {
 
     /// Rows of one side beside rows of the other, in the order left, right.
     fn paired(&self, side: usize, here: &RecordBatch, there: &RecordBatch) -> Result<RecordBatch> {
-        let (left, right) = if side == 0 { (here, there) } else { (there, here) };
-        let columns = left.columns().iter().chain(right.columns()).cloned().collect();
+        let (left, right) = if side == 0 {
+            (here, there)
+        } else {
+            (there, here)
+        };
+        let columns = left
+            .columns()
+            .iter()
+            .chain(right.columns())
+            .cloned()
+            .collect();
         RecordBatch::try_new(Arc::clone(&self.pair_schema), columns)
             .map_err(|error| internal(&self.operator, &error))
     }
@@ -526,8 +535,13 @@ impl OuterJoin {
             .map(|&has| has != matched_is_given)
             .collect();
         let rows = self.taken(&matches.rows, &kept)?;
-        let counts = kept.iter().map(|&row| matches.counts[row as usize]).collect();
-        let probe_rows = kept.iter().map(|&row| matches.probe_rows.value(row as usize));
+        let counts = kept
+            .iter()
+            .map(|&row| matches.counts[row as usize])
+            .collect();
+        let probe_rows = kept
+            .iter()
+            .map(|&row| matches.probe_rows.value(row as usize));
         let probe_rows = probe_rows.collect::<Vec<u32>>().into();
         Ok((
             Matches {
@@ -627,7 +641,8 @@ impl Operator for OuterJoin {
             if !epoch.is_empty() {
                 let net = changes::net(epoch, ctx.batch_rows.max(1));
                 let net = net.map_err(|error| internal(&self.operator, &error))?;
-                self.waiting.extend(net.into_iter().map(|batch| (input, batch)));
+                self.waiting
+                    .extend(net.into_iter().map(|batch| (input, batch)));
             }
         }
         self.advance(ctx)

@@ -6,11 +6,12 @@ use weir_types::{DataType, Diagnostic, Span};
 use crate::codes;
 use crate::convert::{CastKind, cast_to};
 use crate::plan::{BinaryOp, Expr, ExprKind, JoinKind};
-use crate::syntax::{Name, span_of, window_call};
+use crate::syntax::{Name, span_of, unnest_call, window_call};
 
 use super::expr::{Aggregates, ExprBinder};
 use super::query::{Context, common_type};
 use super::scope::Scope;
+use super::unnest::Unnest;
 use super::{Binder, Failed, Relation};
 
 /// The relations of a block, and the conditions of its joins.
@@ -33,6 +34,8 @@ pub(crate) struct FromRelation {
     /// next relation have the same numbers.
     pub(crate) first: usize,
     pub(crate) span: Span,
+    /// It is an UNNEST of columns to its left: its node is made there.
+    pub(crate) unnest: Option<Unnest>,
 }
 
 impl From {
@@ -55,6 +58,7 @@ impl From {
             on: Vec::new(),
             first,
             span,
+            unnest: None,
         });
     }
 
@@ -106,11 +110,23 @@ impl Binder<'_> {
         let is_first = from.relations.is_empty();
         let mut result = self.bind_factor(&tree.relation, context, from);
         for join in &tree.joins {
+            if let Some(call) = unnest_call(&join.relation) {
+                if result.is_ok() {
+                    result = self.unnest_join(join, &call, from);
+                }
+                continue;
+            }
             if !is_first && keeps_right(&join.join_operator) {
                 return self.fail(
-                    Diagnostic::error(codes::JOIN_KIND, "a RIGHT or FULL JOIN behind a comma is not there yet")
-                        .at(span_of(&join.relation), "the relations before the comma would have to wait")
-                        .help("put this join first, or into a subquery with a name"),
+                    Diagnostic::error(
+                        codes::JOIN_KIND,
+                        "a RIGHT or FULL JOIN behind a comma is not there yet",
+                    )
+                    .at(
+                        span_of(&join.relation),
+                        "the relations before the comma would have to wait",
+                    )
+                    .help("put this join first, or into a subquery with a name"),
                 );
             }
             // After a failed relation the rest is bound for its own mistakes; conditions would only echo the first.
@@ -136,6 +152,9 @@ impl Binder<'_> {
         } = factor
         {
             return self.bind_tree(table_with_joins, context, from);
+        }
+        if let Some(call) = unnest_call(factor) {
+            return self.bind_unnest(&call, false, from);
         }
         let span = span_of(factor);
         let (relation, name) = self.relation(factor, context)?;
@@ -317,9 +336,12 @@ impl Binder<'_> {
         for name in names {
             if kind == JoinKind::Full {
                 return self.fail(
-                    Diagnostic::error(codes::JOIN_KIND, "a FULL JOIN by equal names is not there yet")
-                        .at(name.span, "the common column would be that of either side")
-                        .help("write ON, and coalesce(a.id, b.id) for the common column"),
+                    Diagnostic::error(
+                        codes::JOIN_KIND,
+                        "a FULL JOIN by equal names is not there yet",
+                    )
+                    .at(name.span, "the common column would be that of either side")
+                    .help("write ON, and coalesce(a.id, b.id) for the common column"),
                 );
             }
             let find = |columns: std::ops::Range<usize>| {

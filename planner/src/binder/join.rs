@@ -43,21 +43,36 @@ impl Binder<'_> {
         let mut placed = Placed::new(from, conjuncts);
         let mut nodes = Vec::with_capacity(from.relations.len());
         for (index, relation) in from.relations.iter().enumerate() {
+            if relation.unnest.is_some() {
+                nodes.push(None);
+                continue;
+            }
             let below = std::mem::take(&mut placed.below[index]);
             let below = below
                 .into_iter()
                 .map(|conjunct| conjunct.renumbered(&|column| column - relation.first));
             let predicate = Expr::conjunction(below);
-            nodes.push(self.filter(relation.relation.node, predicate, path));
+            nodes.push(Some(self.filter(relation.relation.node, predicate, path)));
         }
-        let mut nodes = nodes.into_iter().enumerate();
-        let Some((_, mut node)) = nodes.next() else {
-            return Err(Failed);
+        let mut nodes = nodes.into_iter();
+        let mut node = match nodes.next() {
+            Some(Some(node)) => node,
+            Some(None) => {
+                let row = self.one_row(path, from.relations[0].span)?;
+                self.unnest_step(from, 0, row, path)?
+            }
+            None => return Err(Failed),
         };
         self.check_volatile(node, &placed.above[0])?;
         node = self.filter(node, placed.above_of(0), path);
         let mut stateful = false;
-        for (index, right) in nodes {
+        for (index, right) in nodes.enumerate().map(|(index, right)| (index + 1, right)) {
+            let Some(right) = right else {
+                node = self.unnest_step(from, index, node, path)?;
+                self.check_volatile(node, &placed.above[index])?;
+                node = self.filter(node, placed.above_of(index), path);
+                continue;
+            };
             let at = std::mem::take(&mut placed.at_join[index]);
             node = self.join(from, index, node, right, at, path)?;
             self.check_volatile(node, &placed.above[index])?;
@@ -65,6 +80,22 @@ impl Binder<'_> {
             stateful = true;
         }
         Ok(Joined { node, stateful })
+    }
+
+    /// An UNNEST of the chain, on top of everything to its left.
+    fn unnest_step(
+        &mut self,
+        from: &From,
+        index: usize,
+        input: NodeId,
+        path: &Path,
+    ) -> Result<NodeId, Failed> {
+        let relation = &from.relations[index];
+        let Some(unnest) = &relation.unnest else {
+            return Ok(input);
+        };
+        let columns = &relation.relation.columns;
+        self.unnested(input, unnest, columns, path, relation.span)
     }
 
     fn join(
@@ -163,13 +194,15 @@ impl Binder<'_> {
     /// Whether all of its sources end.
     pub(super) fn is_bounded(&self, node: NodeId) -> bool {
         let below = self.graph.below(node);
-        below.iter().all(|&node| match &self.graph.nodes[node].kind {
-            NodeKind::Scan { table } => self
-                .tables
-                .get(table)
-                .is_some_and(|table| self.catalog.source_traits(&table.options).bounded),
-            _ => true,
-        })
+        below
+            .iter()
+            .all(|&node| match &self.graph.nodes[node].kind {
+                NodeKind::Scan { table } => self
+                    .tables
+                    .get(table)
+                    .is_some_and(|table| self.catalog.source_traits(&table.options).bounded),
+                _ => true,
+            })
     }
 
     /// A pair that is judged twice (when it is made and when it is taken back) has to be judged the same.
@@ -315,6 +348,12 @@ impl<'a> Placed<'a> {
         let join = self.from.relations[level].join;
         if conjunct.is_volatile() || touches == (false, false) {
             self.above[level].push(conjunct);
+        } else if self.from.relations[level].unnest.is_some() {
+            // Its elements are known above it; what is to its left is known before.
+            match touches {
+                (true, false) => self.holds_above(conjunct, level - 1),
+                _ => self.above[level].push(conjunct),
+            }
         } else if level == 0 {
             if self.from.relations.len() == 1 {
                 self.above[0].push(conjunct);

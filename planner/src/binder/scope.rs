@@ -86,14 +86,18 @@ impl Scope {
             outer: relations,
             ..outer.clone()
         };
-        nested.relations.extend(inner.relations.iter().map(|relation| ScopeRelation {
-            first: relation.first + width,
-            ..relation.clone()
-        }));
-        nested.columns.extend(inner.columns.iter().map(|column| ScopeColumn {
-            relation: column.relation + relations,
-            ..column.clone()
-        }));
+        nested
+            .relations
+            .extend(inner.relations.iter().map(|relation| ScopeRelation {
+                first: relation.first + width,
+                ..relation.clone()
+            }));
+        nested
+            .columns
+            .extend(inner.columns.iter().map(|column| ScopeColumn {
+                relation: column.relation + relations,
+                ..column.clone()
+            }));
         let lifted = inner.lifted.iter().cloned();
         nested.lifted = lifted
             .map(|value| value.renumbered(&|column| column + width))
@@ -149,10 +153,11 @@ impl Scope {
             .iter()
             .enumerate()
             .filter_map(move |(index, column)| {
-                let reachable = within.contains(&column.relation) && match relation {
-                    Some(relation) => column.relation == relation,
-                    None => !column.merged,
-                };
+                let reachable = within.contains(&column.relation)
+                    && match relation {
+                        Some(relation) => column.relation == relation,
+                        None => !column.merged,
+                    };
                 (reachable && column.name == name).then_some(index)
             })
     }
@@ -203,9 +208,7 @@ impl Scope {
                 .filter(|relation| within.contains(relation))
                 .collect();
             if let [only] = relations.as_slice() {
-                let found: Vec<usize> = self
-                    .find(Some(*only), &column.value, within)
-                    .collect();
+                let found: Vec<usize> = self.find(Some(*only), &column.value, within).collect();
                 return match found.as_slice() {
                     [column] => Ok((*column, 2)),
                     [] => Err(self.unknown(Some(*only), column, span)),
@@ -286,7 +289,7 @@ impl Scope {
     }
 
     fn ambiguous(&self, name: &str, found: &[usize], span: Span) -> Box<Diagnostic> {
-        let ways: Vec<String> = found
+        let mut ways: Vec<String> = found
             .iter()
             .filter_map(|&column| {
                 self.relations[self.columns[column].relation]
@@ -295,10 +298,17 @@ impl Scope {
             })
             .map(|alias| format!("{alias}.{name}"))
             .collect();
+        let distinct = ways.len();
+        ways.dedup();
         let message = format!("`{name}` can mean more than one column");
         let mut diagnostic =
             Diagnostic::error(codes::AMBIGUOUS_COLUMN, message).at(span, "which one?");
-        if !ways.is_empty() {
+        if ways.len() < distinct {
+            let help = format!(
+                "one relation has two columns `{name}`: name them apart where it is defined, with AS"
+            );
+            diagnostic = diagnostic.help(help);
+        } else if !ways.is_empty() {
             diagnostic = diagnostic.help(format!("write {}", ways.join(" or ")));
         }
         Box::new(diagnostic)

@@ -88,8 +88,8 @@ impl Binder<'_> {
         }
         let mut projection = std::mem::take(&mut lifted.select.projection);
         for item in &mut projection {
-            if let ast::SelectItem::UnnamedExpr(expr) | ast::SelectItem::ExprWithAlias { expr, .. } =
-                item
+            if let ast::SelectItem::UnnamedExpr(expr)
+            | ast::SelectItem::ExprWithAlias { expr, .. } = item
             {
                 let before = from.scope.lifted.len();
                 let span = span_of(&*expr);
@@ -220,11 +220,17 @@ impl Binder<'_> {
         let call = |arguments: Vec<Expr>| AggregateCall {
             function: "count".to_owned(),
             arguments,
+            distinct: false,
+            order_by: Vec::new(),
+            parameters: Vec::new(),
             filter: None,
             data_type: DataType::Int64,
             span,
         };
-        let counts = vec![column("rows", DataType::Int64), column("values", DataType::Int64)];
+        let counts = vec![
+            column("rows", DataType::Int64),
+            column("values", DataType::Int64),
+        ];
         let role = format!("nulls({})", quoted(name));
         let id = self.take_id(&context.path, &role, span);
         let node = self.add(Node {
@@ -247,16 +253,31 @@ impl Binder<'_> {
         });
         let count = |index: usize| Box::new(Expr::column(index, DataType::Int64, span));
         let zero = Box::new(Expr::literal(Scalar::Int(0), DataType::Int64, span));
-        let greater = |left: Box<Expr>, right: Box<Expr>| boolean(
-            ExprKind::Binary { op: BinaryOp::Gt, left, right },
-            span,
-        );
+        let greater = |left: Box<Expr>, right: Box<Expr>| {
+            boolean(
+                ExprKind::Binary {
+                    op: BinaryOp::Gt,
+                    left,
+                    right,
+                },
+                span,
+            )
+        };
         let flags = vec![greater(count(0), zero), greater(count(0), count(1))];
-        let columns = vec![column("has_rows", DataType::Boolean), column("has_null", DataType::Boolean)];
+        let columns = vec![
+            column("has_rows", DataType::Boolean),
+            column("has_null", DataType::Boolean),
+        ];
         let node = self.project(node, flags, columns.clone(), &context.path, span);
         let first = from.scope.columns.len();
         let role = format!("not_in({})", quoted(name));
-        from.push(None, Relation { node, columns }, name.to_owned(), role, span);
+        from.push(
+            None,
+            Relation { node, columns },
+            name.to_owned(),
+            role,
+            span,
+        );
         from.scope.hide_from(first);
         let flag = |index: usize| Expr::column(first + index, DataType::Boolean, span);
         let not = |expr: Expr| boolean(ExprKind::Not(Box::new(expr)), span);
@@ -385,8 +406,10 @@ impl Binder<'_> {
         let (inner, nested, node, mut on, stateful) =
             self.correlated_rows(select, &from.scope, context)?;
         if let Some(value) = value {
-            let [ast::SelectItem::UnnamedExpr(item) | ast::SelectItem::ExprWithAlias { expr: item, .. }] =
-                select.projection.as_slice()
+            let [
+                ast::SelectItem::UnnamedExpr(item)
+                | ast::SelectItem::ExprWithAlias { expr: item, .. },
+            ] = select.projection.as_slice()
             else {
                 return self.one_column(&Vec::new(), span).and(Err(Failed));
             };
@@ -408,9 +431,15 @@ impl Binder<'_> {
             return Ok(());
         }
         self.fail(
-            Diagnostic::error(codes::SUBQUERY_SHAPE, "this subquery has to give one column")
-                .at(span, format!("it gives {}", super::counted(columns.len(), "column")))
-                .help("select the one column that is compared"),
+            Diagnostic::error(
+                codes::SUBQUERY_SHAPE,
+                "this subquery has to give one column",
+            )
+            .at(
+                span,
+                format!("it gives {}", super::counted(columns.len(), "column")),
+            )
+            .help("select the one column that is compared"),
         )
     }
 
@@ -430,9 +459,12 @@ impl Binder<'_> {
     fn equal(&mut self, left: Expr, right: Expr, span: Span) -> Result<Expr, Failed> {
         let Some(common) = common_type(&left.data_type, &right.data_type) else {
             return self.fail(
-                Diagnostic::error(codes::TYPE_MISMATCH, "the two sides of IN have different types")
-                    .at(span, format!("{} and {}", left.data_type, right.data_type))
-                    .help("CAST(… AS type) makes them fit, where a cast is meant"),
+                Diagnostic::error(
+                    codes::TYPE_MISMATCH,
+                    "the two sides of IN have different types",
+                )
+                .at(span, format!("{} and {}", left.data_type, right.data_type))
+                .help("CAST(… AS type) makes them fit, where a cast is meant"),
             );
         };
         let left = Box::new(cast_to(left, common.clone(), CastKind::Fails, span));
@@ -510,7 +542,9 @@ impl Binder<'_> {
         let node = &self.graph.nodes[node];
         match &node.kind {
             NodeKind::Project { .. } => self.always_one_row(node.inputs[0]),
-            NodeKind::Aggregate { window: None, keys, .. } => keys.is_empty(),
+            NodeKind::Aggregate {
+                window: None, keys, ..
+            } => keys.is_empty(),
             _ => false,
         }
     }
@@ -536,8 +570,9 @@ impl Binder<'_> {
         let Some(select) = plain_select(subquery).filter(|select| !is_grouped(select)) else {
             return self.fail(refused("it has GROUP BY, HAVING or DISTINCT"));
         };
-        let [ast::SelectItem::UnnamedExpr(item) | ast::SelectItem::ExprWithAlias { expr: item, .. }] =
-            select.projection.as_slice()
+        let [
+            ast::SelectItem::UnnamedExpr(item) | ast::SelectItem::ExprWithAlias { expr: item, .. },
+        ] = select.projection.as_slice()
         else {
             return self.fail(refused("it gives several columns"));
         };
@@ -557,19 +592,24 @@ impl Binder<'_> {
         let (mut outer_keys, mut inner_keys) = (Vec::new(), Vec::new());
         for conjunct in &on {
             let Some((outer, inner)) = equality(conjunct, width) else {
-                return self.fail(refused("it compares with the outer row by something else than `=`"));
+                return self.fail(refused(
+                    "it compares with the outer row by something else than `=`",
+                ));
             };
             outer_keys.push(outer);
             inner_keys.push(inner);
         }
         let call_types: Vec<_> = calls
             .iter()
-            .map(|call| (call.function == "count", call.data_type.clone()))
+            .map(|call| (is_count(&call.function), call.data_type.clone()))
             .collect();
         let mut wanted = inner_keys.clone();
-        wanted.extend(call_types.iter().enumerate().map(|(i, (_, data_type))| {
-            Expr::column(inner_width + i, data_type.clone(), span)
-        }));
+        wanted.extend(
+            call_types
+                .iter()
+                .enumerate()
+                .map(|(i, (_, data_type))| Expr::column(inner_width + i, data_type.clone(), span)),
+        );
         let keys = GroupKeys {
             keys: inner_keys.clone(),
             span,
@@ -598,6 +638,11 @@ impl Binder<'_> {
         let first_call = width + inner_keys.len();
         Ok(over_calls(item, inner_width, first_call, &call_types))
     }
+}
+
+/// Whether the aggregate of no rows is 0.
+fn is_count(function: &str) -> bool {
+    matches!(function, "count" | "approx_distinct" | "regr_count")
 }
 
 /// The item over the joined aggregates: a count of no rows is 0, every other aggregate of none is NULL.
@@ -691,7 +736,13 @@ fn split(expr: ast::Expr, conjuncts: &mut Vec<ast::Expr>) {
             split(*right, conjuncts);
         }
         ast::Expr::Nested(inner)
-            if matches!(*inner, ast::Expr::BinaryOp { op: ast::BinaryOperator::And, .. }) =>
+            if matches!(
+                *inner,
+                ast::Expr::BinaryOp {
+                    op: ast::BinaryOperator::And,
+                    ..
+                }
+            ) =>
         {
             split(*inner, conjuncts);
         }
@@ -746,8 +797,12 @@ fn subquery_name(query: &ast::Query) -> String {
     };
     let name = match factor {
         Some(
-            ast::TableFactor::Table { alias: Some(alias), .. }
-            | ast::TableFactor::Derived { alias: Some(alias), .. },
+            ast::TableFactor::Table {
+                alias: Some(alias), ..
+            }
+            | ast::TableFactor::Derived {
+                alias: Some(alias), ..
+            },
         ) => Some(Name::from_ident(&alias.name)),
         Some(ast::TableFactor::Table { name, .. }) => Name::from_object(name).ok(),
         _ => None,
