@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   filter  project  union  window_assign       no state: a batch in, at most one batch out per call
+//!   session                                     gives rows when their session is over
 //!   window_aggregate                            fires when the watermark reaches a window's end
 //!   aggregate                                   one change per touched group at the end of an epoch
 //!   join                                        both inputs in state
@@ -21,6 +22,7 @@ mod join;
 mod output;
 mod project;
 mod residual;
+mod session;
 mod sink;
 mod union;
 mod window_aggregate;

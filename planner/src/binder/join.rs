@@ -52,7 +52,7 @@ impl Binder<'_> {
         let Some(mut node) = nodes.next() else {
             return Err(Failed);
         };
-        let mut stateful = false;
+        let mut stateful = from.stateful;
         let mut failed = false;
         for (index, right) in nodes.enumerate().map(|(index, right)| (index + 1, right)) {
             let at = std::mem::take(&mut placed.at_join[index]);

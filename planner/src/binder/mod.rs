@@ -27,6 +27,7 @@ mod levels;
 mod query;
 pub(crate) mod scope;
 mod select;
+mod session;
 pub(crate) mod table;
 mod timed;
 mod types;
