@@ -1,11 +1,9 @@
 //! Deals the files of a listing, one after another, each cut at the ends of its records.
 
-use std::io::Read;
-
 use serde::{Deserialize, Serialize};
 use weir_types::SplitId;
 
-use super::decompress::{self, Compression};
+use super::decompress::{self, Compression, Text};
 use super::listing::{ListedFile, PathPattern};
 use crate::error::{Error, IoContext, RecordError, Result};
 use crate::format::Settings;
@@ -49,7 +47,7 @@ impl ListingPosition {
 /// One file that is being read.
 pub(crate) struct OpenFile {
     pub(crate) name: std::sync::Arc<str>,
-    reader: Box<dyn Read + Send>,
+    text: Text,
     pub(crate) cutter: RecordCutter,
     /// The reader has given all.
     ended: bool,
@@ -71,11 +69,11 @@ impl OpenFile {
         if offset > 0 {
             let mut header = None;
             if settings.has_header() {
-                let mut reader = start(0)?;
+                let mut text = start(0)?;
                 // Cutting off no record makes the cutter read the header and nothing else.
                 while cutter.cut(0, 0, false).is_err() && cutter.header_due() {
                     if cutter
-                        .fill(&mut reader, 1 << 16)
+                        .fill(&mut text.reader, 1 << 16)
                         .context(|| format!("cannot read {}", path.display()))?
                         == 0
                     {
@@ -89,7 +87,7 @@ impl OpenFile {
         }
         Ok(Self {
             name: name.into(),
-            reader: start(offset)?,
+            text: start(offset)?,
             cutter,
             ended: false,
         })
@@ -128,7 +126,7 @@ impl OpenFile {
     }
 
     fn fill(&mut self, count: usize) -> Result<()> {
-        let read = self.cutter.fill(&mut self.reader, count);
+        let read = self.cutter.fill(&mut self.text.reader, count);
         let read = read.context(|| {
             format!(
                 "cannot read {} (after byte {} of its text)",
@@ -260,16 +258,21 @@ impl Dealer for ListingDealer {
         serde_json::to_value(at).unwrap_or_default()
     }
 
-    /// In bytes on disk: of a compressed file all count when it is done.
+    /// In bytes on disk: of a compressed file, those that were read for the text dealt so far.
     fn progress(&self) -> (u64, Option<u64>) {
         let sizes = |files: &[ListedFile]| files.iter().map(|file| file.size).sum::<u64>();
         let done = sizes(&self.at.files[..self.at.file]);
-        let inside = match self.at.files.get(self.at.file) {
-            Some(file) if Compression::of(&self.compression, &file.name) == Compression::None => {
-                self.place().0.min(file.size)
-            }
-            _ => 0,
+        let inside = |file: &ListedFile| {
+            let read = match Compression::of(&self.compression, &file.name) {
+                Compression::None => self.place().0,
+                Compression::Gzip | Compression::Zstd => self
+                    .open
+                    .as_ref()
+                    .map_or(0, |open| open.text.disk_bytes.get()),
+            };
+            read.min(file.size)
         };
+        let inside = self.at.files.get(self.at.file).map_or(0, inside);
         (done + inside, Some(sizes(&self.at.files)))
     }
 }

@@ -166,6 +166,47 @@ fn a_corrupt_compressed_file_is_an_error_that_names_it() {
     assert!(error.contains("in/a.json.gz"), "{error}");
 }
 
+#[test]
+fn the_progress_of_compressed_input_moves_with_what_was_read_of_it() {
+    // Numbers that do not compress to nothing: some hundred kilobytes remain.
+    let text: String = (0..60_000u64)
+        .map(|row| format!("{{\"n\":{}}}\n", weir_types::hash::mix(row) >> 2))
+        .collect();
+    let gzip = {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    };
+    let zstd = zstd::encode_all(text.as_bytes(), 1).unwrap();
+    for (name, compressed) in [("in/a.json.gz", gzip), ("in/a.json.zst", zstd)] {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), "in/b.json", "{\"n\":1}\n");
+        fs::write(folder.path().join(name), &compressed).unwrap();
+        let size = compressed.len() as u64;
+        let source = open_source(lines(folder.path(), &[])).unwrap();
+        let split = source.splits(&BTreeMap::new()).unwrap().splits.remove(0);
+        let mut dealer = source.dealer(&split, None).unwrap();
+        assert_eq!(dealer.progress(), (0, Some(size + 8)));
+        let (mut seen, mut middle) = (vec![0], None);
+        while let crate::Deal::Chunk(_) = dealer.deal(32 << 10, u64::MAX).unwrap() {
+            let done = dealer.progress().0;
+            assert!(done >= seen[seen.len() - 1], "{name}: {seen:?}, {done}");
+            seen.push(done);
+            if middle.is_none() && done > size / 2 {
+                middle = Some((dealer.position(), done));
+            }
+        }
+        assert_eq!(seen.last(), Some(&(size + 8)));
+        let inside = seen.iter().filter(|&&done| 0 < done && done < size);
+        assert!(inside.count() > 10, "{name}: {seen:?}");
+        // After a resume it does not start from nothing.
+        let (position, done) = middle.unwrap();
+        let mut resumed = source.dealer(&split, Some(&position)).unwrap();
+        resumed.deal(32 << 10, 1).unwrap();
+        assert!(resumed.progress().0 >= done.min(size), "{name}");
+    }
+}
+
 fn followed(source: &dyn Source, dealer: &mut dyn crate::Dealer) -> Vec<String> {
     let mut rows = Vec::new();
     let mut decoder = source.decoder().unwrap();
