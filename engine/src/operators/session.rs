@@ -123,7 +123,11 @@ impl Session {
             Some(session) => session,
             None => *firing.session.insert((self.micros(&rows)?.value(0), at)),
         };
-        let key: Vec<ArrayRef> = keys.keys.iter().map(|key| key.slice(keys.next, 1)).collect();
+        let key: Vec<ArrayRef> = keys
+            .keys
+            .iter()
+            .map(|key| key.slice(keys.next, 1))
+            .collect();
         let hash = keys.hashes[keys.next];
         self.remove(&key, hash, &rows, &counts)?;
         let given = self.windowed(&rows, &counts, start, end)?;
@@ -150,7 +154,11 @@ impl Session {
             all.push_back(DueSessions {
                 hashes: hash::hash_columns(&keys, due.len()),
                 keys,
-                at: due.values().iter().map(|&row| at.value(row as usize)).collect(),
+                at: due
+                    .values()
+                    .iter()
+                    .map(|&row| at.value(row as usize))
+                    .collect(),
                 next: 0,
             });
         }
@@ -169,7 +177,8 @@ impl Session {
     }
 
     fn moment(&self, micros: i64) -> Result<ArrayRef> {
-        from_micros(Int64Array::from(vec![micros]), &self.time_type, 0).ok_or_else(|| self.no_time())
+        from_micros(Int64Array::from(vec![micros]), &self.time_type, 0)
+            .ok_or_else(|| self.no_time())
     }
 
     fn no_time(&self) -> crate::Error {
@@ -188,9 +197,9 @@ impl Session {
             to: Some(bound(&end)),
             reverse: false,
         };
-        let (rows, _) = self
-            .rows
-            .range(&keys.keys, keys.next, keys.hashes[keys.next], &range, 1)?;
+        let (rows, _) =
+            self.rows
+                .range(&keys.keys, keys.next, keys.hashes[keys.next], &range, 1)?;
         Ok(rows.num_rows() > 0)
     }
 
@@ -211,7 +220,13 @@ impl Session {
         Ok(self.rows.range(&keys.keys, row, hash, &range, limit)?)
     }
 
-    fn remove(&self, key: &[ArrayRef], hash: u64, rows: &RecordBatch, counts: &[i64]) -> Result<()> {
+    fn remove(
+        &self,
+        key: &[ArrayRef],
+        hash: u64,
+        rows: &RecordBatch,
+        counts: &[i64],
+    ) -> Result<()> {
         let count = rows.num_rows();
         let of_key = UInt32Array::from(vec![0; count]);
         let weights: Vec<i64> = counts.iter().map(|count| -count).collect();
@@ -251,7 +266,9 @@ impl Session {
         {
             let count = room.min(batch.num_rows());
             if count < batch.num_rows() {
-                firing.ready.push_front(batch.slice(count, batch.num_rows() - count));
+                firing
+                    .ready
+                    .push_front(batch.slice(count, batch.num_rows() - count));
             }
             pieces.push(batch.slice(0, count));
             room -= count;
@@ -310,7 +327,8 @@ impl Operator for Session {
         let columns = self.keys.iter();
         let keys: Vec<ArrayRef> = columns.map(|&key| rows.column(key).clone()).collect();
         let hashes = hash::hash_columns(&keys, kept.len());
-        self.rows.apply(&keys, &hashes, &rows, &vec![1; kept.len()])?;
+        self.rows
+            .apply(&keys, &hashes, &rows, &vec![1; kept.len()])?;
         self.times.note(&dues, &keys, &hashes)?;
         Ok(Progress::Done)
     }

@@ -34,7 +34,11 @@ impl Lowering<'_> {
         let text = |typed: bool| {
             let form = |&place: &usize| {
                 let identity = &side.identities[place];
-                if typed { identity.typed.as_str() } else { identity.name.as_str() }
+                if typed {
+                    identity.typed.as_str()
+                } else {
+                    identity.name.as_str()
+                }
             };
             let keys: Vec<&str> = key_places.iter().map(form).collect();
             canonical::session(*gap, form(&time_place), &keys)

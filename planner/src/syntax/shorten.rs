@@ -297,9 +297,10 @@ fn plain(
         });
     if has_table || partition.is_some() {
         return match partition {
-            Some(partition) if function == WindowFunction::Session => {
-                Ok((&relation[..partition], partition_columns(&relation[partition..])?))
-            }
+            Some(partition) if function == WindowFunction::Session => Ok((
+                &relation[..partition],
+                partition_columns(&relation[partition..])?,
+            )),
             Some(partition) => Err(Diagnostic::error(
                 codes::WINDOW_ARGUMENTS,
                 format!("{} does not partition its table", function.name()),
@@ -339,9 +340,9 @@ fn partition_columns(tokens: &[TokenWithSpan]) -> Result<Vec<&[TokenWithSpan]>, 
     if !columns.is_empty() && columns.iter().all(is_name) {
         return Ok(columns);
     }
-    let span = tokens
-        .iter()
-        .fold(Span::default(), |span, token| span.union(to_span(token.span)));
+    let span = tokens.iter().fold(Span::default(), |span, token| {
+        span.union(to_span(token.span))
+    });
     Err(
         Diagnostic::error(codes::WINDOW_ARGUMENTS, "SESSION is partitioned by columns")
             .at(span, "expected the name of a column, or names in parentheses")
