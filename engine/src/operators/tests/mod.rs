@@ -5,6 +5,7 @@ mod interval_join;
 mod join;
 mod kernels;
 mod session;
+mod set_operation;
 mod sink;
 mod stateless;
 mod window_aggregate;
