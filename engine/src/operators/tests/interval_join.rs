@@ -159,7 +159,7 @@ fn run(steps: &[Step], lower: i64, upper: i64, backend: BackendKind, batch_rows:
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(16))]
 
     #[test]
     fn pairs_are_those_near_enough_and_open_to_each_other(

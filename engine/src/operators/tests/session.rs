@@ -153,7 +153,7 @@ fn run(steps: &[Step], gap: i64, backend: BackendKind, batch_rows: usize) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(16))]
 
     #[test]
     fn sessions_are_runs_without_a_gap_however_their_rows_come(
