@@ -44,7 +44,10 @@ impl Generator<'_> {
         let (l, r) = (self.fresh("l"), self.fresh("r"));
         let mut equal = Vec::new();
         for a in left.columns.iter().filter(|c| c.exact) {
-            let same = |b: &&Column| b.exact && b.kind == a.kind;
+            // An equality of two event times is a bound of its own, and a relation may have more of them than we know of.
+            let same = |b: &&Column| {
+                b.exact && b.kind == a.kind && b.kind != weir_tests::data::SqlType::Timestamp
+            };
             equal.extend(
                 right
                     .columns
