@@ -8,7 +8,9 @@
 //! 1. All workers have the same wiring; it follows from the plan and from whether there is more than one worker.
 //! 2. An edge is an exchange exactly if rows have to be routed by columns by which they are not routed already.
 
-use weir_planner::plan::{ExprKind, GroupColumn, Operator, OperatorKind, Partitioning, StreamPlan};
+use weir_planner::plan::{
+    ExprKind, GroupColumn, JoinKind, Operator, OperatorKind, Partitioning, StreamPlan,
+};
 
 /// How rows get from an operator to a consumer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,7 +113,11 @@ fn leaving(operator: &Operator, arriving: &[Option<Vec<usize>>]) -> Option<Vec<u
                 .position(|group| *group == GroupColumn::Key(key))
         }),
         // The left columns come first.
-        OperatorKind::Join { .. } => Some(first.clone()),
+        OperatorKind::Join { .. }
+        | OperatorKind::TimedJoin {
+            join: JoinKind::Inner,
+            ..
+        } => Some(first.clone()),
         OperatorKind::Source { .. } | OperatorKind::Sink { .. } | OperatorKind::Output { .. } => {
             None
         }

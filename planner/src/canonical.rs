@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use weir_types::{DataType, EventTime, Scalar, TimeUnit};
 
-use crate::plan::{BinaryOp, Expr, ExprKind, Window};
+use crate::plan::{BinaryOp, Expr, ExprKind, JoinKind, JoinTiming, Window};
 
 /// How tightly an expression binds; operands that bind less tightly are put in parentheses.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -366,6 +366,38 @@ pub(crate) fn window(window: &Window, time: &str) -> String {
                 offset(*shift)
             )
         }
+        Window::Cumulate {
+            step,
+            size,
+            offset: shift,
+        } => {
+            format!(
+                "CUMULATE({time}, step {}, size {}{})",
+                duration(*step),
+                duration(*size),
+                offset(*shift)
+            )
+        }
+        Window::Assigned => format!("window of {time}"),
+    }
+}
+
+/// The canonical text of what time says about a join.
+pub(crate) fn timing(timing: &JoinTiming, left: &str, right: &str) -> String {
+    match timing {
+        JoinTiming::Interval { lower, upper, .. } => format!(
+            "{left} - {right} between {} and {}",
+            duration(*lower),
+            duration(*upper)
+        ),
+        JoinTiming::Window { .. } => format!("at the end of the window {left} = {right}"),
+    }
+}
+
+/// The word for a kind of join.
+pub(crate) fn join_kind(join: JoinKind) -> &'static str {
+    match join {
+        JoinKind::Inner => "inner",
     }
 }
 

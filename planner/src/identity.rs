@@ -370,6 +370,7 @@ pub(crate) fn kind_name(kind: &OperatorKind) -> &'static str {
         OperatorKind::WindowAggregate { .. } => "WindowAggregate",
         OperatorKind::Aggregate { .. } => "Aggregate",
         OperatorKind::Join { .. } => "Join",
+        OperatorKind::TimedJoin { .. } => "TimedJoin",
         OperatorKind::Sink { .. } => "Sink",
         OperatorKind::Output { .. } => "Output",
     }

@@ -12,7 +12,7 @@
 use weir_types::{Column, DataType, OperatorId, Schema, Span};
 
 use crate::names::Path;
-use crate::plan::{Changelog, Expr, GroupColumn, JoinKind, Window, WindowColumns};
+use crate::plan::{Changelog, Expr, GroupColumn, JoinKind, JoinTiming, Window, WindowColumns};
 
 /// A node's number in the graph.
 pub(crate) type NodeId = usize;
@@ -81,6 +81,14 @@ pub(crate) enum NodeKind {
         right_keys: Vec<Expr>,
         residual: Option<Expr>,
     },
+    /// A join that time bounds. Columns: those of the left input, then those of the right one.
+    TimedJoin {
+        timing: JoinTiming,
+        join: JoinKind,
+        left_keys: Vec<Expr>,
+        right_keys: Vec<Expr>,
+        residual: Option<Expr>,
+    },
     /// Writes its input's columns to a table.
     Sink { table: String },
     /// A bare SELECT.
@@ -123,6 +131,8 @@ pub(crate) struct Properties {
     pub(crate) unique_key: Option<Vec<usize>>,
     /// The column that carries event time.
     pub(crate) event_time: Option<usize>,
+    /// Further columns of which the same watermark speaks.
+    pub(crate) further_event_times: Vec<usize>,
     /// The columns of a window.
     pub(crate) window: Option<WindowColumns>,
 }

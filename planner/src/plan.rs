@@ -113,6 +113,9 @@ pub struct Operator {
     pub unique_key: Option<Vec<usize>>,
     /// The event-time column, if rows still carry event time: a watermark on this edge speaks of it.
     pub event_time: Option<usize>,
+    /// Further columns of which the same watermark speaks: an interval join keeps those of both sides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further_event_times: Vec<usize>,
     /// Columns `window_start`, `window_end`, `window_time`, where they are known to be a window's (indices).
     pub window: Option<WindowColumns>,
     /// The state tables that it keeps; empty for a stateless operator.
@@ -132,6 +135,9 @@ pub struct WindowColumns {
     pub start: Option<usize>,
     /// Index of the column that holds the window's end.
     pub end: Option<usize>,
+    /// Index of the column that holds the window's end less one unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<usize>,
 }
 
 /// An edge.
@@ -231,6 +237,20 @@ pub enum OperatorKind {
         /// What else must hold, over the left columns followed by the right ones.
         residual: Option<Expr>,
     },
+    /// Join of two append-only inputs that time bounds, so that its result is append-only too and its state ends with
+    /// the watermark. Output: the left columns, then the right ones.
+    TimedJoin {
+        /// How time bounds it.
+        timing: JoinTiming,
+        /// The kind of join.
+        join: JoinKind,
+        /// Key columns of the left input.
+        left_keys: Vec<usize>,
+        /// Key columns of the right input: as many, of the same types.
+        right_keys: Vec<usize>,
+        /// What else must hold, over the left columns followed by the right ones.
+        residual: Option<Expr>,
+    },
     /// Writes a table.
     Sink {
         /// Name in [`StreamPlan::tables`].
@@ -277,6 +297,90 @@ pub enum Window {
         /// Shift of the first boundary after the epoch.
         offset: i64,
     },
+    /// Windows of one start that end one step after the other, up to a size; then the next ones start.
+    Cumulate {
+        /// From one end to the next.
+        step: i64,
+        /// Length of the longest: a multiple of `step`.
+        size: i64,
+        /// Shift of the first boundary after the epoch.
+        offset: i64,
+    },
+    /// Windows that the rows carry already: a windowed aggregate's `time` is the column of their end.
+    Assigned,
+}
+
+impl Window {
+    /// Whether a window is known by its start alone.
+    pub fn start_tells_end(&self) -> bool {
+        !matches!(self, Self::Cumulate { .. } | Self::Assigned)
+    }
+}
+
+/// How time bounds a join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JoinTiming {
+    /// `lower ≤ left time − right time ≤ upper`, in microseconds. The watermark that it forwards is lowered by the
+    /// greater of `upper` and `−lower`.
+    Interval {
+        /// Event-time column of the left input.
+        left_time: usize,
+        /// Event-time column of the right input.
+        right_time: usize,
+        /// The least difference.
+        lower: i64,
+        /// The greatest difference.
+        upper: i64,
+    },
+    /// Rows of windows that end at the same time (which is among the keys), given when the watermark reaches that end.
+    Window {
+        /// The column of the left input that holds the window's end.
+        left_end: usize,
+        /// The column of the right input that holds the window's end.
+        right_end: usize,
+    },
+}
+
+impl JoinTiming {
+    /// The columns of time: of the left input, of the right input.
+    pub fn columns(&self) -> (usize, usize) {
+        match *self {
+            Self::Interval {
+                left_time,
+                right_time,
+                ..
+            } => (left_time, right_time),
+            Self::Window {
+                left_end,
+                right_end,
+            } => (left_end, right_end),
+        }
+    }
+
+    /// The same over other columns of time.
+    pub(crate) fn moved(self, left: usize, right: usize) -> Self {
+        match self {
+            Self::Interval { lower, upper, .. } => Self::Interval {
+                left_time: left,
+                right_time: right,
+                lower,
+                upper,
+            },
+            Self::Window { .. } => Self::Window {
+                left_end: left,
+                right_end: right,
+            },
+        }
+    }
+
+    /// By how much the forwarded watermark is lowered, in microseconds.
+    pub fn delay(&self) -> i64 {
+        match *self {
+            Self::Interval { lower, upper, .. } => upper.max(lower.saturating_neg()).max(0),
+            Self::Window { .. } => 0,
+        }
+    }
 }
 
 /// The kind of a join.

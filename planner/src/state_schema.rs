@@ -6,6 +6,8 @@
 //! | aggregate | `groups` | map | group keys | accumulators | keys (constant without keys) |
 //! | windowed aggregate | `groups` | slices | group keys | accumulators | watermark |
 //! | join | `left`, `right` | multimap | join keys | all columns of that side | keys of an updating input, else nothing |
+//! | join that time bounds | `left`, `right` | multimap | join keys | all columns of that side (interval: and the own watermark) | watermark |
+//! | | `left_times`, `right_times` or `windows` | slices | join keys | when | watermark |
 //! | sink that keeps its result | `rows` | multimap | unique key, else all columns | all columns | keys, else nothing |
 //!
 //! Names come from the schema of the operator's input: the lowering calls its columns by their identities there.
@@ -13,7 +15,9 @@
 use weir_types::{Column, DataType, Schema};
 
 use crate::accumulator::accumulator_layout;
-use crate::plan::{Changelog, OperatorKind, StateBound, StateLayout, StateTable, TableDefinition};
+use crate::plan::{
+    Changelog, JoinTiming, OperatorKind, StateBound, StateLayout, StateTable, TableDefinition,
+};
 
 /// Whether the engine keeps what a sink table holds as keyed state, because its connector wants the whole result at
 /// each checkpoint: the file sink with `'mode' = 'snapshot'`.
@@ -112,6 +116,12 @@ pub(crate) fn state_tables(
                 side("right", &inputs[1], right_keys),
             ]
         }
+        OperatorKind::TimedJoin {
+            timing,
+            left_keys,
+            right_keys,
+            ..
+        } => timed_join_tables(timing, inputs, [left_keys, right_keys]),
         OperatorKind::Sink { .. } if sink.is_some_and(keeps_result) => {
             let input = &inputs[0];
             let bound = match input.unique_key {
@@ -130,6 +140,55 @@ pub(crate) fn state_tables(
         }
         _ => Vec::new(),
     }
+}
+
+/// The hidden column of rows that keep their own watermark in state; no column of a user can be called so, because
+/// theirs are quoted if they hold a blank.
+const OWN_WATERMARK: &str = "own watermark";
+
+/// The tables of a join that time bounds: both sides, and by time the keys that have something to do then.
+fn timed_join_tables(
+    timing: &JoinTiming,
+    inputs: &[InputFacts<'_>],
+    keys: [&[usize]; 2],
+) -> Vec<StateTable> {
+    let bound = StateBound::Watermark;
+    let key = |input: usize| -> Schema {
+        let columns = keys[input].iter();
+        columns
+            .map(|&column| inputs[input].schema[column].clone())
+            .collect()
+    };
+    let rows = |name: &str, input: usize| {
+        let mut value = inputs[input].schema.clone();
+        if let JoinTiming::Interval { .. } = timing {
+            value.push(Column::new(OWN_WATERMARK, DataType::Int64));
+        }
+        StateTable {
+            name: name.to_owned(),
+            layout: StateLayout::MultiMap,
+            key: key(input),
+            value,
+            order: Vec::new(),
+            bound,
+        }
+    };
+    let times = |name: &str, input: usize| StateTable {
+        name: name.to_owned(),
+        layout: StateLayout::Slices,
+        key: key(input),
+        value: vec![Column::new("at", DataType::Int64)],
+        order: Vec::new(),
+        bound,
+    };
+    let mut tables = vec![rows("left", 0), rows("right", 1)];
+    match timing {
+        JoinTiming::Interval { .. } => {
+            tables.extend([times("left_times", 0), times("right_times", 1)]);
+        }
+        JoinTiming::Window { .. } => tables.push(times("windows", 0)),
+    }
+    tables
 }
 
 /// What bounds one side of a join: the rows of an updating result are as many as its keys, any other input only grows.

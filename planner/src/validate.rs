@@ -49,8 +49,10 @@ impl StreamPlan {
         let width = operator.schema.len();
         within("unique key", operator.unique_key.iter().flatten(), width)?;
         within("event time", &operator.event_time, width)?;
+        within("event time", &operator.further_event_times, width)?;
         if let Some(window) = operator.window {
-            within("window", window.start.iter().chain(&window.end), width)?;
+            let columns = window.start.iter().chain(&window.end).chain(&window.time);
+            within("window", columns, width)?;
         }
         self.check_kind(operator, &inputs)
     }
@@ -58,7 +60,7 @@ impl StreamPlan {
     fn check_kind(&self, operator: &Operator, inputs: &[&Operator]) -> Result<(), String> {
         let expected = match &operator.kind {
             OperatorKind::Source { .. } => 0..=0,
-            OperatorKind::Join { .. } => 2..=2,
+            OperatorKind::Join { .. } | OperatorKind::TimedJoin { .. } => 2..=2,
             OperatorKind::Union => 1..=usize::MAX,
             _ => 1..=1,
         };
@@ -140,6 +142,25 @@ impl StreamPlan {
                 within("keys", keys, below.len())?;
                 check_aggregates(aggregates, below.len())?;
                 same_width(keys.len() + aggregates.len(), operator)
+            }
+            OperatorKind::TimedJoin {
+                timing,
+                left_keys,
+                right_keys,
+                residual,
+                ..
+            } => {
+                let (left, right) = (types_of(&inputs[0].schema), types_of(&inputs[1].schema));
+                let (left_time, right_time) = timing.columns();
+                within("left time", [&left_time], left.len())?;
+                within("right time", [&right_time], right.len())?;
+                within("left keys", left_keys, left.len())?;
+                within("right keys", right_keys, right.len())?;
+                let both: Vec<DataType> = left.into_iter().chain(right).collect();
+                residual
+                    .iter()
+                    .try_for_each(|residual| condition(residual, &both))?;
+                same_width(both.len(), operator)
             }
             OperatorKind::Join {
                 left_keys,

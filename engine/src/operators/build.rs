@@ -61,6 +61,7 @@ pub fn build(mut context: BuildContext<'_>) -> Result<Box<dyn Operator>> {
             residual,
             join: plan::JoinKind::Inner,
         } => Box::new(built.join([left_keys, right_keys], residual.as_ref())?),
+        OperatorKind::TimedJoin { .. } => built.timed_join()?,
         OperatorKind::Sink { .. } => {
             let (writer, wants_snapshot) =
                 sink.expect("the runtime gives a sink operator its writer");
@@ -104,9 +105,9 @@ pub fn table_specs(plan: &StreamPlan) -> Vec<TableSpec> {
     specs.collect()
 }
 
-struct Builder<'a> {
-    context: &'a BuildContext<'a>,
-    operator: &'a plan::Operator,
+pub(super) struct Builder<'a> {
+    pub(super) context: &'a BuildContext<'a>,
+    pub(super) operator: &'a plan::Operator,
     mode: RowErrorMode,
 }
 
@@ -120,7 +121,7 @@ impl<'a> Builder<'a> {
         })
     }
 
-    fn id(&self) -> OperatorId {
+    pub(super) fn id(&self) -> OperatorId {
         self.operator.id.clone()
     }
 
@@ -128,7 +129,7 @@ impl<'a> Builder<'a> {
         &self.context.plan.operators[self.operator.inputs[input].from]
     }
 
-    fn input_schema(&self, input: usize) -> Schema {
+    pub(super) fn input_schema(&self, input: usize) -> Schema {
         self.input(input).schema.clone()
     }
 
@@ -136,11 +137,11 @@ impl<'a> Builder<'a> {
         self.input(input).changelog == Changelog::Retractions
     }
 
-    fn schema(&self) -> SchemaRef {
+    pub(super) fn schema(&self) -> SchemaRef {
         DataType::arrow_schema(&self.operator.schema)
     }
 
-    fn expr(&self, expr: &plan::Expr, schema: &Schema) -> Result<CompiledExpr> {
+    pub(super) fn expr(&self, expr: &plan::Expr, schema: &Schema) -> Result<CompiledExpr> {
         CompiledExpr::compile_with(expr, schema, &self.operator.id, self.mode)
     }
 
@@ -215,6 +216,7 @@ impl<'a> Builder<'a> {
                 operator: self.id(),
                 windows,
                 time: *time,
+                assigned: *window == plan::Window::Assigned,
                 keys: keys.clone(),
                 group_columns: group_columns.clone(),
                 aggregates: self.kernels(aggregates, false)?,

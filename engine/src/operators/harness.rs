@@ -297,6 +297,7 @@ pub(super) fn plan(
         changelog,
         unique_key: None,
         event_time: None,
+        further_event_times: Vec::new(),
         window: None,
         state,
         fingerprint: String::new(),

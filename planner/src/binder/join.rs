@@ -20,6 +20,7 @@ use crate::plan::{BinaryOp, Expr, ExprKind, JoinKind, StateBound};
 use crate::state_schema::side_bound;
 
 use super::from::From;
+use super::timed::{Conditions, Place};
 use super::{Binder, Failed};
 
 /// A relation in the making: the node of everything joined so far, and whether a join is in it.
@@ -94,6 +95,24 @@ impl Binder<'_> {
                 Err(conjunct) => rest.push(conjunct),
             }
         }
+        let mut conditions = Conditions {
+            left_keys,
+            right_keys,
+            rest,
+        };
+        if let Some(timing) = self.timing(left, right, &mut conditions) {
+            let place = Place {
+                relation: &relation.name,
+                path,
+                span: relation.span,
+            };
+            return self.timed_join([left, right], JoinKind::Inner, timing, conditions, &place);
+        }
+        let Conditions {
+            left_keys,
+            right_keys,
+            rest,
+        } = conditions;
         if left_keys.is_empty() {
             return self.no_key(from, index, relation.span);
         }
@@ -139,7 +158,10 @@ impl Binder<'_> {
     }
 
     /// A pair that is judged twice (when it is made and when it is taken back) has to be judged the same.
-    fn check_volatile_residual(&mut self, residual: Option<&Expr>) -> Result<(), Failed> {
+    pub(super) fn check_volatile_residual(
+        &mut self,
+        residual: Option<&Expr>,
+    ) -> Result<(), Failed> {
         let Some(residual) = residual.filter(|residual| residual.is_volatile()) else {
             return Ok(());
         };

@@ -28,6 +28,7 @@ mod query;
 pub(crate) mod scope;
 mod select;
 pub(crate) mod table;
+mod timed;
 mod types;
 mod view;
 mod window;

@@ -13,6 +13,7 @@
 
 mod emit;
 mod stateful;
+mod timed;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -218,6 +219,7 @@ impl Lowering<'_> {
                     right.chain(columns_of(right_keys.iter())).collect(),
                 ]
             }
+            NodeKind::TimedJoin { .. } => self.wanted_of_timed_join(node, wanted),
             NodeKind::Sink { .. } | NodeKind::Output { .. } => vec![(0..width(0)).collect()],
         }
     }
@@ -279,6 +281,7 @@ impl Lowering<'_> {
             changelog: properties.changelog,
             unique_key: properties.unique_key,
             event_time: properties.event_time,
+            further_event_times: properties.further_event_times,
             window: properties.window,
             state,
             fingerprint: prints.own,

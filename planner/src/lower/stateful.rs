@@ -336,7 +336,7 @@ impl Lowering<'_> {
     }
 
     /// One side of a join: the columns that the block reads, and the computed keys, ordered by identity.
-    fn side(
+    pub(super) fn side(
         &mut self,
         input: NodeId,
         wanted: &Columns,
@@ -379,14 +379,14 @@ impl Lowering<'_> {
 }
 
 /// One side of a join, made to measure.
-struct Side {
-    operator: usize,
+pub(super) struct Side {
+    pub(super) operator: usize,
     /// For each column of the node that is read its place.
-    columns: BTreeMap<usize, usize>,
+    pub(super) columns: BTreeMap<usize, usize>,
     /// For each key its place.
-    keys: Vec<usize>,
+    pub(super) keys: Vec<usize>,
     /// One for each column.
-    identities: Vec<Identity>,
+    pub(super) identities: Vec<Identity>,
 }
 
 /// The aggregates in the order of their canonical names, each once; and for each call of the text its place among them.
@@ -438,7 +438,9 @@ fn canonical_calls(
 }
 
 /// A key that names one column twice, because two columns of the text are one, names it once.
-fn deduplicated(mut properties: crate::logical::Properties) -> crate::logical::Properties {
+pub(super) fn deduplicated(
+    mut properties: crate::logical::Properties,
+) -> crate::logical::Properties {
     if let Some(key) = &mut properties.unique_key {
         key.sort_unstable();
         key.dedup();

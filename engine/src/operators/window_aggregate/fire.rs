@@ -116,7 +116,12 @@ impl WindowAggregate {
                 return Ok(Progress::Done);
             };
             self.absorb_side_slices(&mut firing, window)?;
-            let groups = self.groups_of(&firing.slices_of(&self.names, window), window)?;
+            let slices = firing.slices_of(&self.names, window);
+            let groups = if self.names.windows.grows() {
+                self.gathered(&mut firing, &slices)?
+            } else {
+                self.groups_of(&slices, window)?
+            };
             firing.after = window;
             firing.window = Some(FiringWindow {
                 end: window,
@@ -180,6 +185,21 @@ impl WindowAggregate {
         Ok(groups.into())
     }
 
+    /// The groups of a window that grows. Its slices are merged into the first of them and dropped: all windows of that
+    /// start that are still to come hold them all, and no row comes for a slice whose first window was given.
+    fn gathered(&self, firing: &mut Firing, slices: &[Slice]) -> Result<VecDeque<RecordBatch>> {
+        let [first, later @ ..] = slices else {
+            return Ok(VecDeque::new());
+        };
+        let target = self.table.slice(first.name)?;
+        for slice in later {
+            self.merge(&target, &scan(&self.table.slice(slice.name)?)?)?;
+            self.table.drop_slice(slice.name)?;
+            firing.slices.retain(|held| held.name != slice.name);
+        }
+        Ok(scan(&target)?.into())
+    }
+
     /// Adds groups to a table.
     fn merge(&self, target: &MapTable, groups: &[RecordBatch]) -> Result<()> {
         let aggregates: &Aggregates = &self.config.aggregates;
@@ -228,7 +248,7 @@ impl WindowAggregate {
                     columns.push(Arc::clone(&keys[*key]));
                     continue;
                 }
-                GroupColumn::WindowStart => (window_end.saturating_sub(config.windows.size), 0),
+                GroupColumn::WindowStart => (config.windows.start_of(window_end), 0),
                 GroupColumn::WindowEnd => (window_end, 0),
                 GroupColumn::WindowTime => (window_end, 1),
             };

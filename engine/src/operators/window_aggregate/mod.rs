@@ -5,8 +5,9 @@
 //!   watermark ─▶ for each window that is due, in order: merge its slices, give its groups, drop what no window needs
 //! ```
 //!
-//! Tumbling windows are one slice each. Hopping windows share slices: a row is stored once, however many windows
-//! hold it.
+//! Tumbling windows are one slice each. Windows that hop or grow share slices: a row is stored once, however many
+//! windows hold it. A window that grows (CUMULATE) leaves what it merged in its first slice, and so the next one merges
+//! two slices, however long it is.
 //!
 //! **Late, and merely behind.** A window that ended at or before a row's *own* watermark (what the row's split had
 //! promised when the row came) takes the row no more; the other windows of the row do. Whether this instance has
@@ -43,8 +44,10 @@ use crate::{Error, Result};
 pub(super) struct Configuration {
     pub(super) operator: OperatorId,
     pub(super) windows: Windows,
-    /// The input's event-time column.
+    /// The input's event-time column; of rows that carry their windows, the column of the window's end.
     pub(super) time: usize,
+    /// Whether the rows carry their windows.
+    pub(super) assigned: bool,
     /// The group's columns of the input, in the order of the state table's key.
     pub(super) keys: Vec<usize>,
     pub(super) group_columns: Vec<GroupColumn>,
@@ -72,14 +75,14 @@ impl WindowAggregate {
     pub(super) fn new(config: Configuration, table: SliceTable, span: Span) -> Result<Self> {
         let names = SliceNames::new(config.windows).ok_or_else(|| {
             let message = format!(
-                "a window of this HOP consists of {} slices of {} µs",
+                "a window consists of {} slices of {} µs",
                 config.windows.slices_per_window(),
                 config.windows.slice
             );
             Error::Plan(Diagnostics::from(
-                Diagnostic::error("E0204", "this HOP window has too many slices")
+                Diagnostic::error("E0204", "this window has too many slices")
                     .at(span, message)
-                    .help("make the slide longer, or let size be a multiple of it"),
+                    .help("make the slide or step longer, or let size be a multiple of it"),
             ))
         })?;
         // A tumbling window that was given has dropped its slice: there is nothing to give twice.
@@ -131,8 +134,11 @@ impl WindowAggregate {
             if micros.is_null(row) {
                 return Err(self.null_time(batch, row));
             }
-            let Some(slice) = self.slice_of(micros.value(row), own_watermark(batch, row), ctx)
-            else {
+            // The last moment of a window lies in it alone.
+            let time = micros
+                .value(row)
+                .saturating_sub(i64::from(self.config.assigned));
+            let Some(slice) = self.slice_of(time, own_watermark(batch, row), ctx) else {
                 continue;
             };
             // Neighbours are mostly of one slice.
@@ -152,7 +158,15 @@ impl WindowAggregate {
         Error::Row(Box::new(RowError {
             operator: self.config.operator.clone(),
             span: Span::default(),
-            reason: format!("the event time `{}` is NULL", column.name),
+            reason: format!(
+                "the {} `{}` is NULL",
+                if self.config.assigned {
+                    "window's end"
+                } else {
+                    "event time"
+                },
+                column.name
+            ),
             row: row_values(&batch.rows, row, &self.config.input),
             place: None,
         }))
