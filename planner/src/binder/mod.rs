@@ -148,6 +148,12 @@ impl<'a> Binder<'a> {
                 bound.roots = self.explained(statement)?;
                 bound.explain = true;
             }
+            Statement::Unreadable { declares } => {
+                if let Some(name) = declares {
+                    self.declare(name)?;
+                }
+                return Err(Failed);
+            }
         }
         Ok(bound)
     }
