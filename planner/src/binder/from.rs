@@ -5,6 +5,7 @@ use weir_types::{DataType, Diagnostic, Span};
 
 use crate::codes;
 use crate::convert::{CastKind, cast_to};
+use crate::logical::NodeKind;
 use crate::plan::{BinaryOp, Expr, ExprKind, JoinKind};
 use crate::syntax::{Name, span_of, unnest_call, window_call};
 
@@ -18,6 +19,8 @@ use super::{Binder, Failed, Relation};
 pub(crate) struct From {
     pub(crate) scope: Scope,
     pub(crate) relations: Vec<FromRelation>,
+    /// Whether a relation keeps state within this block: a SESSION.
+    pub(crate) stateful: bool,
 }
 
 /// A relation of FROM.
@@ -93,6 +96,7 @@ impl Binder<'_> {
         let mut from = From {
             scope: Scope::default(),
             relations: Vec::new(),
+            stateful: false,
         };
         let mut failed = false;
         for table in tables {
@@ -158,6 +162,8 @@ impl Binder<'_> {
         }
         let span = span_of(factor);
         let (relation, name) = self.relation(factor, context)?;
+        let node = &self.graph.nodes[relation.node];
+        from.stateful |= matches!(node.kind, NodeKind::Session { .. }) && node.path == context.path;
         if let Some(name) = &name
             && from.scope.relations_called(&name.value).next().is_some()
         {

@@ -65,7 +65,7 @@ impl Binder<'_> {
         };
         self.check_volatile(node, &placed.above[0])?;
         node = self.filter(node, placed.above_of(0), path);
-        let mut stateful = false;
+        let mut stateful = from.stateful;
         for (index, right) in nodes.enumerate().map(|(index, right)| (index + 1, right)) {
             let Some(right) = right else {
                 node = self.unnest_step(from, index, node, path)?;
