@@ -110,8 +110,8 @@ fn leaving(operator: &Operator, arriving: &[Option<Vec<usize>>]) -> Option<Vec<u
                 .iter()
                 .position(|group| *group == GroupColumn::Key(key))
         }),
-        // The left columns come first.
-        OperatorKind::Join { .. } => Some(first.clone()),
+        // The left columns, or the input's, come first.
+        OperatorKind::Join { .. } | OperatorKind::Rank { .. } => Some(first.clone()),
         OperatorKind::Source { .. } | OperatorKind::Sink { .. } | OperatorKind::Output { .. } => {
             None
         }

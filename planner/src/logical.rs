@@ -12,7 +12,9 @@
 use weir_types::{Column, DataType, OperatorId, Schema, Span};
 
 use crate::names::Path;
-use crate::plan::{Changelog, Expr, GroupColumn, JoinKind, Window, WindowColumns};
+use crate::plan::{
+    Changelog, Expr, GroupColumn, JoinKind, RankBounds, RankFunction, Window, WindowColumns,
+};
 
 /// A node's number in the graph.
 pub(crate) type NodeId = usize;
@@ -81,10 +83,34 @@ pub(crate) enum NodeKind {
         right_keys: Vec<Expr>,
         residual: Option<Expr>,
     },
+    /// Columns: those of the input, then the row's number in its partition.
+    Rank {
+        partition: Vec<Expr>,
+        order: Vec<SortExpr>,
+        function: RankFunction,
+        /// What the block itself says; `ranks.rs` adds what all readers have in common.
+        bounds: RankBounds,
+    },
     /// Writes its input's columns to a table.
     Sink { table: String },
     /// A bare SELECT.
     Output { names: Vec<String> },
+}
+
+/// An expression that rows are ordered by.
+#[derive(Clone, Debug)]
+pub(crate) struct SortExpr {
+    pub(crate) expr: Expr,
+    pub(crate) descending: bool,
+    pub(crate) nulls_first: bool,
+}
+
+impl SortExpr {
+    /// Whether both order alike.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        (self.descending, self.nulls_first) == (other.descending, other.nulls_first)
+            && self.expr.same(&other.expr)
+    }
 }
 
 /// An aggregate call over the columns of the aggregate's input.

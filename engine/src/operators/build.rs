@@ -61,6 +61,7 @@ pub fn build(mut context: BuildContext<'_>) -> Result<Box<dyn Operator>> {
             residual,
             join: plan::JoinKind::Inner,
         } => Box::new(built.join([left_keys, right_keys], residual.as_ref())?),
+        OperatorKind::Rank { .. } => Box::new(super::rank::build(&context)?),
         OperatorKind::Sink { .. } => {
             let (writer, wants_snapshot) =
                 sink.expect("the runtime gives a sink operator its writer");

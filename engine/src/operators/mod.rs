@@ -5,6 +5,7 @@
 //!   window_aggregate                            fires when the watermark reaches a window's end
 //!   aggregate                                   one change per touched group at the end of an epoch
 //!   join                                        both inputs in state
+//!   rank                                        rows of a partition in order; changes at the end of an epoch
 //!   sink  output                                the end of the line
 //! ```
 
@@ -16,6 +17,7 @@ mod filter;
 mod join;
 mod output;
 mod project;
+mod rank;
 mod sink;
 mod union;
 mod window_aggregate;

@@ -41,6 +41,7 @@ impl Lowering<'_> {
             }
             NodeKind::Aggregate { .. } => self.aggregate(node, &wanted),
             NodeKind::Join { .. } => self.join(node, &wanted),
+            NodeKind::Rank { .. } => self.rank(node, &wanted),
             NodeKind::Sink { table } => self.sink(node, table),
             NodeKind::Output { names } => self.output(node, names),
         };

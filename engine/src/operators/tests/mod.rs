@@ -3,6 +3,7 @@
 mod aggregate;
 mod join;
 mod kernels;
+mod rank;
 mod sink;
 mod stateless;
 mod window_aggregate;

@@ -6,7 +6,6 @@ use sqlparser::ast::{
 };
 use weir_types::{Diagnostic, Span};
 
-use super::select::RANK_WAY_OUT;
 use super::{Walker, first_span};
 use crate::codes;
 use crate::library::Library;
@@ -58,9 +57,8 @@ impl Walker<'_> {
                 "filter NULLs: FILTER (WHERE x IS NOT NULL)",
             );
         }
-        if over.is_some() {
-            let span = self.keyword_after("OVER", span_of(function));
-            self.refuse(codes::OVER, "OVER is not supported yet", span, RANK_WAY_OUT);
+        if let Some(over) = over {
+            self.over(over, span);
         }
         if let Some(order) = within_group.first() {
             let span = self.since_keyword("WITHIN", span_of(&order.expr));
