@@ -8,7 +8,9 @@
 //! 1. All workers have the same wiring; it follows from the plan and from whether there is more than one worker.
 //! 2. An edge is an exchange exactly if rows have to be routed by columns by which they are not routed already.
 
-use weir_planner::plan::{ExprKind, GroupColumn, Operator, OperatorKind, Partitioning, StreamPlan};
+use weir_planner::plan::{
+    ExprKind, GroupColumn, JoinKind, Operator, OperatorKind, Partitioning, StreamPlan,
+};
 
 /// How rows get from an operator to a consumer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,8 +112,18 @@ fn leaving(operator: &Operator, arriving: &[Option<Vec<usize>>]) -> Option<Vec<u
                 .iter()
                 .position(|group| *group == GroupColumn::Key(key))
         }),
-        // The left columns, or the input's, come first.
-        OperatorKind::Join { .. } | OperatorKind::Rank { .. } => Some(first.clone()),
+        OperatorKind::Unnest { keep, .. } => {
+            through(&|column| keep.iter().position(|&kept| kept == column))
+        }
+        // Both inputs are routed by all of their columns, which are the output's.
+        OperatorKind::SetOperation { .. } => Some(first.clone()),
+        // The left columns come first.
+        OperatorKind::Join { .. }
+        | OperatorKind::TimedJoin {
+            join: JoinKind::Inner,
+            ..
+        } => Some(first.clone()),
+        OperatorKind::Rank { .. } => Some(first.clone()),
         OperatorKind::Source { .. } | OperatorKind::Sink { .. } | OperatorKind::Output { .. } => {
             None
         }

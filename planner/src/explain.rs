@@ -19,8 +19,8 @@ use weir_types::Schema;
 use crate::canonical;
 use crate::lower::rank::{bounds_text, order_text};
 use crate::plan::{
-    Changelog, Expr, JoinKind, Operator, OperatorKind, Partitioning, StateBound, StateLayout,
-    StateTable, StreamPlan,
+    Changelog, Expr, JoinKind, JoinTiming, Operator, OperatorKind, Partitioning, StateBound,
+    StateLayout, StateTable, StreamPlan,
 };
 
 /// The plan as a tree (EXPLAIN): for each operator its ID, inputs, changelog mode, key, watermark, state tables.
@@ -134,6 +134,24 @@ impl Printer<'_> {
                 format!("Project {}", named.collect::<Vec<_>>().join(", "))
             }
             OperatorKind::Union => "Union".to_owned(),
+            OperatorKind::SetOperation { operator, all } => {
+                format!("{operator:?}{}", if *all { " all" } else { "" })
+            }
+            OperatorKind::Unnest {
+                column,
+                outer,
+                ordinality,
+                ..
+            } => format!(
+                "Unnest {}{}{}",
+                schemas[0][*column].name,
+                if *ordinality { " with ordinality" } else { "" },
+                if *outer {
+                    ", rows without elements too"
+                } else {
+                    ""
+                }
+            ),
             OperatorKind::WindowAssign { window, time } => {
                 format!(
                     "WindowAssign {}",
@@ -208,6 +226,19 @@ impl Printer<'_> {
                 text.push_str(&format!(": {}", bounds_text(bounds)));
                 text
             }
+            OperatorKind::TimedJoin {
+                timing,
+                join,
+                left_keys,
+                right_keys,
+                residual,
+            } => timed_join(
+                timing,
+                *join,
+                [left_keys, right_keys],
+                residual.as_ref(),
+                &schemas,
+            ),
             OperatorKind::Sink { table } => format!("Sink into {table}"),
             OperatorKind::Output { names } => format!("Output ({})", names.join(", ")),
         }
@@ -228,7 +259,11 @@ impl Printer<'_> {
             None => {}
         }
         if let Some(time) = operator.event_time {
-            facts.push(format!("event time {}", operator.schema[time].name));
+            let times: Vec<usize> = [time]
+                .into_iter()
+                .chain(operator.further_event_times.iter().copied())
+                .collect();
+            facts.push(format!("event time {}", names(&operator.schema, &times)));
         }
         if let OperatorKind::Source { table, .. } = &operator.kind
             && let Some(watermark) = &self.plan.tables[table].watermark
@@ -243,6 +278,38 @@ impl Printer<'_> {
         lines.extend(operator.state.iter().map(state));
         lines
     }
+}
+
+fn timed_join(
+    timing: &JoinTiming,
+    join: JoinKind,
+    keys: [&[usize]; 2],
+    residual: Option<&Expr>,
+    schemas: &[&Schema],
+) -> String {
+    let width = schemas[0].len();
+    let name = |column: usize| match column.checked_sub(width) {
+        None => format!("left.{}", schemas[0][column].name),
+        Some(column) => format!("right.{}", schemas[1][column].name),
+    };
+    let what = match timing {
+        JoinTiming::Interval { .. } => "IntervalJoin",
+        JoinTiming::Window { .. } => "WindowJoin",
+    };
+    let pairs = keys[0].iter().zip(keys[1]);
+    let mut conditions: Vec<String> = pairs
+        .map(|(&l, &r)| format!("{} = {}", name(l), name(width + r)))
+        .collect();
+    if let JoinTiming::Interval { .. } = timing {
+        let (left, right) = timing.columns();
+        conditions.push(canonical::timing(timing, &name(left), &name(width + right)));
+    }
+    conditions.extend(residual.map(|residual| canonical::text(residual, &name)));
+    format!(
+        "{what} {} on {}",
+        canonical::join_kind(join),
+        conditions.join(" AND ")
+    )
 }
 
 fn state(table: &StateTable) -> String {

@@ -47,7 +47,9 @@ pub(crate) fn fingerprints(
         _ => detail.to_owned(),
     };
     let timed = match kind {
-        OperatorKind::WindowAggregate { .. } | OperatorKind::WindowAssign { .. } => Timed::Yes,
+        OperatorKind::WindowAggregate { .. }
+        | OperatorKind::WindowAssign { .. }
+        | OperatorKind::TimedJoin { .. } => Timed::Yes,
         _ => Timed::No,
     };
     let inputs: Vec<String> = inputs.iter().map(|input| input.relation(timed)).collect();

@@ -6,7 +6,7 @@
 use weir_types::DataType;
 
 use crate::logical::Properties;
-use crate::plan::{Changelog, Expr, ExprKind, WindowColumns};
+use crate::plan::{Changelog, Expr, ExprKind, JoinKind, JoinTiming, Window, WindowColumns};
 
 impl Changelog {
     /// The worse of the two.
@@ -26,6 +26,7 @@ impl Properties {
             changelog,
             unique_key: None,
             event_time: None,
+            further_event_times: Vec::new(),
             window: None,
         }
     }
@@ -58,15 +59,20 @@ impl Properties {
     pub(crate) fn moved(&self, place: &dyn Fn(usize) -> Option<usize>) -> Self {
         let window = self.window.and_then(|window| {
             let (start, end) = (window.start.and_then(place), window.end.and_then(place));
-            (start.is_some() || end.is_some()).then_some(WindowColumns { start, end })
+            let time = window.time.and_then(place);
+            (start.is_some() || end.is_some()).then_some(WindowColumns { start, end, time })
         });
+        let mut event_times = self.event_times().filter_map(place);
+        let event_time = event_times.next();
+        let further_event_times = event_times.collect();
         Self {
             changelog: self.changelog,
             unique_key: self
                 .unique_key
                 .as_ref()
                 .and_then(|key| key.iter().map(|&column| place(column)).collect()),
-            event_time: self.event_time.and_then(place),
+            event_time,
+            further_event_times,
             window,
         }
     }
@@ -83,32 +89,63 @@ impl Properties {
         };
         let start = all_equal(|branch| branch.window.and_then(|window| window.start));
         let end = all_equal(|branch| branch.window.and_then(|window| window.end));
+        let time = all_equal(|branch| branch.window.and_then(|window| window.time));
         Self {
             changelog: branches.iter().fold(Changelog::AppendOnly, |mode, branch| {
                 mode.worst(branch.changelog)
             }),
             unique_key: None,
             event_time: all_equal(|branch| branch.event_time),
-            window: (start.is_some() || end.is_some()).then_some(WindowColumns { start, end }),
+            further_event_times: Vec::new(),
+            window: (start.is_some() || end.is_some()).then_some(WindowColumns {
+                start,
+                end,
+                time,
+            }),
         }
     }
 
-    /// A window's columns appended at `start` (start, end, time). A row is in several windows, so that its key needs the
-    /// window's start.
-    pub(crate) fn windowed(&self, start: usize) -> Self {
+    /// A window's columns appended at `start` (start, end, time). A row is in several windows, so that its key needs
+    /// the column that tells them apart.
+    pub(crate) fn windowed(&self, window: &Window, start: usize) -> Self {
+        let apart = if window.start_tells_end() {
+            start
+        } else {
+            start + 1
+        };
         let unique_key = self.unique_key.clone().map(|mut key| {
-            key.push(start);
+            key.push(apart);
             key
         });
         Self {
-            changelog: self.changelog,
             unique_key,
-            event_time: self.event_time,
             window: Some(WindowColumns {
                 start: Some(start),
                 end: Some(start + 1),
+                time: Some(start + 2),
             }),
+            ..self.clone()
         }
+    }
+
+    /// UNNEST: a row becomes several, which the number of the element tells apart where there is one. `number`: the last
+    /// column, and whether it is that number.
+    pub(crate) fn unnested(input: &Self, (last, is_number): (usize, bool)) -> Self {
+        let unique_key = input.unique_key.clone().filter(|_| is_number);
+        Self {
+            unique_key: unique_key.map(|mut key| {
+                key.push(last);
+                key
+            }),
+            ..input.clone()
+        }
+    }
+
+    /// The columns that carry event time.
+    pub(crate) fn event_times(&self) -> impl Iterator<Item = usize> + '_ {
+        self.event_time
+            .into_iter()
+            .chain(self.further_event_times.iter().copied())
     }
 
     /// A regular inner join: a pair is identified by both keys; event time ends here.
@@ -125,6 +162,37 @@ impl Properties {
         Self {
             unique_key,
             ..Self::of(left.changelog.worst(right.changelog))
+        }
+    }
+}
+
+impl Properties {
+    /// A join that time bounds. The two event times of an interval join are at most its bound apart, and so one watermark
+    /// speaks of both; the rows of a window join come when the window ends.
+    pub(crate) fn timed(
+        timing: &JoinTiming,
+        join: JoinKind,
+        left: &Self,
+        right: &Self,
+        left_width: usize,
+    ) -> Self {
+        let JoinKind::Inner = join;
+        let pairs = Self::joined(left, right, left_width);
+        match *timing {
+            JoinTiming::Interval {
+                left_time,
+                right_time,
+                ..
+            } => Self {
+                event_time: Some(left_time),
+                further_event_times: vec![left_width + right_time],
+                ..pairs
+            },
+            JoinTiming::Window { .. } => Self {
+                event_time: left.window.and_then(|window| window.time),
+                window: left.window,
+                ..pairs
+            },
         }
     }
 }

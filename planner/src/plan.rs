@@ -113,6 +113,9 @@ pub struct Operator {
     pub unique_key: Option<Vec<usize>>,
     /// The event-time column, if rows still carry event time: a watermark on this edge speaks of it.
     pub event_time: Option<usize>,
+    /// Further columns of which the same watermark speaks: an interval join keeps those of both sides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further_event_times: Vec<usize>,
     /// Columns `window_start`, `window_end`, `window_time`, where they are known to be a window's (indices).
     pub window: Option<WindowColumns>,
     /// The state tables that it keeps; empty for a stateless operator.
@@ -132,6 +135,9 @@ pub struct WindowColumns {
     pub start: Option<usize>,
     /// Index of the column that holds the window's end.
     pub end: Option<usize>,
+    /// Index of the column that holds the window's end less one unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<usize>,
 }
 
 /// An edge.
@@ -189,6 +195,26 @@ pub enum OperatorKind {
     },
     /// All rows of all inputs; the inputs' columns have the same types.
     Union,
+    /// Each row once for every element of an array or map. Output: the kept columns, then the element's (the fields of a
+    /// row, a map's key and value, else the element itself), then its number.
+    Unnest {
+        /// The array or map of the input.
+        column: usize,
+        /// Columns of the input that are given beside the elements.
+        keep: Vec<usize>,
+        /// Rows without elements stay, with NULLs.
+        outer: bool,
+        /// The last column is the element's number, from 1.
+        ordinality: bool,
+    },
+    /// INTERSECT or EXCEPT of two inputs of the same columns: counts the equal rows of each, NULLs equal, and emits at
+    /// the barrier what changed for each row touched in the epoch.
+    SetOperation {
+        /// Which.
+        operator: SetOperator,
+        /// ALL: rows keep their multiplicity. Else each is there once.
+        all: bool,
+    },
     /// Gives each row once for every window that holds it, with `window_start`, `window_end`, `window_time`
     /// appended; windows already closed for the row (late) are left out and counted.
     WindowAssign {
@@ -246,6 +272,20 @@ pub enum OperatorKind {
         /// Whether the number is a column of the output.
         shown: bool,
     },
+    /// Join of two append-only inputs that time bounds, so that its result is append-only too and its state ends with
+    /// the watermark. Output: the left columns, then the right ones.
+    TimedJoin {
+        /// How time bounds it.
+        timing: JoinTiming,
+        /// The kind of join.
+        join: JoinKind,
+        /// Key columns of the left input.
+        left_keys: Vec<usize>,
+        /// Key columns of the right input: as many, of the same types.
+        right_keys: Vec<usize>,
+        /// What else must hold, over the left columns followed by the right ones.
+        residual: Option<Expr>,
+    },
     /// Writes a table.
     Sink {
         /// Name in [`StreamPlan::tables`].
@@ -290,6 +330,16 @@ impl RankBounds {
     };
 }
 
+/// How two multisets of rows are put together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SetOperator {
+    /// Rows of both inputs; with ALL as often as in the input that has fewer of them.
+    Intersect,
+    /// Rows of the left input alone; with ALL as often as the left input has more of them.
+    Except,
+}
+
 /// A group column of a windowed aggregate's output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -324,6 +374,90 @@ pub enum Window {
         /// Shift of the first boundary after the epoch.
         offset: i64,
     },
+    /// Windows of one start that end one step after the other, up to a size; then the next ones start.
+    Cumulate {
+        /// From one end to the next.
+        step: i64,
+        /// Length of the longest: a multiple of `step`.
+        size: i64,
+        /// Shift of the first boundary after the epoch.
+        offset: i64,
+    },
+    /// Windows that the rows carry already: a windowed aggregate's `time` is the column of their end.
+    Assigned,
+}
+
+impl Window {
+    /// Whether a window is known by its start alone.
+    pub fn start_tells_end(&self) -> bool {
+        !matches!(self, Self::Cumulate { .. } | Self::Assigned)
+    }
+}
+
+/// How time bounds a join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JoinTiming {
+    /// `lower ≤ left time − right time ≤ upper`, in microseconds. The watermark that it forwards is lowered by the
+    /// greater of `upper` and `−lower`.
+    Interval {
+        /// Event-time column of the left input.
+        left_time: usize,
+        /// Event-time column of the right input.
+        right_time: usize,
+        /// The least difference.
+        lower: i64,
+        /// The greatest difference.
+        upper: i64,
+    },
+    /// Rows of windows that end at the same time (which is among the keys), given when the watermark reaches that end.
+    Window {
+        /// The column of the left input that holds the window's end.
+        left_end: usize,
+        /// The column of the right input that holds the window's end.
+        right_end: usize,
+    },
+}
+
+impl JoinTiming {
+    /// The columns of time: of the left input, of the right input.
+    pub fn columns(&self) -> (usize, usize) {
+        match *self {
+            Self::Interval {
+                left_time,
+                right_time,
+                ..
+            } => (left_time, right_time),
+            Self::Window {
+                left_end,
+                right_end,
+            } => (left_end, right_end),
+        }
+    }
+
+    /// The same over other columns of time.
+    pub(crate) fn moved(self, left: usize, right: usize) -> Self {
+        match self {
+            Self::Interval { lower, upper, .. } => Self::Interval {
+                left_time: left,
+                right_time: right,
+                lower,
+                upper,
+            },
+            Self::Window { .. } => Self::Window {
+                left_end: left,
+                right_end: right,
+            },
+        }
+    }
+
+    /// By how much the forwarded watermark is lowered, in microseconds.
+    pub fn delay(&self) -> i64 {
+        match *self {
+            Self::Interval { lower, upper, .. } => upper.max(lower.saturating_neg()).max(0),
+            Self::Window { .. } => 0,
+        }
+    }
 }
 
 /// The kind of a join.
@@ -347,6 +481,12 @@ pub struct Aggregate {
     pub distinct: bool,
     /// FILTER (WHERE …): a BOOLEAN column of the input.
     pub filter: Option<usize>,
+    /// ORDER BY inside the call, by columns of the input. Ties are broken by the arguments, ascending, NULLs last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub order_by: Vec<SortColumn>,
+    /// Constants of the call: the fraction of a percentile, the delimiter of string_agg, the place of nth_value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parameters: Vec<Scalar>,
     /// The result's type.
     pub data_type: DataType,
     /// Where the call stands.

@@ -4,16 +4,23 @@
 //! |---|---|---|---|---|---|
 //! | source | `position` | position | split | position | constant |
 //! | aggregate | `groups` | map | group keys | accumulators | keys (constant without keys) |
+//! | aggregate | `values(x)`, `rows(x)` … | sorted | group keys | what the side table holds | keys of an updating input, else nothing |
 //! | windowed aggregate | `groups` | slices | group keys | accumulators | watermark |
+//! | windowed aggregate | `values(x)`, `rows(x)` … | sorted | group keys | slice, what the side table holds | watermark |
+//! | set operation | `rows` | map | all columns | counts of the left and the right | keys |
 //! | join | `left`, `right` | multimap | join keys | all columns of that side | keys of an updating input, else nothing |
+//! | join that time bounds | `left`, `right` | multimap | join keys | all columns of that side (interval: and the own watermark) | watermark |
+//! | | `left_times`, `right_times` or `windows` | slices | join keys | when | watermark |
 //! | sink that keeps its result | `rows` | multimap | unique key, else all columns | all columns | keys, else nothing |
 //!
 //! Names come from the schema of the operator's input: the lowering calls its columns by their identities there.
 
-use weir_types::{Column, DataType, Schema};
+use weir_types::{Column, DataType, Schema, SortColumn};
 
-use crate::accumulator::accumulator_layout;
-use crate::plan::{Changelog, OperatorKind, StateBound, StateLayout, StateTable, TableDefinition};
+use crate::accumulator::{Side, accumulator_layout};
+use crate::plan::{
+    Changelog, JoinTiming, OperatorKind, StateBound, StateLayout, StateTable, TableDefinition,
+};
 
 /// Whether the engine keeps what a sink table holds as keyed state, because its connector wants the whole result at
 /// each checkpoint: the file sink with `'mode' = 'snapshot'`.
@@ -67,15 +74,30 @@ pub(crate) fn state_tables(
             } else {
                 StateBound::Keys
             };
-            vec![StateTable {
+            let key = columns(input.schema, keys);
+            let mut tables = vec![StateTable {
                 name: "groups".to_owned(),
                 layout: StateLayout::Map,
-                key: columns(input.schema, keys),
+                key: key.clone(),
                 value: layout.columns,
                 bound,
                 order: Vec::new(),
-            }]
+            }];
+            let bound = side_bound(input.changelog, input.unique_key);
+            tables.extend(side_tables(layout.sides, &key, input.schema, None, bound));
+            tables
         }
+        OperatorKind::SetOperation { .. } => vec![StateTable {
+            name: "rows".to_owned(),
+            layout: StateLayout::Map,
+            key: inputs[0].schema.clone(),
+            value: vec![
+                Column::new("left", DataType::Int64),
+                Column::new("right", DataType::Int64),
+            ],
+            order: Vec::new(),
+            bound: StateBound::Keys,
+        }],
         OperatorKind::WindowAggregate {
             keys, aggregates, ..
         } => {
@@ -85,14 +107,24 @@ pub(crate) fn state_tables(
                 input.schema,
                 input.changelog == Changelog::Retractions,
             );
-            vec![StateTable {
+            let key = columns(input.schema, keys);
+            let mut tables = vec![StateTable {
                 name: "groups".to_owned(),
                 layout: StateLayout::Slices,
-                key: columns(input.schema, keys),
+                key: key.clone(),
                 value: layout.columns,
                 bound: StateBound::Watermark,
                 order: Vec::new(),
-            }]
+            }];
+            let slice = Column::new("slice", DataType::Int64);
+            tables.extend(side_tables(
+                layout.sides,
+                &key,
+                input.schema,
+                Some(slice),
+                StateBound::Watermark,
+            ));
+            tables
         }
         OperatorKind::Join {
             left_keys,
@@ -113,6 +145,12 @@ pub(crate) fn state_tables(
             ]
         }
         OperatorKind::Rank { .. } => vec![rank_table(kind, &inputs[0])],
+        OperatorKind::TimedJoin {
+            timing,
+            left_keys,
+            right_keys,
+            ..
+        } => timed_join_tables(timing, inputs, [left_keys, right_keys]),
         OperatorKind::Sink { .. } if sink.is_some_and(keeps_result) => {
             let input = &inputs[0];
             let bound = match input.unique_key {
@@ -160,6 +198,86 @@ fn rank_table(kind: &OperatorKind, input: &InputFacts<'_>) -> StateTable {
         bound,
         order: order.clone(),
     }
+}
+
+/// The tables beside the groups of an aggregate. `slice`: the column that says to which slice of time a row belongs.
+fn side_tables(
+    sides: Vec<Side>,
+    key: &Schema,
+    input: &Schema,
+    slice: Option<Column>,
+    bound: StateBound,
+) -> Vec<StateTable> {
+    let before = usize::from(slice.is_some());
+    let table = |side: Side| {
+        let place = |(place, column): (usize, &SortColumn)| SortColumn {
+            column: before + place,
+            ..*column
+        };
+        let columns = side.columns.iter();
+        let values = columns.map(|column| input[column.column].clone());
+        StateTable {
+            name: side.name,
+            layout: StateLayout::Sorted,
+            key: key.clone(),
+            value: slice.iter().cloned().chain(values).collect(),
+            order: (0..before)
+                .map(SortColumn::ascending)
+                .chain(side.columns.iter().enumerate().map(place))
+                .collect(),
+            bound,
+        }
+    };
+    sides.into_iter().map(table).collect()
+}
+
+/// The hidden column of rows that keep their own watermark in state; no column of a user can be called so, because
+/// theirs are quoted if they hold a blank.
+const OWN_WATERMARK: &str = "own watermark";
+
+/// The tables of a join that time bounds: both sides, and by time the keys that have something to do then.
+fn timed_join_tables(
+    timing: &JoinTiming,
+    inputs: &[InputFacts<'_>],
+    keys: [&[usize]; 2],
+) -> Vec<StateTable> {
+    let bound = StateBound::Watermark;
+    let key = |input: usize| -> Schema {
+        let columns = keys[input].iter();
+        columns
+            .map(|&column| inputs[input].schema[column].clone())
+            .collect()
+    };
+    let rows = |name: &str, input: usize| {
+        let mut value = inputs[input].schema.clone();
+        if let JoinTiming::Interval { .. } = timing {
+            value.push(Column::new(OWN_WATERMARK, DataType::Int64));
+        }
+        StateTable {
+            name: name.to_owned(),
+            layout: StateLayout::MultiMap,
+            key: key(input),
+            value,
+            order: Vec::new(),
+            bound,
+        }
+    };
+    let times = |name: &str, input: usize| StateTable {
+        name: name.to_owned(),
+        layout: StateLayout::Slices,
+        key: key(input),
+        value: vec![Column::new("at", DataType::Int64)],
+        order: Vec::new(),
+        bound,
+    };
+    let mut tables = vec![rows("left", 0), rows("right", 1)];
+    match timing {
+        JoinTiming::Interval { .. } => {
+            tables.extend([times("left_times", 0), times("right_times", 1)]);
+        }
+        JoinTiming::Window { .. } => tables.push(times("windows", 0)),
+    }
+    tables
 }
 
 /// What bounds one side of a join: the rows of an updating result are as many as its keys, any other input only grows.

@@ -52,7 +52,7 @@ pub(crate) fn apply(plan: &mut StreamPlan) {
             OperatorKind::Source { filter, .. } => filter.iter_mut().for_each(|e| zone.visit(e)),
             OperatorKind::Filter { predicate } => zone.visit(predicate),
             OperatorKind::Project { exprs } => exprs.iter_mut().for_each(|e| zone.visit(e)),
-            OperatorKind::Join { residual, .. } => {
+            OperatorKind::Join { residual, .. } | OperatorKind::TimedJoin { residual, .. } => {
                 residual.iter_mut().for_each(|e| zone.visit(e));
             }
             // All others name columns: a projection below them computes.
@@ -72,6 +72,10 @@ pub(crate) fn refused_windows(plan: &StreamPlan) -> Vec<Diagnostic> {
         let step = match window {
             Window::Tumble { size, .. } => *size,
             Window::Hop { slide, .. } => *slide,
+            // All windows of a start begin there.
+            Window::Cumulate { size, .. } => *size,
+            // Judged where the rows got their windows.
+            Window::Assigned => return false,
         };
         known
             .as_ref()

@@ -153,6 +153,7 @@ fn generate(table: &str, columns: &[(&str, SqlType)], events: u64) -> Table {
             .collect(),
         watermark: None,
         rows,
+        retracted: Vec::new(),
     }
 }
 

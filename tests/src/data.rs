@@ -15,7 +15,7 @@ use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
-use crate::value::{Row, Value, row_text};
+use crate::value::{Multiset, Row, Value, row_text};
 
 /// The types that test tables use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -79,6 +79,8 @@ pub struct Table {
     pub watermark: Option<Delay>,
     /// The rows.
     pub rows: Vec<Row>,
+    /// Of a changelog: which of the rows take back an equal one before them. Empty: the table is append-only.
+    pub retracted: Vec<bool>,
 }
 
 impl Table {
@@ -97,11 +99,61 @@ impl Table {
             ));
         }
         format!(
-            "CREATE TABLE {} (\n{}\n) WITH ('connector' = 'filesystem', 'path' = '{}', 'format' = 'json');\n",
+            "CREATE TABLE {} (\n{}\n) WITH ('connector' = 'filesystem', 'path' = '{}', 'format' = '{}');\n",
             self.name,
             lines.join(",\n"),
-            self.name
+            self.name,
+            if self.is_changelog() {
+                "changelog-json"
+            } else {
+                "json"
+            }
         )
+    }
+
+    /// Whether rows can be taken back.
+    pub fn is_changelog(&self) -> bool {
+        !self.retracted.is_empty()
+    }
+
+    /// The table with the first `rows` records only.
+    pub fn truncate(&mut self, rows: usize) {
+        self.rows.truncate(rows);
+        self.retracted.truncate(rows);
+    }
+
+    /// The table without some of its records; `None` if a row would be taken back that is not there, or no record of a changelog is left
+    /// (then it would be an append-only table).
+    pub fn without(&self, records: std::ops::Range<usize>) -> Option<Self> {
+        let mut fewer = self.clone();
+        fewer.rows.drain(records.clone());
+        if self.is_changelog() {
+            fewer.retracted.drain(records);
+            let mut there = Multiset::default();
+            for (row, retracted) in fewer.rows.iter().zip(&fewer.retracted) {
+                there.add(row.clone(), if *retracted { -1 } else { 1 });
+                if there.negative().is_some() {
+                    return None;
+                }
+            }
+            if fewer.rows.is_empty() {
+                return None;
+            }
+        }
+        Some(fewer)
+    }
+
+    /// The rows that are there in the end, in order.
+    pub fn final_rows(&self) -> Vec<Row> {
+        if !self.is_changelog() {
+            return self.rows.clone();
+        }
+        let mut there = Multiset::default();
+        for (row, retracted) in self.rows.iter().zip(&self.retracted) {
+            there.add(row.clone(), if *retracted { -1 } else { 1 });
+        }
+        let copies = |(row, count): (Row, i64)| std::iter::repeat_n(row, count.max(0) as usize);
+        there.0.into_iter().flat_map(copies).collect()
     }
 
     /// Writes the rows as JSON lines into `base/NAME/`, cut into `files` files whose names are in the order of the rows.
@@ -115,16 +167,17 @@ impl Table {
         }
         for (number, rows) in chunks.into_iter().enumerate() {
             let mut text = String::new();
-            for row in rows {
-                text.push_str(&self.json(row));
+            for (at, row) in rows.iter().enumerate() {
+                let retracted = self.retracted.get(number * per_file + at);
+                text.push_str(&self.json(row, retracted.copied()));
                 text.push('\n');
             }
             std::fs::write(folder.join(format!("{number:03}.jsonl")), text).unwrap();
         }
     }
 
-    fn json(&self, row: &Row) -> String {
-        let fields: serde_json::Map<_, _> = self
+    fn json(&self, row: &Row, retracted: Option<bool>) -> String {
+        let mut fields: serde_json::Map<_, _> = self
             .columns
             .iter()
             .zip(row)
@@ -140,6 +193,9 @@ impl Table {
                 (name.clone(), value)
             })
             .collect();
+        if let Some(retracted) = retracted {
+            fields.insert("op".to_owned(), if retracted { "-D" } else { "+I" }.into());
+        }
         serde_json::Value::Object(fields).to_string()
     }
 
@@ -162,13 +218,14 @@ impl Table {
             .collect()
     }
 
-    /// The rows for the oracle, with the column `own_watermark` where there is event time.
+    /// The rows for the oracle, with the column `own_watermark` where there is event time; of a changelog those that are there in the end.
     pub fn batch(&self) -> RecordBatch {
+        let rows = self.final_rows();
         let mut fields = Vec::new();
         let mut arrays: Vec<ArrayRef> = Vec::new();
         for (at, (name, kind)) in self.columns.iter().enumerate() {
             fields.push(Field::new(name, kind.arrow(), true));
-            arrays.push(self.array(at, *kind));
+            arrays.push(array(&rows, at, *kind));
         }
         if self.watermark.is_some() {
             fields.push(Field::new(
@@ -183,48 +240,54 @@ impl Table {
         RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap()
     }
 
-    fn array(&self, at: usize, kind: SqlType) -> ArrayRef {
-        let column = self.rows.iter().map(|row| &row[at]);
-        macro_rules! collect {
-            ($variant:ident, $array:ty, |$value:ident| $given:expr) => {
-                Arc::new(
-                    column
-                        .map(|value| match value {
-                            Value::$variant($value) => Some($given),
-                            _ => None,
-                        })
-                        .collect::<$array>(),
-                )
-            };
-        }
-        match kind {
-            SqlType::Boolean => collect!(Bool, BooleanArray, |v| *v),
-            SqlType::Int => collect!(Int, Int32Array, |v| *v as i32),
-            SqlType::BigInt => collect!(Int, Int64Array, |v| *v),
-            SqlType::Double => collect!(Float, Float64Array, |v| *v),
-            SqlType::String => collect!(Text, StringArray, |v| v.clone()),
-            SqlType::Timestamp => collect!(Time, TimestampMillisecondArray, |v| *v / 1_000_000),
-            SqlType::Decimal => {
-                let unscaled = column.map(|value| match value {
-                    Value::Text(text) => Some(text.replace('.', "").parse::<i128>().unwrap()),
-                    _ => None,
-                });
-                let array = unscaled.collect::<Decimal128Array>();
-                Arc::new(array.with_precision_and_scale(10, 2).unwrap())
-            }
-        }
-    }
-
     /// Declaration and rows as text, for a failure.
     pub fn describe(&self) -> String {
         let mut text = self.ddl();
-        for row in self.rows.iter().take(400) {
-            let _ = writeln!(text, "--   {}", row_text(row));
+        for (at, row) in self.rows.iter().enumerate().take(400) {
+            let sign = if self.retracted.get(at) == Some(&true) {
+                "taken back: "
+            } else {
+                ""
+            };
+            let _ = writeln!(text, "--   {sign}{}", row_text(row));
         }
         if self.rows.len() > 400 {
             let _ = writeln!(text, "--   … {} rows in all", self.rows.len());
         }
         text
+    }
+}
+
+/// A column of these rows.
+fn array(rows: &[Row], at: usize, kind: SqlType) -> ArrayRef {
+    let column = rows.iter().map(|row| &row[at]);
+    macro_rules! collect {
+        ($variant:ident, $array:ty, |$value:ident| $given:expr) => {
+            Arc::new(
+                column
+                    .map(|value| match value {
+                        Value::$variant($value) => Some($given),
+                        _ => None,
+                    })
+                    .collect::<$array>(),
+            )
+        };
+    }
+    match kind {
+        SqlType::Boolean => collect!(Bool, BooleanArray, |v| *v),
+        SqlType::Int => collect!(Int, Int32Array, |v| *v as i32),
+        SqlType::BigInt => collect!(Int, Int64Array, |v| *v),
+        SqlType::Double => collect!(Float, Float64Array, |v| *v),
+        SqlType::String => collect!(Text, StringArray, |v| v.clone()),
+        SqlType::Timestamp => collect!(Time, TimestampMillisecondArray, |v| *v / 1_000_000),
+        SqlType::Decimal => {
+            let unscaled = column.map(|value| match value {
+                Value::Text(text) => Some(text.replace('.', "").parse::<i128>().unwrap()),
+                _ => None,
+            });
+            let array = unscaled.collect::<Decimal128Array>();
+            Arc::new(array.with_precision_and_scale(10, 2).unwrap())
+        }
     }
 }
 

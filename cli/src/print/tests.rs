@@ -60,6 +60,7 @@ fn plan(selects: usize, changelog: Changelog) -> StreamPlan {
         changelog,
         unique_key: Some(vec![0]),
         event_time: None,
+        further_event_times: Vec::new(),
         window: None,
         state: Vec::new(),
         fingerprint: String::new(),

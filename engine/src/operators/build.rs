@@ -15,8 +15,11 @@ use super::filter::Filter;
 use super::join::Join;
 use super::output::Output;
 use super::project::Project;
+use super::set_operation::SetOperation;
+use super::sides::Sides;
 use super::sink::Sink;
 use super::union::Union;
+use super::unnest::Unnest;
 use super::window_aggregate::WindowAggregate;
 use super::window_assign::WindowAssign;
 use super::windows::Windows;
@@ -48,6 +51,22 @@ pub fn build(mut context: BuildContext<'_>) -> Result<Box<dyn Operator>> {
             operator: operator.id.clone(),
             schema: built.schema(),
         }),
+        OperatorKind::Unnest {
+            column,
+            keep,
+            outer,
+            ordinality,
+        } => Box::new(Unnest::new(
+            operator.id.clone(),
+            *column,
+            keep.clone(),
+            *outer,
+            *ordinality,
+            built.schema(),
+        )),
+        OperatorKind::SetOperation { operator, all } => {
+            Box::new(built.set_operation(*operator, *all)?)
+        }
         OperatorKind::WindowAssign { window, time } => {
             Box::new(built.window_assign(*window, *time)?)
         }
@@ -62,17 +81,19 @@ pub fn build(mut context: BuildContext<'_>) -> Result<Box<dyn Operator>> {
             join: plan::JoinKind::Inner,
         } => Box::new(built.join([left_keys, right_keys], residual.as_ref())?),
         OperatorKind::Rank { .. } => Box::new(super::rank::build(&context)?),
-        OperatorKind::Sink { .. } => {
+        OperatorKind::TimedJoin { .. } => built.timed_join()?,
+        OperatorKind::Sink { table } => {
             let (writer, wants_snapshot) =
                 sink.expect("the runtime gives a sink operator its writer");
             let rows = wants_snapshot.then(|| built.snapshot_rows()).transpose()?;
-            Box::new(Sink::new(
+            let sink = Sink::new(
                 operator.id.clone(),
                 writer,
                 rows,
                 built.retractions(0),
                 context.batch_rows,
-            ))
+            );
+            Box::new(sink.requiring(built.required_columns(table)))
         }
         OperatorKind::Output { .. } => {
             let handler = handler.expect("the runtime gives an output operator its handler");
@@ -105,9 +126,9 @@ pub fn table_specs(plan: &StreamPlan) -> Vec<TableSpec> {
     specs.collect()
 }
 
-struct Builder<'a> {
-    context: &'a BuildContext<'a>,
-    operator: &'a plan::Operator,
+pub(super) struct Builder<'a> {
+    pub(super) context: &'a BuildContext<'a>,
+    pub(super) operator: &'a plan::Operator,
     mode: RowErrorMode,
 }
 
@@ -121,7 +142,7 @@ impl<'a> Builder<'a> {
         })
     }
 
-    fn id(&self) -> OperatorId {
+    pub(super) fn id(&self) -> OperatorId {
         self.operator.id.clone()
     }
 
@@ -129,7 +150,7 @@ impl<'a> Builder<'a> {
         &self.context.plan.operators[self.operator.inputs[input].from]
     }
 
-    fn input_schema(&self, input: usize) -> Schema {
+    pub(super) fn input_schema(&self, input: usize) -> Schema {
         self.input(input).schema.clone()
     }
 
@@ -137,11 +158,11 @@ impl<'a> Builder<'a> {
         self.input(input).changelog == Changelog::Retractions
     }
 
-    fn schema(&self) -> SchemaRef {
+    pub(super) fn schema(&self) -> SchemaRef {
         DataType::arrow_schema(&self.operator.schema)
     }
 
-    fn expr(&self, expr: &plan::Expr, schema: &Schema) -> Result<CompiledExpr> {
+    pub(super) fn expr(&self, expr: &plan::Expr, schema: &Schema) -> Result<CompiledExpr> {
         CompiledExpr::compile_with(expr, schema, &self.operator.id, self.mode)
     }
 
@@ -150,9 +171,10 @@ impl<'a> Builder<'a> {
             .ok_or_else(|| internal_text(&self.operator.id, "a window without a length"))
     }
 
-    /// The operator's only state table.
+    /// The operator's only state table; the first, where an aggregate has side tables.
     fn table_name(&self) -> Result<&'a str> {
         match self.operator.state.as_slice() {
+            [table, ..] if table.name == "groups" => Ok(&table.name),
             [table] => Ok(&table.name),
             _ => Err(internal_text(
                 &self.operator.id,
@@ -164,6 +186,15 @@ impl<'a> Builder<'a> {
     fn kernels(&self, aggregates: &[plan::Aggregate], retractions: bool) -> Result<Aggregates> {
         let kernels = Aggregates::compile(aggregates, &self.input_schema(0), retractions);
         kernels.map_err(|(span, message)| cannot_aggregate(span, message))
+    }
+
+    /// The side tables that the kernels want.
+    fn sides(&self, aggregates: &Aggregates, sliced: bool) -> Sides {
+        let input = self.input_schema(0);
+        let state = self.context.state;
+        Sides::new(self.id(), aggregates, &input, sliced, &|name| {
+            state.sorted_table(&self.operator.id, name)
+        })
     }
 
     fn project(&self, exprs: &[plan::Expr]) -> Result<Project> {
@@ -211,19 +242,24 @@ impl<'a> Builder<'a> {
             .context
             .state
             .slice_table(&self.operator.id, self.table_name()?);
+        let aggregates = self.kernels(aggregates, self.retractions(0))?;
+        let sides = self.sides(&aggregates, true);
         WindowAggregate::new(
             super::window_aggregate::Configuration {
                 operator: self.id(),
                 windows,
                 time: *time,
+                assigned: *window == plan::Window::Assigned,
                 keys: keys.clone(),
                 group_columns: group_columns.clone(),
-                aggregates: self.kernels(aggregates, false)?,
+                aggregates,
+                counts_rows: self.retractions(0),
                 input: self.input_schema(0),
                 output: self.operator.schema.clone(),
                 schema: self.schema(),
             },
             table,
+            sides,
             self.operator.span,
         )
     }
@@ -235,11 +271,13 @@ impl<'a> Builder<'a> {
             self.context.parallelism,
             self.context.key_groups,
         );
+        let aggregates = self.kernels(aggregates, retractions)?;
+        let sides = self.sides(&aggregates, false);
         Ok(Aggregate::new(
             super::aggregate::Configuration {
                 operator: self.id(),
                 keys: keys.to_vec(),
-                aggregates: self.kernels(aggregates, retractions)?,
+                aggregates,
                 counts_rows: retractions,
                 always_one_row: keys.is_empty() && range.contains(KeyGroup(0)),
                 input: self.input_schema(0),
@@ -248,6 +286,21 @@ impl<'a> Builder<'a> {
             self.context
                 .state
                 .map_table(&self.operator.id, self.table_name()?),
+            sides,
+        ))
+    }
+
+    fn set_operation(&self, operator: plan::SetOperator, all: bool) -> Result<SetOperation> {
+        let rows = self
+            .context
+            .state
+            .map_table(&self.operator.id, self.table_name()?);
+        Ok(SetOperation::new(
+            self.id(),
+            operator,
+            all,
+            rows,
+            self.schema(),
         ))
     }
 
@@ -268,6 +321,25 @@ impl<'a> Builder<'a> {
             residual,
             self.schema(),
         ))
+    }
+
+    /// What the table declares NOT NULL among the columns that are written.
+    fn required_columns(&self, table: &str) -> super::sink::Required {
+        let schema = self.input_schema(0);
+        let declared = self.context.plan.tables.get(table);
+        let is_required = |name: &str| {
+            declared.is_some_and(|table| {
+                let mut columns = table.columns.iter().map(|column| &column.column);
+                columns.any(|column| column.name == name && !column.nullable)
+            })
+        };
+        super::sink::Required {
+            columns: (0..schema.len())
+                .filter(|&column| is_required(&self.operator.schema[column].name))
+                .collect(),
+            schema,
+            span: self.operator.span,
+        }
     }
 
     /// The result of a snapshot sink: rows come routed by the key of its state.

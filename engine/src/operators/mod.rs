@@ -1,27 +1,37 @@
 //! One operator, one file. The runtime calls them; they know nothing of threads, channels or checkpoints.
 //!
 //! ```text
-//!   filter  project  union  window_assign       no state: a batch in, at most one batch out per call
+//!   filter  project  union  unnest  window_assign   no state: a batch in, at most one batch out per call
 //!   window_aggregate                            fires when the watermark reaches a window's end
 //!   aggregate                                   one change per touched group at the end of an epoch
+//!   set_operation                               counts the rows of both inputs; changes at the end of an epoch
 //!   join                                        both inputs in state
 //!   rank                                        rows of a partition in order; changes at the end of an epoch
+//!   interval_join  window_join                  both inputs in state as long as time allows for pairs
 //!   sink  output                                the end of the line
 //! ```
 
 mod aggregate;
 mod aggregates;
 mod build;
+mod build_timed;
 mod changes;
+mod due;
 mod filter;
+mod interval_join;
 mod join;
 mod output;
 mod project;
 mod rank;
+mod residual;
+mod set_operation;
+mod sides;
 mod sink;
 mod union;
+mod unnest;
 mod window_aggregate;
 mod window_assign;
+mod window_join;
 mod windows;
 
 #[cfg(test)]
@@ -139,6 +149,11 @@ pub trait Operator {
     /// Holds rows until the barrier, and so the watermark too.
     fn holds_watermark(&self) -> bool {
         false
+    }
+
+    /// By how many microseconds its rows can be older than its watermark: the forwarded one is lowered by it.
+    fn watermark_delay(&self) -> i64 {
+        0
     }
 
     /// Rows that it has left out since it was built, because an expression failed on them (`'row.error' = 'skip'`).

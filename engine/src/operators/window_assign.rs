@@ -1,4 +1,4 @@
-//! TUMBLE and HOP as they stand in FROM: each row once for every window that holds it.
+//! TUMBLE, HOP and CUMULATE as they stand in FROM: each row once for every window that holds it.
 //!
 //! ```text
 //!   row at 5, HOP(slide 4, size 6)  ──▶  row, window_start 0, window_end  6, window_time  6 − 1 unit
@@ -100,7 +100,7 @@ impl WindowAssign {
                 .map_err(|error| internal(&self.operator, &error))?
         };
         let ends = Int64Array::from(ends);
-        let starts: Int64Array = ends.unary(|end| end.saturating_sub(self.windows.size));
+        let starts: Int64Array = ends.unary(|end| self.windows.start_of(end));
         let column = |micros: Int64Array, less_units: i64| {
             from_micros(micros, &self.window_type, less_units).ok_or_else(|| {
                 internal_text(&self.operator, "a window's columns are not timestamps")

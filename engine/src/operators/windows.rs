@@ -10,9 +10,12 @@
 //! ```
 //!
 //! All times are microseconds. A window `[start, end)` holds `t` if `start ≤ t < end`; starts are `offset + k · slide`.
+//! Windows that grow (CUMULATE) start together, at `offset + k · size`, and end one step after the other: their slices
+//! are the steps.
 //!
 //! # Invariants
-//! 1. A slice whose end is `p` belongs to exactly the windows with an end in `[p, p + size)`.
+//! 1. A slice whose end is `p` belongs to exactly the windows with an end in `[p, p + size)`; of windows that grow, to
+//!    those with an end from `p` to the end of the longest.
 //! 2. Arithmetic saturates at the ends of time instead of wrapping.
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
@@ -21,44 +24,55 @@ use arrow::datatypes::{DataType as ArrowType, Int64Type};
 use weir_planner::plan::Window;
 use weir_types::{DataType, TimeUnit};
 
-/// Windows side by side or overlapping, by slide, size and offset.
+/// Windows side by side, overlapping or growing, by slide, size and offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Windows {
-    /// From one start to the next.
+    /// From one end to the next.
     pub(super) slide: i64,
-    /// Length.
+    /// Length; of windows that grow, the longest.
     pub(super) size: i64,
     offset: i64,
     /// Length of a slice: the greatest common divisor of slide and size.
     pub(super) slice: i64,
+    /// CUMULATE: windows of one start, each a slide longer than the one before.
+    grows: bool,
 }
 
 impl Windows {
     /// The windows of the plan; durations are positive, the planner sees to it.
     pub(super) fn new(window: Window) -> Option<Self> {
-        let (slide, size, offset) = match window {
-            Window::Tumble { size, offset } => (size, size, offset),
+        let (slide, size, offset, grows) = match window {
+            Window::Tumble { size, offset } => (size, size, offset, false),
             Window::Hop {
                 slide,
                 size,
                 offset,
-            } => (slide, size, offset),
+            } => (slide, size, offset, false),
+            Window::Cumulate { step, size, offset } => (step, size, offset, true),
+            // Each moment is a window: the one that ends right after it.
+            Window::Assigned => (1, 1, 0, false),
         };
-        if slide <= 0 || size <= 0 {
+        if slide <= 0 || size <= 0 || (grows && size % slide != 0) {
             return None;
         }
         let slice = greatest_common_divisor(slide, size);
         Some(Self {
             slide,
             size,
-            offset: offset.rem_euclid(slide),
+            offset: offset.rem_euclid(if grows { size } else { slide }),
             slice,
+            grows,
         })
     }
 
     /// Whether a window is one slice, and each slice one window.
     pub(super) fn is_tumbling(&self) -> bool {
         self.slide == self.size
+    }
+
+    /// Whether windows have one start and end one step after the other.
+    pub(super) fn grows(&self) -> bool {
+        self.grows
     }
 
     /// Slices of a window.
@@ -97,16 +111,35 @@ impl Windows {
     /// Whether the slice that ends at `slice_end` belongs to the window that ends at `window_end`.
     #[inline]
     pub(super) fn holds(&self, window_end: i64, slice_end: i64) -> bool {
-        slice_end <= window_end
-            && i128::from(slice_end) > i128::from(window_end) - i128::from(self.size)
+        slice_end <= window_end && i128::from(slice_end) > self.exact_start(window_end)
+    }
+
+    /// The start of the window that ends at `end`.
+    #[inline]
+    pub(super) fn start_of(&self, end: i64) -> i64 {
+        clamp(self.exact_start(end))
+    }
+
+    #[inline]
+    fn exact_start(&self, end: i64) -> i128 {
+        let (end, size) = (i128::from(end), i128::from(self.size));
+        if !self.grows {
+            return end - size;
+        }
+        let offset = i128::from(self.offset);
+        (end - 1 - offset).div_euclid(size) * size + offset
     }
 
     /// The end of the first window that holds the moment `time`, and how many windows do.
     #[inline]
     pub(super) fn windows_of(&self, time: i64) -> (i64, usize) {
         let first = self.first_end_after(time);
-        // Ends run from `first` while the start, end − size, is not after `time`.
-        let last = i128::from(time) + i128::from(self.size);
+        // Ends run from `first` while the window's start is not after `time`.
+        let last = if self.grows {
+            self.exact_start(first) + i128::from(self.size)
+        } else {
+            i128::from(time) + i128::from(self.size)
+        };
         let span = last - i128::from(first);
         (
             first,
@@ -195,6 +228,38 @@ mod tests {
             }
             prop_assert!(windows.first_end_from(time) >= time && windows.first_end_from(time) - slide < time);
         }
+    }
+
+    proptest! {
+        #[test]
+        fn windows_that_grow_agree_with_their_definition(
+            step in 1i64..12, steps in 1i64..8, offset in -20i64..20, time in -100i64..100,
+        ) {
+            let size = step * steps;
+            let windows = Windows::new(Window::Cumulate { step, size, offset }).unwrap();
+            let starts = (-300i64..300).map(|k| offset + k * size);
+            let all: Vec<(i64, i64)> = starts.flat_map(|start| (1..=steps).map(move |n| (start, start + n * step))).collect();
+            let holding: Vec<i64> = all.iter().filter(|(start, end)| (*start..*end).contains(&time)).map(|w| w.1).collect();
+            prop_assert_eq!(windows.windows_of(time), (holding[0], holding.len()));
+            let slice = windows.slice_end(time);
+            prop_assert!(slice > time && slice - windows.slice <= time);
+            for (start, end) in all {
+                prop_assert_eq!(windows.start_of(end), start);
+                prop_assert_eq!(windows.holds(end, slice), holding.contains(&end), "window end {}", end);
+            }
+        }
+    }
+
+    #[test]
+    fn a_longest_window_that_is_no_number_of_steps_is_none() {
+        assert!(
+            Windows::new(Window::Cumulate {
+                step: 4,
+                size: 6,
+                offset: 0
+            })
+            .is_none()
+        );
     }
 
     #[test]

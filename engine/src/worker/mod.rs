@@ -398,7 +398,11 @@ impl Worker {
                 Ok(())
             }
             Item::Fire { node, value } => {
-                stack.push(Item::Forward { node, value });
+                let forwarded = value.minus(self.nodes[node].watermark_delay());
+                stack.push(Item::Forward {
+                    node,
+                    value: forwarded,
+                });
                 self.call(node, stack, |operator, ctx| {
                     operator.on_watermark(value, ctx)
                 })

@@ -34,6 +34,13 @@ impl Node {
         self.outlets.iter().all(Outlet::has_room)
     }
 
+    /// By how much the watermark that it forwards is lowered, in microseconds.
+    pub(crate) fn watermark_delay(&self) -> i64 {
+        self.operator
+            .as_ref()
+            .map_or(0, |operator| operator.watermark_delay())
+    }
+
     /// Holds rows until the barrier, and so the watermark.
     pub(crate) fn holds_watermark(&self) -> bool {
         self.operator

@@ -5,7 +5,7 @@ use weir_types::{DataType, Diagnostic, Schema, Span};
 use crate::codes;
 use crate::logical::{AggregateCall, Node, NodeId, NodeKind, Properties, column};
 use crate::names::Path;
-use crate::plan::{Changelog, Expr, GroupColumn, WindowColumns};
+use crate::plan::{Changelog, Expr, GroupColumn, Window, WindowColumns};
 
 use super::group::{GroupKeys, Grouped};
 use super::scope::Scope;
@@ -144,17 +144,37 @@ impl Binder<'_> {
         }
         let id = self.take_id(path, "aggregate", span);
         // All three columns of the window are there for the block: they cost no state.
-        let group_columns = vec![
+        let mut group_columns = vec![
             GroupColumn::WindowStart,
             GroupColumn::WindowEnd,
             GroupColumn::WindowTime,
         ];
+        if windowed.window == Window::Assigned {
+            // Its start is a key like others.
+            group_columns.remove(0);
+        }
         let width = windowed.keys.len();
         let place = |column: GroupColumn| match column {
             GroupColumn::Key(key) => key,
-            GroupColumn::WindowStart => width,
-            GroupColumn::WindowEnd => width + 1,
-            GroupColumn::WindowTime => width + 2,
+            _ => {
+                let known = group_columns.iter().position(|known| *known == column);
+                width + known.unwrap_or_default()
+            }
+        };
+        let start = if windowed.window == Window::Assigned {
+            let start = self
+                .properties(windowed.input)
+                .window
+                .and_then(|window| window.start);
+            let is_start = |key: &Expr| start.is_some() && key.as_column() == start;
+            windowed.keys.iter().position(is_start)
+        } else {
+            Some(width)
+        };
+        let apart = if windowed.window.start_tells_end() {
+            GroupColumn::WindowStart
+        } else {
+            GroupColumn::WindowEnd
         };
         let key_columns: Vec<usize> = windowed
             .of_key
@@ -178,11 +198,12 @@ impl Binder<'_> {
             &windowed.aggregates,
         );
         let properties = Properties {
-            unique_key: Some((0..=width).collect()),
-            event_time: Some(width + 2),
+            unique_key: Some((0..width).chain([place(apart)]).collect()),
+            event_time: Some(place(GroupColumn::WindowTime)),
             window: Some(WindowColumns {
-                start: Some(width),
-                end: Some(width + 1),
+                start,
+                end: Some(place(GroupColumn::WindowEnd)),
+                time: Some(place(GroupColumn::WindowTime)),
             }),
             ..Properties::of(Changelog::AppendOnly)
         };
@@ -217,7 +238,7 @@ impl Binder<'_> {
         })
     }
 
-    /// What a kernel cannot take back, and what would not be the same when it is taken back.
+    /// What would not be the same when it is taken back.
     fn check_aggregates(
         &mut self,
         aggregates: &[AggregateCall],
@@ -226,23 +247,7 @@ impl Binder<'_> {
         let mut failed = false;
         for call in aggregates {
             if changelog == Changelog::Retractions
-                && matches!(call.function.as_str(), "min" | "max")
-            {
-                let function = &call.function;
-                self.diagnostics.push(
-                    Diagnostic::error(
-                        codes::MINMAX_RETRACTIONS,
-                        format!("`{function}` over rows that can be taken back is not there yet"),
-                    )
-                    .at(call.span, "when the extreme row goes, the next one would have to be known")
-                    .help(format!("take {function} over rows that are only inserted, e.g. directly over a table"))
-                    .help("or aggregate a window (TUMBLE, HOP): its result is final"),
-                );
-                failed = true;
-            }
-            let parts = call.arguments.iter().chain(&call.filter);
-            if changelog == Changelog::Retractions
-                && let Some(part) = parts.into_iter().find(|part| part.is_volatile())
+                && let Some(part) = call.parts().find(|part| part.is_volatile())
             {
                 self.diagnostics.push(volatile_over_retractions(part.span));
                 failed = true;

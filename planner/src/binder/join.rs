@@ -20,6 +20,7 @@ use crate::plan::{BinaryOp, Expr, ExprKind, JoinKind, StateBound};
 use crate::state_schema::side_bound;
 
 use super::from::From;
+use super::timed::{Conditions, Place};
 use super::{Binder, Failed};
 
 /// A relation in the making: the node of everything joined so far, and whether a join is in it.
@@ -39,21 +40,34 @@ impl Binder<'_> {
         let mut placed = Placed::new(from, conjuncts);
         let mut nodes = Vec::with_capacity(from.relations.len());
         for (index, relation) in from.relations.iter().enumerate() {
+            if relation.unnest.is_some() {
+                nodes.push(None);
+                continue;
+            }
             let first = from.scope.relations[index].first;
             let below = std::mem::take(&mut placed.below[index]);
             let below = below
                 .into_iter()
                 .map(|conjunct| conjunct.renumbered(&|column| column - first));
             let predicate = Expr::conjunction(below);
-            nodes.push(self.filter(relation.relation.node, predicate, path));
+            nodes.push(Some(self.filter(relation.relation.node, predicate, path)));
         }
         let mut nodes = nodes.into_iter();
-        let Some(mut node) = nodes.next() else {
-            return Err(Failed);
+        let mut node = match nodes.next() {
+            Some(Some(node)) => node,
+            Some(None) => {
+                let row = self.one_row(path, from.relations[0].span)?;
+                self.unnest_step(from, 0, row, &mut placed, path)?
+            }
+            None => return Err(Failed),
         };
         let mut stateful = false;
         let mut failed = false;
         for (index, right) in nodes.enumerate().map(|(index, right)| (index + 1, right)) {
+            let Some(right) = right else {
+                node = self.unnest_step(from, index, node, &mut placed, path)?;
+                continue;
+            };
             let at = std::mem::take(&mut placed.at_join[index]);
             match self.join(from, index, node, right, at, path) {
                 Ok(joined) => node = joined,
@@ -71,6 +85,26 @@ impl Binder<'_> {
         self.check_volatile(node, &placed.above)?;
         let node = self.filter(node, Expr::conjunction(placed.above), path);
         Ok(Joined { node, stateful })
+    }
+
+    /// An UNNEST of the chain, and the conditions on its columns right above it.
+    fn unnest_step(
+        &mut self,
+        from: &From,
+        index: usize,
+        input: NodeId,
+        placed: &mut Placed,
+        path: &Path,
+    ) -> Result<NodeId, Failed> {
+        let relation = &from.relations[index];
+        let Some(unnest) = &relation.unnest else {
+            return Ok(input);
+        };
+        let columns = &relation.relation.columns;
+        let node = self.unnested(input, unnest, columns, path, relation.span)?;
+        let mut above = std::mem::take(&mut placed.below[index]);
+        above.append(&mut placed.at_join[index]);
+        Ok(self.filter(node, Expr::conjunction(above), path))
     }
 
     fn join(
@@ -94,6 +128,24 @@ impl Binder<'_> {
                 Err(conjunct) => rest.push(conjunct),
             }
         }
+        let mut conditions = Conditions {
+            left_keys,
+            right_keys,
+            rest,
+        };
+        if let Some(timing) = self.timing(left, right, &mut conditions) {
+            let place = Place {
+                relation: &relation.name,
+                path,
+                span: relation.span,
+            };
+            return self.timed_join([left, right], JoinKind::Inner, timing, conditions, &place);
+        }
+        let Conditions {
+            left_keys,
+            right_keys,
+            rest,
+        } = conditions;
         if left_keys.is_empty() {
             return self.no_key(from, index, relation.span);
         }
@@ -139,7 +191,10 @@ impl Binder<'_> {
     }
 
     /// A pair that is judged twice (when it is made and when it is taken back) has to be judged the same.
-    fn check_volatile_residual(&mut self, residual: Option<&Expr>) -> Result<(), Failed> {
+    pub(super) fn check_volatile_residual(
+        &mut self,
+        residual: Option<&Expr>,
+    ) -> Result<(), Failed> {
         let Some(residual) = residual.filter(|residual| residual.is_volatile()) else {
             return Ok(());
         };

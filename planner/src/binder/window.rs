@@ -1,4 +1,4 @@
-//! TUMBLE and HOP in FROM: a relation with a window's columns, over one that has event time.
+//! TUMBLE, HOP and CUMULATE in FROM: a relation with a window's columns, over one that has event time.
 
 use weir_types::Diagnostic;
 
@@ -53,7 +53,9 @@ impl Binder<'_> {
         let width = columns.len();
         let time_type = columns[time].data_type.clone();
         columns.extend(added.map(|name| column(name, time_type.clone())));
-        let properties = self.properties(relation.node).windowed(width);
+        let properties = self
+            .properties(relation.node)
+            .windowed(&call.window(), width);
         let node = self.add(Node {
             kind: NodeKind::WindowAssign {
                 window: call.window(),
@@ -95,7 +97,14 @@ impl Binder<'_> {
             );
         };
         match self.properties(relation.node).event_time {
-            Some(time) if time == column => Ok(column),
+            Some(_)
+                if self
+                    .properties(relation.node)
+                    .event_times()
+                    .any(|time| time == column) =>
+            {
+                Ok(column)
+            }
             Some(time) => self.fail(
                 Diagnostic::error(
                     codes::NO_EVENT_TIME,

@@ -7,6 +7,10 @@
 //!           └ flights
 //! ```
 //!
+//! Rows that carry their windows already (a window's result that is grouped once more, an aggregate that computes with
+//! the window of each row) are grouped by the columns that they carry: such a window is final when the watermark has
+//! reached its end, like any other.
+//!
 //! Between the window and the GROUP BY there may be filters and projections, through views and CTEs without state too:
 //! they are written again over the rows below the window. A condition on the window's columns alone goes above.
 
@@ -15,7 +19,7 @@ use weir_types::{Diagnostic, Span};
 use crate::codes;
 use crate::logical::{AggregateCall, Graph, NodeId, NodeKind};
 use crate::names::Path;
-use crate::plan::{Expr, GroupColumn, Window};
+use crate::plan::{Changelog, Expr, GroupColumn, Window};
 
 use super::group::GroupKeys;
 use super::{Binder, Failed};
@@ -35,7 +39,7 @@ pub(crate) struct Windowed {
     /// The rows below the window, filtered.
     pub(crate) input: NodeId,
     pub(crate) window: Window,
-    /// The event-time column of `input`.
+    /// The event-time column of `input`; of rows that carry their windows, the column of the window's end.
     pub(crate) time: usize,
     /// The keys that are not the window's, over `input`.
     pub(crate) keys: Vec<Expr>,
@@ -104,6 +108,79 @@ impl Binder<'_> {
         aggregates: &[AggregateCall],
         path: &Path,
     ) -> Result<Option<Windowed>, Failed> {
+        let reported = self.diagnostics.len();
+        match self.windowed_below(input, keys, aggregates, path) {
+            Ok(Some(windowed)) => Ok(Some(windowed)),
+            Ok(None) => Ok(self.windowed_rows(input, keys, aggregates)),
+            // What looks at the window of each row is computed over rows that have one.
+            Err(Failed) => match self.windowed_rows(input, keys, aggregates) {
+                Some(windowed) => {
+                    self.diagnostics.truncate(reported);
+                    Ok(Some(windowed))
+                }
+                None => Err(Failed),
+            },
+        }
+    }
+
+    /// A windowed aggregate over rows that carry their windows: a window's result, a session, a join of windows. The
+    /// window is known by its end, which has to be a key.
+    fn windowed_rows(
+        &self,
+        input: NodeId,
+        keys: &GroupKeys,
+        aggregates: &[AggregateCall],
+    ) -> Option<Windowed> {
+        let properties = self.properties(input);
+        let columns = properties.window?;
+        let end = columns.end?;
+        if properties.changelog != Changelog::AppendOnly {
+            return None;
+        }
+        let (mut others, mut of_key) = (Vec::new(), Vec::new());
+        for key in &keys.keys {
+            of_key.push(match key.as_column() {
+                Some(column) if column == end => WindowedKey::Window(GroupColumn::WindowEnd),
+                Some(column) if Some(column) == columns.time => {
+                    WindowedKey::Window(GroupColumn::WindowTime)
+                }
+                _ => {
+                    others.push(key.clone());
+                    WindowedKey::Other(others.len() - 1)
+                }
+            });
+        }
+        of_key
+            .iter()
+            .any(|key| matches!(key, WindowedKey::Window(_)))
+            .then(|| {
+                let width = self.graph.nodes[input].columns.len();
+                let which = |column: usize| match column {
+                    _ if column == end => Some(GroupColumn::WindowEnd),
+                    _ if Some(column) == columns.time => Some(GroupColumn::WindowTime),
+                    _ => None,
+                };
+                Windowed {
+                    input,
+                    window: Window::Assigned,
+                    time: end,
+                    keys: others,
+                    of_key,
+                    aggregates: aggregates.to_vec(),
+                    window_columns: (0..width).map(which).collect(),
+                    above: Vec::new(),
+                }
+            })
+    }
+
+    /// A windowed aggregate over the rows below the window.
+    fn windowed_below(
+        &mut self,
+        input: NodeId,
+        keys: &GroupKeys,
+        aggregates: &[AggregateCall],
+        path: &Path,
+    ) -> Result<Option<Windowed>, Failed> {
         let chain = self.graph.chain(input);
         let base = &self.graph.nodes[chain.base];
         let NodeKind::WindowAssign { window, time } = base.kind else {
@@ -117,7 +194,11 @@ impl Binder<'_> {
         };
         let written = |expr: &Expr| expr.substituted(&|column| chain.exprs[column].clone());
         let written_keys: Vec<Expr> = keys.keys.iter().map(&written).collect();
-        if !written_keys.iter().any(|key| column_of(key).is_some()) {
+        let names_window = |key: &Expr| match column_of(key) {
+            Some(GroupColumn::WindowStart) => window.start_tells_end(),
+            column => column.is_some(),
+        };
+        if !written_keys.iter().any(names_window) {
             return Ok(None);
         }
         let (mut others, mut of_key) = (Vec::new(), Vec::new());
@@ -133,16 +214,11 @@ impl Binder<'_> {
         }
         let mut calls = Vec::with_capacity(aggregates.len());
         for call in aggregates {
-            let arguments: Vec<Expr> = call.arguments.iter().map(&written).collect();
-            let filter = call.filter.as_ref().map(&written);
-            for part in arguments.iter().chain(&filter) {
+            let call = call.mapped(&written);
+            for part in call.parts() {
                 self.check_below(part, first, "an aggregate")?;
             }
-            calls.push(AggregateCall {
-                arguments,
-                filter,
-                ..call.clone()
-            });
+            calls.push(call);
         }
         let (mut conditions, mut above) = (Vec::new(), Vec::new());
         for conjunct in chain.conjuncts {
@@ -175,9 +251,14 @@ impl Binder<'_> {
             return Ok(());
         }
         self.fail(
-            Diagnostic::error(codes::WINDOW_COLUMN_USE, format!("the window's columns cannot be used in {place} here"))
-                .at(expr.span, "this needs the window of each row")
-                .help("group by window_start and window_end as they are, and compute with them in SELECT or HAVING"),
+            Diagnostic::error(
+                codes::WINDOW_COLUMN_USE,
+                format!("the window's columns cannot be used in {place} here"),
+            )
+            .at(expr.span, "this needs the window of each row")
+            .help(
+                "add window_end to GROUP BY: then rows are grouped by the windows that they carry",
+            ),
         )
     }
 }

@@ -36,12 +36,15 @@ impl Lowering<'_> {
             NodeKind::Filter { predicate } => self.filter(node, predicate, &wanted),
             NodeKind::Project { exprs } => self.project(node, exprs, &wanted),
             NodeKind::Union => self.union(node, &wanted),
+            NodeKind::Unnest { .. } => self.unnest(node, &wanted),
+            NodeKind::SetOperation { operator, all } => self.set_operation(node, *operator, *all),
             NodeKind::WindowAssign { window, time } => {
                 self.window_assign(node, *window, *time, &wanted)
             }
             NodeKind::Aggregate { .. } => self.aggregate(node, &wanted),
             NodeKind::Join { .. } => self.join(node, &wanted),
             NodeKind::Rank { .. } => self.rank(node, &wanted),
+            NodeKind::TimedJoin { .. } => self.timed_join(node, &wanted),
             NodeKind::Sink { table } => self.sink(node, table),
             NodeKind::Output { names } => self.output(node, names),
         };
@@ -328,9 +331,15 @@ impl Lowering<'_> {
         let role = match window {
             Window::Tumble { .. } => "tumble",
             Window::Hop { .. } => "hop",
+            Window::Cumulate { .. } => "cumulate",
+            Window::Assigned => {
+                unreachable!("rows are assigned to windows that the text describes")
+            }
         };
         let id = self.names.take(&current.path, role).id;
-        let properties = self.properties(below.operator).windowed(first_below);
+        let properties = self
+            .properties(below.operator)
+            .windowed(&window, first_below);
         let operator = self.push(New {
             id,
             kind: OperatorKind::WindowAssign { window, time },
@@ -420,6 +429,7 @@ impl Lowering<'_> {
             changelog: operator.changelog,
             unique_key: operator.unique_key.clone(),
             event_time: operator.event_time,
+            further_event_times: operator.further_event_times.clone(),
             window: operator.window,
         }
     }

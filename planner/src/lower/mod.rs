@@ -13,7 +13,10 @@
 
 mod emit;
 pub(crate) mod rank;
+mod sets;
 mod stateful;
+mod timed;
+pub(crate) mod unnest;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -219,6 +222,11 @@ impl Lowering<'_> {
                 vec![columns_of(wanted.iter().map(|&column| &exprs[column]))]
             }
             NodeKind::Union => current.inputs.iter().map(|_| wanted.clone()).collect(),
+            NodeKind::SetOperation { .. } => vec![(0..width(0)).collect(), (0..width(1)).collect()],
+            NodeKind::Unnest { argument, .. } => {
+                let below = wanted.iter().copied().filter(|&column| column < width(0));
+                vec![below.chain(argument.columns()).collect()]
+            }
             NodeKind::WindowAssign { time, .. } => {
                 let mut below: Columns = wanted
                     .iter()
@@ -234,9 +242,7 @@ impl Lowering<'_> {
                 aggregates,
                 ..
             } => {
-                let calls = aggregates
-                    .iter()
-                    .flat_map(|call| call.arguments.iter().chain(&call.filter));
+                let calls = aggregates.iter().flat_map(|call| call.parts());
                 let mut below = columns_of(keys.iter().chain(calls));
                 below.extend(window.map(|(_, time)| time));
                 vec![below]
@@ -266,6 +272,7 @@ impl Lowering<'_> {
                 below.extend(wanted.iter().filter(|&&column| column < width(0)));
                 vec![below]
             }
+            NodeKind::TimedJoin { .. } => self.wanted_of_timed_join(node, wanted),
             NodeKind::Sink { .. } | NodeKind::Output { .. } => vec![(0..width(0)).collect()],
         }
     }
@@ -327,6 +334,7 @@ impl Lowering<'_> {
             changelog: properties.changelog,
             unique_key: properties.unique_key,
             event_time: properties.event_time,
+            further_event_times: properties.further_event_times,
             window: properties.window,
             state,
             fingerprint: prints.own,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use weir_types::{Column, Schema, Span};
+use weir_types::{Column, Schema, SortColumn, Span};
 
 use crate::canonical;
 use crate::fingerprint::sorted;
@@ -80,10 +80,7 @@ impl Lowering<'_> {
         }
         fitting.sort_from(0);
         let key_count = fitting.exprs.len();
-        for part in aggregates
-            .iter()
-            .flat_map(|call| call.arguments.iter().chain(&call.filter))
-        {
+        for part in aggregates.iter().flat_map(|call| call.parts()) {
             fitting.place(identity(part), below.moved(part));
         }
         let time = window.map(|(_, time)| {
@@ -336,7 +333,7 @@ impl Lowering<'_> {
     }
 
     /// One side of a join: the columns that the block reads, and the computed keys, ordered by identity.
-    fn side(
+    pub(super) fn side(
         &mut self,
         input: NodeId,
         wanted: &Columns,
@@ -379,14 +376,14 @@ impl Lowering<'_> {
 }
 
 /// One side of a join, made to measure.
-struct Side {
-    operator: usize,
+pub(super) struct Side {
+    pub(super) operator: usize,
     /// For each column of the node that is read its place.
-    columns: BTreeMap<usize, usize>,
+    pub(super) columns: BTreeMap<usize, usize>,
     /// For each key its place.
-    keys: Vec<usize>,
+    pub(super) keys: Vec<usize>,
     /// One for each column.
-    identities: Vec<Identity>,
+    pub(super) identities: Vec<Identity>,
 }
 
 /// The aggregates in the order of their canonical names, each once; and for each call of the text its place among them.
@@ -397,12 +394,13 @@ fn canonical_calls(
 ) -> (Vec<Aggregate>, Vec<Identity>, Vec<usize>) {
     let identity_of = |call: &AggregateCall| {
         let arguments: Vec<Identity> = call.arguments.iter().map(identity).collect();
-        Identity::of_aggregate(
-            &call.function,
-            &arguments,
-            false,
-            call.filter.as_ref().map(identity).as_ref(),
-        )
+        let order: Vec<(Identity, bool, bool)> = call
+            .order_by
+            .iter()
+            .map(|item| (identity(&item.expr), item.descending, item.nulls_first))
+            .collect();
+        let filter = call.filter.as_ref().map(identity);
+        Identity::of_aggregate(call, &arguments, &order, filter.as_ref())
     };
     let identities: Vec<Identity> = calls.iter().map(identity_of).collect();
     let mut order = identities.clone();
@@ -422,11 +420,21 @@ fn canonical_calls(
                 .iter()
                 .map(|argument| fitting.find(&identity(argument)))
                 .collect(),
-            distinct: false,
+            distinct: call.distinct,
             filter: call
                 .filter
                 .as_ref()
                 .map(|filter| fitting.find(&identity(filter))),
+            order_by: call
+                .order_by
+                .iter()
+                .map(|item| SortColumn {
+                    column: fitting.find(&identity(&item.expr)),
+                    descending: item.descending,
+                    nulls_first: item.nulls_first,
+                })
+                .collect(),
+            parameters: call.parameters.clone(),
             data_type: call.data_type.clone(),
             span: call.span,
         }

@@ -10,7 +10,8 @@
 //! # Invariants
 //! 1. After `parse` every call of a window function in a query is well formed: [`window_call`] gives it.
 //! 2. Durations are positive (an offset may be negative or zero) and in the order of the function:
-//!    TUMBLE: size \[, offset\]; HOP: slide, size \[, offset\].
+//!    TUMBLE: size \[, offset\]; HOP: slide, size \[, offset\]; CUMULATE: step, size \[, offset\], where size is a multiple
+//!    of step.
 
 use sqlparser::ast::{
     self, DateTimeField, Expr, FunctionArg, FunctionArgExpr, Interval, TableFactor,
@@ -29,7 +30,7 @@ pub enum WindowFunction {
     Tumble,
     /// Windows that overlap.
     Hop,
-    /// Windows that grow in steps; refused for now.
+    /// Windows that grow in steps.
     Cumulate,
     /// Windows between gaps; refused for now.
     Session,
@@ -113,7 +114,7 @@ impl WindowCall {
     /// The plan's window.
     ///
     /// # Panics
-    /// Never for a call that [`window_call`] gave: it knows the number of durations, and gives TUMBLE and HOP alone.
+    /// Never for a call that [`window_call`] gave: it knows the number of durations, and does not give SESSION.
     pub fn window(&self) -> Window {
         let duration = |index: usize| self.durations.get(index).map_or(0, |&(micros, _)| micros);
         match self.function {
@@ -126,7 +127,12 @@ impl WindowCall {
                 size: duration(0),
                 offset: duration(1),
             },
-            WindowFunction::Cumulate | WindowFunction::Session => {
+            WindowFunction::Cumulate => Window::Cumulate {
+                step: duration(0),
+                size: duration(1),
+                offset: duration(2),
+            },
+            WindowFunction::Session => {
                 unreachable!("window_call refuses {}", self.function.name())
             }
         }
@@ -158,7 +164,7 @@ pub(crate) fn check_window_call(
         .fold(super::to_span(ident.span), |span, arg| {
             span.union(span_of(arg))
         });
-    if matches!(function, WindowFunction::Cumulate | WindowFunction::Session) {
+    if function == WindowFunction::Session {
         return Err(vec![not_yet(function, super::to_span(ident.span))]);
     }
     let mut problems = Vec::new();
@@ -185,6 +191,19 @@ pub(crate) fn check_window_call(
                     )),
             ),
         }
+    }
+    if function == WindowFunction::Cumulate
+        && let [(step, _), (size, span), ..] = durations[..]
+        && size % step != 0
+    {
+        problems.push(
+            Diagnostic::error(
+                codes::WINDOW_ARGUMENTS,
+                "the size of CUMULATE has to be a multiple of its step",
+            )
+            .at(span, "the last window would end between two steps")
+            .help(format!("for example {}", function.example())),
+        );
     }
     if let Some(alias) = alias.as_ref().filter(|alias| !alias.columns.is_empty()) {
         problems.push(
@@ -223,18 +242,12 @@ fn note<T>(result: Result<T, Diagnostic>, problems: &mut Vec<Diagnostic>) -> Opt
 /// That a function exists elsewhere and not here, yet.
 fn not_yet(function: WindowFunction, span: Span) -> Diagnostic {
     let name = function.name();
-    let way_out = match function {
-        WindowFunction::Cumulate => {
-            "HOP with the step as its slide shows the last full size at every step"
-        }
-        _ => "TUMBLE or HOP over the same column group rows by time without looking for gaps",
-    };
     Diagnostic::error(
         codes::WINDOW_NOT_YET,
         format!("{name} windows are not supported yet"),
     )
-    .at(span, "TUMBLE and HOP are")
-    .help(way_out)
+    .at(span, "TUMBLE, HOP and CUMULATE are")
+    .help("TUMBLE or HOP over the same column group rows by time without looking for gaps")
 }
 
 /// The arguments as expressions, if their number fits.

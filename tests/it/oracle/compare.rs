@@ -69,7 +69,7 @@ pub(super) fn compare(
 }
 
 fn run_way(tables: &[Table], query: &Query, base: &Path, way: &Way) -> Result<Ran, String> {
-    let sql = &query.weir;
+    let sql = &query.weir();
     let Some((rows, second)) = &way.resume else {
         return run(sql, base, &way.setup);
     };
@@ -101,7 +101,7 @@ fn check_prefix(tables: &[Table], query: &Query, before: &Ran, rows: u64) -> Res
     let mut prefix = tables.to_vec();
     prefix
         .iter_mut()
-        .for_each(|table| table.rows.truncate(rows as usize));
+        .for_each(|table| table.truncate(rows as usize));
     let Some(expected) = answer(&prefix, query) else {
         return Ok(());
     };
@@ -127,9 +127,13 @@ pub(super) fn smaller(
                 if started.elapsed().as_secs() > 10 {
                     return (tables, reason);
                 }
+                let to = (from + piece).min(tables[at].rows.len());
+                let Some(table) = tables[at].without(from..to) else {
+                    from += piece;
+                    continue;
+                };
                 let mut fewer = tables.clone();
-                let to = (from + piece).min(fewer[at].rows.len());
-                fewer[at].rows.drain(from..to);
+                fewer[at] = table;
                 let still =
                     answer(&fewer, query).map(|expected| compare(&fewer, query, &expected, way));
                 match still {

@@ -62,7 +62,36 @@ pub(crate) fn random_table(name: &str, rng: &mut SmallRng) -> Table {
         columns,
         watermark: Some(Delay { column: 0, seconds }),
         rows,
+        retracted: Vec::new(),
     }
+}
+
+/// Tables for a query: one that only grows, and another one that does, or whose rows are taken back again.
+pub(super) fn random_tables(rng: &mut SmallRng) -> Vec<Table> {
+    let mut tables = vec![random_table("alpha", rng), random_table("beta", rng)];
+    if rng.random_bool(0.3) && !tables[1].rows.is_empty() {
+        random_changelog(&mut tables[1], rng);
+    }
+    tables
+}
+
+/// Makes a changelog of a table: now and then a row that is there is taken back, and perhaps given again.
+fn random_changelog(table: &mut Table, rng: &mut SmallRng) {
+    let mut there: Vec<Row> = Vec::new();
+    let (mut rows, mut retracted) = (Vec::new(), Vec::new());
+    let often = *[0.1, 0.4, 0.9].choose(rng).expect("a list of numbers");
+    for row in std::mem::take(&mut table.rows) {
+        there.push(row.clone());
+        rows.push(row);
+        retracted.push(false);
+        while !there.is_empty() && rng.random_bool(often * 0.7) {
+            let at = rng.random_range(0..there.len());
+            rows.push(there.swap_remove(at));
+            retracted.push(true);
+        }
+    }
+    (table.rows, table.retracted) = (rows, retracted);
+    table.watermark = None;
 }
 
 fn random_value(kind: SqlType, keys: i64, rng: &mut SmallRng) -> Value {

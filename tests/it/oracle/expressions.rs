@@ -71,11 +71,30 @@ impl Generator<'_> {
 
     fn integer(&mut self, columns: &[Column], depth: u32) -> String {
         let a = self.expression(SqlType::BigInt, columns, depth);
-        match self.rng.random_range(0..8) {
+        match self.rng.random_range(0..13) {
             0 => format!(
                 "CAST({} AS BIGINT)",
                 self.expression(SqlType::Int, columns, depth)
             ),
+            7 => {
+                let time = self.expression(SqlType::Timestamp, columns, depth);
+                let unit = ["HOUR", "MINUTE", "DAY", "YEAR"]
+                    .choose(self.rng)
+                    .expect("a list of units");
+                format!("CAST(extract({unit} FROM {time}) AS BIGINT)")
+            }
+            8 => format!("abs({a})"),
+            9 | 10 => {
+                let b = self.expression(SqlType::BigInt, columns, depth);
+                let function = ["greatest", "least"]
+                    .choose(self.rng)
+                    .expect("two functions");
+                format!("{function}({a}, {b})")
+            }
+            11 => {
+                let text = self.expression(SqlType::String, columns, depth);
+                format!("CAST(strpos({text}, 'a') AS BIGINT)")
+            }
             1 => format!(
                 "({a} + {})",
                 self.expression(SqlType::BigInt, columns, depth)
@@ -94,7 +113,10 @@ impl Generator<'_> {
 
     fn float(&mut self, columns: &[Column], depth: u32) -> String {
         let a = self.expression(SqlType::Double, columns, depth);
-        match self.rng.random_range(0..5) {
+        match self.rng.random_range(0..8) {
+            5 => format!("floor({a})"),
+            6 => format!("ceil({a})"),
+            7 => format!("nullif({a}, CAST(0 AS DOUBLE))"),
             0 => format!(
                 "CAST({} AS DOUBLE)",
                 self.expression(SqlType::Int, columns, depth)
@@ -108,7 +130,12 @@ impl Generator<'_> {
 
     fn text(&mut self, columns: &[Column], depth: u32) -> String {
         let a = self.expression(SqlType::String, columns, depth);
-        match self.rng.random_range(0..7) {
+        match self.rng.random_range(0..12) {
+            6 => format!("lower({a})"),
+            7 => format!("lpad({a}, 4, '*')"),
+            8 => format!("replace({a}, 'a', 'bb')"),
+            9 => format!("trim({a})"),
+            10 => format!("split_part({a}, ' ', 2)"),
             0 => format!("upper({a})"),
             1 => format!("({a} || 'x')"),
             2 => format!("substr({a}, 1, 2)"),
@@ -154,6 +181,10 @@ impl Generator<'_> {
             (SqlType::Int | SqlType::BigInt, 3) => format!("({a} BETWEEN 0 AND 3)"),
             (SqlType::String, 2) => format!("({a} LIKE 'a%')"),
             (SqlType::String, 3) => format!("({a} NOT IN ('a', 'b'))"),
+            (SqlType::String, 4) => {
+                let b = self.expression(kind, columns, 0);
+                format!("starts_with({a}, {b})")
+            }
             (_, choice) => {
                 let b = self.expression(kind, columns, 0);
                 let operator = ["=", "<>", "<", ">=", "IS DISTINCT FROM"][choice as usize % 5];

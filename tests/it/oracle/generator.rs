@@ -76,12 +76,23 @@ pub(super) struct Relation {
 /// A generated query.
 #[derive(Clone, Debug)]
 pub(super) struct Query {
-    /// For Weir: tables, views, and the SELECT.
-    pub(super) weir: String,
+    /// For Weir: tables and views.
+    pub(super) views: String,
+    /// For Weir: the SELECT.
+    pub(super) select: String,
+    /// What it gives: names and types; nothing is known of a query that is written by hand.
+    pub(super) columns: Vec<(String, SqlType)>,
     /// For the oracle: one SELECT with CTEs.
     pub(super) oracle: String,
     /// The names of the shapes that it is made of.
     pub(super) shapes: Vec<&'static str>,
+}
+
+impl Query {
+    /// For Weir: tables, views, and the SELECT.
+    pub(super) fn weir(&self) -> String {
+        format!("{}{};\n", self.views, self.select)
+    }
 }
 
 /// What a query is being made of.
@@ -120,7 +131,7 @@ pub(super) fn random_query(tables: &[Table], rng: &mut SmallRng) -> Query {
                 .collect(),
             time: table.watermark.map(|delay| delay.column),
             rows: table.rows.len() as f64,
-            retracts: false,
+            retracts: table.is_changelog(),
             windowed: false,
             inline: None,
         })
@@ -165,20 +176,25 @@ pub(super) fn random_query(tables: &[Table], rng: &mut SmallRng) -> Query {
             .collect(),
     );
     let mut text: String = tables.iter().map(Table::ddl).collect();
+    let mut select = weir;
     if views {
         named.iter().for_each(|(name, weir, _)| {
             text.push_str(&format!("CREATE VIEW {name} AS\n{weir};\n"))
         });
     } else {
-        text.push_str(&with(
-            named
-                .iter()
-                .map(|(name, weir, _)| (name.clone(), weir.clone()))
-                .collect(),
-        ));
+        let steps = named
+            .iter()
+            .map(|(name, weir, _)| (name.clone(), weir.clone()));
+        select = format!("{}{select}", with(steps.collect()));
     }
     Query {
-        weir: format!("{text}{weir};\n"),
+        views: text,
+        select,
+        columns: last
+            .columns
+            .iter()
+            .map(|column| (column.name.clone(), column.kind))
+            .collect(),
         oracle: format!("{oracle_with}{oracle}"),
         shapes: generator.shapes,
     }

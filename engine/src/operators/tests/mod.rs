@@ -4,6 +4,7 @@ mod aggregate;
 mod join;
 mod kernels;
 mod rank;
+mod set_operation;
 mod sink;
 mod stateless;
 mod window_aggregate;

@@ -95,20 +95,58 @@ fn moment(ms: i64) -> String {
     arrow::util::display::array_value_to_string(&array, 0).unwrap()
 }
 
+/// Windows, in milliseconds.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    slide: i64,
+    size: i64,
+    offset: i64,
+    grows: bool,
+}
+
+impl Shape {
+    fn window(self) -> Window {
+        let (slide, size, offset) = (self.slide * 1000, self.size * 1000, self.offset * 1000);
+        match (self.grows, slide == size) {
+            (true, _) => Window::Cumulate {
+                step: slide,
+                size,
+                offset,
+            },
+            (false, true) => Window::Tumble { size, offset },
+            (false, false) => Window::Hop {
+                slide,
+                size,
+                offset,
+            },
+        }
+    }
+
+    /// The ends of the windows that hold a moment.
+    fn ends_of(self, time: i64) -> Vec<i64> {
+        if self.grows {
+            let start = (time - self.offset).div_euclid(self.size) * self.size + self.offset;
+            let ends = (1..=self.size / self.slide).map(|step| start + step * self.slide);
+            return ends.filter(|end| *end > time).collect();
+        }
+        let first = (time - self.size - self.offset).div_euclid(self.slide);
+        let starts = (first..)
+            .map(|k| self.offset + k * self.slide)
+            .take_while(|start| *start <= time);
+        starts
+            .map(|start| start + self.size)
+            .filter(|end| *end > time)
+            .collect()
+    }
+}
+
 /// What each window must give, and how many rows found a window closed.
-fn model(rows: &[Row], slide: i64, size: i64, offset: i64) -> (BTreeMap<String, i64>, u64) {
+fn model(rows: &[Row], shape: Shape) -> (BTreeMap<String, i64>, u64) {
     let mut windows: BTreeMap<(i64, Option<i64>), Vec<i64>> = BTreeMap::new();
     let mut late = 0;
     for row in rows {
         let mut is_late = false;
-        let first = (row.time - size - offset).div_euclid(slide);
-        let starts = (first..)
-            .map(|k| offset + k * slide)
-            .take_while(|start| *start <= row.time);
-        for end in starts
-            .map(|start| start + size)
-            .filter(|end| *end > row.time)
-        {
+        for end in shape.ends_of(row.time) {
             if row.own.is_some_and(|own| end <= own) {
                 is_late = true;
             } else {
@@ -151,26 +189,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 0..150)
 }
 
-fn run(
-    steps: &[Step],
-    slide: i64,
-    size: i64,
-    offset: i64,
-    backend: BackendKind,
-    batch_rows: usize,
-) {
-    let window = if slide == size {
-        Window::Tumble {
-            size: size * 1000,
-            offset: offset * 1000,
-        }
-    } else {
-        Window::Hop {
-            slide: slide * 1000,
-            size: size * 1000,
-            offset: offset * 1000,
-        }
-    };
+fn run(steps: &[Step], shape: Shape, backend: BackendKind, batch_rows: usize) {
+    let window = shape.window();
     let mut harness = Harness::new(windowed(window), backend, batch_rows);
     // A split's watermark is its greatest time so far less five.
     let mut greatest = [1_000i64; 2];
@@ -227,7 +247,7 @@ fn run(
             .into_iter()
             .map(|(row, _)| row[2..].split(',').next().unwrap().to_owned()),
     );
-    let (expected, late) = model(&all, slide, size, offset);
+    let (expected, late) = model(&all, shape);
     assert_eq!(harness.result, expected);
     assert_eq!(harness.late_rows(), late);
     assert!(
@@ -245,14 +265,22 @@ proptest! {
     fn tumbling_windows_count_every_row_that_is_not_late(
         steps in steps(), size in 1i64..20, offset in 0i64..7, rocks in proptest::bool::weighted(0.15), batch_rows in 1usize..6,
     ) {
-        run(&steps, size, size, offset, BACKENDS[usize::from(rocks)], batch_rows);
+        run(&steps, Shape { slide: size, size, offset, grows: false }, BACKENDS[usize::from(rocks)], batch_rows);
     }
 
     #[test]
     fn hopping_windows_count_a_row_in_exactly_the_windows_open_to_it(
         steps in steps(), slide in 1i64..8, size in 1i64..25, offset in 0i64..7, rocks in proptest::bool::weighted(0.15), batch_rows in 1usize..6,
     ) {
-        run(&steps, slide, size, offset, BACKENDS[usize::from(rocks)], batch_rows);
+        run(&steps, Shape { slide, size, offset, grows: false }, BACKENDS[usize::from(rocks)], batch_rows);
+    }
+
+    #[test]
+    fn growing_windows_count_a_row_in_exactly_the_windows_open_to_it(
+        steps in steps(), step in 1i64..8, times in 1i64..6, offset in 0i64..7, rocks in proptest::bool::weighted(0.15), batch_rows in 1usize..6,
+    ) {
+        let shape = Shape { slide: step, size: step * times, offset, grows: true };
+        run(&steps, shape, BACKENDS[usize::from(rocks)], batch_rows);
     }
 }
 

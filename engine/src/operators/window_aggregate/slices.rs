@@ -105,6 +105,15 @@ mod tests {
                 offset,
             })
             .unwrap();
+            check_names(windows);
+        }
+        for (step, size, offset) in [(40, 120, 0), (40, 40, 7), (20, 180, -5)] {
+            check_names(Windows::new(Window::Cumulate { step, size, offset }).unwrap());
+        }
+    }
+
+    fn check_names(windows: Windows) {
+        {
             let names = SliceNames::new(windows).unwrap();
             let mut seen = BTreeSet::new();
             for step in -30..30 {
@@ -122,10 +131,10 @@ mod tests {
                             first_window: window
                         }
                     );
-                    window += slide;
+                    window += windows.slide;
                 }
             }
-            if slide != size {
+            if !windows.is_tumbling() {
                 assert!(!seen.contains(&names.scratch(windows.first_end_from(0))));
             }
         }

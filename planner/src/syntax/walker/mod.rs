@@ -15,6 +15,7 @@ mod from;
 mod function;
 mod select;
 mod tail;
+mod unnest;
 
 use sqlparser::ast::{self, Expr, Query};
 use sqlparser::tokenizer::{Token, TokenWithSpan};

@@ -77,10 +77,10 @@ impl Walker<'_> {
                 "add LIMIT to keep the first rows; otherwise remove it: rows of a stream have no final order, and a printed result of a bounded query is sorted already",
             );
         }
-        exprs.iter().for_each(|expr| self.order_item(expr));
+        exprs.iter().for_each(|expr| self.sort_item(expr));
     }
 
-    fn order_item(&mut self, item: &OrderByExpr) {
+    fn sort_item(&mut self, item: &OrderByExpr) {
         let OrderByExpr {
             expr,
             options: _,
@@ -154,7 +154,7 @@ impl Walker<'_> {
             self.no_string(name);
         }
         self.exprs(partition_by);
-        order_by.iter().for_each(|item| self.order_item(item));
+        order_by.iter().for_each(|item| self.sort_item(item));
         if window_frame.is_some() {
             let span = self.keyword_after("OVER", near);
             self.refuse(

@@ -17,4 +17,4 @@ SELECT window_start, count(*) FROM TUMBLE(bids, ts, INTERVAL '1' HOUR) GROUP BY 
 SELECT count(*)
 FROM TUMBLE((SELECT a.ts FROM bid AS a JOIN auction AS b ON a.auction = b.id), ts, INTERVAL '1' HOUR)
 GROUP BY window_start, window_end;
-SELECT window_start, max(CASE WHEN ts = window_start THEN price END) FROM TUMBLE(bid, ts, INTERVAL '1' HOUR) GROUP BY window_start, window_end;
+SELECT window_start, max(CASE WHEN ts = window_start THEN price END) FROM TUMBLE(bid, ts, INTERVAL '1' HOUR) GROUP BY window_start;

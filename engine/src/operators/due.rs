@@ -1,0 +1,95 @@
+//! Keys that have something to do at a moment: sessions that close, windows that end, rows that no partner can reach.
+//!
+//! ```text
+//!   slice (a stretch of event time)      key ─▶ at: the latest moment noted for it within the slice
+//!   watermark ─▶ the slices that are due ─▶ their keys, batch by batch
+//! ```
+//!
+//! State keeps the keys by slice, so that what comes and goes between two checkpoints never reaches the database and
+//! what is over is dropped whole.
+
+use std::collections::BTreeMap;
+
+use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow::compute::take;
+use weir_state::SliceTable;
+
+use crate::{Error, Result};
+
+/// Keys by when they have something to do.
+pub(super) struct DueKeys {
+    table: SliceTable,
+}
+
+/// When a row's key has something to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Due {
+    /// The slice under which it is kept.
+    pub(super) slice: i64,
+    /// The exact moment.
+    pub(super) at: i64,
+}
+
+impl DueKeys {
+    /// Over a table of slices with one BIGINT as its value.
+    pub(super) fn new(table: SliceTable) -> Self {
+        Self { table }
+    }
+
+    /// Notes the key of each row; the latest moment of a slice stays.
+    pub(super) fn note(&self, dues: &[Due], keys: &[ArrayRef], hashes: &[u64]) -> Result<()> {
+        let mut by_slice: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
+        for (row, due) in dues.iter().enumerate() {
+            by_slice.entry(due.slice).or_default().push(row as u32);
+        }
+        let mut slots = Vec::new();
+        for (slice, rows) in by_slice {
+            let hashes: Vec<u64> = rows.iter().map(|&row| hashes[row as usize]).collect();
+            let moments: Vec<i64> = rows.iter().map(|&row| dues[row as usize].at).collect();
+            let keys = taken(keys, &rows.into())?;
+            let table = self.table.slice(slice)?;
+            table.slots(&keys, &hashes, &mut slots)?;
+            table.with_columns(|columns| {
+                for (&slot, &at) in slots.iter().zip(&moments) {
+                    if columns.is_null(0, slot) || columns.i64(0, slot) < at {
+                        columns.set_i64(0, slot, at);
+                    }
+                }
+            });
+            table.mark_dirty(&slots);
+        }
+        Ok(())
+    }
+
+    /// The slices up to a moment, in order.
+    pub(super) fn slices(&self, up_to: i64) -> Vec<i64> {
+        let mut ends = self.table.ends();
+        ends.retain(|&end| end <= up_to);
+        ends.sort_unstable();
+        ends
+    }
+
+    /// The keys of a slice: key columns, then `at`.
+    pub(super) fn keys(&self, slice: i64) -> Result<Vec<RecordBatch>> {
+        let mut batches = Vec::new();
+        self.table.slice(slice)?.scan(&mut |batch| {
+            batches.push(batch);
+            Ok(())
+        })?;
+        Ok(batches)
+    }
+
+    /// Forgets a slice.
+    pub(super) fn drop_slice(&self, slice: i64) -> Result<()> {
+        Ok(self.table.drop_slice(slice)?)
+    }
+}
+
+/// The same rows of every array.
+pub(super) fn taken(arrays: &[ArrayRef], rows: &UInt32Array) -> Result<Vec<ArrayRef>> {
+    arrays
+        .iter()
+        .map(|array| take(array, rows, None))
+        .collect::<std::result::Result<_, _>>()
+        .map_err(|error| Error::Job(format!("taking rows of a batch: {error}")))
+}

@@ -1,0 +1,42 @@
+//! The condition of a join beyond its keys, judged over the pairs.
+
+use arrow::array::BooleanArray;
+use arrow::record_batch::RecordBatch;
+use weir_types::ProcessingTime;
+
+use crate::Result;
+use crate::expr::{CompiledExpr, RowErrorMode, as_filter};
+
+/// What else must hold of a pair.
+pub(super) struct Residual {
+    condition: Option<CompiledExpr>,
+    /// Pairs left out because the condition failed on them.
+    pub(super) rejected_rows: u64,
+}
+
+impl Residual {
+    pub(super) fn new(condition: Option<CompiledExpr>) -> Self {
+        Self {
+            condition,
+            rejected_rows: 0,
+        }
+    }
+
+    /// Which pairs it holds of; `None`: all.
+    pub(super) fn holds(
+        &mut self,
+        pairs: &RecordBatch,
+        now: ProcessingTime,
+    ) -> Result<Option<BooleanArray>> {
+        let Some(condition) = &self.condition else {
+            return Ok(None);
+        };
+        let evaluated = condition.evaluate_rows(pairs, now)?;
+        if condition.mode() == RowErrorMode::Skip
+            && let Some(failed) = &evaluated.failed
+        {
+            self.rejected_rows += failed.count_set_bits() as u64;
+        }
+        as_filter(&evaluated.values).map(Some)
+    }
+}

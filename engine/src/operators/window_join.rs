@@ -1,0 +1,303 @@
+//! Join of the rows of windows: pairs are given when the window ends, and are final.
+//!
+//! ```text
+//!   left  ──▶ [left rows by key]  ─┐
+//!                                  ├─ watermark reaches a window's end ─▶ its keys, some at a time ─▶ pairs ─▶ removed
+//!   right ──▶ [right rows by key] ─┘
+//!                [window's end → its keys]
+//! ```
+//!
+//! The window's end is among the keys. Whether a row is late was judged where it got its window; none comes for a window
+//! that has ended.
+//!
+//! # Invariants
+//! 1. Each side holds the rows of the windows that have not ended, with their multiplicities.
+//! 2. Windows are given in the order of their ends; a call gives at most one batch.
+//! 3. A row with a NULL among its keys matches nothing.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow::compute::concat_batches;
+use arrow::datatypes::SchemaRef;
+use weir_state::{Matches, MultiMapTable, ProbeCursor};
+use weir_types::{ChangeBatch, OperatorId, Watermark, hash};
+
+use super::build::{internal, internal_text};
+use super::due::{Due, DueKeys, taken};
+use super::residual::Residual;
+use super::windows::to_micros;
+use super::{Operator, OperatorContext, Progress};
+use crate::Result;
+
+/// Keys whose rows are in memory at once while a window is given.
+const KEYS_PER_CHUNK: usize = 256;
+
+/// Join of windows.
+pub(super) struct WindowJoin {
+    pub(super) operator: OperatorId,
+    pub(super) sides: [Side; 2],
+    pub(super) windows: DueKeys,
+    pub(super) residual: Residual,
+    pub(super) schema: SchemaRef,
+    pub(super) firing: Option<Firing>,
+}
+
+/// One side.
+pub(super) struct Side {
+    /// Key columns of the input.
+    pub(super) keys: Vec<usize>,
+    /// The column of the window's end.
+    pub(super) end: usize,
+    pub(super) rows: MultiMapTable,
+    /// Columns of the input.
+    pub(super) schema: SchemaRef,
+}
+
+/// Windows on their way out.
+pub(super) struct Firing {
+    /// Ends of windows, the one that is being given first.
+    windows: VecDeque<i64>,
+    /// Keys of the first window that are still to be given: key columns, then `at`. `None`: not looked up yet.
+    keys: Option<VecDeque<RecordBatch>>,
+    chunk: Option<Chunk>,
+}
+
+/// Some keys of a window with all of their rows.
+struct Chunk {
+    sides: [Loaded; 2],
+    /// The key, its left row and its right row that come next.
+    key: usize,
+    left: usize,
+    right: usize,
+    keys: usize,
+}
+
+/// The rows of one side for the keys of a chunk.
+struct Loaded {
+    rows: RecordBatch,
+    /// Rows by key, each as often as it is there; `starts[k]..starts[k + 1]` are those of key k.
+    of_keys: Vec<u32>,
+    starts: Vec<usize>,
+}
+
+impl WindowJoin {
+    fn fire(&mut self, mut firing: Firing, ctx: &mut OperatorContext) -> Result<Progress> {
+        loop {
+            if let Some(chunk) = &mut firing.chunk {
+                let pairs = chunk.next_pairs(ctx.batch_rows.max(1));
+                if pairs.is_empty() {
+                    firing.chunk = None;
+                    continue;
+                }
+                let batch = self.paired(chunk, pairs, ctx)?;
+                if batch.num_rows() == 0 {
+                    continue;
+                }
+                ctx.emit(batch);
+                self.firing = Some(firing);
+                return Ok(Progress::More);
+            }
+            let Some(&window) = firing.windows.front() else {
+                return Ok(Progress::Done);
+            };
+            let keys = match &mut firing.keys {
+                Some(keys) => keys,
+                None => firing.keys.insert(self.windows.keys(window)?.into()),
+            };
+            match keys.pop_front() {
+                Some(batch) => {
+                    let count = KEYS_PER_CHUNK.min(batch.num_rows());
+                    if count < batch.num_rows() {
+                        keys.push_front(batch.slice(count, batch.num_rows() - count));
+                    }
+                    firing.chunk = Some(self.load(&batch.slice(0, count))?);
+                }
+                None => {
+                    self.windows.drop_slice(window)?;
+                    firing.windows.pop_front();
+                    firing.keys = None;
+                }
+            }
+        }
+    }
+
+    /// Takes the rows of these keys out of state.
+    fn load(&self, batch: &RecordBatch) -> Result<Chunk> {
+        let keys = &batch.columns()[..batch.num_columns() - 1];
+        let hashes = hash::hash_columns(keys, batch.num_rows());
+        Ok(Chunk {
+            sides: [
+                self.load_side(0, keys, &hashes)?,
+                self.load_side(1, keys, &hashes)?,
+            ],
+            key: 0,
+            left: 0,
+            right: 0,
+            keys: hashes.len(),
+        })
+    }
+
+    fn load_side(&self, side: usize, keys: &[ArrayRef], hashes: &[u64]) -> Result<Loaded> {
+        let side = &self.sides[side];
+        let mut pages: Vec<Matches> = Vec::new();
+        let mut cursor = Some(ProbeCursor::default());
+        while let Some(at) = cursor {
+            let (matches, next) = side.rows.probe(keys, hashes, None, at, 8192)?;
+            pages.push(matches);
+            cursor = next;
+        }
+        let rows = concat_batches(&side.schema, pages.iter().map(|page| &page.rows))
+            .map_err(|error| internal(&self.operator, &error))?;
+        let (mut of_keys, mut starts) = (Vec::new(), Vec::with_capacity(hashes.len() + 1));
+        let mut row = 0;
+        for page in &pages {
+            for (&key, &count) in page.probe_rows.values().iter().zip(&page.counts) {
+                while starts.len() <= key as usize {
+                    starts.push(of_keys.len());
+                }
+                of_keys.extend((0..count).map(|_| row));
+                row += 1;
+            }
+            let hashes: Vec<u64> = page
+                .probe_rows
+                .values()
+                .iter()
+                .map(|&key| hashes[key as usize])
+                .collect();
+            let weights: Vec<i64> = page.counts.iter().map(|count| -count).collect();
+            let keys = taken(keys, &page.probe_rows)?;
+            side.rows.apply(&keys, &hashes, &page.rows, &weights)?;
+        }
+        while starts.len() <= hashes.len() {
+            starts.push(of_keys.len());
+        }
+        Ok(Loaded {
+            rows,
+            of_keys,
+            starts,
+        })
+    }
+
+    fn paired(
+        &mut self,
+        chunk: &Chunk,
+        pairs: Vec<(u32, u32)>,
+        ctx: &OperatorContext,
+    ) -> Result<ChangeBatch> {
+        let failed = |error| internal(&self.operator, &error);
+        let (left, right): (Vec<u32>, Vec<u32>) = pairs.into_iter().unzip();
+        let left = taken(chunk.sides[0].rows.columns(), &UInt32Array::from(left))?;
+        let right = taken(chunk.sides[1].rows.columns(), &UInt32Array::from(right))?;
+        let columns = left.into_iter().chain(right).collect();
+        let rows = RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(failed)?;
+        let batch = ChangeBatch::append_only(rows);
+        match self.residual.holds(&batch.rows, ctx.now)? {
+            Some(keep) => batch
+                .filter(&keep)
+                .map_err(|error| internal(&self.operator, &error)),
+            None => Ok(batch),
+        }
+    }
+}
+
+impl Chunk {
+    /// The next pairs of rows, `limit` at most; none at the end.
+    fn next_pairs(&mut self, limit: usize) -> Vec<(u32, u32)> {
+        let mut pairs = Vec::new();
+        while self.key < self.keys && pairs.len() < limit {
+            let [left, right] = [0, 1].map(|side| self.sides[side].of_key(self.key));
+            if self.left >= left.len() || right.is_empty() {
+                (self.key, self.left, self.right) = (self.key + 1, 0, 0);
+                continue;
+            }
+            let room = limit - pairs.len();
+            let rights = right[self.right..].iter().take(room);
+            let before = pairs.len();
+            pairs.extend(rights.map(|&right| (left[self.left], right)));
+            self.right += pairs.len() - before;
+            if self.right == right.len() {
+                (self.left, self.right) = (self.left + 1, 0);
+            }
+        }
+        pairs
+    }
+}
+
+impl Loaded {
+    fn of_key(&self, key: usize) -> &[u32] {
+        &self.of_keys[self.starts[key]..self.starts[key + 1]]
+    }
+}
+
+impl Operator for WindowJoin {
+    fn on_batch(
+        &mut self,
+        input: usize,
+        batch: ChangeBatch,
+        _: &mut OperatorContext,
+    ) -> Result<Progress> {
+        if batch.retracted.is_some() {
+            let message = "a join of windows cannot take rows back";
+            return Err(internal_text(&self.operator, message));
+        }
+        let side = &self.sides[input];
+        let keys: Vec<ArrayRef> = side
+            .keys
+            .iter()
+            .map(|&key| batch.rows.column(key).clone())
+            .collect();
+        let ends = to_micros(batch.rows.column(side.end))
+            .ok_or_else(|| internal_text(&self.operator, "a window's end is not a timestamp"))?;
+        let nulls: Vec<_> = keys.iter().filter_map(|key| key.logical_nulls()).collect();
+        let kept: Vec<u32> = (0..batch.num_rows())
+            .filter(|&row| nulls.iter().all(|nulls| nulls.is_valid(row)))
+            .map(|row| row as u32)
+            .collect();
+        let dues: Vec<Due> = kept
+            .iter()
+            .map(|&row| ends.value(row as usize))
+            .map(|end| Due {
+                slice: end,
+                at: end,
+            })
+            .collect();
+        let kept = UInt32Array::from(kept);
+        let keys = taken(&keys, &kept)?;
+        let rows = RecordBatch::try_new(
+            Arc::clone(&side.schema),
+            taken(batch.rows.columns(), &kept)?,
+        )
+        .map_err(|error| internal(&self.operator, &error))?;
+        let hashes = hash::hash_columns(&keys, kept.len());
+        side.rows
+            .apply(&keys, &hashes, &rows, &vec![1; kept.len()])?;
+        self.windows.note(&dues, &keys, &hashes)?;
+        Ok(Progress::Done)
+    }
+
+    fn on_watermark(
+        &mut self,
+        watermark: Watermark,
+        ctx: &mut OperatorContext,
+    ) -> Result<Progress> {
+        let firing = Firing {
+            windows: self.windows.slices(watermark.0).into(),
+            keys: None,
+            chunk: None,
+        };
+        self.fire(firing, ctx)
+    }
+
+    fn resume(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
+        match self.firing.take() {
+            Some(firing) => self.fire(firing, ctx),
+            None => Ok(Progress::Done),
+        }
+    }
+
+    fn rejected_rows(&self) -> u64 {
+        self.residual.rejected_rows
+    }
+}
