@@ -431,6 +431,7 @@ pub(crate) fn kind_name(kind: &OperatorKind) -> &'static str {
         OperatorKind::Join { .. } => "Join",
         OperatorKind::Rank { .. } => "Rank",
         OperatorKind::TimedJoin { .. } => "TimedJoin",
+        OperatorKind::Session { .. } => "Session",
         OperatorKind::Sink { .. } => "Sink",
         OperatorKind::Output { .. } => "Output",
     }

@@ -13,6 +13,7 @@
 
 mod emit;
 pub(crate) mod rank;
+mod session;
 mod sets;
 mod stateful;
 mod timed;
@@ -235,6 +236,10 @@ impl Lowering<'_> {
                     .collect();
                 below.insert(*time);
                 vec![below]
+            }
+            NodeKind::Session { time, keys, .. } => {
+                let columns = wanted.iter().chain(keys).chain([time]).copied();
+                vec![columns.filter(|&column| column < width(0)).collect()]
             }
             NodeKind::Aggregate {
                 window,
