@@ -89,7 +89,9 @@ fn leaving(operator: &Operator, arriving: &[Option<Vec<usize>>]) -> Option<Vec<u
             .collect::<Option<Vec<_>>>()
     };
     match &operator.kind {
-        OperatorKind::Filter { .. } | OperatorKind::WindowAssign { .. } => Some(first.clone()),
+        OperatorKind::Filter { .. }
+        | OperatorKind::WindowAssign { .. }
+        | OperatorKind::Session { .. } => Some(first.clone()),
         OperatorKind::Project { exprs } => through(&|column| {
             exprs
                 .iter()
@@ -123,6 +125,7 @@ fn leaving(operator: &Operator, arriving: &[Option<Vec<usize>>]) -> Option<Vec<u
             join: JoinKind::Inner,
             ..
         } => Some(first.clone()),
+        OperatorKind::Rank { .. } => Some(first.clone()),
         OperatorKind::Source { .. } | OperatorKind::Sink { .. } | OperatorKind::Output { .. } => {
             None
         }

@@ -38,6 +38,7 @@ mod logical;
 mod lower;
 mod names;
 pub mod plan;
+mod ranks;
 pub mod settings;
 mod similar;
 mod state_schema;
@@ -135,7 +136,7 @@ pub struct Planned {
 /// # Errors
 /// Every mistake that can be found, each with its place and a way out.
 pub fn plan(sql: &str, catalog: &dyn Catalog) -> Result<Planned, Diagnostics> {
-    let script = syntax::parse(sql)?;
+    let (script, unreadable) = syntax::parse_each(sql);
     let mut binder = Binder::new(catalog);
     let mut roots = Vec::new();
     let mut explained = Vec::new();
@@ -150,11 +151,18 @@ pub fn plan(sql: &str, catalog: &dyn Catalog) -> Result<Planned, Diagnostics> {
             roots.extend(bound.roots);
         }
     }
+    let all_roots: Vec<usize> = explained.iter().flatten().chain(&roots).copied().collect();
+    let problems = ranks::bound(&mut binder.graph, &all_roots);
+    binder.diagnostics.extend(problems);
     binder.check_dead_letters();
     binder.check_unused_tables();
-    let (errors, warnings): (Vec<_>, Vec<_>) = std::mem::take(&mut binder.diagnostics)
+    let (mut errors, warnings): (Vec<_>, Vec<_>) = std::mem::take(&mut binder.diagnostics)
         .into_iter()
         .partition(|found| found.severity == Severity::Error);
+    if !unreadable.0.is_empty() {
+        errors.extend(unreadable.0);
+        errors.sort_by_key(|error| error.labels.first().map(|label| label.span.start));
+    }
     if !errors.is_empty() {
         return Err(Diagnostics(errors.into_iter().chain(warnings).collect()));
     }

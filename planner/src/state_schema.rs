@@ -9,6 +9,8 @@
 //! | windowed aggregate | `values(x)`, `rows(x)` … | sorted | group keys | slice, what the side table holds | watermark |
 //! | set operation | `rows` | map | all columns | counts of the left and the right | keys |
 //! | join | `left`, `right` | multimap | join keys | all columns of that side | keys of an updating input, else nothing |
+//! | session | `rows` | sorted by event time | PARTITION BY | all columns | watermark |
+//! | | `times` | slices | PARTITION BY | when | watermark |
 //! | join that time bounds | `left`, `right` | multimap | join keys | all columns of that side (interval: and the own watermark) | watermark |
 //! | | `left_times`, `right_times` or `windows` | slices | join keys | when | watermark |
 //! | sink that keeps its result | `rows` | multimap | unique key, else all columns | all columns | keys, else nothing |
@@ -144,6 +146,20 @@ pub(crate) fn state_tables(
                 side("right", &inputs[1], right_keys),
             ]
         }
+        OperatorKind::Rank { .. } => vec![rank_table(kind, &inputs[0])],
+        OperatorKind::Session { time, keys, .. } => {
+            let input = &inputs[0];
+            let key = columns(input.schema, keys);
+            let rows = StateTable {
+                name: "rows".to_owned(),
+                layout: StateLayout::Sorted,
+                key: key.clone(),
+                value: input.schema.clone(),
+                order: vec![SortColumn::ascending(*time)],
+                bound: StateBound::Watermark,
+            };
+            vec![rows, due_keys("times", key)]
+        }
         OperatorKind::TimedJoin {
             timing,
             left_keys,
@@ -167,6 +183,35 @@ pub(crate) fn state_tables(
             }]
         }
         _ => Vec::new(),
+    }
+}
+
+/// What a ranking keeps: all rows of its input, or of an input that only grows those within its bounds.
+fn rank_table(kind: &OperatorKind, input: &InputFacts<'_>) -> StateTable {
+    let OperatorKind::Rank {
+        partition,
+        order,
+        bounds,
+        ..
+    } = kind
+    else {
+        unreachable!("the caller looked at the kind")
+    };
+    let bound = match (input.changelog, bounds.last) {
+        (Changelog::AppendOnly, Some(_)) if partition.is_empty() => StateBound::Constant,
+        (Changelog::AppendOnly, Some(_)) => StateBound::Keys,
+        _ => side_bound(input.changelog, input.unique_key),
+    };
+    StateTable {
+        name: "rows".to_owned(),
+        layout: StateLayout::Sorted,
+        key: partition
+            .iter()
+            .map(|&column| input.schema[column].clone())
+            .collect(),
+        value: input.schema.clone(),
+        bound,
+        order: order.clone(),
     }
 }
 
@@ -232,14 +277,7 @@ fn timed_join_tables(
             bound,
         }
     };
-    let times = |name: &str, input: usize| StateTable {
-        name: name.to_owned(),
-        layout: StateLayout::Slices,
-        key: key(input),
-        value: vec![Column::new("at", DataType::Int64)],
-        order: Vec::new(),
-        bound,
-    };
+    let times = |name: &str, input: usize| due_keys(name, key(input));
     let mut tables = vec![rows("left", 0), rows("right", 1)];
     match timing {
         JoinTiming::Interval { .. } => {
@@ -248,6 +286,18 @@ fn timed_join_tables(
         JoinTiming::Window { .. } => tables.push(times("windows", 0)),
     }
     tables
+}
+
+/// Keys by when they have something to do.
+fn due_keys(name: &str, key: Schema) -> StateTable {
+    StateTable {
+        name: name.to_owned(),
+        layout: StateLayout::Slices,
+        key,
+        value: vec![Column::new("at", DataType::Int64)],
+        order: Vec::new(),
+        bound: StateBound::Watermark,
+    }
 }
 
 /// What bounds one side of a join: the rows of an updating result are as many as its keys, any other input only grows.

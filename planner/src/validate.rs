@@ -120,6 +120,11 @@ impl StreamPlan {
                     Err("its inputs have different types".to_owned())
                 }
             }
+            OperatorKind::Session { time, keys, .. } => {
+                within("time", [time], below.len())?;
+                within("keys", keys, below.len())?;
+                same_width(below.len() + 3, operator)
+            }
             OperatorKind::Unnest {
                 column,
                 keep,
@@ -208,6 +213,20 @@ impl StreamPlan {
                     .iter()
                     .try_for_each(|residual| condition(residual, &both))?;
                 same_width(both.len(), operator)
+            }
+            OperatorKind::Rank {
+                partition,
+                order,
+                shown,
+                bounds,
+                ..
+            } => {
+                within("partition", partition, below.len())?;
+                within("order", order.iter().map(|sort| &sort.column), below.len())?;
+                if bounds.first == 0 {
+                    return Err("rows are numbered from 1".to_owned());
+                }
+                same_width(below.len() + usize::from(*shown), operator)
             }
             OperatorKind::Sink { table } => {
                 if !self.tables.contains_key(table) {

@@ -1,11 +1,13 @@
 //! One operator, one file. The runtime calls them; they know nothing of threads, channels or checkpoints.
 //!
 //! ```text
+//!   session                                     gives rows when their session is over
 //!   filter  project  union  unnest  window_assign   no state: a batch in, at most one batch out per call
 //!   window_aggregate                            fires when the watermark reaches a window's end
 //!   aggregate                                   one change per touched group at the end of an epoch
 //!   set_operation                               counts the rows of both inputs; changes at the end of an epoch
 //!   join                                        both inputs in state
+//!   rank                                        rows of a partition in order; changes at the end of an epoch
 //!   interval_join  window_join                  both inputs in state as long as time allows for pairs
 //!   sink  output                                the end of the line
 //! ```
@@ -21,7 +23,9 @@ mod interval_join;
 mod join;
 mod output;
 mod project;
+mod rank;
 mod residual;
+mod session;
 mod set_operation;
 mod sides;
 mod sink;
