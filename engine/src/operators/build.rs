@@ -80,6 +80,7 @@ pub fn build(mut context: BuildContext<'_>) -> Result<Box<dyn Operator>> {
             ..
         } => Box::new(built.join()?),
         OperatorKind::Join { .. } => Box::new(built.outer_join()?),
+        OperatorKind::Rank { .. } => Box::new(super::rank::build(&context)?),
         OperatorKind::Session { .. } => Box::new(built.session()?),
         OperatorKind::TimedJoin { .. } => built.timed_join()?,
         OperatorKind::Sink { table } => {
