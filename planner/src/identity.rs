@@ -21,7 +21,8 @@ use std::collections::BTreeSet;
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::canonical;
+use crate::canonical::{self, CallText};
+use crate::logical::AggregateCall;
 use crate::names::quoted;
 use crate::plan::{ColumnOrigin, Expr, GroupColumn, OperatorKind, TableColumn, TableDefinition};
 
@@ -87,14 +88,27 @@ impl Identity {
 
     /// The identity of an aggregate call.
     pub(crate) fn of_aggregate(
-        function: &str,
+        call: &AggregateCall,
         arguments: &[Self],
-        distinct: bool,
+        order: &[(Self, bool, bool)],
         filter: Option<&Self>,
     ) -> Self {
         let text = |form: fn(&Self) -> String| {
             let arguments: Vec<String> = arguments.iter().map(form).collect();
-            canonical::aggregate(function, &arguments, distinct, filter.map(form).as_deref())
+            let order: Vec<String> = order
+                .iter()
+                .map(|(by, descending, first)| {
+                    canonical::order_item(&form(by), *descending, *first)
+                })
+                .collect();
+            canonical::aggregate(&CallText {
+                function: &call.function,
+                arguments: &arguments,
+                parameters: &call.parameters,
+                distinct: call.distinct,
+                order: &order,
+                filter: filter.map(form).as_deref(),
+            })
         };
         Self::new(
             text(|identity| identity.name.clone()),

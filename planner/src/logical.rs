@@ -9,7 +9,7 @@
 //! 2. There is one `Scan` node for a table, however often the text reads it.
 //! 3. A `shared` node is a wall or is planned once for another reason: all of its columns are needed, whoever reads it.
 
-use weir_types::{Column, DataType, OperatorId, Schema, Span};
+use weir_types::{Column, DataType, OperatorId, Scalar, Schema, Span};
 
 use crate::names::Path;
 use crate::plan::{
@@ -110,15 +110,61 @@ pub(crate) enum NodeKind {
 pub(crate) struct AggregateCall {
     pub(crate) function: String,
     pub(crate) arguments: Vec<Expr>,
+    pub(crate) distinct: bool,
     pub(crate) filter: Option<Expr>,
+    pub(crate) order_by: Vec<OrderItem>,
+    pub(crate) parameters: Vec<Scalar>,
     pub(crate) data_type: DataType,
     pub(crate) span: Span,
 }
 
+/// One item of an ORDER BY inside an aggregate.
+#[derive(Clone, Debug)]
+pub(crate) struct OrderItem {
+    pub(crate) expr: Expr,
+    pub(crate) descending: bool,
+    pub(crate) nulls_first: bool,
+}
+
+impl OrderItem {
+    fn same(&self, other: &Self) -> bool {
+        self.expr.same(&other.expr)
+            && (self.descending, self.nulls_first) == (other.descending, other.nulls_first)
+    }
+}
+
 impl AggregateCall {
+    /// Every expression of the call.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &Expr> {
+        let order = self.order_by.iter().map(|item| &item.expr);
+        self.arguments.iter().chain(&self.filter).chain(order)
+    }
+
+    /// The call with each of its expressions replaced.
+    pub(crate) fn mapped(&self, map: &dyn Fn(&Expr) -> Expr) -> Self {
+        let order = |item: &OrderItem| OrderItem {
+            expr: map(&item.expr),
+            ..item.clone()
+        };
+        Self {
+            arguments: self.arguments.iter().map(map).collect(),
+            filter: self.filter.as_ref().map(map),
+            order_by: self.order_by.iter().map(order).collect(),
+            ..self.clone()
+        }
+    }
+
     /// Whether both compute the same.
     pub(crate) fn same(&self, other: &Self) -> bool {
         self.function == other.function
+            && self.distinct == other.distinct
+            && self.parameters == other.parameters
+            && self.order_by.len() == other.order_by.len()
+            && self
+                .order_by
+                .iter()
+                .zip(&other.order_by)
+                .all(|(a, b)| a.same(b))
             && self.arguments.len() == other.arguments.len()
             && self
                 .arguments
@@ -156,6 +202,23 @@ impl Graph {
         );
         self.nodes.push(node);
         self.nodes.len() - 1
+    }
+
+    /// How many steps the plan of `root` has: what is not shared is planned again for each reader.
+    pub(crate) fn planned_steps(&self, root: NodeId) -> u64 {
+        let mut steps = vec![0_u64; root + 1];
+        for node in self.below(root) {
+            let current = &self.nodes[node];
+            let inputs = current.inputs.iter().map(|&input| {
+                if self.nodes[input].shared {
+                    1
+                } else {
+                    steps[input]
+                }
+            });
+            steps[node] = inputs.fold(1, u64::saturating_add);
+        }
+        steps[root]
     }
 
     /// The nodes that `root` needs, inputs first, each once.

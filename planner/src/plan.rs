@@ -434,6 +434,12 @@ pub struct Aggregate {
     pub distinct: bool,
     /// FILTER (WHERE …): a BOOLEAN column of the input.
     pub filter: Option<usize>,
+    /// ORDER BY inside the call, by columns of the input. Ties are broken by the arguments, ascending, NULLs last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub order_by: Vec<SortColumn>,
+    /// Constants of the call: the fraction of a percentile, the delimiter of string_agg, the place of nth_value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parameters: Vec<Scalar>,
     /// The result's type.
     pub data_type: DataType,
     /// Where the call stands.

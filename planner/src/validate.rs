@@ -254,7 +254,11 @@ fn check_aggregates(aggregates: &[Aggregate], width: usize) -> Result<(), String
     aggregates.iter().try_for_each(|aggregate| {
         within(
             &aggregate.name,
-            aggregate.arguments.iter().chain(&aggregate.filter),
+            aggregate
+                .arguments
+                .iter()
+                .chain(&aggregate.filter)
+                .chain(aggregate.order_by.iter().map(|item| &item.column)),
             width,
         )
     })

@@ -23,6 +23,7 @@ mod output;
 mod project;
 mod residual;
 mod set_operation;
+mod sides;
 mod sink;
 mod union;
 mod unnest;

@@ -372,6 +372,12 @@ pub(crate) fn library_message(error: &DataFusionError) -> String {
 }
 
 /// `1 column`, `2 columns`.
+/// Whether a call of that (folded) name is an aggregate.
+pub(crate) fn is_aggregate(name: &str) -> bool {
+    aggregate::canonical_name(name).is_some()
+        || crate::library::Library::get().aggregate(name).is_some()
+}
+
 pub(crate) fn counted(count: usize, what: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {what}{plural}")

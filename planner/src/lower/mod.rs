@@ -202,9 +202,7 @@ impl Lowering<'_> {
                 aggregates,
                 ..
             } => {
-                let calls = aggregates
-                    .iter()
-                    .flat_map(|call| call.arguments.iter().chain(&call.filter));
+                let calls = aggregates.iter().flat_map(|call| call.parts());
                 let mut below = columns_of(keys.iter().chain(calls));
                 below.extend(window.map(|(_, time)| time));
                 vec![below]
