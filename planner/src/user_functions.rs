@@ -162,7 +162,11 @@ fn inlined(
             .map(|parameter| parameter.name.spelling.as_str())
             .collect();
         return misfit(
-            format!("`{}` takes {wanted} values", name.spelling),
+            format!(
+                "`{}` takes {}",
+                name.spelling,
+                crate::binder::counted(wanted, "value")
+            ),
             format!("write {}({})", name.spelling, parameters.join(", ")),
         );
     }

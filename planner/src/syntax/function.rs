@@ -9,7 +9,7 @@ use weir_types::{Diagnostic, Diagnostics, Span};
 
 use super::cursor::Cursor;
 use super::ddl::declared_twice;
-use super::{CreateFunction, Name, Parameter, query, types};
+use super::{CreateFunction, Parameter, query, types};
 use crate::codes;
 
 /// Parses what follows `CREATE … FUNCTION`.
