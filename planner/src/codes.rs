@@ -89,6 +89,7 @@ codes! {
     AGGREGATE_CONSTANT "P1241" "an argument of an aggregate that has to be a constant"
     VALUES_FORM "P1280" "rows of VALUES that do not fit together, or too many"
     UNNEST_FORM "P1281" "an UNNEST that cannot be planned"
+    AS_OF_JOIN "P1260" "a join as of a point in time that does not fit its inputs"
     ORDINAL_ID "W1001" "a stateful operator whose ID rests on an ordinal"
     UNBOUNDED_STATE "W1002" "state that nothing bounds"
     VOLATILE "W1003" "a volatile function in a projection"
