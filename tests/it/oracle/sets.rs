@@ -22,6 +22,13 @@ impl Generator<'_> {
                 Some(own) if time == Some(at) => second.columns[own].name.clone(),
                 _ => self.expression(column.kind, &second.columns, 1),
             };
+            // Of two copies of event time the first one is it, which is to be at the same place in both.
+            let copy = second_time.is_some_and(|own| text == second.columns[own].name);
+            let text = if copy && time != Some(at) {
+                format!("date_trunc('second', {text})")
+            } else {
+                text
+            };
             second_items.push(format!("{text} AS {}", column.name));
         }
         let filters = (self.filter(&first, 0.3), self.filter(&second, 0.3));

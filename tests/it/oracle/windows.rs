@@ -19,6 +19,11 @@ pub(super) const SHAPES: &[Shape] = &[
         weight: 1,
         make: |generator| generator.window_assign(),
     },
+    Shape {
+        name: "a join of windows",
+        weight: 1,
+        make: |generator| generator.window_join(),
+    },
 ];
 
 /// Where the groups of a window stand in time, in seconds.
@@ -26,6 +31,8 @@ pub(super) const SHAPES: &[Shape] = &[
 pub(super) struct Windows {
     slide: i64,
     size: i64,
+    /// CUMULATE: the windows of one start, each a slide longer than the one before.
+    grow: bool,
 }
 
 impl Generator<'_> {
@@ -54,7 +61,8 @@ impl Generator<'_> {
         } else {
             slide * self.rng.random_range(2..=4)
         };
-        Windows { slide, size }
+        let grow = self.rng.random_bool(0.2);
+        Windows { slide, size, grow }
     }
 
     pub(super) fn window_aggregate(&mut self) -> Option<Step> {
@@ -96,6 +104,55 @@ impl Generator<'_> {
         Some((self.relation(columns, time_at, rows), weir, oracle))
     }
 
+    /// Two relations in windows of the same kind, joined window by window.
+    pub(super) fn window_join(&mut self) -> Option<Step> {
+        let (left, left_time) = self.timed()?;
+        let (right, right_time) = self.timed()?;
+        let windows = self.windows();
+        let pairs = self.equal_columns(&left, &right);
+        let rows = left.rows * right.rows / 4.0;
+        if rows * windows.overlap() as f64 > 40_000.0 || self.joins >= 2 {
+            return None;
+        }
+        self.joins += 1;
+        let (l, r) = (self.fresh("l"), self.fresh("r"));
+        let mut conditions = vec![
+            format!("{l}.window_start = {r}.window_start"),
+            format!("{l}.window_end = {r}.window_end"),
+        ];
+        for (a, b) in pairs.into_iter().take(self.rng.random_range(0..=1)) {
+            conditions.push(format!("{l}.{a} = {r}.{b}"));
+        }
+        let mut both = super::joins::prefixed(&left.columns, &l);
+        both.extend(super::joins::prefixed(&right.columns, &r));
+        if self.rng.random_bool(0.3) {
+            conditions.push(self.predicate(&both, 1));
+        }
+        let joined = self.relation(both, None, rows);
+        let (mut columns, mut items, _) = self.select_list(&joined);
+        let out = self.column(SqlType::Timestamp, true);
+        items.push(format!("{l}.window_end AS {}", out.name));
+        columns.push(out);
+        let text = |left: &str, right: &str| {
+            format!(
+                "SELECT {} FROM {left} AS {l} JOIN {right} AS {r} ON {}",
+                items.join(", "),
+                conditions.join(" AND ")
+            )
+        };
+        let weir = text(
+            &windows.weir(&left.name, &left_time),
+            &windows.weir(&right.name, &right_time),
+        );
+        let oracle = text(
+            &windows.oracle(&left.name, &left_time),
+            &windows.oracle(&right.name, &right_time),
+        );
+        let mut relation = self.relation(columns, None, rows);
+        relation.windowed = true;
+        Some((relation, weir, oracle))
+    }
+
     pub(super) fn window_assign(&mut self) -> Option<Step> {
         let (input, time) = self.timed()?;
         let windows = self.windows();
@@ -130,36 +187,37 @@ impl Windows {
     }
 
     fn weir(self, relation: &str, time: &str) -> String {
-        if self.size == self.slide {
+        let (slide, size) = (self.slide, self.size);
+        if self.grow {
             format!(
-                "TUMBLE({relation}, {time}, INTERVAL '{}' SECOND)",
-                self.size
+                "CUMULATE({relation}, {time}, INTERVAL '{slide}' SECOND, INTERVAL '{size}' SECOND)"
             )
+        } else if size == slide {
+            format!("TUMBLE({relation}, {time}, INTERVAL '{size}' SECOND)")
         } else {
-            format!(
-                "HOP({relation}, {time}, INTERVAL '{}' SECOND, INTERVAL '{}' SECOND)",
-                self.slide, self.size
-            )
+            format!("HOP({relation}, {time}, INTERVAL '{slide}' SECOND, INTERVAL '{size}' SECOND)")
         }
     }
 
     /// Each row once for every window that holds it, windows that ended by the row's own watermark left out.
     fn oracle(self, relation: &str, time: &str) -> String {
-        let copies: Vec<_> = (0..self.overlap())
-            .map(|back| {
-                format!(
-                    "SELECT *, date_bin(INTERVAL '{} seconds', {time}, CAST('1970-01-01' AS TIMESTAMP)) - INTERVAL '{} seconds' \
-                     AS window_start FROM {relation}",
-                    self.slide,
-                    back * self.slide
-                )
-            })
-            .collect();
+        let (slide, size) = (self.slide, self.size);
+        let window = |number: i64| {
+            let (raster, back, length) = if self.grow {
+                (size, 0, (number + 1) * slide)
+            } else {
+                (slide, number * slide, size)
+            };
+            format!(
+                "SELECT *, window_start + INTERVAL '{length} seconds' AS window_end, \
+                 window_start + INTERVAL '{length} seconds' - INTERVAL '1 milliseconds' AS window_time FROM \
+                 (SELECT *, date_bin(INTERVAL '{raster} seconds', {time}, CAST('1970-01-01' AS TIMESTAMP)) - \
+                 INTERVAL '{back} seconds' AS window_start FROM {relation})"
+            )
+        };
+        let copies: Vec<_> = (0..self.overlap()).map(window).collect();
         format!(
-            "(SELECT * FROM (SELECT *, window_start + INTERVAL '{size} seconds' AS window_end, window_start + \
-             INTERVAL '{size} seconds' - INTERVAL '1 milliseconds' AS window_time FROM ({copies})) \
-             WHERE own_watermark IS NULL OR window_end > own_watermark)",
-            size = self.size,
+            "(SELECT * FROM ({copies}) WHERE {time} < window_end AND (own_watermark IS NULL OR window_end > own_watermark))",
             copies = copies.join(" UNION ALL ")
         )
     }
