@@ -112,6 +112,11 @@ fn leaving(operator: &Operator, arriving: &[Option<Vec<usize>>]) -> Option<Vec<u
                 .iter()
                 .position(|group| *group == GroupColumn::Key(key))
         }),
+        OperatorKind::Unnest { keep, .. } => {
+            through(&|column| keep.iter().position(|&kept| kept == column))
+        }
+        // Both inputs are routed by all of their columns, which are the output's.
+        OperatorKind::SetOperation { .. } => Some(first.clone()),
         // The left columns come first.
         OperatorKind::Join { .. }
         | OperatorKind::TimedJoin {

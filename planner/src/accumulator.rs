@@ -4,21 +4,32 @@
 //! | function | columns while rows are only inserted | columns when rows can be taken back |
 //! |---|---|---|
 //! | `count(*)`, `count(x)` | count | count |
-//! | `sum(x)`, integer or decimal | sum | sum, `count(x)` |
+//! | `sum(x)`, integer | sum, 128 bits wide | sum, `count(x)` |
+//! | `sum(x)`, decimal | sum | sum, `count(x)` |
 //! | `sum(x)`, float | sum, compensation | sum, compensation, NaNs, +infinities, −infinities, `count(x)` |
 //! | `avg(x)`, decimal | sum, `count(x)` | sum, `count(x)` |
 //! | `avg(x)`, float | sum, compensation, `count(x)` | like `sum(x)` |
-//! | `min(x)`, `max(x)` | the value | refused by the planner |
+//! | `min(x)`, `max(x)`, `bit_and(x)`, `bit_or(x)` | the value | a side table |
+//! | `bit_xor(x)` | the value, `count(x)` | the same |
 //! | `bool_and(x)`, `bool_or(x)` | number of true values, `count(x)` | the same |
+//! | `var_*(x)`, `stddev_*(x)` | moments of x (`moments.rs` of the engine) | the same |
+//! | `covar_*`, `corr`, `regr_*` of (y, x) | moments of y and x | the same |
+//! | percentiles, `mode`, `string_agg`, `array_agg`, `first_value` … | a side table | a side table |
 //!
 //! The kernel of an aggregate gets its columns in the order of this table. Columns of one name are kept once:
 //! `avg(x)` and `count(x)` share a count. Where rows can be taken back, `count(*)` counts the group's rows, because a
 //! group without rows has to go; it is kept, too, where nothing else would be.
 //!
 //! A sum is NULL until a value that is not NULL was added; a count is never NULL once the group exists.
+//!
+//! **Side tables.** What cannot be said in a few columns is a table of its own: for each group the multiset of the values
+//! that count, in order. `values(x)` holds the values that are not NULL, `rows(x ORDER BY t)` the NULLs too. Aggregates of the
+//! same arguments, filter and order share one. A DISTINCT aggregate with a kernel (`sum(DISTINCT x)`) has both: the
+//! side table says which values come or go, and only those changes reach the kernel.
 
-use weir_types::{Column, DataType, Schema};
+use weir_types::{Column, DataType, Schema, SortColumn};
 
+use crate::canonical::{self, CallText};
 use crate::plan::Aggregate;
 
 /// The columns that the accumulators of an aggregate keep, shared by planner (state schema) and engine (execution).
@@ -31,6 +42,23 @@ pub struct AccumulatorLayout {
     pub of_aggregate: Vec<Vec<usize>>,
     /// The column that counts the group's rows (`count(*)`), kept where the input carries retractions.
     pub rows: Option<usize>,
+    /// The side tables.
+    pub sides: Vec<Side>,
+    /// For each aggregate the side table that it reads, or that feeds its kernel.
+    pub side_of: Vec<Option<usize>>,
+}
+
+/// A side table: for each group the rows that count for some aggregates, in order, with their multiplicities.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Side {
+    /// The table's name in state: its canonical text.
+    pub name: String,
+    /// The columns of the input that it holds, in the order in which they sort its rows.
+    pub columns: Vec<SortColumn>,
+    /// The columns of the input that are not NULL in a row that it holds.
+    pub required: Vec<usize>,
+    /// The column of the input that is true for a row that it holds.
+    pub filter: Option<usize>,
 }
 
 /// See the module's table. `input` is the schema that the aggregates' arguments point into; its names are the
@@ -44,19 +72,102 @@ pub fn accumulator_layout(
         columns: Vec::new(),
         of_aggregate: Vec::new(),
         rows: None,
+        sides: Vec::new(),
+        side_of: Vec::new(),
     };
     for aggregate in aggregates {
-        let columns = columns_of(aggregate, input, retractions);
+        let folded = is_folded(aggregate, retractions);
+        let columns = if folded {
+            Vec::new()
+        } else {
+            columns_of(aggregate, input, retractions)
+        };
         let indices = columns
             .into_iter()
             .map(|column| layout.keep(column))
             .collect();
         layout.of_aggregate.push(indices);
+        let side = (folded || aggregate.distinct).then(|| layout.side(side(aggregate, input)));
+        layout.side_of.push(side);
     }
     if retractions || layout.columns.is_empty() {
         layout.rows = Some(layout.keep(counter("count(*)".to_owned())));
     }
     layout
+}
+
+/// Whether the result is made of the rows of a side table, and not of state columns.
+pub fn is_folded(aggregate: &Aggregate, retractions: bool) -> bool {
+    match aggregate.function.as_str() {
+        "min" | "max" | "bit_and" | "bit_or" => retractions,
+        "percentile_cont" | "percentile_disc" | "mode" | "string_agg" | "array_agg"
+        | "first_value" | "last_value" | "nth_value" => true,
+        _ => false,
+    }
+}
+
+/// Whether the aggregate looks at rows whose argument is NULL.
+fn keeps_nulls(function: &str) -> bool {
+    matches!(
+        function,
+        "array_agg" | "first_value" | "last_value" | "nth_value"
+    )
+}
+
+/// The side table that the aggregate needs.
+fn side(aggregate: &Aggregate, input: &Schema) -> Side {
+    // Percentiles and modes are read from either end, so that their direction asks for no table of its own.
+    let own_order = !matches!(
+        aggregate.function.as_str(),
+        "percentile_cont" | "percentile_disc" | "mode"
+    );
+    let mut columns: Vec<SortColumn> = Vec::new();
+    let mut order = Vec::new();
+    for item in aggregate.order_by.iter().filter(|_| own_order) {
+        if columns.iter().any(|known| known.column == item.column) {
+            continue;
+        }
+        let name = &input[item.column].name;
+        order.push(canonical::order_item(
+            name,
+            item.descending,
+            item.nulls_first,
+        ));
+        columns.push(*item);
+    }
+    for &argument in &aggregate.arguments {
+        if columns.iter().all(|known| known.column != argument) {
+            columns.push(SortColumn::ascending(argument));
+        }
+    }
+    let required = match aggregate.function.as_str() {
+        function if keeps_nulls(function) => Vec::new(),
+        "string_agg" => aggregate.arguments.iter().copied().take(1).collect(),
+        _ => aggregate.arguments.clone(),
+    };
+    let arguments: Vec<String> = aggregate
+        .arguments
+        .iter()
+        .map(|&index| input[index].name.clone())
+        .collect();
+    let name = canonical::aggregate(&CallText {
+        function: if required.is_empty() {
+            "rows"
+        } else {
+            "values"
+        },
+        arguments: &arguments,
+        parameters: &[],
+        distinct: false,
+        order: &order,
+        filter: aggregate.filter.map(|index| input[index].name.as_str()),
+    });
+    Side {
+        name,
+        columns,
+        required,
+        filter: aggregate.filter,
+    }
 }
 
 impl AccumulatorLayout {
@@ -68,6 +179,17 @@ impl AccumulatorLayout {
             .unwrap_or_else(|| {
                 self.columns.push(column);
                 self.columns.len() - 1
+            })
+    }
+
+    /// The index of the side table, which is added if there is none like it.
+    fn side(&mut self, side: Side) -> usize {
+        self.sides
+            .iter()
+            .position(|kept| kept.name == side.name)
+            .unwrap_or_else(|| {
+                self.sides.push(side);
+                self.sides.len() - 1
             })
     }
 }
@@ -85,7 +207,8 @@ fn columns_of(aggregate: &Aggregate, input: &Schema, retractions: bool) -> Vec<C
     match aggregate.function.as_str() {
         "count" => vec![counter(call("count"))],
         "sum" => {
-            let mut columns = sum_columns(&call("sum"), aggregate.data_type.clone(), retractions);
+            let kept = wide(&aggregate.data_type);
+            let mut columns = sum_columns(&call("sum"), kept, retractions);
             if retractions {
                 columns.push(counter(call("count")));
             }
@@ -97,8 +220,59 @@ fn columns_of(aggregate: &Aggregate, input: &Schema, retractions: bool) -> Vec<C
             columns
         }
         "bool_and" | "bool_or" => vec![counter(call("count_true")), counter(call("count"))],
+        "bit_xor" => vec![
+            Column::new(call("bit_xor"), aggregate.data_type.clone()),
+            counter(call("count")),
+        ],
+        function if is_moment(function) => moment_columns(aggregate, input),
         // min, max, and whatever else keeps one value of the result's type.
         function => vec![Column::new(call(function), aggregate.data_type.clone())],
+    }
+}
+
+/// Whether the function is computed from sums of values, of their squares and of their products.
+pub fn is_moment(function: &str) -> bool {
+    function.starts_with("regr_")
+        || matches!(
+            function,
+            "var_samp"
+                | "var_pop"
+                | "stddev_samp"
+                | "stddev_pop"
+                | "covar_samp"
+                | "covar_pop"
+                | "corr"
+        )
+}
+
+/// The number of values (or pairs), how many of them are not finite, and for each sum two floats: the sum and what
+/// the float cannot hold of it.
+fn moment_columns(aggregate: &Aggregate, input: &Schema) -> Vec<Column> {
+    let name = call_name(aggregate, input, "moments");
+    let sums: &[&str] = match aggregate.arguments.len() {
+        1 => &["sum", "squares"],
+        _ => &["sum 1", "sum 2", "squares 1", "squares 2", "products"],
+    };
+    let mut columns = vec![
+        counter(format!("{name} count")),
+        counter(format!("{name} not finite")),
+    ];
+    for sum in sums {
+        columns.push(Column::new(format!("{name} {sum}"), DataType::Float64));
+        columns.push(Column::new(
+            format!("{name} {sum} compensation"),
+            DataType::Float64,
+        ));
+    }
+    columns
+}
+
+/// The type in which a sum is kept: integers 128 bits wide, so that only the result can overflow, whatever the order of the
+/// rows.
+fn wide(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Int64 | DataType::UInt64 => DataType::Decimal(38, 0),
+        other => other.clone(),
     }
 }
 
@@ -139,7 +313,14 @@ fn call_name(aggregate: &Aggregate, input: &Schema, function: &str) -> String {
         .map(|&index| input[index].name.clone())
         .collect();
     let filter = aggregate.filter.map(|index| input[index].name.as_str());
-    crate::canonical::aggregate(function, &arguments, aggregate.distinct, filter)
+    canonical::aggregate(&CallText {
+        function,
+        arguments: &arguments,
+        parameters: &[],
+        distinct: aggregate.distinct,
+        order: &[],
+        filter,
+    })
 }
 
 #[cfg(test)]
@@ -156,6 +337,8 @@ mod tests {
             arguments,
             distinct,
             filter,
+            order_by: Vec::new(),
+            parameters: Vec::new(),
             data_type,
             span,
         }

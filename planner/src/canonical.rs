@@ -402,22 +402,42 @@ pub(crate) fn join_kind(join: JoinKind) -> &'static str {
 }
 
 /// The canonical text of an aggregate call.
-pub(crate) fn aggregate(
-    function: &str,
-    arguments: &[String],
-    distinct: bool,
-    filter: Option<&str>,
-) -> String {
-    let arguments = if arguments.is_empty() {
+pub(crate) fn aggregate(call: &CallText<'_>) -> String {
+    let mut inside: Vec<String> = call.arguments.to_vec();
+    inside.extend(call.parameters.iter().map(ToString::to_string));
+    let inside = if inside.is_empty() {
         "*".to_owned()
     } else {
-        arguments.join(", ")
+        inside.join(", ")
     };
-    let distinct = if distinct { "DISTINCT " } else { "" };
-    match filter {
-        None => format!("{function}({distinct}{arguments})"),
-        Some(filter) => format!("{function}({distinct}{arguments}) FILTER ({filter})"),
+    let distinct = if call.distinct { "DISTINCT " } else { "" };
+    let order = if call.order.is_empty() {
+        String::new()
+    } else {
+        format!(" ORDER BY {}", call.order.join(", "))
+    };
+    let text = format!("{}({distinct}{inside}{order})", call.function);
+    match call.filter {
+        None => text,
+        Some(filter) => format!("{text} FILTER ({filter})"),
     }
+}
+
+/// An aggregate call's parts, each in its canonical text.
+pub(crate) struct CallText<'a> {
+    pub(crate) function: &'a str,
+    pub(crate) arguments: &'a [String],
+    pub(crate) parameters: &'a [Scalar],
+    pub(crate) distinct: bool,
+    pub(crate) order: &'a [String],
+    pub(crate) filter: Option<&'a str>,
+}
+
+/// One item of an ORDER BY: what differs from ascending with NULLs last is said.
+pub(crate) fn order_item(by: &str, descending: bool, nulls_first: bool) -> String {
+    let direction = if descending { " DESC" } else { "" };
+    let nulls = if nulls_first { " NULLS FIRST" } else { "" };
+    format!("{by}{direction}{nulls}")
 }
 
 #[cfg(test)]

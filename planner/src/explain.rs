@@ -133,6 +133,24 @@ impl Printer<'_> {
                 format!("Project {}", named.collect::<Vec<_>>().join(", "))
             }
             OperatorKind::Union => "Union".to_owned(),
+            OperatorKind::SetOperation { operator, all } => {
+                format!("{operator:?}{}", if *all { " all" } else { "" })
+            }
+            OperatorKind::Unnest {
+                column,
+                outer,
+                ordinality,
+                ..
+            } => format!(
+                "Unnest {}{}{}",
+                schemas[0][*column].name,
+                if *ordinality { " with ordinality" } else { "" },
+                if *outer {
+                    ", rows without elements too"
+                } else {
+                    ""
+                }
+            ),
             OperatorKind::WindowAssign { window, time } => {
                 format!(
                     "WindowAssign {}",

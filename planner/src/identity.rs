@@ -21,7 +21,8 @@ use std::collections::BTreeSet;
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::canonical;
+use crate::canonical::{self, CallText};
+use crate::logical::AggregateCall;
 use crate::names::quoted;
 use crate::plan::{ColumnOrigin, Expr, GroupColumn, OperatorKind, TableColumn, TableDefinition};
 
@@ -87,18 +88,43 @@ impl Identity {
 
     /// The identity of an aggregate call.
     pub(crate) fn of_aggregate(
-        function: &str,
+        call: &AggregateCall,
         arguments: &[Self],
-        distinct: bool,
+        order: &[(Self, bool, bool)],
         filter: Option<&Self>,
     ) -> Self {
         let text = |form: fn(&Self) -> String| {
             let arguments: Vec<String> = arguments.iter().map(form).collect();
-            canonical::aggregate(function, &arguments, distinct, filter.map(form).as_deref())
+            let order: Vec<String> = order
+                .iter()
+                .map(|(by, descending, first)| {
+                    canonical::order_item(&form(by), *descending, *first)
+                })
+                .collect();
+            canonical::aggregate(&CallText {
+                function: &call.function,
+                arguments: &arguments,
+                parameters: &call.parameters,
+                distinct: call.distinct,
+                order: &order,
+                filter: filter.map(form).as_deref(),
+            })
         };
         Self::new(
             text(|identity| identity.name.clone()),
             text(|identity| identity.typed.clone()),
+        )
+    }
+
+    /// A column that several inputs hold together: `union(a, b)`.
+    pub(crate) fn together(word: &str, parts: &[&Self]) -> Self {
+        let of = |form: fn(&Self) -> &str| {
+            let texts: Vec<&str> = parts.iter().map(|part| form(part)).collect();
+            format!("{word}({})", texts.join(", "))
+        };
+        Self::new(
+            of(|identity| &identity.name),
+            of(|identity| &identity.typed),
         )
     }
 
@@ -263,17 +289,9 @@ impl Logic {
         };
         let columns = (0..first.columns.len())
             .map(|i| {
-                let of = |form: fn(&Identity) -> &str| {
-                    let names: Vec<&str> = branches
-                        .iter()
-                        .map(|branch| form(&branch.columns[i]))
-                        .collect();
-                    format!("union({})", names.join(", "))
-                };
-                Identity::new(
-                    of(|identity| &identity.name),
-                    of(|identity| &identity.typed),
-                )
+                let parts: Vec<&Identity> =
+                    branches.iter().map(|branch| &branch.columns[i]).collect();
+                Identity::together("union", &parts)
             })
             .collect();
         let relations = |timed: Timed| {
@@ -288,6 +306,17 @@ impl Logic {
             conjuncts: BTreeSet::new(),
             base: hash(&format!("union({})", relations(Timed::No))),
             timed_base: hash(&format!("union({})", relations(Timed::Yes))),
+        }
+    }
+
+    /// After an UNNEST: some columns are kept, others added.
+    pub(crate) fn unnested(&self, form: &str, keep: &[usize], added: Vec<Identity>) -> Self {
+        let kept = keep.iter().map(|&column| self.columns[column].clone());
+        Self {
+            columns: kept.chain(added).collect(),
+            conjuncts: self.conjuncts.clone(),
+            base: hash(&format!("{} {form}", self.base)),
+            timed_base: hash(&format!("{} {form}", self.timed_base)),
         }
     }
 
@@ -332,6 +361,34 @@ pub(crate) fn window_columns(window: &str) -> [Identity; 3] {
     })
 }
 
+/// The identities of what an UNNEST of `array` gives: `unnest(tags)`, `unnest(items).price`, `ordinality(unnest(tags))`. One that
+/// comes after `earlier` others carries its number, because two occurrences are never the same.
+pub(crate) fn unnested_columns(
+    array: &Identity,
+    added: &[weir_types::Column],
+    ordinality: bool,
+    earlier: usize,
+) -> Vec<Identity> {
+    let whole = |form: &str| match earlier {
+        0 => format!("unnest({form})"),
+        earlier => format!("unnest_{}({form})", earlier + 1),
+    };
+    let parts = added.len() - usize::from(ordinality);
+    let part = |form: &str, place: usize| {
+        if place == parts {
+            format!("ordinality({})", whole(form))
+        } else if parts == 1 {
+            whole(form)
+        } else {
+            // By its place: the alias of a column is not what it is.
+            format!("{}.{}", whole(form), place + 1)
+        }
+    };
+    (0..added.len())
+        .map(|place| Identity::new(part(&array.name, place), part(&array.typed, place)))
+        .collect()
+}
+
 /// The identity of a group column of a windowed aggregate.
 pub(crate) fn group_column(column: GroupColumn, keys: &[Identity], window: &str) -> Identity {
     let [start, end, time] = window_columns(window);
@@ -366,6 +423,8 @@ pub(crate) fn kind_name(kind: &OperatorKind) -> &'static str {
         OperatorKind::Filter { .. } => "Filter",
         OperatorKind::Project { .. } => "Project",
         OperatorKind::Union => "Union",
+        OperatorKind::SetOperation { .. } => "SetOperation",
+        OperatorKind::Unnest { .. } => "Unnest",
         OperatorKind::WindowAssign { .. } => "WindowAssign",
         OperatorKind::WindowAggregate { .. } => "WindowAggregate",
         OperatorKind::Aggregate { .. } => "Aggregate",

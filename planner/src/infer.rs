@@ -128,6 +128,19 @@ impl Properties {
         }
     }
 
+    /// UNNEST: a row becomes several, which the number of the element tells apart where there is one. `number`: the last
+    /// column, and whether it is that number.
+    pub(crate) fn unnested(input: &Self, (last, is_number): (usize, bool)) -> Self {
+        let unique_key = input.unique_key.clone().filter(|_| is_number);
+        Self {
+            unique_key: unique_key.map(|mut key| {
+                key.push(last);
+                key
+            }),
+            ..input.clone()
+        }
+    }
+
     /// The columns that carry event time.
     pub(crate) fn event_times(&self) -> impl Iterator<Item = usize> + '_ {
         self.event_time

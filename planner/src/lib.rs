@@ -48,7 +48,7 @@ use std::collections::BTreeMap;
 
 use weir_types::{DataType, Diagnostic, Diagnostics, Severity};
 
-pub use accumulator::{AccumulatorLayout, accumulator_layout};
+pub use accumulator::{AccumulatorLayout, Side, accumulator_layout, is_folded, is_moment};
 pub use explain::explain;
 pub use settings::Setting;
 pub use state_schema::keeps_result;

@@ -9,10 +9,12 @@
 //! 2. There is one `Scan` node for a table, however often the text reads it.
 //! 3. A `shared` node is a wall or is planned once for another reason: all of its columns are needed, whoever reads it.
 
-use weir_types::{Column, DataType, OperatorId, Schema, Span};
+use weir_types::{Column, DataType, OperatorId, Scalar, Schema, Span};
 
 use crate::names::Path;
-use crate::plan::{Changelog, Expr, GroupColumn, JoinKind, JoinTiming, Window, WindowColumns};
+use crate::plan::{
+    Changelog, Expr, GroupColumn, JoinKind, JoinTiming, SetOperator, Window, WindowColumns,
+};
 
 /// A node's number in the graph.
 pub(crate) type NodeId = usize;
@@ -63,6 +65,14 @@ pub(crate) enum NodeKind {
     Project { exprs: Vec<Expr> },
     /// All rows of all inputs.
     Union,
+    /// Each row once for every element; columns: those of the input, then the element's, then its number.
+    Unnest {
+        argument: Expr,
+        outer: bool,
+        ordinality: bool,
+    },
+    /// Rows of both inputs, counted and compared; the inputs have the node's columns.
+    SetOperation { operator: SetOperator, all: bool },
     /// Three columns appended: the window's start, end and time.
     WindowAssign { window: Window, time: usize },
     /// Columns: `keys`, then `group_columns` (of a window), then `aggregates`.
@@ -100,15 +110,61 @@ pub(crate) enum NodeKind {
 pub(crate) struct AggregateCall {
     pub(crate) function: String,
     pub(crate) arguments: Vec<Expr>,
+    pub(crate) distinct: bool,
     pub(crate) filter: Option<Expr>,
+    pub(crate) order_by: Vec<OrderItem>,
+    pub(crate) parameters: Vec<Scalar>,
     pub(crate) data_type: DataType,
     pub(crate) span: Span,
 }
 
+/// One item of an ORDER BY inside an aggregate.
+#[derive(Clone, Debug)]
+pub(crate) struct OrderItem {
+    pub(crate) expr: Expr,
+    pub(crate) descending: bool,
+    pub(crate) nulls_first: bool,
+}
+
+impl OrderItem {
+    fn same(&self, other: &Self) -> bool {
+        self.expr.same(&other.expr)
+            && (self.descending, self.nulls_first) == (other.descending, other.nulls_first)
+    }
+}
+
 impl AggregateCall {
+    /// Every expression of the call.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &Expr> {
+        let order = self.order_by.iter().map(|item| &item.expr);
+        self.arguments.iter().chain(&self.filter).chain(order)
+    }
+
+    /// The call with each of its expressions replaced.
+    pub(crate) fn mapped(&self, map: &dyn Fn(&Expr) -> Expr) -> Self {
+        let order = |item: &OrderItem| OrderItem {
+            expr: map(&item.expr),
+            ..item.clone()
+        };
+        Self {
+            arguments: self.arguments.iter().map(map).collect(),
+            filter: self.filter.as_ref().map(map),
+            order_by: self.order_by.iter().map(order).collect(),
+            ..self.clone()
+        }
+    }
+
     /// Whether both compute the same.
     pub(crate) fn same(&self, other: &Self) -> bool {
         self.function == other.function
+            && self.distinct == other.distinct
+            && self.parameters == other.parameters
+            && self.order_by.len() == other.order_by.len()
+            && self
+                .order_by
+                .iter()
+                .zip(&other.order_by)
+                .all(|(a, b)| a.same(b))
             && self.arguments.len() == other.arguments.len()
             && self
                 .arguments

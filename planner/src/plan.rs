@@ -195,6 +195,26 @@ pub enum OperatorKind {
     },
     /// All rows of all inputs; the inputs' columns have the same types.
     Union,
+    /// Each row once for every element of an array or map. Output: the kept columns, then the element's (the fields of a
+    /// row, a map's key and value, else the element itself), then its number.
+    Unnest {
+        /// The array or map of the input.
+        column: usize,
+        /// Columns of the input that are given beside the elements.
+        keep: Vec<usize>,
+        /// Rows without elements stay, with NULLs.
+        outer: bool,
+        /// The last column is the element's number, from 1.
+        ordinality: bool,
+    },
+    /// INTERSECT or EXCEPT of two inputs of the same columns: counts the equal rows of each, NULLs equal, and emits at
+    /// the barrier what changed for each row touched in the epoch.
+    SetOperation {
+        /// Which.
+        operator: SetOperator,
+        /// ALL: rows keep their multiplicity. Else each is there once.
+        all: bool,
+    },
     /// Gives each row once for every window that holds it, with `window_start`, `window_end`, `window_time`
     /// appended; windows already closed for the row (late) are left out and counted.
     WindowAssign {
@@ -261,6 +281,16 @@ pub enum OperatorKind {
         /// Header names, as the user spelled them.
         names: Vec<String>,
     },
+}
+
+/// How two multisets of rows are put together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SetOperator {
+    /// Rows of both inputs; with ALL as often as in the input that has fewer of them.
+    Intersect,
+    /// Rows of the left input alone; with ALL as often as the left input has more of them.
+    Except,
 }
 
 /// A group column of a windowed aggregate's output.
@@ -404,6 +434,12 @@ pub struct Aggregate {
     pub distinct: bool,
     /// FILTER (WHERE …): a BOOLEAN column of the input.
     pub filter: Option<usize>,
+    /// ORDER BY inside the call, by columns of the input. Ties are broken by the arguments, ascending, NULLs last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub order_by: Vec<SortColumn>,
+    /// Constants of the call: the fraction of a percentile, the delimiter of string_agg, the place of nth_value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parameters: Vec<Scalar>,
     /// The result's type.
     pub data_type: DataType,
     /// Where the call stands.

@@ -4,7 +4,10 @@
 //! |---|---|---|---|---|---|
 //! | source | `position` | position | split | position | constant |
 //! | aggregate | `groups` | map | group keys | accumulators | keys (constant without keys) |
+//! | aggregate | `values(x)`, `rows(x)` … | sorted | group keys | what the side table holds | keys of an updating input, else nothing |
 //! | windowed aggregate | `groups` | slices | group keys | accumulators | watermark |
+//! | windowed aggregate | `values(x)`, `rows(x)` … | sorted | group keys | slice, what the side table holds | watermark |
+//! | set operation | `rows` | map | all columns | counts of the left and the right | keys |
 //! | join | `left`, `right` | multimap | join keys | all columns of that side | keys of an updating input, else nothing |
 //! | join that time bounds | `left`, `right` | multimap | join keys | all columns of that side (interval: and the own watermark) | watermark |
 //! | | `left_times`, `right_times` or `windows` | slices | join keys | when | watermark |
@@ -12,9 +15,9 @@
 //!
 //! Names come from the schema of the operator's input: the lowering calls its columns by their identities there.
 
-use weir_types::{Column, DataType, Schema};
+use weir_types::{Column, DataType, Schema, SortColumn};
 
-use crate::accumulator::accumulator_layout;
+use crate::accumulator::{Side, accumulator_layout};
 use crate::plan::{
     Changelog, JoinTiming, OperatorKind, StateBound, StateLayout, StateTable, TableDefinition,
 };
@@ -71,15 +74,30 @@ pub(crate) fn state_tables(
             } else {
                 StateBound::Keys
             };
-            vec![StateTable {
+            let key = columns(input.schema, keys);
+            let mut tables = vec![StateTable {
                 name: "groups".to_owned(),
                 layout: StateLayout::Map,
-                key: columns(input.schema, keys),
+                key: key.clone(),
                 value: layout.columns,
                 bound,
                 order: Vec::new(),
-            }]
+            }];
+            let bound = side_bound(input.changelog, input.unique_key);
+            tables.extend(side_tables(layout.sides, &key, input.schema, None, bound));
+            tables
         }
+        OperatorKind::SetOperation { .. } => vec![StateTable {
+            name: "rows".to_owned(),
+            layout: StateLayout::Map,
+            key: inputs[0].schema.clone(),
+            value: vec![
+                Column::new("left", DataType::Int64),
+                Column::new("right", DataType::Int64),
+            ],
+            order: Vec::new(),
+            bound: StateBound::Keys,
+        }],
         OperatorKind::WindowAggregate {
             keys, aggregates, ..
         } => {
@@ -89,14 +107,24 @@ pub(crate) fn state_tables(
                 input.schema,
                 input.changelog == Changelog::Retractions,
             );
-            vec![StateTable {
+            let key = columns(input.schema, keys);
+            let mut tables = vec![StateTable {
                 name: "groups".to_owned(),
                 layout: StateLayout::Slices,
-                key: columns(input.schema, keys),
+                key: key.clone(),
                 value: layout.columns,
                 bound: StateBound::Watermark,
                 order: Vec::new(),
-            }]
+            }];
+            let slice = Column::new("slice", DataType::Int64);
+            tables.extend(side_tables(
+                layout.sides,
+                &key,
+                input.schema,
+                Some(slice),
+                StateBound::Watermark,
+            ));
+            tables
         }
         OperatorKind::Join {
             left_keys,
@@ -140,6 +168,37 @@ pub(crate) fn state_tables(
         }
         _ => Vec::new(),
     }
+}
+
+/// The tables beside the groups of an aggregate. `slice`: the column that says to which slice of time a row belongs.
+fn side_tables(
+    sides: Vec<Side>,
+    key: &Schema,
+    input: &Schema,
+    slice: Option<Column>,
+    bound: StateBound,
+) -> Vec<StateTable> {
+    let before = usize::from(slice.is_some());
+    let table = |side: Side| {
+        let place = |(place, column): (usize, &SortColumn)| SortColumn {
+            column: before + place,
+            ..*column
+        };
+        let columns = side.columns.iter();
+        let values = columns.map(|column| input[column.column].clone());
+        StateTable {
+            name: side.name,
+            layout: StateLayout::Sorted,
+            key: key.clone(),
+            value: slice.iter().cloned().chain(values).collect(),
+            order: (0..before)
+                .map(SortColumn::ascending)
+                .chain(side.columns.iter().enumerate().map(place))
+                .collect(),
+            bound,
+        }
+    };
+    sides.into_iter().map(table).collect()
 }
 
 /// The hidden column of rows that keep their own watermark in state; no column of a user can be called so, because

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use weir_types::DataType;
 
+use crate::lower::unnest::element_types;
 use crate::plan::{
     Aggregate, Expr, GroupColumn, Operator, OperatorKind, PLAN_FORMAT_VERSION, Partitioning,
     StreamPlan,
@@ -60,7 +61,9 @@ impl StreamPlan {
     fn check_kind(&self, operator: &Operator, inputs: &[&Operator]) -> Result<(), String> {
         let expected = match &operator.kind {
             OperatorKind::Source { .. } => 0..=0,
-            OperatorKind::Join { .. } | OperatorKind::TimedJoin { .. } => 2..=2,
+            OperatorKind::Join { .. }
+            | OperatorKind::TimedJoin { .. }
+            | OperatorKind::SetOperation { .. } => 2..=2,
             OperatorKind::Union => 1..=usize::MAX,
             _ => 1..=1,
         };
@@ -108,13 +111,36 @@ impl StreamPlan {
                 }
                 same_width(exprs.len(), operator)
             }
-            OperatorKind::Union => {
+            OperatorKind::Union | OperatorKind::SetOperation { .. } => {
                 let fits =
                     |input: &&Operator| types_of(&input.schema) == types_of(&operator.schema);
                 if inputs.iter().all(fits) {
                     Ok(())
                 } else {
                     Err("its inputs have different types".to_owned())
+                }
+            }
+            OperatorKind::Unnest {
+                column,
+                keep,
+                ordinality,
+                ..
+            } => {
+                within("array", [column], below.len())?;
+                within("kept columns", keep, below.len())?;
+                let Some(parts) = element_types(&below[*column].data_type) else {
+                    return Err("it unnests a column without elements".to_owned());
+                };
+                let width = keep.len() + parts.len() + usize::from(*ordinality);
+                same_width(width, operator)?;
+                let given = &operator.schema[keep.len()..];
+                match given
+                    .iter()
+                    .zip(&parts)
+                    .find(|(column, part)| column.data_type != **part)
+                {
+                    Some((column, part)) => Err(format!("column `{}` is not {part}", column.name)),
+                    None => Ok(()),
                 }
             }
             OperatorKind::WindowAssign { time, .. } => {
@@ -228,7 +254,11 @@ fn check_aggregates(aggregates: &[Aggregate], width: usize) -> Result<(), String
     aggregates.iter().try_for_each(|aggregate| {
         within(
             &aggregate.name,
-            aggregate.arguments.iter().chain(&aggregate.filter),
+            aggregate
+                .arguments
+                .iter()
+                .chain(&aggregate.filter)
+                .chain(aggregate.order_by.iter().map(|item| &item.column)),
             width,
         )
     })

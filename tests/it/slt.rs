@@ -165,7 +165,7 @@ impl sqllogictest::DB for Script {
             "CHANGELOG" => self.changelog(rest),
             "SINK" => self.sink(rest),
             "LATE" => self.late(rest),
-            "SELECT" | "WITH" => {
+            "SELECT" | "WITH" | "(SELECT" | "VALUES" => {
                 let ran = self.job(sql, &self.setup)?;
                 let rows = ran.outputs[0].folded.0.iter();
                 let rows = rows

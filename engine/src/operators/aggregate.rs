@@ -24,9 +24,13 @@ use weir_types::{ChangeBatch, OperatorId, Schema, hash};
 
 use super::aggregates::{Aggregates, Failure};
 use super::build::{aggregate_failed, internal, internal_text};
+use super::sides::Sides;
 use super::{Operator, OperatorContext, Progress};
 use crate::error::RowError;
 use crate::{Error, Result};
+
+/// Groups whose side tables are read at once.
+const SIDE_GROUPS: usize = 256;
 
 /// What does not change while it runs.
 pub(super) struct Configuration {
@@ -46,6 +50,7 @@ pub(super) struct Configuration {
 pub(super) struct Aggregate {
     config: Configuration,
     groups: MapTable,
+    sides: Sides,
     touched: Touched,
     /// The end of an epoch that is not given whole yet.
     flush: Option<Flush>,
@@ -54,10 +59,11 @@ pub(super) struct Aggregate {
 }
 
 impl Aggregate {
-    pub(super) fn new(config: Configuration, groups: MapTable) -> Self {
+    pub(super) fn new(config: Configuration, groups: MapTable, sides: Sides) -> Self {
         Self {
             config,
             groups,
+            sides,
             touched: Touched::default(),
             flush: None,
             slots: Vec::new(),
@@ -89,10 +95,69 @@ impl Aggregate {
     /// The results of groups, and their state columns.
     fn results(&self, slots: &[u32]) -> Result<(Vec<ArrayRef>, Vec<ArrayRef>)> {
         let values = self.groups.values(slots)?;
-        match self.config.aggregates.finish(&values) {
-            Ok(results) => Ok((results, values)),
-            Err(failure) => Err(self.group_failed(slots, failure)),
+        if self.sides.is_empty() {
+            let results = self.config.aggregates.finish(&values, &[]);
+            let results = results.map_err(|failure| self.group_failed(slots, failure))?;
+            return Ok((results, values));
         }
+        // Side tables may hold many rows of each group: so many groups at a time.
+        let mut pieces: Vec<Vec<ArrayRef>> = Vec::new();
+        for start in (0..slots.len()).step_by(SIDE_GROUPS) {
+            let some = &slots[start..(start + SIDE_GROUPS).min(slots.len())];
+            let keys = self.groups.keys(some)?;
+            let hashes = hash::hash_columns(&keys, some.len());
+            let sides = self.sides.read(&keys, &hashes, &[])?;
+            let of_some: Vec<ArrayRef> = values
+                .iter()
+                .map(|column| column.slice(start, some.len()))
+                .collect();
+            let results = self.config.aggregates.finish(&of_some, &sides);
+            pieces.push(results.map_err(|failure| self.group_failed(some, failure))?);
+        }
+        let column = |column: usize| {
+            let arrays: Vec<&dyn Array> =
+                pieces.iter().map(|piece| piece[column].as_ref()).collect();
+            concat(&arrays)
+        };
+        let width = pieces.first().map_or(0, Vec::len);
+        let results = (0..width)
+            .map(column)
+            .collect::<Result<_, _>>()
+            .map_err(|error| internal(&self.config.operator, &error))?;
+        Ok((results, values))
+    }
+
+    /// Brings the side tables up to date, and then the kernels that they feed.
+    fn update_sides(
+        &self,
+        keys: &[ArrayRef],
+        hashes: &[u64],
+        slots: &[u32],
+        batch: &ChangeBatch,
+    ) -> Result<()> {
+        if self.sides.is_empty() {
+            return Ok(());
+        }
+        let retracted = batch.retracted.as_ref();
+        let crossings = self
+            .sides
+            .apply(keys, hashes, &batch.rows, retracted, None)?;
+        let aggregates = &self.config.aggregates;
+        for crossing in crossings {
+            let slots: Vec<u32> = crossing
+                .rows_of
+                .iter()
+                .map(|&row| slots[row as usize])
+                .collect();
+            let updated = self.groups.with_columns(|columns| {
+                let (rows, retracted) = (&crossing.rows, Some(&crossing.retracted));
+                aggregates.update_from_side(crossing.side, columns, &slots, rows, retracted)
+            });
+            updated.map_err(|failure| {
+                aggregate_failed(&self.config.operator, failure, &crossing.rows, &Vec::new())
+            })?;
+        }
+        Ok(())
     }
 
     /// The error names the group, because no single row is to blame.
@@ -293,6 +358,7 @@ impl Operator for Aggregate {
                 &self.config.input,
             )
         })?;
+        self.update_sides(&keys, &hashes, &slots, &batch)?;
         self.groups.mark_dirty(&slots);
         self.slots = slots;
         Ok(Progress::Done)

@@ -15,8 +15,11 @@ use super::filter::Filter;
 use super::join::Join;
 use super::output::Output;
 use super::project::Project;
+use super::set_operation::SetOperation;
+use super::sides::Sides;
 use super::sink::Sink;
 use super::union::Union;
+use super::unnest::Unnest;
 use super::window_aggregate::WindowAggregate;
 use super::window_assign::WindowAssign;
 use super::windows::Windows;
@@ -48,6 +51,22 @@ pub fn build(mut context: BuildContext<'_>) -> Result<Box<dyn Operator>> {
             operator: operator.id.clone(),
             schema: built.schema(),
         }),
+        OperatorKind::Unnest {
+            column,
+            keep,
+            outer,
+            ordinality,
+        } => Box::new(Unnest::new(
+            operator.id.clone(),
+            *column,
+            keep.clone(),
+            *outer,
+            *ordinality,
+            built.schema(),
+        )),
+        OperatorKind::SetOperation { operator, all } => {
+            Box::new(built.set_operation(*operator, *all)?)
+        }
         OperatorKind::WindowAssign { window, time } => {
             Box::new(built.window_assign(*window, *time)?)
         }
@@ -150,9 +169,10 @@ impl<'a> Builder<'a> {
             .ok_or_else(|| internal_text(&self.operator.id, "a window without a length"))
     }
 
-    /// The operator's only state table.
+    /// The operator's only state table; the first, where an aggregate has side tables.
     fn table_name(&self) -> Result<&'a str> {
         match self.operator.state.as_slice() {
+            [table, ..] if table.name == "groups" => Ok(&table.name),
             [table] => Ok(&table.name),
             _ => Err(internal_text(
                 &self.operator.id,
@@ -164,6 +184,15 @@ impl<'a> Builder<'a> {
     fn kernels(&self, aggregates: &[plan::Aggregate], retractions: bool) -> Result<Aggregates> {
         let kernels = Aggregates::compile(aggregates, &self.input_schema(0), retractions);
         kernels.map_err(|(span, message)| cannot_aggregate(span, message))
+    }
+
+    /// The side tables that the kernels want.
+    fn sides(&self, aggregates: &Aggregates, sliced: bool) -> Sides {
+        let input = self.input_schema(0);
+        let state = self.context.state;
+        Sides::new(self.id(), aggregates, &input, sliced, &|name| {
+            state.sorted_table(&self.operator.id, name)
+        })
     }
 
     fn project(&self, exprs: &[plan::Expr]) -> Result<Project> {
@@ -211,6 +240,8 @@ impl<'a> Builder<'a> {
             .context
             .state
             .slice_table(&self.operator.id, self.table_name()?);
+        let aggregates = self.kernels(aggregates, self.retractions(0))?;
+        let sides = self.sides(&aggregates, true);
         WindowAggregate::new(
             super::window_aggregate::Configuration {
                 operator: self.id(),
@@ -219,12 +250,14 @@ impl<'a> Builder<'a> {
                 assigned: *window == plan::Window::Assigned,
                 keys: keys.clone(),
                 group_columns: group_columns.clone(),
-                aggregates: self.kernels(aggregates, false)?,
+                aggregates,
+                counts_rows: self.retractions(0),
                 input: self.input_schema(0),
                 output: self.operator.schema.clone(),
                 schema: self.schema(),
             },
             table,
+            sides,
             self.operator.span,
         )
     }
@@ -236,11 +269,13 @@ impl<'a> Builder<'a> {
             self.context.parallelism,
             self.context.key_groups,
         );
+        let aggregates = self.kernels(aggregates, retractions)?;
+        let sides = self.sides(&aggregates, false);
         Ok(Aggregate::new(
             super::aggregate::Configuration {
                 operator: self.id(),
                 keys: keys.to_vec(),
-                aggregates: self.kernels(aggregates, retractions)?,
+                aggregates,
                 counts_rows: retractions,
                 always_one_row: keys.is_empty() && range.contains(KeyGroup(0)),
                 input: self.input_schema(0),
@@ -249,6 +284,21 @@ impl<'a> Builder<'a> {
             self.context
                 .state
                 .map_table(&self.operator.id, self.table_name()?),
+            sides,
+        ))
+    }
+
+    fn set_operation(&self, operator: plan::SetOperator, all: bool) -> Result<SetOperation> {
+        let rows = self
+            .context
+            .state
+            .map_table(&self.operator.id, self.table_name()?);
+        Ok(SetOperation::new(
+            self.id(),
+            operator,
+            all,
+            rows,
+            self.schema(),
         ))
     }
 

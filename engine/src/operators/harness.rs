@@ -155,10 +155,13 @@ impl Harness {
 
     /// Ends the epoch and gives its changes.
     pub(super) fn end_epoch(&mut self) -> Vec<Change> {
-        self.call(|operator, context| operator.on_epoch_end(context))
-            .unwrap();
+        self.try_end_epoch().unwrap()
+    }
+
+    pub(super) fn try_end_epoch(&mut self) -> crate::Result<Vec<Change>> {
+        self.call(|operator, context| operator.on_epoch_end(context))?;
         self.state.as_ref().unwrap().end_epoch().unwrap();
-        std::mem::take(&mut self.epoch)
+        Ok(std::mem::take(&mut self.epoch))
     }
 
     /// What a sink does right before a checkpoint.
@@ -379,6 +382,8 @@ pub(super) fn call(function: &str, arguments: &[usize], data_type: DataType) -> 
         function: function.to_owned(),
         arguments: arguments.to_vec(),
         distinct: false,
+        order_by: Vec::new(),
+        parameters: Vec::new(),
         filter: None,
         data_type,
         span: Span::new((1, 1), (1, 5)),

@@ -1,9 +1,10 @@
 //! One operator, one file. The runtime calls them; they know nothing of threads, channels or checkpoints.
 //!
 //! ```text
-//!   filter  project  union  window_assign       no state: a batch in, at most one batch out per call
+//!   filter  project  union  unnest  window_assign   no state: a batch in, at most one batch out per call
 //!   window_aggregate                            fires when the watermark reaches a window's end
 //!   aggregate                                   one change per touched group at the end of an epoch
+//!   set_operation                               counts the rows of both inputs; changes at the end of an epoch
 //!   join                                        both inputs in state
 //!   interval_join  window_join                  both inputs in state as long as time allows for pairs
 //!   sink  output                                the end of the line
@@ -21,8 +22,11 @@ mod join;
 mod output;
 mod project;
 mod residual;
+mod set_operation;
+mod sides;
 mod sink;
 mod union;
+mod unnest;
 mod window_aggregate;
 mod window_assign;
 mod window_join;

@@ -1,73 +1,141 @@
 //! Aggregate calls: which there are, and what they accumulate.
+//!
+//! The first seven are typed by the library, as scalar functions are; the others by the rules here. Several names are one
+//! function in the plan: `approx_distinct(x)` is `count(DISTINCT x)`, `median(x)` is `percentile_cont(x, 0.5)`: they share state.
 
 use datafusion_expr::{Expr as LibraryExpr, ExprSchemable};
-use sqlparser::ast::{self, DuplicateTreatment, FunctionArguments};
-use weir_types::{DataType, Diagnostic, Span};
+use weir_types::{Code, DataType, Diagnostic, Scalar, Span};
 
 use crate::codes;
 use crate::convert::{CastKind, Level, Refusal, cast_to, sql_type};
-use crate::logical::AggregateCall;
+use crate::logical::{AggregateCall, OrderItem};
 use crate::plan::{Expr, ExprKind};
-use crate::syntax::Name;
 
-/// The functions that the engine has kernels for, under the library's names.
-const SUPPORTED: [&str; 7] = ["count", "sum", "avg", "min", "max", "bool_and", "bool_or"];
+/// Every name of an aggregate, and the function that it means.
+const NAMES: [(&str, &str); 56] = [
+    ("count", "count"),
+    ("sum", "sum"),
+    ("avg", "avg"),
+    ("mean", "avg"),
+    ("min", "min"),
+    ("max", "max"),
+    ("any_value", "min"),
+    ("bool_and", "bool_and"),
+    ("every", "bool_and"),
+    ("bool_or", "bool_or"),
+    ("bit_and", "bit_and"),
+    ("bit_or", "bit_or"),
+    ("bit_xor", "bit_xor"),
+    ("var", "var_samp"),
+    ("var_samp", "var_samp"),
+    ("var_sample", "var_samp"),
+    ("variance", "var_samp"),
+    ("var_pop", "var_pop"),
+    ("var_population", "var_pop"),
+    ("stddev", "stddev_samp"),
+    ("stddev_samp", "stddev_samp"),
+    ("stddev_pop", "stddev_pop"),
+    ("covar", "covar_samp"),
+    ("covar_samp", "covar_samp"),
+    ("covar_pop", "covar_pop"),
+    ("corr", "corr"),
+    ("regr_avgx", "regr_avgx"),
+    ("regr_avgy", "regr_avgy"),
+    ("regr_count", "regr_count"),
+    ("regr_intercept", "regr_intercept"),
+    ("regr_r2", "regr_r2"),
+    ("regr_slope", "regr_slope"),
+    ("regr_sxx", "regr_sxx"),
+    ("regr_sxy", "regr_sxy"),
+    ("regr_syy", "regr_syy"),
+    ("median", "median"),
+    ("approx_median", "median"),
+    ("percentile_cont", "percentile_cont"),
+    ("quantile_cont", "percentile_cont"),
+    ("approx_percentile_cont", "percentile_cont"),
+    ("percentile_disc", "percentile_disc"),
+    ("quantile_disc", "percentile_disc"),
+    ("mode", "mode"),
+    ("string_agg", "string_agg"),
+    ("listagg", "string_agg"),
+    ("array_agg", "array_agg"),
+    ("collect", "array_agg"),
+    ("first_value", "first_value"),
+    ("last_value", "last_value"),
+    ("nth_value", "nth_value"),
+    ("approx_distinct", "approx_distinct"),
+    ("approx_count_distinct", "approx_distinct"),
+    ("bit_and_agg", "bit_and"),
+    ("bit_or_agg", "bit_or"),
+    ("bit_xor_agg", "bit_xor"),
+    ("grouping", "grouping"),
+];
 
-/// Refuses what cannot be planned yet, before the library looks at it.
-pub(crate) fn check_call(
-    name: &Name,
-    call: &ast::Function,
-    span: Span,
-) -> Result<(), Box<Diagnostic>> {
-    let not_yet = |message: String, help: &str| {
-        Err(Box::new(
-            Diagnostic::error(codes::NOT_YET, message)
-                .at(span, "cannot be planned yet")
-                .help(help),
-        ))
-    };
-    let canonical = crate::library::Library::get()
-        .aggregate(&name.value)
-        .map(|function| function.name().to_owned());
-    if !canonical
-        .as_deref()
-        .is_some_and(|canonical| SUPPORTED.contains(&canonical))
-    {
-        return not_yet(
-            format!("the aggregate `{}` is not there yet", name.spelling),
-            "there are count, sum, avg, min, max, bool_and (every) and bool_or",
-        );
-    }
-    let modifiers = match &call.args {
-        FunctionArguments::List(list) => {
-            let canonical = canonical.as_deref().unwrap_or_default();
-            if list.duplicate_treatment == Some(DuplicateTreatment::Distinct)
-                && !ignores_duplicates(canonical)
-            {
-                return not_yet(
-                    format!("DISTINCT inside `{}` is not there yet", name.spelling),
-                    "remove duplicates in a subquery first: SELECT key, value FROM … GROUP BY key, value",
-                );
-            }
-            !list.clauses.is_empty()
-        }
-        _ => false,
-    };
-    if modifiers || !call.within_group.is_empty() || call.null_treatment.is_some() {
-        return not_yet(
-            format!(
-                "ORDER BY, WITHIN GROUP and IGNORE NULLS inside `{}` are not there yet",
-                name.spelling
-            ),
-            "leave the modifier out",
-        );
-    }
-    Ok(())
+/// The function that an aggregate's (folded) name means, if Weir has it.
+pub(crate) fn canonical_name(name: &str) -> Option<&'static str> {
+    let known = NAMES.iter().find(|(known, _)| *known == name);
+    known.map(|(_, function)| *function)
+}
+
+/// The names of aggregates, for "did you mean".
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    NAMES.iter().map(|(name, _)| *name)
+}
+
+/// Whether the library says of which types the function's arguments and result are.
+pub(crate) fn is_typed_by_library(function: &str) -> bool {
+    matches!(
+        function,
+        "count" | "sum" | "avg" | "min" | "max" | "bool_and" | "bool_or"
+    )
 }
 
 /// Whether DISTINCT changes nothing.
 fn ignores_duplicates(function: &str) -> bool {
-    matches!(function, "min" | "max" | "bool_and" | "bool_or")
+    matches!(
+        function,
+        "min" | "max" | "bool_and" | "bool_or" | "bit_and" | "bit_or"
+    )
+}
+
+/// Whether the order of the rows decides about the result.
+fn minds_order(function: &str) -> bool {
+    matches!(
+        function,
+        "string_agg" | "array_agg" | "first_value" | "last_value" | "nth_value"
+    )
+}
+
+/// Whether IGNORE NULLS means something.
+pub(crate) fn may_ignore_nulls(function: &str) -> bool {
+    minds_order(function)
+}
+
+/// Whether values of that type can be compared, and therefore kept in order.
+fn is_comparable(data_type: &DataType) -> bool {
+    use DataType as T;
+    match data_type {
+        T::Null | T::Interval | T::Array(_) | T::Row(_) | T::Map(..) => false,
+        T::Decimal(precision, _) => *precision <= 38,
+        _ => true,
+    }
+}
+
+fn is_numeric(data_type: &DataType) -> bool {
+    use DataType as T;
+    is_integer(data_type)
+        || matches!(
+            data_type,
+            T::Null | T::Float32 | T::Float64 | T::Decimal(..)
+        )
+}
+
+fn is_integer(data_type: &DataType) -> bool {
+    use DataType as T;
+    matches!(
+        data_type,
+        T::Int8 | T::Int16 | T::Int32 | T::Int64 | T::UInt8 | T::UInt16 | T::UInt32 | T::UInt64
+    )
 }
 
 /// Whether the engine can accumulate that type.
@@ -79,12 +147,7 @@ fn is_supported(call: &AggregateCall) -> bool {
         .map_or(&T::Int64, |argument| &argument.data_type);
     let decimal = |data_type: &T| matches!(data_type, T::Decimal(precision, _) if *precision <= 38);
     match call.function.as_str() {
-        "min" | "max" => {
-            !matches!(
-                argument,
-                T::Null | T::Interval | T::Array(_) | T::Row(_) | T::Map(..) | T::Decimal(..)
-            ) || decimal(argument)
-        }
+        "min" | "max" => is_comparable(argument),
         "sum" => {
             matches!(call.data_type, T::Int64 | T::UInt64 | T::Float64) || decimal(&call.data_type)
         }
@@ -133,15 +196,20 @@ pub(crate) fn from_library(
         );
     }
     let function = call.func.name().to_owned();
+    let mut distinct = call.params.distinct;
     // `count(1)` and `count(*)` count rows: no argument has to be computed.
-    let counts_rows = |argument: &Expr| matches!(&argument.kind, ExprKind::Literal(value) if *value != weir_types::Scalar::Null);
-    if function == "count" && arguments.iter().all(counts_rows) {
+    let counts_rows = |argument: &Expr| matches!(&argument.kind, ExprKind::Literal(value) if *value != Scalar::Null);
+    if function == "count" && !distinct && arguments.iter().all(counts_rows) {
         arguments.clear();
     }
+    distinct &= !ignores_duplicates(&function);
     let mut call = AggregateCall {
         function,
         arguments,
+        distinct,
         filter,
+        order_by: Vec::new(),
+        parameters: Vec::new(),
         data_type,
         span,
     };
@@ -158,6 +226,7 @@ pub(crate) fn from_library(
                 .help("cast the argument to a type of fixed width, e.g. CAST(… AS DOUBLE)"),
         ));
     }
+    check_kept(&call)?;
     Ok(call)
 }
 
@@ -175,4 +244,346 @@ fn accumulation_types(call: &mut AggregateCall) {
     };
     let (span, owned) = (argument.span, argument.clone());
     *argument = cast_to(owned, target, CastKind::Fails, span);
+}
+
+/// A call of a function that is typed here, its parts bound.
+pub(crate) struct OwnCall<'a> {
+    /// The canonical function.
+    pub(crate) function: &'static str,
+    /// The name as the user wrote it.
+    pub(crate) spelling: &'a str,
+    pub(crate) arguments: Vec<Expr>,
+    pub(crate) distinct: bool,
+    pub(crate) filter: Option<Expr>,
+    pub(crate) order_by: Vec<OrderItem>,
+    /// WITHIN GROUP: the order holds what is aggregated.
+    pub(crate) within_group: bool,
+    pub(crate) span: Span,
+}
+
+impl OwnCall<'_> {
+    /// The call as the plan has it.
+    pub(crate) fn typed(mut self) -> Result<AggregateCall, Box<Diagnostic>> {
+        let mut parameters = Vec::new();
+        let data_type = match self.function {
+            "var_samp" | "var_pop" | "stddev_samp" | "stddev_pop" => self.doubles(1)?,
+            "regr_count" => {
+                self.doubles(2)?;
+                DataType::Int64
+            }
+            "covar_samp" | "covar_pop" | "corr" => self.doubles(2)?,
+            function if function.starts_with("regr_") => self.doubles(2)?,
+            "bit_and" | "bit_or" | "bit_xor" => self.integer()?,
+            "median" => {
+                let data_type = self.doubles(1)?;
+                self.function = "percentile_cont";
+                self.order_by.clear();
+                parameters.push(Scalar::float(0.5));
+                data_type
+            }
+            "percentile_cont" | "percentile_disc" => {
+                parameters.push(self.percentile()?);
+                match self.function {
+                    "percentile_cont" => self.doubles(1)?,
+                    _ => self.first_type()?,
+                }
+            }
+            "mode" => {
+                self.ordered_value()?;
+                self.counted(1)?;
+                self.first_type()?
+            }
+            "string_agg" => {
+                parameters.extend(self.delimiter()?);
+                DataType::String
+            }
+            "array_agg" => {
+                self.counted(1)?;
+                DataType::Array(Box::new(self.first_type()?))
+            }
+            "approx_distinct" => {
+                self.counted(1)?;
+                (self.function, self.distinct) = ("count", true);
+                DataType::Int64
+            }
+            "nth_value" => {
+                parameters.push(self.place()?);
+                self.picked()?
+            }
+            _ => self.picked()?,
+        };
+        if !minds_order(self.function) && !matches!(self.function, "percentile_disc" | "mode") {
+            self.order_by.clear();
+        }
+        let call = AggregateCall {
+            function: self.function.to_owned(),
+            arguments: self.arguments,
+            distinct: self.distinct && !ignores_duplicates(self.function),
+            filter: self.filter,
+            order_by: self.order_by,
+            parameters,
+            data_type,
+            span: self.span,
+        };
+        check_kept(&call)?;
+        Ok(call)
+    }
+
+    fn error(&self, code: Code, message: String, label: &str, help: &str) -> Box<Diagnostic> {
+        Box::new(
+            Diagnostic::error(code, message)
+                .at(self.span, label)
+                .help(help),
+        )
+    }
+
+    fn counted(&self, count: usize) -> Result<(), Box<Diagnostic>> {
+        if self.arguments.len() == count {
+            return Ok(());
+        }
+        let message = format!(
+            "`{}` takes {}",
+            self.spelling,
+            super::counted(count, "argument")
+        );
+        Err(self.error(
+            codes::TYPE_MISMATCH,
+            message,
+            &format!("here it has {}", self.arguments.len()),
+            "docs/sql/aggregates.md lists the aggregates",
+        ))
+    }
+
+    fn misfit(&self, wanted: &str) -> Box<Diagnostic> {
+        let types: Vec<String> = self
+            .arguments
+            .iter()
+            .map(|argument| argument.data_type.to_string())
+            .collect();
+        let message = format!("`{}` does not take {}", self.spelling, types.join(" and "));
+        self.error(
+            codes::TYPE_MISMATCH,
+            message,
+            &format!("it takes {wanted}"),
+            "CAST(… AS type) makes it fit, where a cast is meant",
+        )
+    }
+
+    /// So many numbers, cast to DOUBLE; the result is one too.
+    fn doubles(&mut self, count: usize) -> Result<DataType, Box<Diagnostic>> {
+        self.counted(count)?;
+        if !self
+            .arguments
+            .iter()
+            .all(|argument| is_numeric(&argument.data_type))
+        {
+            return Err(self.misfit("numbers"));
+        }
+        for argument in &mut self.arguments {
+            let (span, owned) = (argument.span, argument.clone());
+            *argument = cast_to(owned, DataType::Float64, CastKind::Fails, span);
+        }
+        Ok(DataType::Float64)
+    }
+
+    fn integer(&mut self) -> Result<DataType, Box<Diagnostic>> {
+        self.counted(1)?;
+        match self.arguments[0].data_type.clone() {
+            data_type if is_integer(&data_type) => Ok(data_type),
+            _ => Err(self.misfit("integers")),
+        }
+    }
+
+    fn first_type(&self) -> Result<DataType, Box<Diagnostic>> {
+        match self
+            .arguments
+            .first()
+            .map(|argument| argument.data_type.clone())
+        {
+            Some(data_type) if is_comparable(&data_type) => Ok(data_type),
+            _ => {
+                Err(self.misfit("values that can be compared: no arrays, rows, maps or intervals"))
+            }
+        }
+    }
+
+    /// first_value and its like: one value, chosen by an order that the text gives.
+    fn picked(&self) -> Result<DataType, Box<Diagnostic>> {
+        self.counted(1)?;
+        if self.order_by.is_empty() {
+            let message = format!("`{}` needs an order", self.spelling);
+            let help = format!("say which row comes first: {}(x ORDER BY t)", self.spelling);
+            return Err(self.error(
+                codes::AGGREGATE_ORDER,
+                message,
+                "the rows of a group come in no order",
+                &help,
+            ));
+        }
+        self.first_type()
+    }
+
+    /// Takes the value from WITHIN GROUP (ORDER BY value), if it is there.
+    fn ordered_value(&mut self) -> Result<(), Box<Diagnostic>> {
+        if !self.within_group {
+            self.order_by.clear();
+            return Ok(());
+        }
+        if self.order_by.len() != 1 {
+            let message = format!("`{}` takes one value in WITHIN GROUP", self.spelling);
+            return Err(self.error(
+                codes::AGGREGATE_ORDER,
+                message,
+                "more than one",
+                "WITHIN GROUP (ORDER BY x)",
+            ));
+        }
+        self.arguments.insert(0, self.order_by[0].expr.clone());
+        // Ascending is what it is anyway.
+        if !self.order_by[0].descending {
+            self.order_by.clear();
+        }
+        Ok(())
+    }
+
+    /// The fraction of a percentile: `percentile_cont(0.9) WITHIN GROUP (ORDER BY x)`, `percentile_cont(x, 0.9)`. What a
+    /// sketch would be told about its size (`approx_percentile_cont(x, 0.9, 100)`) changes nothing here.
+    fn percentile(&mut self) -> Result<Scalar, Box<Diagnostic>> {
+        self.ordered_value()?;
+        if self.arguments.len() == 3 && self.spelling.eq_ignore_ascii_case("approx_percentile_cont")
+        {
+            self.arguments.pop();
+        }
+        self.counted(2)?;
+        let fraction = self.arguments.pop().as_ref().and_then(number);
+        match fraction.filter(|fraction| (0.0..=1.0).contains(fraction)) {
+            Some(fraction) => {
+                let descending = self.order_by.first().is_some_and(|item| item.descending);
+                if self.function == "percentile_cont" && descending {
+                    self.order_by.clear();
+                    return Ok(Scalar::float(1.0 - fraction));
+                }
+                Ok(Scalar::float(fraction))
+            }
+            None => Err(self.error(
+                codes::AGGREGATE_CONSTANT,
+                format!(
+                    "the fraction of `{}` is a constant between 0 and 1",
+                    self.spelling
+                ),
+                "not such a constant",
+                "percentile_cont(0.95) WITHIN GROUP (ORDER BY x)",
+            )),
+        }
+    }
+
+    /// The delimiter, if it is a constant; another stays an argument.
+    fn delimiter(&mut self) -> Result<Option<Scalar>, Box<Diagnostic>> {
+        let has_default = self.spelling.eq_ignore_ascii_case("listagg");
+        if !(has_default && self.arguments.len() == 1) {
+            self.counted(2)?;
+        }
+        for argument in &mut self.arguments {
+            let (span, owned) = (argument.span, argument.clone());
+            *argument = cast_to(owned, DataType::String, CastKind::Fails, span);
+        }
+        let Some(delimiter) = self.arguments.get(1).map(constant_text) else {
+            return Ok(Some(Scalar::String(",".to_owned())));
+        };
+        if delimiter.is_some() {
+            self.arguments.truncate(1);
+        }
+        Ok(delimiter.map(Scalar::String))
+    }
+
+    fn place(&mut self) -> Result<Scalar, Box<Diagnostic>> {
+        self.counted(2)?;
+        let place = self.arguments.pop().as_ref().and_then(number);
+        match place.filter(|place| *place >= 1.0 && place.fract() == 0.0 && *place < 1e15) {
+            Some(place) => Ok(Scalar::Int(place as i64)),
+            None => Err(self.error(
+                codes::AGGREGATE_CONSTANT,
+                format!("the place in `{}` is a constant from 1 on", self.spelling),
+                "not such a constant",
+                "nth_value(x, 2 ORDER BY t)",
+            )),
+        }
+    }
+}
+
+/// What a side table keeps has to be comparable; DISTINCT rows are ordered by what they consist of.
+fn check_kept(call: &AggregateCall) -> Result<(), Box<Diagnostic>> {
+    let keeps = call.distinct || !is_typed_by_library(&call.function);
+    let order = call.order_by.iter().map(|item| &item.expr);
+    let kept = call.arguments.iter().filter(|_| keeps).chain(order);
+    if let Some(part) = kept
+        .into_iter()
+        .find(|part| !is_comparable(&part.data_type))
+    {
+        let message = format!(
+            "values of type {} cannot be kept in order here",
+            part.data_type
+        );
+        return Err(Box::new(
+            Diagnostic::error(codes::TYPE_MISMATCH, message)
+                .at(
+                    call.span.union(part.span),
+                    "the aggregate compares its values",
+                )
+                .help("aggregate a part of it, or cast it: CAST(… AS STRING)"),
+        ));
+    }
+    let stranger = |item: &&OrderItem| {
+        call.distinct
+            && call
+                .arguments
+                .iter()
+                .all(|argument| !argument.same(&item.expr))
+    };
+    if let Some(item) = call.order_by.iter().find(stranger) {
+        return Err(Box::new(
+            Diagnostic::error(
+                codes::AGGREGATE_ORDER,
+                "a DISTINCT aggregate is ordered by its own arguments",
+            )
+            .at(
+                item.expr.span,
+                "equal values can have different values of this",
+            )
+            .help("order by the argument itself, or leave DISTINCT out"),
+        ));
+    }
+    Ok(())
+}
+
+/// A constant number; casts that only change its type are looked through.
+fn number(expr: &Expr) -> Option<f64> {
+    match &expr.kind {
+        ExprKind::Cast { expr, .. } => number(expr),
+        ExprKind::Negate(inner) => number(inner).map(|value| -value),
+        ExprKind::Literal(value) => match value {
+            Scalar::Int(value) => Some(*value as f64),
+            Scalar::UInt(value) => Some(*value as f64),
+            Scalar::Float(bits) => Some(f64::from_bits(*bits)),
+            Scalar::Decimal(digits) => {
+                let DataType::Decimal(_, scale) = expr.data_type else {
+                    return None;
+                };
+                let unscaled: f64 = digits.parse().ok()?;
+                Some(unscaled / 10f64.powi(i32::from(scale)))
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// A constant text; NULL is none at all.
+fn constant_text(expr: &Expr) -> Option<String> {
+    match &expr.kind {
+        ExprKind::Cast { expr, .. } => constant_text(expr),
+        ExprKind::Literal(Scalar::String(text)) => Some(text.clone()),
+        ExprKind::Literal(Scalar::Null) => Some(String::new()),
+        _ => None,
+    }
 }

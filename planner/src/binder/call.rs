@@ -6,10 +6,11 @@ use weir_types::{DataType, Diagnostic, Span};
 use crate::codes;
 use crate::convert::{CastKind, Level, cast_to};
 use crate::library::Library;
-use crate::logical::AggregateCall;
+use crate::logical::{AggregateCall, OrderItem};
 use crate::plan::{Expr, ExprKind};
-use crate::syntax::Name;
+use crate::syntax::{Name, span_of};
 
+use super::aggregate::OwnCall;
 use super::expr::{Aggregates, ExprBinder, placeholder_ident, placeholders};
 use super::levels::operands_mut;
 use super::{Failed, nearest};
@@ -42,7 +43,9 @@ impl ExprBinder<'_> {
         if library.scalar(&name.value).is_some() {
             return self.bind_level(expr, span);
         }
-        if library.aggregate(&name.value).is_some() {
+        if super::aggregate::canonical_name(&name.value).is_some()
+            || library.aggregate(&name.value).is_some()
+        {
             return self.bind_aggregate(&name, call, span);
         }
         if library.is_window_function(&name.value) {
@@ -58,8 +61,10 @@ impl ExprBinder<'_> {
     }
 
     fn unknown_function(&mut self, name: &str, span: Span) -> Result<Expr, Failed> {
-        let near =
-            nearest(&name.to_ascii_lowercase(), Library::get().function_names()).map(str::to_owned);
+        let known = Library::get()
+            .function_names()
+            .chain(super::aggregate::names());
+        let near = nearest(&name.to_ascii_lowercase(), known).map(str::to_owned);
         let diagnostic =
             Diagnostic::error(codes::UNKNOWN_FUNCTION, format!("no function `{name}`"))
                 .at(span, "not a function that Weir knows")
@@ -129,13 +134,46 @@ impl ExprBinder<'_> {
         call: &ast::Function,
         span: Span,
     ) -> Result<AggregateCall, Failed> {
-        super::aggregate::check_call(name, call, span)
-            .or_else(|diagnostic| self.fail(*diagnostic))?;
+        let Some(function) = super::aggregate::canonical_name(&name.value) else {
+            return self.fail(
+                Diagnostic::error(
+                    codes::NOT_YET,
+                    format!("the aggregate `{}` is not there yet", name.spelling),
+                )
+                .at(span, "cannot be planned yet")
+                .help("docs/sql/aggregates.md lists the aggregates that are"),
+            );
+        };
         let mut level = call.clone();
-        let filter = match level.filter.take() {
+        let mut filter = match level.filter.take() {
             Some(filter) => Some(self.bind_condition(&filter, "FILTER")?),
             None => None,
         };
+        let modifiers = Modifiers::taken_from(&mut level);
+        let order_by = self.order_items(&modifiers.order_by)?;
+        if !super::aggregate::is_typed_by_library(function) {
+            let arguments = self.own_arguments(&mut level)?;
+            if modifiers.ignores_nulls {
+                filter = self.not_null(function, arguments.first(), filter, span)?;
+            }
+            let call = OwnCall {
+                function,
+                spelling: &name.spelling,
+                arguments,
+                distinct: modifiers.distinct,
+                filter,
+                order_by,
+                within_group: modifiers.within_group,
+                span,
+            };
+            return call.typed().or_else(|diagnostic| self.fail(*diagnostic));
+        }
+        if modifiers.ignores_nulls {
+            // These aggregates look at no NULL anyway.
+            filter = self.not_null(function, None, filter, span)?;
+        }
+        // An alias has the types of the function that it means.
+        level.name = ast::ObjectName::from(vec![ast::Ident::new(function)]);
         let mut level = ast::Expr::Function(level);
         let mut operands = Vec::new();
         if let Some(arguments) = operands_mut(&mut level) {
@@ -162,6 +200,112 @@ impl ExprBinder<'_> {
         match super::aggregate::from_library(&bound, &level, filter, span) {
             Ok(call) => Ok(call),
             Err(diagnostic) => self.fail(*diagnostic),
+        }
+    }
+
+    fn own_arguments(&mut self, call: &mut ast::Function) -> Result<Vec<Expr>, Failed> {
+        let span = span_of(&*call);
+        let mut level = ast::Expr::Function(call.clone());
+        let Some(arguments) = operands_mut(&mut level) else {
+            return self.fail(
+                Diagnostic::error(
+                    codes::NOT_YET,
+                    "arguments of this form cannot be planned yet",
+                )
+                .at(span, "not a list of expressions"),
+            );
+        };
+        let (mut bound, mut failed) = (Vec::new(), false);
+        for argument in arguments {
+            match self.bind(argument) {
+                Ok(argument) => bound.push(argument),
+                Err(Failed) => failed = true,
+            }
+        }
+        if failed { Err(Failed) } else { Ok(bound) }
+    }
+
+    fn order_items(&mut self, items: &[ast::OrderByExpr]) -> Result<Vec<OrderItem>, Failed> {
+        let (mut bound, mut failed) = (Vec::with_capacity(items.len()), false);
+        for item in items {
+            let descending = item.options.asc == Some(false);
+            match self.bind(&item.expr) {
+                // As in PostgreSQL, NULL counts as greater than every value.
+                Ok(expr) => bound.push(OrderItem {
+                    expr,
+                    descending,
+                    nulls_first: item.options.nulls_first.unwrap_or(descending),
+                }),
+                Err(Failed) => failed = true,
+            }
+        }
+        if failed { Err(Failed) } else { Ok(bound) }
+    }
+
+    /// IGNORE NULLS is a filter.
+    fn not_null(
+        &mut self,
+        function: &str,
+        argument: Option<&Expr>,
+        filter: Option<Expr>,
+        span: Span,
+    ) -> Result<Option<Expr>, Failed> {
+        let Some(argument) = argument.filter(|_| super::aggregate::may_ignore_nulls(function))
+        else {
+            return self.fail(
+                Diagnostic::error(
+                    codes::AGGREGATE_MODIFIER,
+                    format!("`{function}` has no IGNORE NULLS: it never looks at NULLs"),
+                )
+                .at(span, "nothing to ignore")
+                .help("leave the modifier out"),
+            );
+        };
+        let boxed = Box::new(argument.clone());
+        let condition = Expr {
+            kind: ExprKind::IsNull {
+                expr: boxed,
+                negated: true,
+            },
+            data_type: DataType::Boolean,
+            span: argument.span,
+        };
+        Ok(Expr::conjunction(filter.into_iter().chain([condition])))
+    }
+}
+
+/// What stands within or behind the parentheses of an aggregate call beside its arguments.
+struct Modifiers {
+    distinct: bool,
+    ignores_nulls: bool,
+    within_group: bool,
+    order_by: Vec<ast::OrderByExpr>,
+}
+
+impl Modifiers {
+    /// Takes them out of the call; DISTINCT stays where it is, too.
+    fn taken_from(call: &mut ast::Function) -> Self {
+        use ast::{FunctionArgumentClause as Clause, NullTreatment};
+        let mut order_by = std::mem::take(&mut call.within_group);
+        let within_group = !order_by.is_empty();
+        let mut treatment = call.null_treatment.take();
+        let mut distinct = false;
+        if let ast::FunctionArguments::List(list) = &mut call.args {
+            distinct = list.duplicate_treatment == Some(ast::DuplicateTreatment::Distinct);
+            for clause in std::mem::take(&mut list.clauses) {
+                match clause {
+                    Clause::OrderBy(items) => order_by.extend(items),
+                    Clause::IgnoreOrRespectNulls(given) => treatment = Some(given),
+                    // The walker refuses every other clause.
+                    other => list.clauses.push(other),
+                }
+            }
+        }
+        Self {
+            distinct,
+            ignores_nulls: treatment == Some(NullTreatment::IgnoreNulls),
+            within_group,
+            order_by,
         }
     }
 }

@@ -6,11 +6,12 @@ use weir_types::{DataType, Diagnostic, Span};
 use crate::codes;
 use crate::convert::{CastKind, cast_to};
 use crate::plan::{BinaryOp, Expr, ExprKind};
-use crate::syntax::{Name, span_of, window_call};
+use crate::syntax::{Name, span_of, unnest_call, window_call};
 
 use super::expr::{Aggregates, ExprBinder};
 use super::query::{Context, common_type};
 use super::scope::Scope;
+use super::unnest::Unnest;
 use super::{Binder, Failed, Relation};
 
 /// The relations of a block, and the conditions of its joins.
@@ -27,6 +28,8 @@ pub(crate) struct FromRelation {
     /// Its name: the role of its join, `join(name)`.
     pub(crate) name: String,
     pub(crate) span: Span,
+    /// It is an UNNEST of columns to its left: its node is made there.
+    pub(crate) unnest: Option<Unnest>,
 }
 
 impl Binder<'_> {
@@ -56,6 +59,12 @@ impl Binder<'_> {
     ) -> Result<(), Failed> {
         let mut result = self.bind_factor(&tree.relation, context, from);
         for join in &tree.joins {
+            if let Some(call) = unnest_call(&join.relation) {
+                if result.is_ok() {
+                    result = self.unnest_join(join, &call, from);
+                }
+                continue;
+            }
             // After a failed relation the rest is bound for its own mistakes; conditions would only echo the first.
             let joined = self.bind_factor(&join.relation, context, from);
             let healthy = result.is_ok() && joined.is_ok();
@@ -79,6 +88,9 @@ impl Binder<'_> {
         } = factor
         {
             return self.bind_tree(table_with_joins, context, from);
+        }
+        if let Some(call) = unnest_call(factor) {
+            return self.bind_unnest(&call, false, from);
         }
         let span = span_of(factor);
         let (relation, name) = self.relation(factor, context)?;
@@ -109,6 +121,7 @@ impl Binder<'_> {
             relation,
             name,
             span,
+            unnest: None,
         });
         Ok(())
     }

@@ -238,7 +238,7 @@ impl Binder<'_> {
         })
     }
 
-    /// What a kernel cannot take back, and what would not be the same when it is taken back.
+    /// What would not be the same when it is taken back.
     fn check_aggregates(
         &mut self,
         aggregates: &[AggregateCall],
@@ -247,23 +247,7 @@ impl Binder<'_> {
         let mut failed = false;
         for call in aggregates {
             if changelog == Changelog::Retractions
-                && matches!(call.function.as_str(), "min" | "max")
-            {
-                let function = &call.function;
-                self.diagnostics.push(
-                    Diagnostic::error(
-                        codes::MINMAX_RETRACTIONS,
-                        format!("`{function}` over rows that can be taken back is not there yet"),
-                    )
-                    .at(call.span, "when the extreme row goes, the next one would have to be known")
-                    .help(format!("take {function} over rows that are only inserted, e.g. directly over a table"))
-                    .help("or aggregate a window (TUMBLE, HOP): its result is final"),
-                );
-                failed = true;
-            }
-            let parts = call.arguments.iter().chain(&call.filter);
-            if changelog == Changelog::Retractions
-                && let Some(part) = parts.into_iter().find(|part| part.is_volatile())
+                && let Some(part) = call.parts().find(|part| part.is_volatile())
             {
                 self.diagnostics.push(volatile_over_retractions(part.span));
                 failed = true;

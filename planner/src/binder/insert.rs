@@ -31,7 +31,19 @@ impl Binder<'_> {
             None => path,
         };
         let ids_before = self.graph.nodes.len();
-        let relation = self.root_query(query, &path);
+        let relation = match (&table, super::values::only_values(query)) {
+            (Ok(table), Some(values)) => {
+                // What stands there literally is read as a value of the column's type.
+                let targets = self.insert_columns(table, columns)?;
+                let filled: Vec<Column> = targets
+                    .iter()
+                    .map(|&column| table.columns[column].column.clone())
+                    .collect();
+                self.values(values, &path, Some(&filled))
+                    .map(|bound| bound.relation)
+            }
+            _ => self.root_query(query, &path),
+        };
         let table = table?;
         let targets = self.insert_columns(&table, columns);
         let (relation, targets) = (relation?, targets?);
@@ -417,7 +429,7 @@ fn physical(table: &TableDefinition) -> Vec<usize> {
 
 /// Whether SQL assigns a value of one type to a column of the other without being asked to: only where nothing that
 /// matters can be lost.
-fn assignable(from: &DataType, to: &DataType) -> bool {
+pub(super) fn assignable(from: &DataType, to: &DataType) -> bool {
     use DataType as T;
     if from == to || *from == T::Null {
         return true;

@@ -40,21 +40,34 @@ impl Binder<'_> {
         let mut placed = Placed::new(from, conjuncts);
         let mut nodes = Vec::with_capacity(from.relations.len());
         for (index, relation) in from.relations.iter().enumerate() {
+            if relation.unnest.is_some() {
+                nodes.push(None);
+                continue;
+            }
             let first = from.scope.relations[index].first;
             let below = std::mem::take(&mut placed.below[index]);
             let below = below
                 .into_iter()
                 .map(|conjunct| conjunct.renumbered(&|column| column - first));
             let predicate = Expr::conjunction(below);
-            nodes.push(self.filter(relation.relation.node, predicate, path));
+            nodes.push(Some(self.filter(relation.relation.node, predicate, path)));
         }
         let mut nodes = nodes.into_iter();
-        let Some(mut node) = nodes.next() else {
-            return Err(Failed);
+        let mut node = match nodes.next() {
+            Some(Some(node)) => node,
+            Some(None) => {
+                let row = self.one_row(path, from.relations[0].span)?;
+                self.unnest_step(from, 0, row, &mut placed, path)?
+            }
+            None => return Err(Failed),
         };
         let mut stateful = false;
         let mut failed = false;
         for (index, right) in nodes.enumerate().map(|(index, right)| (index + 1, right)) {
+            let Some(right) = right else {
+                node = self.unnest_step(from, index, node, &mut placed, path)?;
+                continue;
+            };
             let at = std::mem::take(&mut placed.at_join[index]);
             match self.join(from, index, node, right, at, path) {
                 Ok(joined) => node = joined,
@@ -72,6 +85,26 @@ impl Binder<'_> {
         self.check_volatile(node, &placed.above)?;
         let node = self.filter(node, Expr::conjunction(placed.above), path);
         Ok(Joined { node, stateful })
+    }
+
+    /// An UNNEST of the chain, and the conditions on its columns right above it.
+    fn unnest_step(
+        &mut self,
+        from: &From,
+        index: usize,
+        input: NodeId,
+        placed: &mut Placed,
+        path: &Path,
+    ) -> Result<NodeId, Failed> {
+        let relation = &from.relations[index];
+        let Some(unnest) = &relation.unnest else {
+            return Ok(input);
+        };
+        let columns = &relation.relation.columns;
+        let node = self.unnested(input, unnest, columns, path, relation.span)?;
+        let mut above = std::mem::take(&mut placed.below[index]);
+        above.append(&mut placed.at_join[index]);
+        Ok(self.filter(node, Expr::conjunction(above), path))
     }
 
     fn join(

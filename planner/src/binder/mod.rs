@@ -4,7 +4,7 @@
 //!   CREATE TABLE ─▶ table.rs    definition: types, computed columns, watermark
 //!   CREATE VIEW  ─▶ view.rs     a named node, bound once
 //!   INSERT       ─▶ insert.rs   query ─▶ assignment casts ─▶ Sink
-//!   query        ─▶ query.rs    WITH, UNION ALL, blocks
+//!   query        ─▶ query.rs    WITH, UNION ALL, blocks; sets.rs: DISTINCT, UNION, INTERSECT, EXCEPT
 //!     block      ─▶ select.rs   from.rs, window.rs ─▶ join.rs (conjuncts) ─▶ group.rs, grouped.rs ─▶ projection
 //!     expression ─▶ expr.rs     one level at a time, by the library; column.rs, call.rs, aggregate.rs
 //! ```
@@ -27,9 +27,12 @@ mod levels;
 mod query;
 pub(crate) mod scope;
 mod select;
+mod sets;
 pub(crate) mod table;
 mod timed;
 mod types;
+mod unnest;
+mod values;
 mod view;
 mod window;
 mod windowed;
@@ -317,6 +320,12 @@ pub(crate) fn library_message(error: &DataFusionError) -> String {
 }
 
 /// `1 column`, `2 columns`.
+/// Whether a call of that (folded) name is an aggregate.
+pub(crate) fn is_aggregate(name: &str) -> bool {
+    aggregate::canonical_name(name).is_some()
+        || crate::library::Library::get().aggregate(name).is_some()
+}
+
 pub(crate) fn counted(count: usize, what: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {what}{plural}")

@@ -145,18 +145,26 @@ impl Binder<'_> {
         self.renamed(relation, &columns)
     }
 
-    fn set_expr(&mut self, body: &ast::SetExpr, context: &Context) -> Result<BoundQuery, Failed> {
+    pub(super) fn set_expr(
+        &mut self,
+        body: &ast::SetExpr,
+        context: &Context,
+    ) -> Result<BoundQuery, Failed> {
         match body {
             ast::SetExpr::Select(select) => self.select(select, context),
             ast::SetExpr::Query(query) => self.query(query, context),
+            ast::SetExpr::Values(values) => self.values(values, &context.path, None),
             ast::SetExpr::SetOperation {
                 op: ast::SetOperator::Union,
                 set_quantifier: ast::SetQuantifier::All,
                 ..
             } => self.union(body, context),
+            ast::SetExpr::SetOperation { .. } => self.set_operation(body, context),
             other => self.fail(
-                Diagnostic::error(codes::NOT_YET, "this kind of query is not there yet")
-                    .at(span_of(other), "only SELECT and UNION ALL can be planned"),
+                Diagnostic::error(codes::NOT_YET, "this kind of query is not there yet").at(
+                    span_of(other),
+                    "only SELECT, VALUES and set operations can be planned",
+                ),
             ),
         }
     }
@@ -165,17 +173,17 @@ impl Binder<'_> {
     fn union(&mut self, body: &ast::SetExpr, context: &Context) -> Result<BoundQuery, Failed> {
         let mut branches = Vec::new();
         union_branches(body, &mut branches);
-        let mut bound = Vec::with_capacity(branches.len());
-        let mut failed = false;
-        for branch in &branches {
-            match self.set_expr(branch, context) {
-                Ok(relation) => bound.push((relation, span_of(*branch))),
-                Err(Failed) => failed = true,
-            }
-        }
-        if failed {
-            return Err(Failed);
-        }
+        self.union_of(&branches, context, span_of(body))
+    }
+
+    /// All rows of all branches.
+    pub(super) fn union_of(
+        &mut self,
+        branches: &[&ast::SetExpr],
+        context: &Context,
+        span: Span,
+    ) -> Result<BoundQuery, Failed> {
+        let bound = self.branches(branches, context)?;
         let stateful = bound.iter().any(|(branch, _)| branch.stateful);
         let columns = self.union_columns(&bound)?;
         let mut inputs = Vec::with_capacity(bound.len());
@@ -193,7 +201,7 @@ impl Binder<'_> {
             path: context.path.clone(),
             id: None,
             shared: false,
-            span: span_of(body),
+            span,
         });
         Ok(BoundQuery {
             relation: Relation { node, columns },
@@ -202,7 +210,10 @@ impl Binder<'_> {
     }
 
     /// The columns of a union: names of the first branch, for each position the type that all branches fit into.
-    fn union_columns(&mut self, branches: &[(BoundQuery, Span)]) -> Result<Schema, Failed> {
+    pub(super) fn union_columns(
+        &mut self,
+        branches: &[(BoundQuery, Span)],
+    ) -> Result<Schema, Failed> {
         let Some(((first, first_span), rest)) = branches.split_first() else {
             return Err(Failed);
         };
@@ -213,7 +224,7 @@ impl Binder<'_> {
                 return self.fail(
                     Diagnostic::error(
                         codes::UNION_MISMATCH,
-                        "the branches of this UNION have different widths",
+                        "the branches of this set operation have different widths",
                     )
                     .at(*span, super::counted(width, "column"))
                     .at(*first_span, super::counted(expected, "column"))
@@ -224,7 +235,8 @@ impl Binder<'_> {
                 let Some(common) = common_type(&columns[i].data_type, &column.data_type) else {
                     let (name, left, right) =
                         (&columns[i].name, &columns[i].data_type, &column.data_type);
-                    let message = format!("column `{name}` of this UNION is {left} and {right}");
+                    let message =
+                        format!("column `{name}` of this set operation is {left} and {right}");
                     return self.fail(
                         Diagnostic::error(codes::UNION_MISMATCH, message)
                             .at(*span, format!("{right} here"))
@@ -240,7 +252,7 @@ impl Binder<'_> {
     }
 
     /// A branch with the union's types and names.
-    fn union_input(
+    pub(super) fn union_input(
         &mut self,
         branch: &Relation,
         columns: &Schema,

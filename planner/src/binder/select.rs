@@ -10,6 +10,7 @@ use crate::syntax::{Name, hint_of_select, span_of};
 
 use super::expr::{Aggregates, ExprBinder};
 use super::group::GroupKeys;
+use super::join::Joined;
 use super::query::{BoundQuery, Context, implied_name};
 use super::scope::Scope;
 use super::{Binder, Failed, Relation};
@@ -53,14 +54,16 @@ impl Binder<'_> {
             return Err(Failed);
         }
         let (keys, items, having) = (keys?, items?, having?);
-        if from.relations.is_empty() {
-            return self.fail(
-                Diagnostic::error(codes::NOT_YET, "a SELECT without FROM is not there yet")
-                    .at(span_of(select), "nothing to read")
-                    .help("read a table; 'connector' = 'datagen' makes rows"),
-            );
-        }
-        let joined = self.joined(&from, conjuncts, path)?;
+        let joined = if from.relations.is_empty() {
+            let row = self.one_row(path, span_of(select))?;
+            self.check_volatile(row, &conjuncts)?;
+            Joined {
+                node: self.filter(row, Expr::conjunction(conjuncts), path),
+                stateful: false,
+            }
+        } else {
+            self.joined(&from, conjuncts, path)?
+        };
         let is_grouped = keys.is_some() || !aggregates.is_empty() || having.is_some();
         let (node, exprs) = if is_grouped {
             let keys = keys.unwrap_or(GroupKeys {
@@ -85,12 +88,17 @@ impl Binder<'_> {
         let top = self.project(node, exprs, items.columns.clone(), path, span_of(select));
         // Two readers of one random value have to read the same.
         self.graph.nodes[top].shared = is_volatile;
+        let mut relation = Relation {
+            node: top,
+            columns: items.columns,
+        };
+        let is_distinct = matches!(select.distinct, Some(ast::Distinct::Distinct));
+        if is_distinct {
+            relation = self.distinct(&relation, "distinct", path, span_of(select))?;
+        }
         Ok(BoundQuery {
-            relation: Relation {
-                node: top,
-                columns: items.columns,
-            },
-            stateful,
+            relation,
+            stateful: stateful || is_distinct,
         })
     }
 

@@ -214,16 +214,11 @@ impl Binder<'_> {
         }
         let mut calls = Vec::with_capacity(aggregates.len());
         for call in aggregates {
-            let arguments: Vec<Expr> = call.arguments.iter().map(&written).collect();
-            let filter = call.filter.as_ref().map(&written);
-            for part in arguments.iter().chain(&filter) {
+            let call = call.mapped(&written);
+            for part in call.parts() {
                 self.check_below(part, first, "an aggregate")?;
             }
-            calls.push(AggregateCall {
-                arguments,
-                filter,
-                ..call.clone()
-            });
+            calls.push(call);
         }
         let (mut conditions, mut above) = (Vec::new(), Vec::new());
         for conjunct in chain.conjuncts {

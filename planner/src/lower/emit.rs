@@ -36,6 +36,8 @@ impl Lowering<'_> {
             NodeKind::Filter { predicate } => self.filter(node, predicate, &wanted),
             NodeKind::Project { exprs } => self.project(node, exprs, &wanted),
             NodeKind::Union => self.union(node, &wanted),
+            NodeKind::Unnest { .. } => self.unnest(node, &wanted),
+            NodeKind::SetOperation { operator, all } => self.set_operation(node, *operator, *all),
             NodeKind::WindowAssign { window, time } => {
                 self.window_assign(node, *window, *time, &wanted)
             }

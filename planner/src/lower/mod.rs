@@ -12,8 +12,10 @@
 //! 3. A source's filter is pushed into it only if it has one reader.
 
 mod emit;
+mod sets;
 mod stateful;
 mod timed;
+pub(crate) mod unnest;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -180,6 +182,11 @@ impl Lowering<'_> {
                 vec![columns_of(wanted.iter().map(|&column| &exprs[column]))]
             }
             NodeKind::Union => current.inputs.iter().map(|_| wanted.clone()).collect(),
+            NodeKind::SetOperation { .. } => vec![(0..width(0)).collect(), (0..width(1)).collect()],
+            NodeKind::Unnest { argument, .. } => {
+                let below = wanted.iter().copied().filter(|&column| column < width(0));
+                vec![below.chain(argument.columns()).collect()]
+            }
             NodeKind::WindowAssign { time, .. } => {
                 let mut below: Columns = wanted
                     .iter()
@@ -195,9 +202,7 @@ impl Lowering<'_> {
                 aggregates,
                 ..
             } => {
-                let calls = aggregates
-                    .iter()
-                    .flat_map(|call| call.arguments.iter().chain(&call.filter));
+                let calls = aggregates.iter().flat_map(|call| call.parts());
                 let mut below = columns_of(keys.iter().chain(calls));
                 below.extend(window.map(|(_, time)| time));
                 vec![below]

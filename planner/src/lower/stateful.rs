@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use weir_types::{Column, Schema, Span};
+use weir_types::{Column, Schema, SortColumn, Span};
 
 use crate::canonical;
 use crate::fingerprint::sorted;
@@ -80,10 +80,7 @@ impl Lowering<'_> {
         }
         fitting.sort_from(0);
         let key_count = fitting.exprs.len();
-        for part in aggregates
-            .iter()
-            .flat_map(|call| call.arguments.iter().chain(&call.filter))
-        {
+        for part in aggregates.iter().flat_map(|call| call.parts()) {
             fitting.place(identity(part), below.moved(part));
         }
         let time = window.map(|(_, time)| {
@@ -397,12 +394,13 @@ fn canonical_calls(
 ) -> (Vec<Aggregate>, Vec<Identity>, Vec<usize>) {
     let identity_of = |call: &AggregateCall| {
         let arguments: Vec<Identity> = call.arguments.iter().map(identity).collect();
-        Identity::of_aggregate(
-            &call.function,
-            &arguments,
-            false,
-            call.filter.as_ref().map(identity).as_ref(),
-        )
+        let order: Vec<(Identity, bool, bool)> = call
+            .order_by
+            .iter()
+            .map(|item| (identity(&item.expr), item.descending, item.nulls_first))
+            .collect();
+        let filter = call.filter.as_ref().map(identity);
+        Identity::of_aggregate(call, &arguments, &order, filter.as_ref())
     };
     let identities: Vec<Identity> = calls.iter().map(identity_of).collect();
     let mut order = identities.clone();
@@ -422,11 +420,21 @@ fn canonical_calls(
                 .iter()
                 .map(|argument| fitting.find(&identity(argument)))
                 .collect(),
-            distinct: false,
+            distinct: call.distinct,
             filter: call
                 .filter
                 .as_ref()
                 .map(|filter| fitting.find(&identity(filter))),
+            order_by: call
+                .order_by
+                .iter()
+                .map(|item| SortColumn {
+                    column: fitting.find(&identity(&item.expr)),
+                    descending: item.descending,
+                    nulls_first: item.nulls_first,
+                })
+                .collect(),
+            parameters: call.parameters.clone(),
             data_type: call.data_type.clone(),
             span: call.span,
         }

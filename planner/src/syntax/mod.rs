@@ -28,6 +28,7 @@ mod statement;
 mod table;
 mod tokens;
 mod types;
+mod unnest;
 mod walker;
 mod window;
 
@@ -35,6 +36,7 @@ use sqlparser::ast;
 use weir_types::{DataType, Diagnostics, Span};
 
 pub use name::Name;
+pub use unnest::{UnnestCall, unnest_call};
 pub use window::{WindowCall, WindowFunction, WindowRelation, window_call};
 
 /// The statements of one text, in order.

@@ -168,7 +168,7 @@ impl MultiMapTable {
             cache.attach(slot, hashes[row], keys.get(row));
         }
         cache.update_charge();
-        add_weights(&mut cache, &slots, weights)
+        add_weights(&mut cache, &slots, weights).map(|_| ())
     }
 
     /// Matches of the probing rows from `cursor` on, about `limit` at most; the cursor to go on with, if any is left.
@@ -262,10 +262,13 @@ impl MultiMapTable {
     }
 }
 
-/// Adds weights to counts, removes rows that reach zero, and checks that none fell below.
-pub(super) fn add_weights(cache: &mut Cache, slots: &[u32], weights: &[i64]) -> Result<()> {
+/// Adds weights to counts, removes rows that reach zero, and checks that none fell below. Gives the counts from before, row
+/// by row.
+pub(super) fn add_weights(cache: &mut Cache, slots: &[u32], weights: &[i64]) -> Result<Vec<i64>> {
+    let mut before = Vec::with_capacity(slots.len());
     for (&slot, &weight) in slots.iter().zip(weights) {
         // A row that was removed earlier in this batch comes to life with a count of zero.
+        before.push(cache.count(slot));
         let count = cache.count(slot) + weight;
         cache.set_count(slot, count);
         if count == 0 {
@@ -275,7 +278,7 @@ pub(super) fn add_weights(cache: &mut Cache, slots: &[u32], weights: &[i64]) -> 
         }
     }
     match slots.iter().find(|&&slot| cache.count(slot) < 0) {
-        None => Ok(()),
+        None => Ok(before),
         Some(_) => Err(broken(
             &cache.table,
             "a row was retracted that is not there",

@@ -100,6 +100,21 @@ impl SortedTable {
         rows: &RecordBatch,
         weights: &[i64],
     ) -> Result<()> {
+        self.apply_counted(keys, hashes, rows, weights).map(|_| ())
+    }
+
+    /// `apply`; gives the multiplicity that each row had before its weight was added, those of equal rows one after the
+    /// other.
+    ///
+    /// # Errors
+    /// As `apply`.
+    pub fn apply_counted(
+        &self,
+        keys: &[ArrayRef],
+        hashes: &[u64],
+        rows: &RecordBatch,
+        weights: &[i64],
+    ) -> Result<Vec<i64>> {
         let mut cache = self.cache.borrow_mut();
         let table = cache.table.clone();
         let key_columns = table.canonical_keys(keys)?;

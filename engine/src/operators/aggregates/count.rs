@@ -101,7 +101,7 @@ impl Accumulator for CountTrue {
     ) -> Result<(), (usize, String)> {
         let Some(truths) = input
             .values
-            .as_ref()
+            .first()
             .and_then(|values| values.as_boolean_opt())
         else {
             // The argument is a bare NULL: no value is true.

@@ -79,9 +79,7 @@ impl Extreme {
     }
 
     fn absorb(&self, state: &mut Columns<'_>, slots: &[u32], input: &Argument) -> Outcome {
-        let Some(array) = &input.values else {
-            return Err((0, "min and max need an argument".to_owned()));
-        };
+        let array = input.first()?;
         let column = self.column;
         match self.representation {
             Representation::Signed | Representation::Unsigned => {
@@ -163,8 +161,8 @@ impl Accumulator for Extreme {
         }
         if input
             .values
-            .as_ref()
-            .is_some_and(|values| values.data_type() == &arrow::datatypes::DataType::Null)
+            .iter()
+            .any(|values| values.data_type() == &arrow::datatypes::DataType::Null)
         {
             return Ok(());
         }
@@ -182,7 +180,7 @@ impl Accumulator for Extreme {
             slots,
             &Argument {
                 active,
-                values: Some(values.clone()),
+                values: vec![values.clone()],
                 rows: values.len(),
             },
         )

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! `avg(x)` and `count(x)` read the same count: the layout (`weir_planner::accumulator_layout`) keeps it once, and here
-//! one accumulator writes it.
+//! one accumulator writes it. An aggregate that is made of the rows of a side table (`folds.rs`) has no accumulator; the
+//! accumulators of a DISTINCT aggregate are fed with the changes of its side table.
 //!
 //! # Invariants
 //! 1. A batch is one loop per accumulator over slots and values; no value is boxed.
@@ -14,23 +15,32 @@
 //!    compensated sums).
 //! 3. `merge` of two groups' columns gives the columns of the group that holds the rows of both.
 
+mod bits;
 mod count;
 mod extreme;
+mod folds;
+mod moments;
 mod output;
 mod sum;
 mod values;
+mod wide;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use weir_planner::plan::Aggregate;
-use weir_planner::{AccumulatorLayout, accumulator_layout};
+use weir_planner::{AccumulatorLayout, Side, accumulator_layout, is_folded, is_moment};
 use weir_state::Columns;
 use weir_types::{DataType, Schema, Span};
 
+use self::bits::{Bits, Operation};
 use self::count::{Count, CountTrue};
 use self::extreme::{Extreme, Order};
+use self::folds::Fold;
+pub(crate) use self::folds::Segments;
+use self::moments::Moments;
 use self::output::Output;
-use self::sum::{DecimalSum, FloatSum, IntegerSum};
+use self::sum::{DecimalSum, FloatSum};
+use self::wide::WideSum;
 
 /// A row that an aggregate cannot take.
 #[derive(Debug)]
@@ -65,8 +75,8 @@ trait Accumulator {
 
 /// What an accumulator sees of a batch.
 struct Argument {
-    /// The argument's values; `None` for `count(*)`.
-    values: Option<ArrayRef>,
+    /// The values of each argument; none for `count(*)`.
+    values: Vec<ArrayRef>,
     /// The rows that count: not NULL, and the FILTER holds. `None`: all.
     active: Option<NullBuffer>,
     rows: usize,
@@ -82,6 +92,13 @@ impl Argument {
         }
     }
 
+    /// The first argument.
+    fn first(&self) -> Result<&ArrayRef, (usize, String)> {
+        self.values
+            .first()
+            .ok_or_else(|| (0, "this aggregate needs an argument".to_owned()))
+    }
+
     #[inline]
     fn is_active(&self, row: usize) -> bool {
         self.active
@@ -93,16 +110,36 @@ impl Argument {
 struct Placed {
     /// The first state column that it writes: which accumulator it is.
     column: usize,
-    argument: Option<usize>,
-    filter: Option<usize>,
+    /// Where its rows come from.
+    feed: Feed,
     span: Span,
     accumulator: Box<dyn Accumulator>,
+}
+
+/// The rows that an accumulator is fed with.
+#[derive(Clone, Debug)]
+enum Feed {
+    /// The rows of the input: arguments and filter are its columns.
+    Input {
+        arguments: Vec<usize>,
+        filter: Option<usize>,
+    },
+    /// Values that come to a side table or leave it: arguments are the table's columns.
+    Side { side: usize, arguments: Vec<usize> },
+}
+
+/// How a result comes about.
+enum Origin {
+    /// From state columns.
+    Output(Output),
+    /// From the rows of a side table.
+    Fold { side: usize, fold: Fold },
 }
 
 /// The kernels of one aggregating operator.
 pub(crate) struct Aggregates {
     accumulators: Vec<Placed>,
-    outputs: Vec<Output>,
+    results: Vec<Origin>,
     layout: AccumulatorLayout,
 }
 
@@ -119,19 +156,21 @@ impl Aggregates {
         let layout = accumulator_layout(aggregates, input, retractions);
         let mut compiled = Self {
             accumulators: Vec::new(),
-            outputs: Vec::new(),
+            results: Vec::new(),
             layout,
         };
         for (i, aggregate) in aggregates.iter().enumerate() {
-            let columns = compiled.layout.of_aggregate[i].clone();
-            let built = compiled.add(aggregate, &columns, retractions);
+            let built = compiled.add(aggregate, i, retractions);
             built.map_err(|message| (aggregate.span, format!("{}: {message}", aggregate.name)))?;
         }
         if let Some(rows) = compiled.layout.rows {
+            let feed = Feed::Input {
+                arguments: Vec::new(),
+                filter: None,
+            };
             compiled.place(
                 rows,
-                None,
-                None,
+                feed,
                 Span::default(),
                 Box::new(Count { column: rows }),
             );
@@ -144,31 +183,87 @@ impl Aggregates {
         self.layout.rows
     }
 
+    /// The side tables.
+    pub(crate) fn sides(&self) -> &[Side] {
+        &self.layout.sides
+    }
+
+    /// Whether accumulators are fed with the changes of a side table.
+    pub(crate) fn is_fed_by(&self, side: usize) -> bool {
+        self.accumulators
+            .iter()
+            .any(|placed| matches!(placed.feed, Feed::Side { side: fed, .. } if fed == side))
+    }
+
+    /// Whether results are made of the rows of a side table, and which of them are looked at.
+    pub(crate) fn reads_of(&self, side: usize) -> Option<Reach> {
+        let folds = self.results.iter().filter_map(|result| match result {
+            Origin::Fold { side: read, fold } if *read == side => Some(fold.reach()),
+            _ => None,
+        });
+        folds.reduce(|all, reach| if all == reach { all } else { Reach::All })
+    }
+
     fn add(
         &mut self,
         aggregate: &Aggregate,
-        columns: &[usize],
+        index: usize,
         retractions: bool,
     ) -> Result<(), String> {
-        let (argument, filter, span) = (
-            aggregate.arguments.first().copied(),
-            aggregate.filter,
-            aggregate.span,
-        );
-        let repeatable = matches!(
-            aggregate.function.as_str(),
-            "min" | "max" | "bool_and" | "bool_or"
-        );
-        if aggregate.distinct && !repeatable {
-            return Err("DISTINCT is not possible here yet".to_owned());
+        let (span, side) = (aggregate.span, self.layout.side_of[index]);
+        let in_side = |column: usize| {
+            let side = &self.layout.sides[side?];
+            side.columns.iter().position(|kept| kept.column == column)
+        };
+        let arrow_type = aggregate.data_type.to_arrow();
+        if let Some(side) = side.filter(|_| is_folded(aggregate, retractions)) {
+            let fold = Fold::new(aggregate, &in_side)
+                .ok_or_else(|| "no such aggregate over kept rows".to_owned())?;
+            self.results.push(Origin::Fold { side, fold });
+            return Ok(());
         }
+        let feed = match side {
+            None => Feed::Input {
+                arguments: aggregate.arguments.clone(),
+                filter: aggregate.filter,
+            },
+            Some(side) => Feed::Side {
+                side,
+                arguments: aggregate
+                    .arguments
+                    .iter()
+                    .map(|&argument| in_side(argument))
+                    .collect::<Option<_>>()
+                    .ok_or_else(|| "its side table lacks an argument".to_owned())?,
+            },
+        };
+        let columns = self.layout.of_aggregate[index].clone();
+        let (kind, accumulators) = self.kernels(aggregate, &columns, retractions)?;
+        for (column, accumulator) in accumulators {
+            self.place(column, feed.clone(), span, accumulator);
+        }
+        self.results.push(Origin::Output(Output {
+            kind,
+            arrow_type,
+            span,
+        }));
+        Ok(())
+    }
+
+    /// The accumulators of one aggregate, each with the first column that it writes, and its output.
+    fn kernels(
+        &self,
+        aggregate: &Aggregate,
+        columns: &[usize],
+        retractions: bool,
+    ) -> Result<(output::Kind, Kernels), String> {
         let misfit = || {
             format!(
                 "{} state columns are not what this version keeps",
                 columns.len()
             )
         };
-        let mut accumulators: Vec<(usize, Box<dyn Accumulator>)> = Vec::new();
+        let mut accumulators: Kernels = Vec::new();
         let mut place = |column, accumulator| accumulators.push((column, accumulator));
         let kind = match (aggregate.function.as_str(), columns) {
             ("count", &[column]) => {
@@ -178,7 +273,12 @@ impl Aggregates {
             ("sum" | "avg", &[sum, ref more @ ..]) => {
                 let average = aggregate.function == "avg";
                 let data_type = self.layout.columns[sum].data_type.clone();
-                let accumulator = sum_accumulator(&data_type, sum, more)?;
+                let is_wide = matches!(aggregate.data_type, DataType::Int64 | DataType::UInt64);
+                let accumulator = if is_wide {
+                    Box::new(WideSum { column: sum })
+                } else {
+                    sum_accumulator(&data_type, sum, more)?
+                };
                 place(sum, accumulator);
                 let count = (average || retractions)
                     .then(|| more.last().copied())
@@ -186,7 +286,11 @@ impl Aggregates {
                 if let Some(column) = count {
                     place(column, Box::new(Count { column }));
                 }
-                output::Kind::sum(average, &data_type, sum, more, count).ok_or_else(misfit)?
+                if is_wide {
+                    output::Kind::Wide { sum, count }
+                } else {
+                    output::Kind::sum(average, &data_type, sum, more, count).ok_or_else(misfit)?
+                }
             }
             ("min" | "max", &[column]) if !retractions => {
                 let order = if aggregate.function == "min" {
@@ -201,6 +305,17 @@ impl Aggregates {
                 place(column, Box::new(accumulator));
                 output::Kind::Value(column)
             }
+            ("bit_and" | "bit_or" | "bit_xor", &[column, ref counts @ ..]) => {
+                let operation = Operation::of(&aggregate.function).ok_or_else(misfit)?;
+                place(column, Box::new(Bits { column, operation }));
+                match *counts {
+                    [count] => {
+                        place(count, Box::new(Count { column: count }));
+                        output::Kind::CountedValue { sum: column, count }
+                    }
+                    _ => output::Kind::Value(column),
+                }
+            }
             ("bool_and" | "bool_or", &[true_count, count]) => {
                 place(true_count, Box::new(CountTrue { column: true_count }));
                 place(count, Box::new(Count { column: count }));
@@ -210,38 +325,21 @@ impl Aggregates {
                     all: aggregate.function == "bool_and",
                 }
             }
-            ("min" | "max", _) => {
-                return Err(
-                    "min and max over rows that are taken back are not possible yet".to_owned(),
-                );
+            (function, columns) if is_moment(function) => {
+                let accumulator = Moments::new(columns).ok_or_else(misfit)?;
+                place(columns[0], Box::new(accumulator));
+                output::Kind::Moments {
+                    function: function.to_owned(),
+                    columns: columns.to_vec(),
+                }
             }
-            ("count" | "sum" | "avg" | "bool_and" | "bool_or", _) => return Err(misfit()),
-            _ => {
-                return Err(
-                    "possible are count, sum, avg, min, max, bool_and and bool_or".to_owned(),
-                );
-            }
+            _ => return Err("this version has no such aggregate".to_owned()),
         };
-        for (column, accumulator) in accumulators {
-            self.place(column, argument, filter, span, accumulator);
-        }
-        self.outputs.push(Output {
-            kind,
-            arrow_type: aggregate.data_type.to_arrow(),
-            span,
-        });
-        Ok(())
+        Ok((kind, accumulators))
     }
 
     /// Adds an accumulator unless one writes its column already.
-    fn place(
-        &mut self,
-        column: usize,
-        argument: Option<usize>,
-        filter: Option<usize>,
-        span: Span,
-        accumulator: Box<dyn Accumulator>,
-    ) {
+    fn place(&mut self, column: usize, feed: Feed, span: Span, accumulator: Box<dyn Accumulator>) {
         if self
             .accumulators
             .iter()
@@ -249,8 +347,7 @@ impl Aggregates {
         {
             self.accumulators.push(Placed {
                 column,
-                argument,
-                filter,
+                feed,
                 span,
                 accumulator,
             });
@@ -266,26 +363,40 @@ impl Aggregates {
         retracted: Option<&BooleanBuffer>,
     ) -> Result<(), Failure> {
         for placed in &self.accumulators {
-            let values = placed.argument.map(|index| rows.column(index).clone());
-            let filter = placed.filter.map(|index| rows.column(index).as_boolean());
-            let argument = Argument {
-                active: active_rows(values.as_ref(), filter),
-                values,
-                rows: slots.len(),
+            let Feed::Input { arguments, filter } = &placed.feed else {
+                continue;
             };
-            let updated = placed
-                .accumulator
-                .update(state, slots, &argument, retracted);
-            updated.map_err(|(row, reason)| Failure {
-                row,
-                reason,
-                span: placed.span,
-            })?;
+            let filter = filter.map(|index| rows.column(index).as_boolean());
+            let argument = Argument::of(rows, arguments, filter);
+            placed.update(state, slots, &argument, retracted)?;
         }
         Ok(())
     }
 
-    /// Adds groups, given by their state columns, to the groups in `slots`.
+    /// Adds values that have come to a side table, or takes those that have left it: `rows` are the table's columns.
+    pub(crate) fn update_from_side(
+        &self,
+        side: usize,
+        state: &mut Columns<'_>,
+        slots: &[u32],
+        rows: &RecordBatch,
+        retracted: Option<&BooleanBuffer>,
+    ) -> Result<(), Failure> {
+        for placed in &self.accumulators {
+            if let Feed::Side {
+                side: fed,
+                arguments,
+            } = &placed.feed
+                && *fed == side
+            {
+                let argument = Argument::of(rows, arguments, None);
+                placed.update(state, slots, &argument, retracted)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds groups, given by their state columns, to the groups in `slots`. What a side table feeds is left out.
     pub(crate) fn merge(
         &self,
         state: &mut Columns<'_>,
@@ -293,6 +404,9 @@ impl Aggregates {
         values: &[ArrayRef],
     ) -> Result<(), Failure> {
         for placed in &self.accumulators {
+            if matches!(placed.feed, Feed::Side { .. }) {
+                continue;
+            }
             let merged = placed.accumulator.merge(state, slots, values);
             merged.map_err(|(row, reason)| Failure {
                 row,
@@ -303,18 +417,78 @@ impl Aggregates {
         Ok(())
     }
 
-    /// The results of groups, given by their state columns: one array for each aggregate.
-    pub(crate) fn finish(&self, values: &[ArrayRef]) -> Result<Vec<ArrayRef>, Failure> {
-        self.outputs
-            .iter()
-            .map(|output| {
-                output.finish(values).map_err(|(row, reason)| Failure {
+    /// The results of groups, given by their state columns and by the rows of their side tables (`None` for a table that
+    /// nothing reads): one array for each aggregate.
+    pub(crate) fn finish(
+        &self,
+        values: &[ArrayRef],
+        sides: &[Option<Segments>],
+    ) -> Result<Vec<ArrayRef>, Failure> {
+        let finish = |result: &Origin| match result {
+            Origin::Output(output) => output.finish(values).map_err(|(row, reason)| Failure {
+                row,
+                reason,
+                span: output.span,
+            }),
+            Origin::Fold { side, fold } => {
+                let rows = sides.get(*side).and_then(Option::as_ref);
+                let folded = match rows {
+                    Some(rows) => fold.finish(rows),
+                    None => Err((0, "its side table was not read".to_owned())),
+                };
+                folded.map_err(|(row, reason)| Failure {
                     row,
                     reason,
-                    span: output.span,
+                    span: fold.span,
                 })
-            })
-            .collect()
+            }
+        };
+        self.results.iter().map(finish).collect()
+    }
+}
+
+/// Accumulators, each with the first column that it writes.
+type Kernels = Vec<(usize, Box<dyn Accumulator>)>;
+
+/// Which rows of a group a result looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// The first.
+    First,
+    /// The last.
+    Last,
+    /// All.
+    All,
+}
+
+impl Placed {
+    fn update(
+        &self,
+        state: &mut Columns<'_>,
+        slots: &[u32],
+        argument: &Argument,
+        retracted: Option<&BooleanBuffer>,
+    ) -> Result<(), Failure> {
+        let updated = self.accumulator.update(state, slots, argument, retracted);
+        updated.map_err(|(row, reason)| Failure {
+            row,
+            reason,
+            span: self.span,
+        })
+    }
+}
+
+impl Argument {
+    fn of(rows: &RecordBatch, arguments: &[usize], filter: Option<&BooleanArray>) -> Self {
+        let values: Vec<ArrayRef> = arguments
+            .iter()
+            .map(|&index| rows.column(index).clone())
+            .collect();
+        Self {
+            active: active_rows(&values, filter),
+            values,
+            rows: rows.num_rows(),
+        }
     }
 }
 
@@ -327,20 +501,22 @@ fn sum_accumulator(
         DataType::Float64 => Box::new(
             FloatSum::new(sum, more).ok_or("its state columns are not what this version keeps")?,
         ),
-        DataType::Decimal(precision, _) if *precision <= 38 => Box::new(DecimalSum {
-            column: sum,
-            precision: *precision,
-        }),
-        DataType::UInt64 => Box::new(IntegerSum::<u64>::new(sum)),
-        DataType::Int64 => Box::new(IntegerSum::<i64>::new(sum)),
+        DataType::Decimal(precision, _) if *precision <= 38 => Box::new(DecimalSum { column: sum }),
         other => return Err(format!("a sum of type {other} is not possible yet")),
     })
 }
 
-fn active_rows(values: Option<&ArrayRef>, filter: Option<&BooleanArray>) -> Option<NullBuffer> {
-    let valid = values
-        .and_then(|values| values.logical_nulls())
-        .filter(|nulls| nulls.null_count() > 0);
+/// The rows that count: every argument is there, and the filter holds. `None`: all.
+pub(crate) fn active_rows(
+    values: &[ArrayRef],
+    filter: Option<&BooleanArray>,
+) -> Option<NullBuffer> {
+    let valid = values.iter().fold(None, |all: Option<NullBuffer>, values| {
+        let valid = values
+            .logical_nulls()
+            .filter(|nulls| nulls.null_count() > 0);
+        NullBuffer::union(all.as_ref(), valid.as_ref())
+    });
     let filter = filter.map(|filter| match filter.nulls() {
         Some(nulls) => NullBuffer::new(filter.values() & nulls.inner()),
         None => NullBuffer::new(filter.values().clone()),

@@ -39,6 +39,15 @@ pub(super) enum Kind {
     },
     /// The sum, of that scale, divided by the counter.
     DecimalAverage { sum: usize, count: usize, scale: i8 },
+    /// The sum of integers, 128 bits wide; NULL where the counter is zero.
+    Wide { sum: usize, count: Option<usize> },
+    /// The sum of decimals; checked against the result's precision.
+    Decimal { sum: usize, count: Option<usize> },
+    /// Variances, covariances and the like.
+    Moments {
+        function: String,
+        columns: Vec<usize>,
+    },
     /// Whether all (or any) of the counted values are true.
     Truth {
         true_count: usize,
@@ -72,8 +81,7 @@ impl Kind {
                 count,
                 scale: *scale,
             },
-            (_, false, Some(count)) => Self::CountedValue { sum, count },
-            (_, false, None) => Self::Value(sum),
+            (_, false, count) => Self::Decimal { sum, count },
             _ => return None,
         })
     }
@@ -90,6 +98,27 @@ impl Output {
                 arrow::compute::nullif(&columns[*sum], &none)
                     .map_err(|error| (0, error.to_string()))?
             }
+            Kind::Wide { sum, count } => {
+                let counts = count.map(|count| &columns[count]);
+                super::wide::finish(&columns[*sum], counts, &self.arrow_type)?
+            }
+            Kind::Decimal { sum, count } => {
+                if let ArrowType::Decimal128(precision, _) = self.arrow_type {
+                    super::sum::checked(&columns[*sum], precision)?;
+                }
+                match count {
+                    Some(count) => {
+                        let none = none_counted(&columns[*count])?;
+                        arrow::compute::nullif(&columns[*sum], &none)
+                            .map_err(|error| (0, error.to_string()))?
+                    }
+                    None => columns[*sum].clone(),
+                }
+            }
+            Kind::Moments {
+                function,
+                columns: of,
+            } => super::moments::finish(function, of, columns)?,
             Kind::Float { .. } => self.float(columns)?,
             Kind::DecimalAverage { sum, count, scale } => {
                 self.decimal_average(&columns[*sum], &columns[*count], *scale)?

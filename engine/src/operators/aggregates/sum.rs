@@ -1,10 +1,9 @@
-//! Sums: of integers (checked), of decimals (checked against their precision), of floats (compensated).
+//! Sums: of decimals, of floats (compensated). A decimal sum is checked against its precision when it is given, so that
+//! only the result can overflow; 128 bits leave room for that, but for sums beyond 1.7 · 10³⁸ units.
 //!
 //! A float sum is Neumaier's: beside the sum goes the rounding error of every addition, so that taking a value back
 //! gives what was there before, to within a few units in the last place. NaN and the infinities would poison the sum
 //! for ever; where rows can be taken back they are counted beside it instead.
-
-use std::marker::PhantomData;
 
 use arrow::array::{Array, ArrayRef};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
@@ -18,13 +17,6 @@ fn overflow(row: usize) -> (usize, String) {
     (row, "the sum overflows its type".to_owned())
 }
 
-fn argument(input: &Argument) -> Result<&ArrayRef, (usize, String)> {
-    input
-        .values
-        .as_ref()
-        .ok_or_else(|| (0, "a sum needs an argument".to_owned()))
-}
-
 /// All rows of merged columns that are not NULL, as an accumulator's input.
 fn merged(values: &ArrayRef) -> Argument {
     let active = values
@@ -33,119 +25,24 @@ fn merged(values: &ArrayRef) -> Argument {
         .cloned();
     Argument {
         active,
-        values: Some(values.clone()),
+        values: vec![values.clone()],
         rows: values.len(),
-    }
-}
-
-/// An integer that sums are kept in; in state it is an i64.
-pub(super) trait SumInteger: Copy + 'static {
-    fn of_bits(bits: i64) -> Self;
-    fn to_bits(self) -> i64;
-    fn add(self, other: Self) -> Option<Self>;
-    fn subtract(self, other: Self) -> Option<Self>;
-}
-
-impl SumInteger for i64 {
-    fn of_bits(bits: i64) -> Self {
-        bits
-    }
-    fn to_bits(self) -> i64 {
-        self
-    }
-    fn add(self, other: Self) -> Option<Self> {
-        self.checked_add(other)
-    }
-    fn subtract(self, other: Self) -> Option<Self> {
-        self.checked_sub(other)
-    }
-}
-
-impl SumInteger for u64 {
-    fn of_bits(bits: i64) -> Self {
-        bits as u64
-    }
-    fn to_bits(self) -> i64 {
-        self as i64
-    }
-    fn add(self, other: Self) -> Option<Self> {
-        self.checked_add(other)
-    }
-    fn subtract(self, other: Self) -> Option<Self> {
-        self.checked_sub(other)
-    }
-}
-
-/// The sum of integers, in 64 bits.
-pub(super) struct IntegerSum<T> {
-    column: usize,
-    integer: PhantomData<T>,
-}
-
-impl<T: SumInteger> IntegerSum<T> {
-    pub(super) fn new(column: usize) -> Self {
-        Self {
-            column,
-            integer: PhantomData,
-        }
-    }
-
-    #[inline]
-    fn step(
-        &self,
-        state: &mut Columns<'_>,
-        row: usize,
-        slot: u32,
-        bits: i64,
-        retract: bool,
-    ) -> Outcome {
-        let value = T::of_bits(bits);
-        let sum = T::of_bits(if state.is_null(self.column, slot) {
-            0
-        } else {
-            state.i64(self.column, slot)
-        });
-        let sum = if retract {
-            sum.subtract(value)
-        } else {
-            sum.add(value)
-        }
-        .ok_or_else(|| overflow(row))?;
-        state.set_i64(self.column, slot, sum.to_bits());
-        Ok(())
-    }
-}
-
-impl<T: SumInteger> Accumulator for IntegerSum<T> {
-    fn update(
-        &self,
-        state: &mut Columns<'_>,
-        slots: &[u32],
-        input: &Argument,
-        retracted: Option<&BooleanBuffer>,
-    ) -> Outcome {
-        let array = values::integers(argument(input)?)?;
-        let numbers = array.values();
-        match retracted {
-            None => {
-                input.for_each_active(|row| self.step(state, row, slots[row], numbers[row], false))
-            }
-            Some(retracted) => input.for_each_active(|row| {
-                self.step(state, row, slots[row], numbers[row], retracted.value(row))
-            }),
-        }
-    }
-
-    fn merge(&self, state: &mut Columns<'_>, slots: &[u32], values: &[ArrayRef]) -> Outcome {
-        self.update(state, slots, &merged(&values[self.column]), None)
     }
 }
 
 /// The sum of decimals, unscaled, in 128 bits.
 pub(super) struct DecimalSum {
     pub(super) column: usize,
-    /// Digits of the sum's type.
-    pub(super) precision: u8,
+}
+
+/// The sums, checked against their type's precision.
+pub(super) fn checked(sums: &ArrayRef, precision: u8) -> Outcome {
+    let limit = 10u128.pow(u32::from(precision));
+    let unscaled = values::decimals(sums)?;
+    match (0..sums.len()).find(|&row| sums.is_valid(row) && unscaled[row].unsigned_abs() >= limit) {
+        Some(row) => Err(overflow(row)),
+        None => Ok(()),
+    }
 }
 
 impl DecimalSum {
@@ -168,10 +65,7 @@ impl DecimalSum {
         } else {
             sum.checked_add(value)
         };
-        let limit = 10i128.pow(u32::from(self.precision));
-        let sum = sum
-            .filter(|sum| sum.unsigned_abs() < limit.unsigned_abs())
-            .ok_or_else(|| overflow(row))?;
+        let sum = sum.ok_or_else(|| overflow(row))?;
         state.set_i128(self.column, slot, sum);
         Ok(())
     }
@@ -185,7 +79,7 @@ impl Accumulator for DecimalSum {
         input: &Argument,
         retracted: Option<&BooleanBuffer>,
     ) -> Outcome {
-        let numbers = values::decimals(argument(input)?)?;
+        let numbers = values::decimals(input.first()?)?;
         input.for_each_active(|row| {
             let retract = retracted.is_some_and(|retracted| retracted.value(row));
             self.step(state, row, slots[row], numbers[row], retract)
@@ -308,7 +202,7 @@ impl Accumulator for FloatSum {
         input: &Argument,
         retracted: Option<&BooleanBuffer>,
     ) -> Outcome {
-        let array = values::floats(argument(input)?)?;
+        let array = values::floats(input.first()?)?;
         let numbers = array.values();
         input.for_each_active(|row| {
             let retract = retracted.is_some_and(|retracted| retracted.value(row));

@@ -167,9 +167,8 @@ fn a_decimal_sum_keeps_within_its_digits() {
     let values = Decimal128Array::from(vec![999, 1])
         .with_precision_and_scale(3, 0)
         .unwrap();
-    let error = harness
-        .try_send(0, batch(&input, vec![Arc::new(values)], &[1, 1]))
-        .unwrap_err();
+    harness.send(0, batch(&input, vec![Arc::new(values)], &[1, 1]));
+    let error = harness.try_end_epoch().unwrap_err();
     assert!(
         error.to_string().starts_with("the sum overflows its type"),
         "{error}"
@@ -207,13 +206,9 @@ fn text_and_unsigned_integers_have_extremes() {
 fn an_aggregate_that_no_kernel_computes_is_refused_by_name() {
     use super::super::aggregates::Aggregates;
     let input = schema(&[("x", DataType::Int64)]);
-    for (calls, retractions, word) in [
-        (vec![call("median", &[0], DataType::Int64)], false, "median"),
-        (vec![call("min", &[0], DataType::Int64)], true, "taken back"),
-    ] {
-        let error = Aggregates::compile(&calls, &input, retractions)
-            .err()
-            .unwrap();
-        assert!(error.1.contains(word), "{}", error.1);
+    for function in ["median", "percentile_cont"] {
+        let calls = [call(function, &[0], DataType::Int64)];
+        let error = Aggregates::compile(&calls, &input, false).err().unwrap();
+        assert!(error.1.contains(function), "{}", error.1);
     }
 }

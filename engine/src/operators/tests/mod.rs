@@ -3,6 +3,7 @@
 mod aggregate;
 mod join;
 mod kernels;
+mod set_operation;
 mod sink;
 mod stateless;
 mod window_aggregate;

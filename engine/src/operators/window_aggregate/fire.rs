@@ -11,12 +11,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::Int64Type;
 use weir_planner::plan::GroupColumn;
 use weir_state::{MapTable, SliceTable};
 use weir_types::{ChangeBatch, Watermark, hash};
 
-use super::super::aggregates::Aggregates;
+use super::super::aggregates::{Aggregates, Failure};
 use super::super::build::{aggregate_failed, internal, internal_text};
 use super::super::windows::from_micros;
 use super::slices::{Slice, SliceNames};
@@ -37,6 +39,8 @@ pub(super) struct Firing {
 /// The groups of one window that are not given yet.
 struct FiringWindow {
     end: i64,
+    /// Names of its slices.
+    slices: Vec<i64>,
     /// Key columns, then state columns.
     groups: VecDeque<RecordBatch>,
     /// Rows of the first batch that were given.
@@ -125,6 +129,7 @@ impl WindowAggregate {
             firing.after = window;
             firing.window = Some(FiringWindow {
                 end: window,
+                slices: slices.iter().map(|slice| slice.name).collect(),
                 groups,
                 given: 0,
             });
@@ -137,8 +142,23 @@ impl WindowAggregate {
             if self.names.next_window(slice, after).is_some() {
                 break;
             }
-            self.table.drop_slice(slice.name)?;
+            let name = slice.name;
+            self.move_sides(name, None)?;
+            self.table.drop_slice(name)?;
             firing.slices.pop_front();
+        }
+        Ok(())
+    }
+
+    /// Takes what side tables keep for a slice out of them, or into another slice.
+    fn move_sides(&self, from: i64, into: Option<i64>) -> Result<()> {
+        if self.sides.is_empty() {
+            return Ok(());
+        }
+        for groups in scan(&self.table.slice(from)?)? {
+            let keys = &groups.columns()[..self.config.keys.len()];
+            let hashes = hash::hash_columns(keys, groups.num_rows());
+            self.sides.move_slice(keys, &hashes, from, into)?;
         }
         Ok(())
     }
@@ -153,6 +173,7 @@ impl WindowAggregate {
         for side in due {
             let target = self.table.slice(side.end)?;
             self.merge(&target, &scan(&self.table.slice(side.name)?)?)?;
+            self.move_sides(side.name, Some(side.end))?;
             self.table.drop_slice(side.name)?;
             let has_regular = firing.slices.iter().any(|slice| slice.name == side.end);
             if let Some(position) = firing
@@ -194,6 +215,7 @@ impl WindowAggregate {
         let target = self.table.slice(first.name)?;
         for slice in later {
             self.merge(&target, &scan(&self.table.slice(slice.name)?)?)?;
+            self.move_sides(slice.name, Some(first.name))?;
             self.table.drop_slice(slice.name)?;
             firing.slices.retain(|held| held.name != slice.name);
         }
@@ -230,7 +252,11 @@ impl WindowAggregate {
                     window.groups.pop_front();
                     window.given = 0;
                 }
-                return self.finished(&piece, window.end).map(Some);
+                let finished = self.finished(&piece, window)?;
+                if finished.num_rows() > 0 {
+                    return Ok(Some(finished));
+                }
+                continue;
             }
             window.groups.pop_front();
             window.given = 0;
@@ -238,9 +264,93 @@ impl WindowAggregate {
         Ok(None)
     }
 
-    fn finished(&self, groups: &RecordBatch, window_end: i64) -> Result<ChangeBatch> {
+    /// The groups that have rows.
+    fn living(&self, groups: &RecordBatch) -> Result<RecordBatch> {
         let config = &self.config;
+        let Some(column) = config
+            .aggregates
+            .rows_column()
+            .filter(|_| config.counts_rows)
+        else {
+            return Ok(groups.clone());
+        };
+        let counts = groups.column(config.keys.len() + column);
+        let counts = counts
+            .as_primitive_opt::<Int64Type>()
+            .ok_or_else(|| internal_text(&config.operator, "a count is not an integer"))?;
+        let count = |row: usize| match counts.is_null(row) {
+            true => 0,
+            false => counts.value(row),
+        };
+        if let Some(row) = (0..counts.len()).find(|&row| count(row) < 0) {
+            let reason = "rows were taken back that this window had never counted: the input is not a consistent changelog";
+            let failure = Failure {
+                row,
+                reason: reason.to_owned(),
+                span: weir_types::Span::default(),
+            };
+            return Err(aggregate_failed(
+                &config.operator,
+                failure,
+                groups,
+                &Vec::new(),
+            ));
+        }
+        let lives: BooleanArray = (0..counts.len()).map(|row| Some(count(row) > 0)).collect();
+        filter_record_batch(groups, &lives).map_err(|error| internal(&config.operator, &error))
+    }
+
+    /// The state columns of groups, those of DISTINCT aggregates filled in from the side tables.
+    fn with_distinct(
+        &self,
+        keys: &[ArrayRef],
+        hashes: &[u64],
+        values: &[ArrayRef],
+        window: &FiringWindow,
+    ) -> Result<Vec<ArrayRef>> {
+        let crossings = self.sides.distinct_values(keys, hashes, &window.slices)?;
+        if crossings.is_empty() {
+            return Ok(values.to_vec());
+        }
+        let name = self.names.scratch(window.end);
+        let scratch = self.table.slice(name)?;
+        let mut slots = Vec::new();
+        scratch.slots(keys, hashes, &mut slots)?;
+        scratch.set_values(&slots, values)?;
+        for crossing in crossings {
+            let slots: Vec<u32> = crossing
+                .rows_of
+                .iter()
+                .map(|&group| slots[group as usize])
+                .collect();
+            let aggregates: &Aggregates = &self.config.aggregates;
+            let updated = scratch.with_columns(|columns| {
+                aggregates.update_from_side(crossing.side, columns, &slots, &crossing.rows, None)
+            });
+            updated.map_err(|failure| {
+                aggregate_failed(&self.config.operator, failure, &crossing.rows, &Vec::new())
+            })?;
+        }
+        let values = scratch.values(&slots)?;
+        self.table.drop_slice(name)?;
+        Ok(values)
+    }
+
+    fn finished(&self, groups: &RecordBatch, window: &FiringWindow) -> Result<ChangeBatch> {
+        let config = &self.config;
+        let groups = &self.living(groups)?;
+        let window_end = window.end;
         let (keys, values) = groups.columns().split_at(config.keys.len());
+        let (mut values, mut sides) = (values.to_vec(), Vec::new());
+        if !self.sides.is_empty() && groups.num_rows() > 0 {
+            let hashes = hash::hash_columns(keys, groups.num_rows());
+            values = self.with_distinct(keys, &hashes, &values, window)?;
+            sides = self.sides.read(keys, &hashes, &window.slices)?;
+        }
+        if groups.num_rows() == 0 {
+            let none = RecordBatch::new_empty(Arc::clone(&config.schema));
+            return Ok(ChangeBatch::append_only(none));
+        }
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(config.output.len());
         for (column, group_column) in config.group_columns.iter().enumerate() {
             let (micros, less_units) = match group_column {
@@ -258,7 +368,7 @@ impl WindowAggregate {
                 internal_text(&config.operator, "a window's column is not a timestamp")
             })?);
         }
-        let results = config.aggregates.finish(values);
+        let results = config.aggregates.finish(&values, &sides);
         columns.extend(
             results.map_err(|failure| {
                 aggregate_failed(&config.operator, failure, groups, &Vec::new())

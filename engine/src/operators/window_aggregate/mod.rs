@@ -15,6 +15,9 @@
 //! windows are closed to it must not go to its slice, which those windows may still read. It goes to a *side slice*,
 //! named by its slice and by the first window that takes it, and is merged into its slice when that window fires.
 //!
+//! **Changelogs.** Each change is a row of its own: a row that is taken back leaves the windows that hold its event time,
+//! judged late by its own watermark like any other. A group that is left without rows when its window is due gives nothing.
+//!
 //! # Invariants
 //! 1. A row counts in exactly the windows that hold it and end after its own watermark.
 //! 2. Windows fire once each, in the order of their ends.
@@ -24,6 +27,7 @@ mod fire;
 mod slices;
 
 use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, UInt32Array};
+use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::SchemaRef;
 use weir_planner::plan::GroupColumn;
 use weir_state::SliceTable;
@@ -33,6 +37,7 @@ use self::fire::Firing;
 use self::slices::SliceNames;
 use super::aggregates::Aggregates;
 use super::build::{aggregate_failed, internal, internal_text};
+use super::sides::Sides;
 use super::window_assign::own_watermark;
 use super::windows::{Windows, to_micros};
 use super::{Operator, OperatorContext, Progress};
@@ -52,6 +57,8 @@ pub(super) struct Configuration {
     pub(super) keys: Vec<usize>,
     pub(super) group_columns: Vec<GroupColumn>,
     pub(super) aggregates: Aggregates,
+    /// Whether rows can be taken back, so that a window's groups can become empty.
+    pub(super) counts_rows: bool,
     pub(super) input: Schema,
     pub(super) output: Schema,
     pub(super) schema: SchemaRef,
@@ -62,6 +69,8 @@ pub(super) struct WindowAggregate {
     config: Configuration,
     names: SliceNames,
     table: SliceTable,
+    /// The rows that some aggregates look at, slice by slice.
+    sides: Sides,
     /// Windows that end at or before it have been given.
     watermark: Watermark,
     /// Whether the table holds slices of a restored state and no watermark has come: the first one says how far the
@@ -72,7 +81,12 @@ pub(super) struct WindowAggregate {
 }
 
 impl WindowAggregate {
-    pub(super) fn new(config: Configuration, table: SliceTable, span: Span) -> Result<Self> {
+    pub(super) fn new(
+        config: Configuration,
+        table: SliceTable,
+        sides: Sides,
+        span: Span,
+    ) -> Result<Self> {
         let names = SliceNames::new(config.windows).ok_or_else(|| {
             let message = format!(
                 "a window consists of {} slices of {} µs",
@@ -92,6 +106,7 @@ impl WindowAggregate {
             config,
             names,
             table,
+            sides,
             watermark,
             awaits_restored_watermark,
             firing: None,
@@ -180,18 +195,33 @@ impl WindowAggregate {
             .collect()
     }
 
-    fn add_to_slice(&mut self, slice: i64, hashes: &[u64], rows: &RecordBatch) -> Result<()> {
+    fn add_to_slice(
+        &mut self,
+        slice: i64,
+        hashes: &[u64],
+        rows: &RecordBatch,
+        retracted: Option<&BooleanBuffer>,
+    ) -> Result<()> {
         let table = self.table.slice(slice)?;
         let keys = self.keys(rows);
         self.slots.clear();
         table.slots(&keys, hashes, &mut self.slots)?;
         let (slots, aggregates) = (&self.slots, &self.config.aggregates);
         table
-            .with_columns(|columns| aggregates.update(columns, slots, rows, None))
+            .with_columns(|columns| aggregates.update(columns, slots, rows, retracted))
             .map_err(|failure| {
                 aggregate_failed(&self.config.operator, failure, rows, &self.config.input)
             })?;
         table.mark_dirty(&self.slots);
+        if !self.sides.is_empty() {
+            let crossings = self
+                .sides
+                .apply(&keys, hashes, rows, retracted, Some(slice))?;
+            debug_assert!(
+                crossings.is_empty(),
+                "slices are looked at when a window is due"
+            );
+        }
         Ok(())
     }
 
@@ -214,10 +244,10 @@ impl Operator for WindowAggregate {
         batch: ChangeBatch,
         ctx: &mut OperatorContext,
     ) -> Result<Progress> {
-        if batch.retracted.is_some() {
+        if batch.retracted.is_some() && !self.config.counts_rows {
             return Err(internal_text(
                 &self.config.operator,
-                "a window cannot take rows back",
+                "rows of an append-only input are taken back",
             ));
         }
         self.awaits_restored_watermark = false;
@@ -229,14 +259,20 @@ impl Operator for WindowAggregate {
         })?;
         let hashes = hash::hash_columns(&self.keys(&batch.rows), batch.num_rows());
         for (slice, indices) in self.by_slice(&batch, &micros, ctx)? {
+            let retracted = batch.retracted.as_ref();
             if indices.len() == batch.num_rows() {
-                self.add_to_slice(slice, &hashes, &batch.rows)?;
+                self.add_to_slice(slice, &hashes, &batch.rows, retracted)?;
                 continue;
             }
-            let hashes: Vec<u64> = indices.iter().map(|&row| hashes[row as usize]).collect();
+            let of_slice = |row: &u32| hashes[*row as usize];
+            let hashes: Vec<u64> = indices.iter().map(of_slice).collect();
+            let retracted: Option<BooleanBuffer> = retracted.map(|retracted| {
+                let rows = indices.iter();
+                rows.map(|&row| retracted.value(row as usize)).collect()
+            });
             let rows = arrow::compute::take_record_batch(&batch.rows, &UInt32Array::from(indices))
                 .map_err(|error| internal(&self.config.operator, &error))?;
-            self.add_to_slice(slice, &hashes, &rows)?;
+            self.add_to_slice(slice, &hashes, &rows, retracted.as_ref())?;
         }
         Ok(Progress::Done)
     }

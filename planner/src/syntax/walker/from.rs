@@ -7,6 +7,7 @@ use weir_types::Span;
 
 use super::Walker;
 use crate::codes;
+use crate::syntax::unnest::unnest_call;
 use crate::syntax::window::check_window_call;
 use crate::syntax::{span_of, to_span};
 
@@ -20,6 +21,9 @@ impl Walker<'_> {
     }
 
     fn join(&mut self, join: &Join) {
+        if self.unnest_join(join) {
+            return;
+        }
         let Join {
             relation,
             global,
@@ -87,7 +91,7 @@ impl Walker<'_> {
                     codes::TABLE_FUNCTION,
                     "ARRAY JOIN is not supported",
                     span,
-                    "arrays cannot be turned into rows yet",
+                    "write CROSS JOIN UNNEST(a) AS t (x)",
                 );
                 return;
             }
@@ -192,6 +196,7 @@ impl Walker<'_> {
                 }
                 self.query(subquery);
             }
+            factor if unnest_call(factor).is_some() => self.unnest(factor),
             TableFactor::TableFunction { expr, alias: _ } => self.refuse(
                 codes::TABLE_FUNCTION,
                 format!("there is no table function `{expr}`"),
@@ -206,24 +211,11 @@ impl Walker<'_> {
                 alias: _,
             } => self.refuse(
                 codes::TABLE_FUNCTION,
-                "LATERAL is not supported yet",
+                "LATERAL with a table function is not supported",
                 self.since_keyword("LATERAL", span_of(name)),
-                TABLE_FUNCTIONS,
+                "a function that gives an ARRAY does it: CROSS JOIN UNNEST(f(x)) AS t (y)",
             ),
-            TableFactor::UNNEST {
-                alias: _,
-                array_exprs,
-                with_offset: _,
-                with_offset_alias: _,
-                with_ordinality: _,
-            } => self.refuse(
-                codes::TABLE_FUNCTION,
-                "UNNEST is not supported yet",
-                array_exprs.first().map_or(Span::default(), |first| {
-                    self.since_keyword("UNNEST", span_of(first))
-                }),
-                "arrays cannot be turned into rows yet; their elements are read as tags[1]",
-            ),
+            TableFactor::UNNEST { .. } => self.unnest(factor),
             TableFactor::JsonTable {
                 json_expr,
                 json_path: _,

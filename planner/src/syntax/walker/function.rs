@@ -2,12 +2,12 @@
 
 use sqlparser::ast::{
     DuplicateTreatment, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArgumentList, FunctionArguments, ObjectNamePart,
+    FunctionArgumentList, FunctionArguments, ObjectNamePart, OrderByExpr, OrderByOptions,
 };
 use weir_types::{Diagnostic, Span};
 
+use super::Walker;
 use super::select::RANK_WAY_OUT;
-use super::{Walker, first_span};
 use crate::codes;
 use crate::library::Library;
 use crate::syntax::window::WindowFunction;
@@ -21,7 +21,7 @@ impl Walker<'_> {
             parameters,
             args,
             filter,
-            null_treatment,
+            null_treatment: _,
             over,
             within_group,
         } = function;
@@ -50,24 +50,64 @@ impl Walker<'_> {
             self.filter_place(name, span);
             self.expr(filter);
         }
-        if null_treatment.is_some() {
-            let span = self.keyword_after("NULLS", span);
-            self.modifier(
-                "IGNORE NULLS and RESPECT NULLS are not supported yet",
-                span,
-                "filter NULLs: FILTER (WHERE x IS NOT NULL)",
-            );
-        }
         if over.is_some() {
             let span = self.keyword_after("OVER", span_of(function));
             self.refuse(codes::OVER, "OVER is not supported yet", span, RANK_WAY_OUT);
         }
-        if let Some(order) = within_group.first() {
-            let span = self.since_keyword("WITHIN", span_of(&order.expr));
-            self.modifier(
-                "WITHIN GROUP is not supported yet",
-                span,
-                "min, max, avg and sum need no order",
+        for item in within_group {
+            self.order_item(item, span);
+        }
+        self.modifiers(function, span);
+    }
+
+    /// What only an aggregate can have: behind another function the library would ignore it.
+    fn modifiers(&mut self, function: &Function, span: Span) {
+        let Ok(name) = Name::from_object(&function.name) else {
+            return;
+        };
+        if crate::binder::is_aggregate(&name.value) || function.over.is_some() {
+            return;
+        }
+        let inside = |clause: fn(&FunctionArgumentClause) -> bool| match &function.args {
+            FunctionArguments::List(list) => list.clauses.iter().any(clause),
+            _ => false,
+        };
+        let is_distinct = matches!(&function.args, FunctionArguments::List(list)
+            if list.duplicate_treatment == Some(DuplicateTreatment::Distinct));
+        let has_order = !function.within_group.is_empty()
+            || inside(|clause| matches!(clause, FunctionArgumentClause::OrderBy(_)));
+        let treats_nulls = function.null_treatment.is_some()
+            || inside(|clause| matches!(clause, FunctionArgumentClause::IgnoreOrRespectNulls(_)));
+        let found = [
+            (is_distinct, "DISTINCT"),
+            (has_order, "ORDER BY"),
+            (treats_nulls, "IGNORE NULLS"),
+        ];
+        for (_, what) in found.into_iter().filter(|(found, _)| *found) {
+            let message = format!(
+                "{what} belongs to aggregates, and `{}` is none",
+                name.spelling
+            );
+            self.refuse(codes::AGGREGATE_MODIFIER, message, span, "leave it out");
+        }
+    }
+
+    fn order_item(&mut self, item: &OrderByExpr, function: Span) {
+        let OrderByExpr {
+            expr,
+            options:
+                OrderByOptions {
+                    asc: _,
+                    nulls_first: _,
+                },
+            with_fill,
+        } = item;
+        self.expr(expr);
+        if with_fill.is_some() {
+            self.arguments_error(
+                "WITH FILL does not exist here".to_owned(),
+                function,
+                "order by an expression",
             );
         }
     }
@@ -97,10 +137,8 @@ impl Walker<'_> {
             args,
             clauses,
         } = list;
-        if *duplicate_treatment == Some(DuplicateTreatment::Distinct) {
-            let span = self.keyword_near("DISTINCT", function);
-            self.modifier("DISTINCT in an aggregate is not supported yet", span, "group by the value first in a subquery, then count its rows: SELECT count(*) FROM (SELECT x FROM t GROUP BY x) AS u");
-        }
+        // DISTINCT is the binder's for aggregates; `modifiers` refuses it elsewhere. ALL is what goes without saying.
+        let _ = duplicate_treatment;
         for arg in args {
             match arg {
                 FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => self.expr(expr),
@@ -151,22 +189,11 @@ impl Walker<'_> {
     fn argument_clause(&mut self, clause: &FunctionArgumentClause, function: Span) {
         match clause {
             FunctionArgumentClause::OrderBy(order) => {
-                let span = first_span(order.iter().map(|order| &order.expr), function);
-                let span = self.since_keyword("ORDER", span);
-                self.modifier(
-                    "ORDER BY in an aggregate is not supported yet",
-                    span,
-                    "min, max, avg and sum need no order",
-                );
+                for item in order {
+                    self.order_item(item, function);
+                }
             }
-            FunctionArgumentClause::IgnoreOrRespectNulls(_) => {
-                let span = self.keyword_after("NULLS", function);
-                self.modifier(
-                    "IGNORE NULLS and RESPECT NULLS are not supported yet",
-                    span,
-                    "filter NULLs: FILTER (WHERE x IS NOT NULL)",
-                );
-            }
+            FunctionArgumentClause::IgnoreOrRespectNulls(_) => {}
             FunctionArgumentClause::Limit(_)
             | FunctionArgumentClause::OnOverflow(_)
             | FunctionArgumentClause::Having(_)
@@ -180,10 +207,6 @@ impl Walker<'_> {
                 );
             }
         }
-    }
-
-    fn modifier(&mut self, message: &str, span: Span, way_out: &str) {
-        self.refuse(codes::AGGREGATE_MODIFIER, message, span, way_out);
     }
 
     fn arguments_error(&mut self, message: String, span: Span, way_out: &str) {

@@ -14,6 +14,7 @@ mod expr;
 mod from;
 mod function;
 mod select;
+mod unnest;
 
 use sqlparser::ast::{self, Expr, Query};
 use sqlparser::tokenizer::{Token, TokenWithSpan};

@@ -2,7 +2,7 @@
 
 use sqlparser::ast::{
     Distinct, Expr, GroupByExpr, LimitClause, OrderBy, OrderByKind, Query, Select, SelectFlavor,
-    SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier,
+    SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, Values,
     WildcardAdditionalOptions,
 };
 use weir_types::Span;
@@ -137,18 +137,7 @@ impl Walker<'_> {
                 self.set_expr(left);
                 self.set_expr(right);
             }
-            SetExpr::Values(values) => self.refuse(
-                codes::QUERY_BODY,
-                "VALUES is not supported",
-                values
-                    .rows
-                    .first()
-                    .and_then(|row| row.content.first())
-                    .map_or(span_of(body), |first| {
-                        self.since_keyword("VALUES", span_of(first))
-                    }),
-                "rows come from tables; 'connector' = 'datagen' makes some",
-            ),
+            SetExpr::Values(values) => self.values(values),
             SetExpr::Table(_) => self.refuse(
                 codes::QUERY_BODY,
                 "TABLE name is not supported as a query",
@@ -170,38 +159,49 @@ impl Walker<'_> {
         }
     }
 
+    fn values(&mut self, values: &Values) {
+        let Values {
+            // `ROW(1, 2)` for `(1, 2)`, and VALUE for VALUES, mean the same.
+            explicit_row: _,
+            value_keyword: _,
+            rows,
+        } = values;
+        for row in rows {
+            for cell in &row.content {
+                self.expr(cell);
+            }
+        }
+        if rows.iter().any(|row| row.content.is_empty()) {
+            self.refuse(
+                codes::VALUES_FORM,
+                "a row of VALUES holds at least one value",
+                self.last_keyword("VALUES"),
+                "write VALUES (1, 'a'), (2, 'b')",
+            );
+        }
+    }
+
     fn set_operation(&mut self, op: &SetOperator, quantifier: &SetQuantifier, left: Span) {
         let (word, way_out) = match (op, quantifier) {
-            (SetOperator::Union, SetQuantifier::All) => return,
-            (SetOperator::Union, SetQuantifier::None | SetQuantifier::Distinct) => (
-                "UNION",
-                "write UNION ALL; to drop equal rows, group its result by all columns",
-            ),
+            (_, SetQuantifier::All | SetQuantifier::None | SetQuantifier::Distinct) => return,
             (
-                SetOperator::Union,
+                _,
                 SetQuantifier::ByName | SetQuantifier::AllByName | SetQuantifier::DistinctByName,
-            ) => (
-                "UNION",
-                "write UNION ALL with the columns in the same order",
-            ),
-            (SetOperator::Intersect, _) => (
-                "INTERSECT",
-                "join the two on all columns: a JOIN b ON a.x = b.x",
-            ),
-            (SetOperator::Except, _) => (
-                "EXCEPT",
-                "count both sides with UNION ALL and GROUP BY, and keep groups with HAVING",
-            ),
-            (SetOperator::Minus, _) => (
-                "MINUS",
-                "count both sides with UNION ALL and GROUP BY, and keep groups with HAVING",
-            ),
+            ) => {
+                let word = match op {
+                    SetOperator::Union => "UNION",
+                    SetOperator::Intersect => "INTERSECT",
+                    SetOperator::Except => "EXCEPT",
+                    SetOperator::Minus => "MINUS",
+                };
+                (
+                    word,
+                    "columns meet by their place: leave BY NAME out, with the columns in the same order",
+                )
+            }
         };
         let span = self.keyword_after(word, left);
-        let message = match op {
-            SetOperator::Union => "UNION is supported with ALL only".to_owned(),
-            _ => format!("{word} is not supported yet"),
-        };
+        let message = format!("{word} BY NAME is not supported");
         self.refuse(codes::SET_OPERATION, message, span, way_out);
     }
 
@@ -303,7 +303,7 @@ impl Walker<'_> {
                 codes::TABLE_FUNCTION,
                 "LATERAL VIEW is not supported",
                 span,
-                "arrays cannot be turned into rows yet",
+                "write FROM t CROSS JOIN UNNEST(a) AS u (x)",
             );
         }
         if let Some(prewhere) = prewhere {
@@ -347,8 +347,7 @@ impl Walker<'_> {
 
     fn distinct(&mut self, distinct: Option<&Distinct>, select: Span) {
         let message = match distinct {
-            None | Some(Distinct::All) => return,
-            Some(Distinct::Distinct) => "SELECT DISTINCT is not supported yet",
+            None | Some(Distinct::All | Distinct::Distinct) => return,
             Some(Distinct::On(_)) => "DISTINCT ON is not supported yet",
         };
         let span = self.keyword_near("DISTINCT", select);
@@ -356,7 +355,7 @@ impl Walker<'_> {
             codes::DISTINCT,
             message,
             span,
-            "group by the columns instead: SELECT a, b FROM t GROUP BY a, b",
+            "SELECT DISTINCT makes whole rows unique; one row for each key: min(…), max(…) … GROUP BY the key",
         );
     }
 

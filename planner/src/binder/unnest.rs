@@ -1,0 +1,180 @@
+//! UNNEST in FROM: a row for each element of an array or a map of the rows before it.
+//!
+//! ```text
+//!   FROM orders AS o CROSS JOIN UNNEST(o.items) AS i (product, amount)
+//!        │                        └─ over the columns to its left, whatever is joined there
+//!        └─ the chain of joins goes on above it; conditions on its columns are filters right above it
+//! ```
+//!
+//! An array of rows gives a column for each field, any other array one column, a map its key and its value. NULL and
+//! empty ones give nothing, but for LEFT JOIN UNNEST: then one row of NULLs.
+
+use sqlparser::ast::{self, JoinConstraint, JoinOperator};
+use weir_types::{Column, DataType, Diagnostic, Schema, Span};
+
+use crate::codes;
+use crate::logical::{Node, NodeId, NodeKind, Properties};
+use crate::names::Path;
+use crate::plan::{Changelog, Expr};
+use crate::syntax::{Name, UnnestCall};
+
+use super::expr::{Aggregates, ExprBinder, with_article};
+use super::from::{From, FromRelation};
+use super::select::volatile_over_retractions;
+use super::{Binder, Failed, Relation};
+
+/// An UNNEST among the relations of a block.
+#[derive(Clone, Debug)]
+pub(crate) struct Unnest {
+    /// The array or map, over the scope's columns before it.
+    pub(super) argument: Expr,
+    /// Rows without elements stay.
+    pub(super) outer: bool,
+    /// A last column numbers the elements.
+    pub(super) ordinality: bool,
+}
+
+impl Binder<'_> {
+    /// Binds a join with an UNNEST. The walker has seen to its kind.
+    pub(super) fn unnest_join(
+        &mut self,
+        join: &ast::Join,
+        call: &UnnestCall<'_>,
+        from: &mut From,
+    ) -> Result<(), Failed> {
+        let outer = matches!(
+            join.join_operator,
+            JoinOperator::Left(_) | JoinOperator::LeftOuter(_)
+        );
+        self.bind_unnest(call, outer, from)?;
+        if let JoinOperator::Join(JoinConstraint::On(condition))
+        | JoinOperator::Inner(JoinConstraint::On(condition)) = &join.join_operator
+        {
+            let aggregates = Aggregates::NotIn("ON");
+            let mut binder = ExprBinder::new(&from.scope, aggregates, &mut self.diagnostics);
+            let bound = binder.bind_condition(condition, "ON")?;
+            from.conditions.extend(bound.conjuncts());
+        }
+        Ok(())
+    }
+
+    /// Adds the elements' columns to the scope.
+    pub(super) fn bind_unnest(
+        &mut self,
+        call: &UnnestCall<'_>,
+        outer: bool,
+        from: &mut From,
+    ) -> Result<(), Failed> {
+        let [argument] = call.arguments.as_slice() else {
+            return self.fail(
+                Diagnostic::error(codes::UNNEST_FORM, "UNNEST takes one array or map")
+                    .at(call.span, super::counted(call.arguments.len(), "argument"))
+                    .help("unnest each WITH ORDINALITY, and compare the numbers in WHERE"),
+            );
+        };
+        let aggregates = Aggregates::NotIn("UNNEST");
+        let mut binder = ExprBinder::new(&from.scope, aggregates, &mut self.diagnostics);
+        let argument = binder.bind(argument)?;
+        let name = call.alias.map(|alias| Name::from_ident(&alias.name));
+        if let Some(name) = &name
+            && from.scope.relations_called(&name.value).next().is_some()
+        {
+            let message = format!("`{}` stands twice in FROM", name.spelling);
+            return self.fail(
+                Diagnostic::error(codes::DUPLICATE_NAME, message)
+                    .at(name.span, "the second of that name")
+                    .help("give one of them another alias"),
+            );
+        }
+        let only = name.as_ref().map_or("unnest", |name| name.value.as_str());
+        let Some(mut columns) = element_columns(&argument.data_type, only) else {
+            let message = format!("{} has no elements", with_article(&argument.data_type));
+            return self.fail(
+                Diagnostic::error(codes::UNNEST_FORM, message)
+                    .at(argument.span, "UNNEST takes an ARRAY or a MAP")
+                    .help("make an array of it, e.g. string_to_array(text, ',')"),
+            );
+        };
+        if call.ordinality {
+            columns.push(Column::new("ordinality", DataType::Int64));
+        }
+        let named: Vec<Name> = call
+            .alias
+            .iter()
+            .flat_map(|alias| &alias.columns)
+            .map(|column| Name::from_ident(&column.name))
+            .collect();
+        // The node comes with the chain of joins, because it reads what is to its left.
+        let relation = self.renamed(Relation { node: 0, columns }, &named)?;
+        from.scope.push(
+            name.as_ref().map(|name| name.value.clone()),
+            &relation.columns,
+        );
+        let position = from.relations.len() + 1;
+        from.relations.push(FromRelation {
+            relation,
+            name: name.map_or_else(|| position.to_string(), |name| name.value),
+            span: call.span,
+            unnest: Some(Unnest {
+                argument,
+                outer,
+                ordinality: call.ordinality,
+            }),
+        });
+        Ok(())
+    }
+
+    /// The step on top of everything that is joined so far.
+    pub(super) fn unnested(
+        &mut self,
+        input: NodeId,
+        unnest: &Unnest,
+        columns: &Schema,
+        path: &Path,
+        span: Span,
+    ) -> Result<NodeId, Failed> {
+        let below = &self.graph.nodes[input];
+        if below.properties.changelog == Changelog::Retractions && unnest.argument.is_volatile() {
+            return self.fail(volatile_over_retractions(unnest.argument.span));
+        }
+        let mut all = below.columns.clone();
+        all.extend(columns.iter().cloned());
+        let number = (all.len() - 1, unnest.ordinality);
+        let properties = Properties::unnested(&below.properties, number);
+        Ok(self.add(Node {
+            kind: NodeKind::Unnest {
+                argument: unnest.argument.clone(),
+                outer: unnest.outer,
+                ordinality: unnest.ordinality,
+            },
+            inputs: vec![input],
+            columns: all,
+            properties,
+            path: path.clone(),
+            id: None,
+            shared: false,
+            span,
+        }))
+    }
+}
+
+/// What an element is made of; `only` is the name of a column that has none.
+fn element_columns(data_type: &DataType, only: &str) -> Option<Schema> {
+    Some(match data_type {
+        DataType::Array(element) => match element.as_ref() {
+            DataType::Row(fields) => fields
+                .iter()
+                .map(|field| Column {
+                    nullable: true,
+                    ..field.clone()
+                })
+                .collect(),
+            element => vec![Column::new(only, element.clone())],
+        },
+        DataType::Map(key, value) => vec![
+            Column::new("key", key.as_ref().clone()),
+            Column::new("value", value.as_ref().clone()),
+        ],
+        _ => return None,
+    })
+}

@@ -1,0 +1,16 @@
+CREATE TABLE t (a INT, b STRING, c ARRAY<INT>, d DOUBLE) WITH ('connector' = 'filesystem', 'path' = 't', 'format' = 'json');
+SELECT first_value(a) FROM t;
+SELECT array_agg(DISTINCT a ORDER BY b) FROM t;
+SELECT percentile_cont(a) WITHIN GROUP (ORDER BY d) FROM t;
+SELECT percentile_disc(2) WITHIN GROUP (ORDER BY d) FROM t;
+SELECT nth_value(a, 0 ORDER BY b) FROM t;
+SELECT mode() WITHIN GROUP (ORDER BY a, b) FROM t;
+SELECT sum(a) IGNORE NULLS FROM t;
+SELECT corr(a, b) FROM t;
+SELECT bit_and(d) FROM t;
+SELECT array_agg(c) FROM t;
+SELECT count(DISTINCT c) FROM t;
+SELECT array_agg(a ORDER BY c) FROM t;
+SELECT stddev(a, d) FROM t;
+SELECT approx_percentile_cont_with_weight(d, a, 0.5) FROM t;
+SELECT medain(d) FROM t;

@@ -1,0 +1,5 @@
+SELECT a FROM t LEFT JOIN UNNEST(tags) AS u (x) ON x = 'a';
+SELECT a FROM t RIGHT JOIN UNNEST(tags) AS u (x) ON TRUE;
+SELECT a FROM t JOIN UNNEST(tags) AS u (x);
+SELECT a FROM UNNEST(tags) WITH OFFSET AS u (x);
+SELECT a FROM t, LATERAL split(s) AS u (x);
