@@ -39,6 +39,7 @@ mod lower;
 mod names;
 pub mod plan;
 pub mod settings;
+mod similar;
 mod state_schema;
 pub mod syntax;
 mod time_zone;

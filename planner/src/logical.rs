@@ -204,6 +204,23 @@ impl Graph {
         self.nodes.len() - 1
     }
 
+    /// How many steps the plan of `root` has: what is not shared is planned again for each reader.
+    pub(crate) fn planned_steps(&self, root: NodeId) -> u64 {
+        let mut steps = vec![0_u64; root + 1];
+        for node in self.below(root) {
+            let current = &self.nodes[node];
+            let inputs = current.inputs.iter().map(|&input| {
+                if self.nodes[input].shared {
+                    1
+                } else {
+                    steps[input]
+                }
+            });
+            steps[node] = inputs.fold(1, u64::saturating_add);
+        }
+        steps[root]
+    }
+
     /// The nodes that `root` needs, inputs first, each once.
     pub(crate) fn below(&self, root: NodeId) -> Vec<NodeId> {
         let mut wanted = vec![false; root + 1];

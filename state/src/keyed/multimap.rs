@@ -281,7 +281,7 @@ pub(super) fn add_weights(cache: &mut Cache, slots: &[u32], weights: &[i64]) -> 
         None => Ok(before),
         Some(_) => Err(broken(
             &cache.table,
-            "a row was retracted that is not there",
+            "a row was taken back that had never come",
         )),
     }
 }
