@@ -94,7 +94,10 @@ fn two_filters_above_a_join_keep_their_columns_apart() {
         Arc::new(arrow::array::Int64Array::from_iter(values)) as arrow::array::ArrayRef
     };
     let columns = vec![column([Some(0), Some(0)]), column([Some(9), None])];
-    oracle.register("t", RecordBatch::try_new(Arc::new(schema), columns).unwrap());
+    oracle.register(
+        "t",
+        RecordBatch::try_new(Arc::new(schema), columns).unwrap(),
+    );
     let sql = "SELECT a.d, b.d FROM t AS a JOIN t AS b ON a.k = b.k AND (NOT (a.k IS NULL)) WHERE NOT (NOT (a.d >= b.d))";
     assert_eq!(oracle.query(sql).unwrap().len(), 1);
 }
