@@ -75,6 +75,12 @@ pub(crate) enum NodeKind {
     SetOperation { operator: SetOperator, all: bool },
     /// Three columns appended: the window's start, end and time.
     WindowAssign { window: Window, time: usize },
+    /// Three columns appended: start, end and time of the row's session among the rows of equal `keys`.
+    Session {
+        gap: i64,
+        time: usize,
+        keys: Vec<usize>,
+    },
     /// Columns: `keys`, then `group_columns` (of a window), then `aggregates`.
     Aggregate {
         /// The window and the input's event-time column.

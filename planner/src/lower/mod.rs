@@ -12,6 +12,7 @@
 //! 3. A source's filter is pushed into it only if it has one reader.
 
 mod emit;
+mod session;
 mod sets;
 mod stateful;
 mod timed;
@@ -195,6 +196,10 @@ impl Lowering<'_> {
                     .collect();
                 below.insert(*time);
                 vec![below]
+            }
+            NodeKind::Session { time, keys, .. } => {
+                let columns = wanted.iter().chain(keys).chain([time]).copied();
+                vec![columns.filter(|&column| column < width(0)).collect()]
             }
             NodeKind::Aggregate {
                 window,

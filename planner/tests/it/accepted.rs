@@ -249,10 +249,10 @@ fn all_spellings_of_a_window_are_one_call() {
         assert_eq!(call.time.value, "ts");
         assert_eq!(
             call.window(),
-            Window::Tumble {
+            Some(Window::Tumble {
                 size: 10_000_000,
                 offset: 0
-            },
+            }),
             "{spelling}"
         );
     }
@@ -274,7 +274,7 @@ fn hop_takes_slide_before_size_and_an_offset_last() {
            TIMECOL => DESCRIPTOR(ts), OFFSET => INTERVAL '-1' SECOND)) AS w",
     ] {
         let call = call(spelling);
-        assert_eq!(call.window(), window, "{spelling}");
+        assert_eq!(call.window(), Some(window), "{spelling}");
         assert_eq!(call.alias.unwrap().value, "w");
     }
 }

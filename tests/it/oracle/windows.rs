@@ -1,7 +1,7 @@
 //! Query shapes: windows of event time.
 
 use rand::Rng;
-use rand::seq::IndexedRandom;
+use rand::seq::{IndexedRandom, SliceRandom};
 
 use weir_tests::data::SqlType;
 
@@ -19,20 +19,24 @@ pub(super) const SHAPES: &[Shape] = &[
         weight: 1,
         make: |generator| generator.window_assign(),
     },
-    Shape {
-        name: "a join of windows",
-        weight: 1,
-        make: |generator| generator.window_join(),
-    },
 ];
 
 /// Where the groups of a window stand in time, in seconds.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Windows {
     slide: i64,
     size: i64,
-    /// CUMULATE: the windows of one start, each a slide longer than the one before.
-    grow: bool,
+    kind: Kind,
+}
+
+#[derive(Clone, PartialEq)]
+enum Kind {
+    /// TUMBLE, or HOP with a slide below the size.
+    Fixed,
+    /// CUMULATE, the slide as its step.
+    Cumulate,
+    /// SESSION by these columns, the slide as its gap.
+    Session(Vec<String>),
 }
 
 impl Generator<'_> {
@@ -56,18 +60,47 @@ impl Generator<'_> {
 
     pub(super) fn windows(&mut self) -> Windows {
         let slide = *[1, 5, 10, 60].choose(self.rng).expect("a list");
-        let size = if self.rng.random_bool(0.5) {
-            slide
+        if self.rng.random_bool(0.4) {
+            return Windows {
+                slide,
+                size: slide,
+                kind: Kind::Fixed,
+            };
+        }
+        let kind = if self.rng.random_bool(0.4) {
+            Kind::Cumulate
         } else {
-            slide * self.rng.random_range(2..=4)
+            Kind::Fixed
         };
-        let grow = self.rng.random_bool(0.2);
-        Windows { slide, size, grow }
+        let size = slide * self.rng.random_range(2..=4);
+        Windows { slide, size, kind }
+    }
+
+    /// Windows of any kind over a relation.
+    fn windows_over(&mut self, input: &Relation) -> Windows {
+        if self.rng.random_bool(0.7) {
+            return self.windows();
+        }
+        let slide = *[1, 2, 5, 30].choose(self.rng).expect("a list");
+        let columns = input.columns.iter().enumerate();
+        let mut keys: Vec<String> = columns
+            .filter(|(at, column)| {
+                input.time != Some(*at) && column.exact && column.kind != SqlType::Double
+            })
+            .map(|(_, column)| column.name.clone())
+            .collect();
+        keys.shuffle(self.rng);
+        keys.truncate(self.rng.random_range(0..=2));
+        Windows {
+            slide,
+            size: slide,
+            kind: Kind::Session(keys),
+        }
     }
 
     pub(super) fn window_aggregate(&mut self) -> Option<Step> {
         let (input, time) = self.timed()?;
-        let windows = self.windows();
+        let windows = self.windows_over(&input);
         let (mut items, mut columns, keys) = self.grouping(&input, 2);
         let mut group = vec!["window_start".to_owned(), "window_end".to_owned()];
         let with_time = self.rng.random_bool(0.4);
@@ -104,59 +137,14 @@ impl Generator<'_> {
         Some((self.relation(columns, time_at, rows), weir, oracle))
     }
 
-    /// Two relations in windows of the same kind, joined window by window.
-    pub(super) fn window_join(&mut self) -> Option<Step> {
-        let (left, left_time) = self.timed()?;
-        let (right, right_time) = self.timed()?;
-        let windows = self.windows();
-        let pairs = self.equal_columns(&left, &right);
-        let rows = left.rows * right.rows / 4.0;
-        if rows * windows.overlap() as f64 > 40_000.0 || self.joins >= 2 {
-            return None;
-        }
-        self.joins += 1;
-        let (l, r) = (self.fresh("l"), self.fresh("r"));
-        let mut conditions = vec![
-            format!("{l}.window_start = {r}.window_start"),
-            format!("{l}.window_end = {r}.window_end"),
-        ];
-        for (a, b) in pairs.into_iter().take(self.rng.random_range(0..=1)) {
-            conditions.push(format!("{l}.{a} = {r}.{b}"));
-        }
-        let mut both = super::joins::prefixed(&left.columns, &l);
-        both.extend(super::joins::prefixed(&right.columns, &r));
-        if self.rng.random_bool(0.3) {
-            conditions.push(self.predicate(&both, 1));
-        }
-        let joined = self.relation(both, None, rows);
-        let (mut columns, mut items, _) = self.select_list(&joined);
-        let out = self.column(SqlType::Timestamp, true);
-        items.push(format!("{l}.window_end AS {}", out.name));
-        columns.push(out);
-        let text = |left: &str, right: &str| {
-            format!(
-                "SELECT {} FROM {left} AS {l} JOIN {right} AS {r} ON {}",
-                items.join(", "),
-                conditions.join(" AND ")
-            )
-        };
-        let weir = text(
-            &windows.weir(&left.name, &left_time),
-            &windows.weir(&right.name, &right_time),
-        );
-        let oracle = text(
-            &windows.oracle(&left.name, &left_time),
-            &windows.oracle(&right.name, &right_time),
-        );
-        let mut relation = self.relation(columns, None, rows);
-        relation.windowed = true;
-        Some((relation, weir, oracle))
-    }
-
     pub(super) fn window_assign(&mut self) -> Option<Step> {
         let (input, time) = self.timed()?;
-        let windows = self.windows();
-        let (mut columns, mut items, time_at) = self.select_list(&input);
+        let windows = self.windows_over(&input);
+        let (mut columns, mut items, mut time_at) = self.select_list(&input);
+        if let Kind::Session(_) = windows.kind {
+            // A row comes when its session is over: of the input's columns none is event time any more.
+            time_at = None;
+        }
         for window_column in ["window_start", "window_end"] {
             let out = self.column(SqlType::Timestamp, true);
             items.push(format!("{window_column} AS {}", out.name));
@@ -182,43 +170,94 @@ impl Generator<'_> {
 
 impl Windows {
     /// How many windows a row is in.
-    fn overlap(self) -> i64 {
+    pub(super) fn overlap(&self) -> i64 {
         self.size / self.slide
     }
 
-    fn weir(self, relation: &str, time: &str) -> String {
-        let (slide, size) = (self.slide, self.size);
-        if self.grow {
+    pub(super) fn weir(&self, relation: &str, time: &str) -> String {
+        if let Kind::Session(keys) = &self.kind {
+            let by = match keys.as_slice() {
+                [] => String::new(),
+                [key] => format!(" PARTITION BY {key}"),
+                keys => format!(" PARTITION BY ({})", keys.join(", ")),
+            };
+            return format!(
+                "SESSION({relation}{by}, {time}, INTERVAL '{}' SECOND)",
+                self.slide
+            );
+        }
+        if self.kind == Kind::Cumulate {
             format!(
-                "CUMULATE({relation}, {time}, INTERVAL '{slide}' SECOND, INTERVAL '{size}' SECOND)"
+                "CUMULATE({relation}, {time}, INTERVAL '{}' SECOND, INTERVAL '{}' SECOND)",
+                self.slide, self.size
             )
-        } else if size == slide {
-            format!("TUMBLE({relation}, {time}, INTERVAL '{size}' SECOND)")
+        } else if self.size == self.slide {
+            format!(
+                "TUMBLE({relation}, {time}, INTERVAL '{}' SECOND)",
+                self.size
+            )
         } else {
-            format!("HOP({relation}, {time}, INTERVAL '{slide}' SECOND, INTERVAL '{size}' SECOND)")
+            format!(
+                "HOP({relation}, {time}, INTERVAL '{}' SECOND, INTERVAL '{}' SECOND)",
+                self.slide, self.size
+            )
         }
     }
 
     /// Each row once for every window that holds it, windows that ended by the row's own watermark left out.
-    fn oracle(self, relation: &str, time: &str) -> String {
-        let (slide, size) = (self.slide, self.size);
-        let window = |number: i64| {
-            let (raster, back, length) = if self.grow {
-                (size, 0, (number + 1) * slide)
-            } else {
-                (slide, number * slide, size)
-            };
+    pub(super) fn oracle(&self, relation: &str, time: &str) -> String {
+        if let Kind::Session(keys) = &self.kind {
+            return self.sessions(keys, relation, time);
+        }
+        let bin = |length: i64| {
             format!(
-                "SELECT *, window_start + INTERVAL '{length} seconds' AS window_end, \
-                 window_start + INTERVAL '{length} seconds' - INTERVAL '1 milliseconds' AS window_time FROM \
-                 (SELECT *, date_bin(INTERVAL '{raster} seconds', {time}, CAST('1970-01-01' AS TIMESTAMP)) - \
-                 INTERVAL '{back} seconds' AS window_start FROM {relation})"
+                "date_bin(INTERVAL '{length} seconds', {time}, CAST('1970-01-01' AS TIMESTAMP))"
             )
         };
-        let copies: Vec<_> = (0..self.overlap()).map(window).collect();
+        let copies: Vec<_> = (0..self.overlap())
+            .map(|at| match self.kind {
+                Kind::Cumulate => format!(
+                    "SELECT *, {start} AS window_start, {start} + INTERVAL '{length} seconds' AS window_end FROM {relation} \
+                     WHERE {start} + INTERVAL '{length} seconds' > {time}",
+                    start = bin(self.size),
+                    length = (at + 1) * self.slide,
+                ),
+                _ => format!(
+                    "SELECT *, {start} - INTERVAL '{back} seconds' AS window_start, \
+                     {start} + INTERVAL '{ahead} seconds' AS window_end FROM {relation}",
+                    start = bin(self.slide),
+                    back = at * self.slide,
+                    ahead = self.size - at * self.slide,
+                ),
+            })
+            .collect();
         format!(
-            "(SELECT * FROM ({copies}) WHERE {time} < window_end AND (own_watermark IS NULL OR window_end > own_watermark))",
-            copies = copies.join(" UNION ALL ")
+            "(SELECT *, window_end - INTERVAL '1 milliseconds' AS window_time FROM ({}) \
+             WHERE own_watermark IS NULL OR window_end > own_watermark)",
+            copies.join(" UNION ALL ")
+        )
+    }
+
+    /// Rows that are not late, with the first and the last moment of their session: a row begins one if the row before it
+    /// is a gap away, and its number is how many have begun up to it.
+    fn sessions(&self, keys: &[String], relation: &str, time: &str) -> String {
+        let by = if keys.is_empty() {
+            String::new()
+        } else {
+            format!("PARTITION BY {} ", keys.join(", "))
+        };
+        let within = if keys.is_empty() {
+            "PARTITION BY session_number".to_owned()
+        } else {
+            format!("{by}, session_number")
+        };
+        let gap = self.slide;
+        format!(
+            "(SELECT *, window_end - INTERVAL '1 milliseconds' AS window_time FROM (SELECT *, \
+             min({time}) OVER ({within}) AS window_start, max({time}) OVER ({within}) + INTERVAL '{gap} seconds' AS window_end \
+             FROM (SELECT *, sum(session_begins) OVER ({by}ORDER BY {time}) AS session_number \
+             FROM (SELECT *, CASE WHEN lag({time}) OVER ({by}ORDER BY {time}) + INTERVAL '{gap} seconds' > {time} THEN 0 ELSE 1 END \
+             AS session_begins FROM {relation} WHERE own_watermark IS NULL OR {time} >= own_watermark))))"
         )
     }
 }
