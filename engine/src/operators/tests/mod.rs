@@ -4,6 +4,7 @@ mod aggregate;
 mod interval_join;
 mod join;
 mod kernels;
+mod rank;
 mod session;
 mod set_operation;
 mod sink;
