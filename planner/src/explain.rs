@@ -17,6 +17,7 @@ use std::fmt::Write;
 use weir_types::Schema;
 
 use crate::canonical;
+use crate::lower::rank::{bounds_text, order_text};
 use crate::plan::{
     Changelog, Expr, JoinKind, JoinTiming, Operator, OperatorKind, Partitioning, StateBound,
     StateLayout, StateTable, StreamPlan,
@@ -211,6 +212,24 @@ impl Printer<'_> {
                     format!(" AND {}", canonical::text(residual, &name))
                 });
                 format!("Join {kind} on {}{residual}", pairs.join(" AND "))
+            }
+            OperatorKind::Rank {
+                partition,
+                order,
+                function,
+                bounds,
+                ..
+            } => {
+                let mut text = format!("Rank by {}", function.name());
+                if !partition.is_empty() {
+                    text.push_str(&format!(" of each {}", names(schemas[0], partition)));
+                }
+                if !order.is_empty() {
+                    let name = |column: usize| schemas[0][column].name.as_str();
+                    text.push_str(&format!(" order by {}", order_text(order, &name)));
+                }
+                text.push_str(&format!(": {}", bounds_text(bounds)));
+                text
             }
             OperatorKind::TimedJoin {
                 timing,

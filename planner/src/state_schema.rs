@@ -147,6 +147,7 @@ pub(crate) fn state_tables(
                 side("right", &inputs[1], right_keys),
             ]
         }
+        OperatorKind::Rank { .. } => vec![rank_table(kind, &inputs[0])],
         OperatorKind::Session { time, keys, .. } => {
             let input = &inputs[0];
             let key = columns(input.schema, keys);
@@ -183,6 +184,35 @@ pub(crate) fn state_tables(
             }]
         }
         _ => Vec::new(),
+    }
+}
+
+/// What a ranking keeps: all rows of its input, or of an input that only grows those within its bounds.
+fn rank_table(kind: &OperatorKind, input: &InputFacts<'_>) -> StateTable {
+    let OperatorKind::Rank {
+        partition,
+        order,
+        bounds,
+        ..
+    } = kind
+    else {
+        unreachable!("the caller looked at the kind")
+    };
+    let bound = match (input.changelog, bounds.last) {
+        (Changelog::AppendOnly, Some(_)) if partition.is_empty() => StateBound::Constant,
+        (Changelog::AppendOnly, Some(_)) => StateBound::Keys,
+        _ => side_bound(input.changelog, input.unique_key),
+    };
+    StateTable {
+        name: "rows".to_owned(),
+        layout: StateLayout::Sorted,
+        key: partition
+            .iter()
+            .map(|&column| input.schema[column].clone())
+            .collect(),
+        value: input.schema.clone(),
+        bound,
+        order: order.clone(),
     }
 }
 

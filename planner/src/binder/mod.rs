@@ -26,6 +26,7 @@ mod insert;
 mod join;
 mod levels;
 mod query;
+mod rank;
 pub(crate) mod scope;
 mod select;
 mod session;

@@ -5,6 +5,7 @@ mod as_of_join;
 mod interval_join;
 mod join;
 mod kernels;
+mod rank;
 mod session;
 mod set_operation;
 mod sink;
