@@ -9,6 +9,7 @@ use crate::logical::NodeKind;
 use crate::plan::{BinaryOp, Expr, ExprKind, JoinKind};
 use crate::syntax::{Name, span_of, unnest_call, window_call};
 
+use super::as_of::{AsOf, version_of};
 use super::expr::{Aggregates, ExprBinder};
 use super::query::{Context, common_type};
 use super::scope::Scope;
@@ -39,6 +40,8 @@ pub(crate) struct FromRelation {
     pub(crate) span: Span,
     /// It is an UNNEST of columns to its left: its node is made there.
     pub(crate) unnest: Option<Unnest>,
+    /// It is joined as of a point in time.
+    pub(crate) as_of: Option<AsOf>,
 }
 
 impl From {
@@ -62,6 +65,7 @@ impl From {
             first,
             span,
             unnest: None,
+            as_of: None,
         });
     }
 
@@ -111,6 +115,9 @@ impl Binder<'_> {
         context: &Context,
         from: &mut From,
     ) -> Result<(), Failed> {
+        if let Some(moment) = version_of(&tree.relation) {
+            return self.misplaced_version(moment);
+        }
         let is_first = from.relations.is_empty();
         let mut result = self.bind_factor(&tree.relation, context, from);
         for join in &tree.joins {
@@ -138,7 +145,11 @@ impl Binder<'_> {
             let healthy = result.is_ok() && joined.is_ok();
             result = result.and(joined);
             if healthy {
-                result = self.join_condition(join, from);
+                result = match self.as_of_conditions(join, from) {
+                    Ok(true) => Ok(()),
+                    Ok(false) => self.join_condition(join, from),
+                    Err(Failed) => Err(Failed),
+                };
             }
         }
         result

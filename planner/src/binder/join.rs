@@ -108,6 +108,9 @@ impl Binder<'_> {
         path: &Path,
     ) -> Result<NodeId, Failed> {
         let relation = &from.relations[index];
+        if let Some(as_of) = &relation.as_of {
+            return self.as_of_join(from, index, [left, right], as_of, path);
+        }
         let (first, join) = (relation.first, relation.join);
         let mut keys = Keys::default();
         let mut rest = Vec::new();
@@ -295,6 +298,18 @@ impl Keys {
     }
 }
 
+/// `left = right` where one operand reads columns before `first` only, the other columns from `first` on only.
+pub(super) fn key_of(conjunct: Expr, first: usize) -> Result<(Expr, Expr), Expr> {
+    let mut keys = Keys::default();
+    keys.take(&conjunct, first)?;
+    match (keys.left.pop(), keys.right.pop(), keys.null_equal.pop()) {
+        (Some(left), Some(right), Some(false)) => {
+            Ok((left, right.renumbered(&|column| column + first)))
+        }
+        _ => Err(conjunct),
+    }
+}
+
 /// The conjuncts of a block, sorted by where they belong.
 struct Placed<'a> {
     from: &'a From,
@@ -348,8 +363,11 @@ impl<'a> Placed<'a> {
         let join = self.from.relations[level].join;
         if conjunct.is_volatile() || touches == (false, false) {
             self.above[level].push(conjunct);
-        } else if self.from.relations[level].unnest.is_some() {
-            // Its elements are known above it; what is to its left is known before.
+        } else if self.from.relations[level].unnest.is_some()
+            || self.from.relations[level].as_of.is_some()
+        {
+            // Elements are known above their UNNEST, and which row is matched is for ON alone to say; what is to the
+            // left is known before.
             match touches {
                 (true, false) => self.holds_above(conjunct, level - 1),
                 _ => self.above[level].push(conjunct),
