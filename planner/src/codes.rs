@@ -92,6 +92,7 @@ codes! {
     ROW_COUNT "P1204" "LIMIT, OFFSET or FETCH is not a number of rows"
     AGGREGATE_ORDER "P1240" "an aggregate whose order is missing or does not fit"
     AGGREGATE_CONSTANT "P1241" "an argument of an aggregate that has to be a constant"
+    AS_OF_JOIN "P1260" "a join as of a point in time that does not fit its inputs"
     VALUES_FORM "P1280" "rows of VALUES that do not fit together, or too many"
     UNNEST_FORM "P1281" "an UNNEST that cannot be planned"
     ORDINAL_ID "W1001" "a stateful operator whose ID rests on an ordinal"

@@ -300,12 +300,13 @@ fn timed_join(
     let what = match timing {
         JoinTiming::Interval { .. } => "IntervalJoin",
         JoinTiming::Window { .. } => "WindowJoin",
+        JoinTiming::AsOf { .. } => "AsOfJoin",
     };
     let pairs = keys[0].iter().zip(keys[1]);
     let mut conditions: Vec<String> = pairs
         .map(|(&l, &r)| format!("{} = {}", name(l), name(width + r)))
         .collect();
-    if let JoinTiming::Interval { .. } = timing {
+    if !matches!(timing, JoinTiming::Window { .. }) {
         let (left, right) = timing.columns();
         conditions.push(canonical::timing(timing, &name(left), &name(width + right)));
     }

@@ -428,6 +428,16 @@ pub enum JoinTiming {
         /// The column of the right input that holds the window's end.
         right_end: usize,
     },
+    /// Each left row with the last right row of its key that is not later (`strict`: that is earlier), given when the
+    /// watermark is beyond it. Of right rows of one moment the first in the order of their columns counts.
+    AsOf {
+        /// Event-time column of the left input.
+        left_time: usize,
+        /// Event-time column of the right input.
+        right_time: usize,
+        /// A right row of the same moment does not count.
+        strict: bool,
+    },
 }
 
 impl JoinTiming {
@@ -443,6 +453,11 @@ impl JoinTiming {
                 left_end,
                 right_end,
             } => (left_end, right_end),
+            Self::AsOf {
+                left_time,
+                right_time,
+                ..
+            } => (left_time, right_time),
         }
     }
 
@@ -459,6 +474,11 @@ impl JoinTiming {
                 left_end: left,
                 right_end: right,
             },
+            Self::AsOf { strict, .. } => Self::AsOf {
+                left_time: left,
+                right_time: right,
+                strict,
+            },
         }
     }
 
@@ -466,7 +486,7 @@ impl JoinTiming {
     pub fn delay(&self) -> i64 {
         match *self {
             Self::Interval { lower, upper, .. } => upper.max(lower.saturating_neg()).max(0),
-            Self::Window { .. } => 0,
+            Self::Window { .. } | Self::AsOf { .. } => 0,
         }
     }
 }

@@ -13,6 +13,7 @@
 //! | | `times` | slices | PARTITION BY | when | watermark |
 //! | join that time bounds | `left`, `right` | multimap | join keys | all columns of that side (interval: and the own watermark) | watermark |
 //! | | `left_times`, `right_times` or `windows` | slices | join keys | when | watermark |
+//! | join as of a point in time | `left`, `right` | sorted by event time | join keys | all columns of that side | watermark; keys |
 //! | sink that keeps its result | `rows` | multimap | unique key, else all columns | all columns | keys, else nothing |
 //!
 //! Names come from the schema of the operator's input: the lowering calls its columns by their identities there.
@@ -278,9 +279,29 @@ fn timed_join_tables(
         }
     };
     let times = |name: &str, input: usize| due_keys(name, key(input));
+    if let JoinTiming::AsOf {
+        left_time,
+        right_time,
+        ..
+    } = *timing
+    {
+        let sorted = |name: &str, input: usize, time: usize, bound: StateBound| StateTable {
+            layout: StateLayout::Sorted,
+            order: vec![SortColumn::ascending(time)],
+            bound,
+            ..rows(name, input)
+        };
+        return vec![
+            sorted("left", 0, left_time, StateBound::Watermark),
+            // The last version of each key stays.
+            sorted("right", 1, right_time, StateBound::Keys),
+            times("left_times", 0),
+            times("right_times", 1),
+        ];
+    }
     let mut tables = vec![rows("left", 0), rows("right", 1)];
     match timing {
-        JoinTiming::Interval { .. } => {
+        JoinTiming::Interval { .. } | JoinTiming::AsOf { .. } => {
             tables.extend([times("left_times", 0), times("right_times", 1)]);
         }
         JoinTiming::Window { .. } => tables.push(times("windows", 0)),

@@ -14,6 +14,7 @@
 
 mod aggregate;
 mod aggregates;
+mod as_of_join;
 mod build;
 mod build_timed;
 mod changes;

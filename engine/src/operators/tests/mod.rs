@@ -1,6 +1,7 @@
 //! Each operator against a model that a reader can check by eye.
 
 mod aggregate;
+mod as_of_join;
 mod interval_join;
 mod join;
 mod kernels;
