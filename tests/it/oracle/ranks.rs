@@ -20,7 +20,9 @@ pub(super) const SHAPES: &[Shape] = &[Shape {
 impl Generator<'_> {
     fn ranking(&mut self) -> Option<Step> {
         let input = self.pick();
-        if input.windowed || input.columns.iter().any(|column| !column.exact) {
+        // Not yet over rows that are taken back: of a changelog read by several workers a retraction may come before its row, which the
+        // state of rankings refuses (seed 878018370613331932 without this condition).
+        if input.retracts || input.windowed || input.columns.iter().any(|column| !column.exact) {
             self.put_back(input);
             return None;
         }
