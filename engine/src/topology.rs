@@ -89,7 +89,9 @@ fn leaving(operator: &Operator, arriving: &[Option<Vec<usize>>]) -> Option<Vec<u
             .collect::<Option<Vec<_>>>()
     };
     match &operator.kind {
-        OperatorKind::Filter { .. } | OperatorKind::WindowAssign { .. } => Some(first.clone()),
+        OperatorKind::Filter { .. }
+        | OperatorKind::WindowAssign { .. }
+        | OperatorKind::Expand { .. } => Some(first.clone()),
         OperatorKind::Project { exprs } => through(&|column| {
             exprs
                 .iter()

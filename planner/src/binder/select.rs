@@ -68,6 +68,7 @@ impl Binder<'_> {
         let (node, exprs) = if is_grouped {
             let keys = keys.unwrap_or(GroupKeys {
                 keys: Vec::new(),
+                sets: Vec::new(),
                 span: span_of(select),
             });
             self.grouped(

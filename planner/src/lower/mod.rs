@@ -12,6 +12,7 @@
 //! 3. A source's filter is pushed into it only if it has one reader.
 
 mod emit;
+mod expand;
 mod sets;
 mod stateful;
 mod timed;
@@ -195,6 +196,10 @@ impl Lowering<'_> {
                     .collect();
                 below.insert(*time);
                 vec![below]
+            }
+            NodeKind::Expand { keys, .. } => {
+                let kept = wanted.iter().copied().filter(|&column| column < width(0));
+                vec![kept.chain(columns_of(keys.iter())).collect()]
             }
             NodeKind::Aggregate {
                 window,
