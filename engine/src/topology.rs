@@ -91,7 +91,8 @@ fn leaving(operator: &Operator, arriving: &[Option<Vec<usize>>]) -> Option<Vec<u
     match &operator.kind {
         OperatorKind::Filter { .. }
         | OperatorKind::WindowAssign { .. }
-        | OperatorKind::Expand { .. } => Some(first.clone()),
+        | OperatorKind::Expand { .. }
+        | OperatorKind::Session { .. } => Some(first.clone()),
         OperatorKind::Project { exprs } => through(&|column| {
             exprs
                 .iter()

@@ -382,6 +382,16 @@ pub(crate) fn window(window: &Window, time: &str) -> String {
     }
 }
 
+/// The canonical text of sessions.
+pub(crate) fn session(gap: i64, time: &str, keys: &[&str]) -> String {
+    let by = if keys.is_empty() {
+        String::new()
+    } else {
+        format!(", by {}", keys.join(", "))
+    };
+    format!("SESSION({time}, gap {}{by})", duration(gap))
+}
+
 /// The canonical text of what time says about a join.
 pub(crate) fn timing(timing: &JoinTiming, left: &str, right: &str) -> String {
     match timing {

@@ -45,7 +45,6 @@ codes! {
     SETTING_NOT_YET "P0022" "a value of a setting that Weir does not support yet"
     WINDOW_ARGUMENTS "P0030" "arguments of a window function that do not fit"
     WINDOW_INTERVAL "P0031" "a window's length that is not a fixed, positive time"
-    WINDOW_NOT_YET "P0032" "a window function that Weir does not support yet"
     WINDOW_PLACE "P0033" "a window function outside of FROM"
     ORDER_LIMIT "P0040" "ORDER BY, LIMIT, OFFSET and FETCH are not supported yet"
     DISTINCT "P0041" "DISTINCT ON is not supported"

@@ -11,6 +11,7 @@ use weir_types::{DataType, Scalar, Span};
 
 use crate::literals;
 use crate::plan::{BinaryOp, Expr, ExprKind};
+use crate::similar;
 
 /// The level that is converted.
 pub(crate) struct Level<'a> {
@@ -261,14 +262,28 @@ impl Level<'_> {
         })
     }
 
-    /// The library reads SIMILAR TO as a regular expression, and so do we.
+    /// The library reads SIMILAR TO as an unanchored regular expression; SQL has patterns of its own.
     fn similar_to(&self, like: Like) -> Result<Expr, Refusal> {
         let op = if like.negated {
             BinaryOp::RegexNotMatch
         } else {
             BinaryOp::RegexMatch
         };
-        let (left, right) = (self.boxed(*like.expr)?, self.boxed(*like.pattern)?);
+        let (left, mut right) = (self.boxed(*like.expr)?, self.boxed(*like.pattern)?);
+        match &mut right.kind {
+            ExprKind::Literal(Scalar::String(pattern)) => {
+                *pattern = similar::regular_expression(pattern, like.escape_char)?;
+            }
+            ExprKind::Literal(Scalar::Null) => {}
+            _ => {
+                return Err(
+                    "SIMILAR TO with a pattern that is not a literal cannot be used here yet; \
+                            `~` takes a regular expression from a column"
+                        .to_owned()
+                        .into(),
+                );
+            }
+        }
         self.boolean(ExprKind::Binary { op, left, right })
     }
 

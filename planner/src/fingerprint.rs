@@ -49,6 +49,7 @@ pub(crate) fn fingerprints(
     let timed = match kind {
         OperatorKind::WindowAggregate { .. }
         | OperatorKind::WindowAssign { .. }
+        | OperatorKind::Session { .. }
         | OperatorKind::TimedJoin { .. } => Timed::Yes,
         _ => Timed::No,
     };

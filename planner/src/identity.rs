@@ -444,6 +444,7 @@ pub(crate) fn kind_name(kind: &OperatorKind) -> &'static str {
         OperatorKind::Aggregate { .. } => "Aggregate",
         OperatorKind::Join { .. } => "Join",
         OperatorKind::TimedJoin { .. } => "TimedJoin",
+        OperatorKind::Session { .. } => "Session",
         OperatorKind::Sink { .. } => "Sink",
         OperatorKind::Output { .. } => "Output",
     }

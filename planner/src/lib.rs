@@ -39,6 +39,7 @@ mod lower;
 mod names;
 pub mod plan;
 pub mod settings;
+mod similar;
 mod state_schema;
 pub mod syntax;
 mod time_zone;
@@ -134,7 +135,7 @@ pub struct Planned {
 /// # Errors
 /// Every mistake that can be found, each with its place and a way out.
 pub fn plan(sql: &str, catalog: &dyn Catalog) -> Result<Planned, Diagnostics> {
-    let script = syntax::parse(sql)?;
+    let (script, unreadable) = syntax::parse_each(sql);
     let mut binder = Binder::new(catalog);
     let mut roots = Vec::new();
     let mut explained = Vec::new();
@@ -151,9 +152,13 @@ pub fn plan(sql: &str, catalog: &dyn Catalog) -> Result<Planned, Diagnostics> {
     }
     binder.check_dead_letters();
     binder.check_unused_tables();
-    let (errors, warnings): (Vec<_>, Vec<_>) = std::mem::take(&mut binder.diagnostics)
+    let (mut errors, warnings): (Vec<_>, Vec<_>) = std::mem::take(&mut binder.diagnostics)
         .into_iter()
         .partition(|found| found.severity == Severity::Error);
+    if !unreadable.0.is_empty() {
+        errors.extend(unreadable.0);
+        errors.sort_by_key(|error| error.labels.first().map(|label| label.span.start));
+    }
     if !errors.is_empty() {
         return Err(Diagnostics(errors.into_iter().chain(warnings).collect()));
     }

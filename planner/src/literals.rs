@@ -33,6 +33,14 @@ pub(crate) fn folded_cast(
     if is_instant(to) != is_instant(&operand.data_type) {
         return Ok(None);
     }
+    // The text of a timestamp is ours, not the library's: the engine writes it.
+    let is_timestamp = matches!(
+        operand.data_type,
+        DataType::Timestamp(_) | DataType::TimestampLtz(_)
+    );
+    if is_timestamp && *to == DataType::String {
+        return Ok(None);
+    }
     let Some(value) = library_scalar(value, &operand.data_type) else {
         return Ok(None);
     };

@@ -75,6 +75,12 @@ pub(crate) enum NodeKind {
     SetOperation { operator: SetOperator, all: bool },
     /// Three columns appended: the window's start, end and time.
     WindowAssign { window: Window, time: usize },
+    /// Three columns appended: start, end and time of the row's session among the rows of equal `keys`.
+    Session {
+        gap: i64,
+        time: usize,
+        keys: Vec<usize>,
+    },
     /// Columns: `keys`, then `group_columns` (of a window), then `aggregates`.
     Aggregate {
         /// The window and the input's event-time column.
@@ -211,6 +217,23 @@ impl Graph {
         );
         self.nodes.push(node);
         self.nodes.len() - 1
+    }
+
+    /// How many steps the plan of `root` has: what is not shared is planned again for each reader.
+    pub(crate) fn planned_steps(&self, root: NodeId) -> u64 {
+        let mut steps = vec![0_u64; root + 1];
+        for node in self.below(root) {
+            let current = &self.nodes[node];
+            let inputs = current.inputs.iter().map(|&input| {
+                if self.nodes[input].shared {
+                    1
+                } else {
+                    steps[input]
+                }
+            });
+            steps[node] = inputs.fold(1, u64::saturating_add);
+        }
+        steps[root]
     }
 
     /// The nodes that `root` needs, inputs first, each once.

@@ -223,6 +223,17 @@ pub enum OperatorKind {
         /// The input's event-time column.
         time: usize,
     },
+    /// Gives each row once its session is over, with `window_start`, `window_end`, `window_time` appended. A session is a
+    /// run of rows of one partition in which no two neighbours are `gap` or more apart; it ends `gap` after its last row.
+    /// Rows older than their own watermark (late) are left out and counted.
+    Session {
+        /// In microseconds.
+        gap: i64,
+        /// The input's event-time column.
+        time: usize,
+        /// The columns of PARTITION BY.
+        keys: Vec<usize>,
+    },
     /// GROUP BY over a window: emits the groups of a window when the watermark reaches its end.
     /// Output: group columns as `group_columns` orders them, then one column for each aggregate.
     WindowAggregate {

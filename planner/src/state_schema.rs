@@ -9,6 +9,8 @@
 //! | windowed aggregate | `values(x)`, `rows(x)` … | sorted | group keys | slice, what the side table holds | watermark |
 //! | set operation | `rows` | map | all columns | counts of the left and the right | keys |
 //! | join | `left`, `right` | multimap | join keys | all columns of that side | keys of an updating input, else nothing |
+//! | session | `rows` | sorted by event time | PARTITION BY | all columns | watermark |
+//! | | `times` | slices | PARTITION BY | when | watermark |
 //! | join that time bounds | `left`, `right` | multimap | join keys | all columns of that side (interval: and the own watermark) | watermark |
 //! | | `left_times`, `right_times` or `windows` | slices | join keys | when | watermark |
 //! | sink that keeps its result | `rows` | multimap | unique key, else all columns | all columns | keys, else nothing |
@@ -146,6 +148,19 @@ pub(crate) fn state_tables(
                 side("right", &inputs[1], right_keys),
             ]
         }
+        OperatorKind::Session { time, keys, .. } => {
+            let input = &inputs[0];
+            let key = columns(input.schema, keys);
+            let rows = StateTable {
+                name: "rows".to_owned(),
+                layout: StateLayout::Sorted,
+                key: key.clone(),
+                value: input.schema.clone(),
+                order: vec![SortColumn::ascending(*time)],
+                bound: StateBound::Watermark,
+            };
+            vec![rows, due_keys("times", key)]
+        }
         OperatorKind::TimedJoin {
             timing,
             left_keys,
@@ -234,14 +249,7 @@ fn timed_join_tables(
             bound,
         }
     };
-    let times = |name: &str, input: usize| StateTable {
-        name: name.to_owned(),
-        layout: StateLayout::Slices,
-        key: key(input),
-        value: vec![Column::new("at", DataType::Int64)],
-        order: Vec::new(),
-        bound,
-    };
+    let times = |name: &str, input: usize| due_keys(name, key(input));
     let mut tables = vec![rows("left", 0), rows("right", 1)];
     match timing {
         JoinTiming::Interval { .. } => {
@@ -250,6 +258,18 @@ fn timed_join_tables(
         JoinTiming::Window { .. } => tables.push(times("windows", 0)),
     }
     tables
+}
+
+/// Keys by when they have something to do.
+fn due_keys(name: &str, key: Schema) -> StateTable {
+    StateTable {
+        name: name.to_owned(),
+        layout: StateLayout::Slices,
+        key,
+        value: vec![Column::new("at", DataType::Int64)],
+        order: Vec::new(),
+        bound: StateBound::Watermark,
+    }
 }
 
 /// What bounds one side of a join: the rows of an updating result are as many as its keys, any other input only grows.

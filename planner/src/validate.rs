@@ -120,6 +120,11 @@ impl StreamPlan {
                     Err("its inputs have different types".to_owned())
                 }
             }
+            OperatorKind::Session { time, keys, .. } => {
+                within("time", [time], below.len())?;
+                within("keys", keys, below.len())?;
+                same_width(below.len() + 3, operator)
+            }
             OperatorKind::Unnest {
                 column,
                 keep,

@@ -15,6 +15,7 @@ pub(crate) fn check(report: &mut Report) {
         Err(error) => return report.check("house rules", Err(error)),
     };
     report.check("every code is explained", codes_are_explained(&files));
+    report.check("every page is linked", pages_are_linked(&files));
     for (name, rule) in RULES {
         let wrong: Vec<String> = files.iter().flat_map(rule).collect();
         report.check(
@@ -205,6 +206,20 @@ fn codes_are_explained(files: &[File]) -> Result<()> {
             }
         }
     }
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(anyhow::anyhow!(wrong.join("\n")))
+    }
+}
+
+fn pages_are_linked(files: &[File]) -> Result<()> {
+    let pages = files
+        .iter()
+        .filter(|file| file.path.ends_with(".md"))
+        .map(|file| (file.path.as_str(), file.text.as_str()))
+        .collect();
+    let wrong = crate::links::wrong(&pages);
     if wrong.is_empty() {
         Ok(())
     } else {

@@ -13,6 +13,7 @@ mod check;
 mod edges;
 mod house;
 mod licences;
+mod links;
 mod report;
 mod suites;
 mod tests;

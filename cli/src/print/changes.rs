@@ -9,28 +9,8 @@ use std::collections::HashMap;
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, SortField};
+use weir_connectors::{Op, ops_of};
 use weir_types::ChangeBatch;
-
-/// How a row changes the result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Op {
-    Insert,
-    UpdateBefore,
-    UpdateAfter,
-    Delete,
-}
-
-impl Op {
-    /// The spelling that `changelog-json` has too.
-    pub(crate) fn symbol(self) -> &'static str {
-        match self {
-            Self::Insert => "+I",
-            Self::UpdateBefore => "-U",
-            Self::UpdateAfter => "+U",
-            Self::Delete => "-D",
-        }
-    }
-}
 
 /// The rows of an epoch with their ops: keys in the order of their first change, `-U` right before its `+U`.
 /// `None` if there is no row.
@@ -47,31 +27,16 @@ pub(crate) fn pair_up(
         return Ok(None);
     }
     let all = ChangeBatch::concat(&changes)?;
-    let updating = all.retracted.is_some();
-    let (order, ops) = match unique_key {
-        Some(key) if updating => paired(&all, key)?,
-        _ => in_order(&all),
+    let all = match unique_key {
+        Some(key) if all.retracted.is_some() => all.take(&UInt32Array::from(by_key(&all, key)?))?,
+        _ => all,
     };
-    let rows = if updating {
-        all.take(&UInt32Array::from(order))?.rows
-    } else {
-        all.rows
-    };
-    Ok(Some((rows, ops)))
+    let ops = ops_of(&all, unique_key);
+    Ok(Some((all.rows, ops)))
 }
 
-fn in_order(all: &ChangeBatch) -> (Vec<u32>, Vec<Op>) {
-    let ops = (0..all.num_rows()).map(|row| {
-        if all.is_retracted(row) {
-            Op::Delete
-        } else {
-            Op::Insert
-        }
-    });
-    ((0..all.num_rows() as u32).collect(), ops.collect())
-}
-
-fn paired(all: &ChangeBatch, key: &[usize]) -> Result<(Vec<u32>, Vec<Op>), ArrowError> {
+/// The order of rows in which those of one key stand together, retractions first.
+fn by_key(all: &ChangeBatch, key: &[usize]) -> Result<Vec<u32>, ArrowError> {
     let mut groups: Vec<Vec<u32>> = Vec::new();
     if key.is_empty() {
         groups.push((0..all.num_rows() as u32).collect());
@@ -94,25 +59,13 @@ fn paired(all: &ChangeBatch, key: &[usize]) -> Result<(Vec<u32>, Vec<Op>), Arrow
             groups[group].push(row as u32);
         }
     }
-    let (mut order, mut ops) = (Vec::new(), Vec::new());
-    for group in groups {
-        let (retracted, inserted): (Vec<u32>, Vec<u32>) = group
-            .into_iter()
-            .partition(|&row| all.is_retracted(row as usize));
-        let updated = !retracted.is_empty() && !inserted.is_empty();
-        let before = if updated {
-            Op::UpdateBefore
-        } else {
-            Op::Delete
-        };
-        let after = if updated { Op::UpdateAfter } else { Op::Insert };
-        ops.extend(
-            retracted
-                .iter()
-                .map(|_| before)
-                .chain(inserted.iter().map(|_| after)),
-        );
-        order.extend(retracted.into_iter().chain(inserted));
-    }
-    Ok((order, ops))
+    Ok(groups
+        .into_iter()
+        .flat_map(|group| {
+            let (retracted, inserted): (Vec<u32>, Vec<u32>) = group
+                .into_iter()
+                .partition(|&row| all.is_retracted(row as usize));
+            retracted.into_iter().chain(inserted)
+        })
+        .collect())
 }

@@ -13,11 +13,9 @@
 //! 2. Of several SELECTs in a bounded job each is printed as a whole, in the order of the file.
 //! 3. A closed pipe is an answer, not an error: the job is asked to stop.
 
-mod cell;
 mod changes;
-mod csv;
 mod fold;
-mod json;
+mod lines;
 mod table;
 
 use std::io::{self, Write};
@@ -25,13 +23,16 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
+use weir_connectors::{Op, PrintFormat};
 use weir_engine::{OutputEvent, OutputHandler};
 use weir_planner::plan::{Changelog, Operator, OperatorKind, StreamPlan};
-use weir_types::{ChangeBatch, DataType};
+use weir_types::{ChangeBatch, Column, DataType};
 
 use crate::arguments::Format;
-use crate::print::changes::{Op, pair_up};
+use crate::print::changes::pair_up;
 use crate::print::fold::Fold;
+use crate::print::lines::Lines;
+use crate::print::table::Table;
 use crate::progress::StatusLine;
 
 /// Prints every SELECT of a job.
@@ -154,11 +155,16 @@ impl Printer {
                 (false, false) => Form::AsTheyCome,
             };
             let with_op = matches!(form, Form::Changes);
+            let printed = |(column, name): (&Column, &String)| Column {
+                external_name: Some(name.clone()),
+                ..column.clone()
+            };
+            let columns = operator.schema.iter().zip(names).map(printed).collect();
             outputs.push(Output {
                 operator: index,
                 title: title(operator),
                 form,
-                writer: writer(options, names, with_op),
+                writer: writer(options, columns, with_op),
                 unique_key: operator.unique_key.clone(),
                 settle: !options.bounded,
             });
@@ -338,15 +344,11 @@ fn title(operator: &Operator) -> String {
     }
 }
 
-fn writer(options: PrintOptions, names: &[String], with_op: bool) -> Box<dyn RowWriter> {
-    let mut header: Vec<String> = names.to_vec();
-    if with_op {
-        header.insert(0, "op".to_owned());
-    }
+fn writer(options: PrintOptions, columns: Vec<Column>, with_op: bool) -> Box<dyn RowWriter> {
     match options.format {
-        Format::Table => Box::new(table::Table::new(header)),
-        Format::Json => Box::new(json::Json::new(header)),
-        Format::Csv => Box::new(csv::Csv::new(header)),
+        Format::Table => Box::new(Table::new(columns, with_op)),
+        Format::Json => Box::new(Lines::new(PrintFormat::Json, &columns, with_op)),
+        Format::Csv => Box::new(Lines::new(PrintFormat::Csv, &columns, with_op)),
     }
 }
 

@@ -14,15 +14,18 @@ use std::io::{self, Write};
 
 use arrow::array::RecordBatch;
 use unicode_width::UnicodeWidthStr;
+use weir_connectors::{Op, plain_texts};
+use weir_types::Column;
 
-use crate::print::changes::Op;
-use crate::print::{RowWriter, cell};
+use crate::print::RowWriter;
 use crate::text::counted;
 
 /// So many rows decide the widths of the columns.
 const HELD_ROWS_MAX: usize = 1000;
 
 pub(crate) struct Table {
+    /// Without the `op`.
+    columns: Vec<Column>,
     header: Vec<String>,
     /// Width of each column, once it is decided.
     widths: Option<Vec<usize>>,
@@ -33,9 +36,13 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    pub(crate) fn new(header: Vec<String>) -> Self {
+    pub(crate) fn new(columns: Vec<Column>, with_op: bool) -> Self {
+        let op = with_op.then(|| "op".to_owned());
+        let names = columns.iter().map(|column| column.external().to_owned());
+        let header: Vec<String> = op.into_iter().chain(names).collect();
         let right = vec![false; header.len()];
         Self {
+            columns,
             header,
             widths: None,
             right,
@@ -77,11 +84,11 @@ impl RowWriter for Table {
         let first = usize::from(ops.is_some());
         let mut columns = Vec::with_capacity(rows.num_columns());
         for (i, column) in rows.columns().iter().enumerate() {
-            self.right[first + i] = cell::is_number(column.data_type());
-            columns.push(cell::texts(column).map_err(io::Error::other)?);
+            self.right[first + i] = column.data_type().is_numeric();
+            columns.push(plain_texts(column, &self.columns[i]));
         }
         for row in 0..rows.num_rows() {
-            let op = ops.map(|ops| ops[row].symbol().to_owned());
+            let op = ops.map(|ops| ops[row].text().to_owned());
             let cells = columns.iter_mut().map(|column| {
                 column[row]
                     .take()

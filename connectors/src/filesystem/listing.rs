@@ -73,12 +73,15 @@ impl PathPattern {
         let mut names = Vec::new();
         match &self.glob {
             Some(glob) => {
-                self.walk(&glob.root, glob.depth, &mut names)?;
+                self.walk(&glob.root, glob.depth, &mut Vec::new(), &mut names)?;
                 names.retain(|name| glob.matcher.is_match(name));
             }
-            None if self.path(&self.text).is_dir() => {
-                self.walk(self.text.trim_end_matches('/'), DEPTH_MAX, &mut names)?
-            }
+            None if self.path(&self.text).is_dir() => self.walk(
+                self.text.trim_end_matches('/'),
+                DEPTH_MAX,
+                &mut Vec::new(),
+                &mut names,
+            )?,
             None if self.path(&self.text).exists() => names.push(self.text.clone()),
             None => {}
         }
@@ -95,26 +98,51 @@ impl PathPattern {
         }
     }
 
-    /// Adds the files in `folder` and in the folders below it, `depth` levels down.
-    fn walk(&self, folder: &str, depth: usize, names: &mut Vec<String>) -> Result<()> {
+    /// Adds the files in `folder` and in the folders below it, `depth` levels down. `above`: the folders that are
+    /// being listed, links resolved; one that a link leads back to is not entered again.
+    fn walk(
+        &self,
+        folder: &str,
+        depth: usize,
+        above: &mut Vec<PathBuf>,
+        names: &mut Vec<String>,
+    ) -> Result<()> {
         let path = self.path(folder);
-        let entries = match fs::read_dir(&path) {
+        let real = fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
+        if above.contains(&real) {
+            return Ok(());
+        }
+        above.push(real);
+        self.walk_entries(folder, &path, depth, above, names)?;
+        above.pop();
+        Ok(())
+    }
+
+    fn walk_entries(
+        &self,
+        folder: &str,
+        path: &Path,
+        depth: usize,
+        above: &mut Vec<PathBuf>,
+        names: &mut Vec<String>,
+    ) -> Result<()> {
+        let entries = match fs::read_dir(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             entries => entries.context(|| format!("cannot list {}", path.display()))?,
         };
         for entry in entries {
             let entry = entry.context(|| format!("cannot list {}", path.display()))?;
-            let Ok(name) = entry.file_name().into_string() else {
-                continue;
+            let name = match entry.file_name().into_string() {
+                Ok(name) => name,
+                Err(name) => {
+                    self.refuse_if_meant(folder, &name.to_string_lossy())?;
+                    continue;
+                }
             };
             if name.starts_with(['_', '.']) {
                 continue;
             }
-            let full = match folder {
-                "" => name,
-                "/" => format!("/{name}"),
-                _ => format!("{folder}/{name}"),
-            };
+            let full = below(folder, &name);
             // Follows links; a file that vanished since is not there.
             let Ok(metadata) = fs::metadata(entry.path()) else {
                 continue;
@@ -122,10 +150,25 @@ impl PathPattern {
             if metadata.is_file() {
                 names.push(full);
             } else if metadata.is_dir() && depth > 0 {
-                self.walk(&full, depth - 1, names)?;
+                self.walk(&full, depth - 1, above, names)?;
             }
         }
         Ok(())
+    }
+
+    /// An error for a name that cannot be kept as text, if the path means it: to skip it would lose its rows.
+    fn refuse_if_meant(&self, folder: &str, lossy: &str) -> Result<()> {
+        let full = below(folder, lossy);
+        let meant = match &self.glob {
+            Some(glob) => glob.matcher.is_match(&full),
+            None => true,
+        };
+        if !meant || lossy.starts_with(['_', '.']) {
+            return Ok(());
+        }
+        Err(Error::Inconsistent(format!(
+            "the name of {full} is not UTF-8, so that Weir could not find the file again; rename it"
+        )))
     }
 
     /// The listing for a bounded read.
@@ -210,6 +253,15 @@ impl PathPattern {
         Ok(added
             .map(|name| format!("{name} was added after the first start and is not read; 'mode' = 'continuous' reads new files"))
             .collect())
+    }
+}
+
+/// The name of what is called `name` in `folder`.
+fn below(folder: &str, name: &str) -> String {
+    match folder {
+        "" => name.to_owned(),
+        "/" => format!("/{name}"),
+        _ => format!("{folder}/{name}"),
     }
 }
 

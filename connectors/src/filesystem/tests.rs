@@ -138,6 +138,49 @@ fn a_pattern_finds_what_it_says_and_no_hidden_file() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn links_that_lead_back_are_not_entered_again() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "in/1.json", "{\"n\":1}");
+    write(folder.path(), "in/x/2.json", "{\"n\":2}");
+    write(folder.path(), "beside/3.json", "{\"n\":3}");
+    let link = |to: &str, from: &str| {
+        std::os::unix::fs::symlink(to, folder.path().join(from)).unwrap();
+    };
+    link("..", "in/x/up");
+    link("../beside", "in/other");
+    link("../in", "beside/back");
+    for path in ["in", "in/**/*.json"] {
+        let mut request = lines(folder.path(), &[]);
+        request.options.insert("path".to_owned(), path.to_owned());
+        assert_eq!(
+            read_all(&*open_source(request).unwrap()).unwrap().rows,
+            ["+1", "+3", "+2"],
+            "{path}"
+        );
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_whose_name_is_not_text_is_an_error_and_not_passed_over() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "in/1.json", "{\"n\":1}");
+    let name = std::ffi::OsStr::from_bytes(b"2\xff.json");
+    std::fs::write(folder.path().join("in").join(name), "{\"n\":2}").unwrap();
+    for (path, meant) in [("in", true), ("in/*.json", true), ("in/1*", false)] {
+        let mut request = lines(folder.path(), &[]);
+        request.options.insert("path".to_owned(), path.to_owned());
+        let read = open_source(request).and_then(|source| read_all(&*source));
+        match read.map_err(|error| error.to_string()) {
+            Err(error) => assert!(meant && error.contains("is not UTF-8"), "{path}: {error}"),
+            Ok(_) => assert!(!meant, "{path}"),
+        }
+    }
+}
+
 #[test]
 fn a_path_without_files_is_an_error_with_its_place() {
     let folder = tempfile::tempdir().unwrap();

@@ -39,6 +39,11 @@ pub(super) fn find(name: &str) -> Option<Arc<ScalarUDF>> {
     REGISTRY.get(name).cloned()
 }
 
+/// Whether the function compares its arguments with each other.
+pub(super) fn compares(name: &str) -> bool {
+    matches!(name, "nullif" | "greatest" | "least")
+}
+
 /// The session that functions see.
 pub(super) fn config() -> Arc<ConfigOptions> {
     Arc::clone(&CONFIG)

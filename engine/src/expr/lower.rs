@@ -14,11 +14,12 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType as ArrowType, Schema as ArrowSchema};
 use datafusion_common::ScalarValue;
-use datafusion_expr::Operator;
 use datafusion_expr::type_coercion::binary::BinaryTypeCoercer;
 use datafusion_expr::type_coercion::functions::fields_with_udf;
+use datafusion_expr::{ColumnarValue, Operator};
 use datafusion_physical_expr::expressions::{
     BinaryExpr, CaseExpr, CastExpr, Column, IsNotNullExpr, IsNullExpr, LikeExpr, Literal, NotExpr,
     TryCastExpr, in_list,
@@ -29,7 +30,7 @@ use weir_types::{DataType, Scalar, Span};
 
 use super::fallible::{cast_may_fail, is_float, operation_may_fail};
 use super::physical::{CheckedNegate, Connective, EpochClock, EpochTime, Logical};
-use super::{functions, literal};
+use super::{functions, literal, normal};
 
 /// A node of the lowered tree.
 pub(super) struct Lowered {
@@ -194,12 +195,14 @@ impl Lowering<'_> {
         let operator = library_operator(op);
         self.coerce_operands(&operator, &mut children)
             .map_err(|message| failed(expr, message))?;
-        let physical = BinaryExpr::new(
-            Arc::clone(&children[0].physical),
-            operator,
-            Arc::clone(&children[1].physical),
-        )
-        .with_fail_on_overflow(true);
+        let [left_value, right_value] = [0, 1].map(|i| Arc::clone(&children[i].physical));
+        let (left_value, right_value) = if compares(op) {
+            (self.comparable(left_value), self.comparable(right_value))
+        } else {
+            (left_value, right_value)
+        };
+        let physical =
+            BinaryExpr::new(left_value, operator, right_value).with_fail_on_overflow(true);
         let may_fail = operation_may_fail(op, &expr.data_type, &right.kind);
         Ok(over(Arc::new(physical), children, may_fail))
     }
@@ -267,6 +270,8 @@ impl Lowering<'_> {
         }
         let physical: Arc<dyn PhysicalExpr> = if from == target {
             Arc::clone(&child.physical)
+        } else if normal::writes_timestamp(&from, &target) {
+            timestamp_text(Arc::clone(&child.physical), target)
         } else if safe {
             Arc::new(TryCastExpr::new(Arc::clone(&child.physical), target))
         } else {
@@ -318,10 +323,10 @@ impl Lowering<'_> {
         }
         let items = children[1..]
             .iter()
-            .map(|item| Arc::clone(&item.physical))
+            .map(|item| self.comparable(Arc::clone(&item.physical)))
             .collect();
         let physical = in_list(
-            Arc::clone(&children[0].physical),
+            self.comparable(Arc::clone(&children[0].physical)),
             items,
             &negated,
             self.schema,
@@ -367,9 +372,13 @@ impl Lowering<'_> {
                 )
                 .map_err(datafusion_common::DataFusionError::Plan)?;
             }
+            let compares = functions::compares(name);
             let arguments = children
                 .iter()
-                .map(|child| Arc::clone(&child.physical))
+                .map(|child| match Arc::clone(&child.physical) {
+                    argument if compares => self.comparable(argument),
+                    argument => argument,
+                })
                 .collect();
             ScalarFunctionExpr::try_new(
                 Arc::clone(&function),
@@ -393,6 +402,17 @@ impl Lowering<'_> {
             .map(|argument| (not_null(argument), argument.clone()))
             .collect();
         self.case(expr, &branches, Some(last))
+    }
+
+    /// The expression as a comparison needs it; a literal stays one.
+    fn comparable(&self, physical: Arc<dyn PhysicalExpr>) -> Arc<dyn PhysicalExpr> {
+        let Ok(data_type) = self.type_of(&physical) else {
+            return physical;
+        };
+        evaluated_if_literal(
+            normal::one_zero(Arc::clone(&physical), &data_type),
+            &physical,
+        )
     }
 
     fn canonical(
@@ -420,12 +440,35 @@ fn cast_to(
     if from == to {
         return Ok(physical);
     }
+    if normal::writes_timestamp(from, to) {
+        return Ok(timestamp_text(physical, to.clone()));
+    }
     if let Some(literal) = physical.downcast_ref::<Literal>()
         && let Ok(value) = literal.value().cast_to(to)
     {
         return Ok(Arc::new(Literal::new(value)));
     }
     Ok(Arc::new(CastExpr::new(physical, to.clone(), None)))
+}
+
+fn timestamp_text(timestamp: Arc<dyn PhysicalExpr>, text: ArrowType) -> Arc<dyn PhysicalExpr> {
+    let cast = Arc::new(CastExpr::new(Arc::clone(&timestamp), text, None));
+    evaluated_if_literal(normal::spaced_timestamp(cast), &timestamp)
+}
+
+/// `of`, an expression over `operand` alone, as a literal if `operand` is one.
+fn evaluated_if_literal(
+    of: Arc<dyn PhysicalExpr>,
+    operand: &Arc<dyn PhysicalExpr>,
+) -> Arc<dyn PhysicalExpr> {
+    if !operand.is::<Literal>() {
+        return of;
+    }
+    let nothing = RecordBatch::new_empty(Arc::new(ArrowSchema::empty()));
+    match of.evaluate(&nothing) {
+        Ok(ColumnarValue::Scalar(value)) => Arc::new(Literal::new(value)),
+        _ => of,
+    }
 }
 
 fn case_of(expr: &Expr, children: Vec<Lowered>) -> Result<Lowered> {
@@ -487,6 +530,20 @@ fn failed(expr: &Expr, message: impl Into<String>) -> LoweringError {
         span: expr.span,
         message: message.into(),
     }
+}
+
+fn compares(op: BinaryOp) -> bool {
+    matches!(
+        op,
+        BinaryOp::Eq
+            | BinaryOp::NotEq
+            | BinaryOp::Lt
+            | BinaryOp::LtEq
+            | BinaryOp::Gt
+            | BinaryOp::GtEq
+            | BinaryOp::IsDistinctFrom
+            | BinaryOp::IsNotDistinctFrom
+    )
 }
 
 /// The kernels know one escape character, the backslash: a pattern with another is rewritten.

@@ -17,6 +17,7 @@ mod fallible;
 mod functions;
 mod literal;
 mod lower;
+mod normal;
 mod physical;
 mod row_errors;
 #[cfg(test)]

@@ -96,18 +96,20 @@ pub fn build(mut context: BuildContext<'_>) -> Result<Box<dyn Operator>> {
             residual,
             join: plan::JoinKind::Inner,
         } => Box::new(built.join([left_keys, right_keys], residual.as_ref())?),
+        OperatorKind::Session { .. } => Box::new(built.session()?),
         OperatorKind::TimedJoin { .. } => built.timed_join()?,
-        OperatorKind::Sink { .. } => {
+        OperatorKind::Sink { table } => {
             let (writer, wants_snapshot) =
                 sink.expect("the runtime gives a sink operator its writer");
             let rows = wants_snapshot.then(|| built.snapshot_rows()).transpose()?;
-            Box::new(Sink::new(
+            let sink = Sink::new(
                 operator.id.clone(),
                 writer,
                 rows,
                 built.retractions(0),
                 context.batch_rows,
-            ))
+            );
+            Box::new(sink.requiring(built.required_columns(table)))
         }
         OperatorKind::Output { .. } => {
             let handler = handler.expect("the runtime gives an output operator its handler");
@@ -385,6 +387,25 @@ impl<'a> Builder<'a> {
             residual,
             self.schema(),
         ))
+    }
+
+    /// What the table declares NOT NULL among the columns that are written.
+    fn required_columns(&self, table: &str) -> super::sink::Required {
+        let schema = self.input_schema(0);
+        let declared = self.context.plan.tables.get(table);
+        let is_required = |name: &str| {
+            declared.is_some_and(|table| {
+                let mut columns = table.columns.iter().map(|column| &column.column);
+                columns.any(|column| column.name == name && !column.nullable)
+            })
+        };
+        super::sink::Required {
+            columns: (0..schema.len())
+                .filter(|&column| is_required(&self.operator.schema[column].name))
+                .collect(),
+            schema,
+            span: self.operator.span,
+        }
     }
 
     /// The result of a snapshot sink: rows come routed by the key of its state.

@@ -1,4 +1,4 @@
-//! Builds the joins that time bounds.
+//! Builds what keeps rows until a moment: sessions, and the joins that time bounds.
 
 use weir_planner::plan::{Expr, JoinTiming, OperatorKind};
 use weir_types::{DataType, Watermark};
@@ -8,6 +8,7 @@ use super::build::{Builder, internal_text};
 use super::due::DueKeys;
 use super::interval_join::{self, IntervalJoin};
 use super::residual::Residual;
+use super::session::Session;
 use super::window_join::{self, WindowJoin};
 use crate::Result;
 
@@ -55,6 +56,24 @@ impl Builder<'_> {
                 schema: self.schema(),
                 firing: None,
             }),
+        })
+    }
+
+    pub(super) fn session(&self) -> Result<Session> {
+        let OperatorKind::Session { gap, time, keys } = &self.operator.kind else {
+            return Err(internal_text(&self.operator.id, "not a session"));
+        };
+        let (id, input) = (&self.operator.id, self.input_schema(0));
+        Ok(Session {
+            operator: self.id(),
+            gap: *gap,
+            time: *time,
+            time_type: input[*time].data_type.clone(),
+            keys: keys.clone(),
+            rows: self.context.state.sorted_table(id, "rows"),
+            times: self.due_keys("times"),
+            schema: self.schema(),
+            firing: None,
         })
     }
 

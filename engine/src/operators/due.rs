@@ -79,6 +79,15 @@ impl DueKeys {
         Ok(batches)
     }
 
+    /// Forgets some keys of a slice.
+    pub(super) fn remove(&self, slice: i64, keys: &[ArrayRef], hashes: &[u64]) -> Result<()> {
+        let table = self.table.slice(slice)?;
+        let mut slots = Vec::new();
+        table.slots(keys, hashes, &mut slots)?;
+        table.remove(&slots);
+        Ok(())
+    }
+
     /// Forgets a slice.
     pub(super) fn drop_slice(&self, slice: i64) -> Result<()> {
         Ok(self.table.drop_slice(slice)?)

@@ -1,6 +1,7 @@
 //! One operator, one file. The runtime calls them; they know nothing of threads, channels or checkpoints.
 //!
 //! ```text
+//!   session                                     gives rows when their session is over
 //!   filter  project  union  unnest  window_assign   no state: a batch in, at most one batch out per call
 //!   window_aggregate                            fires when the watermark reaches a window's end
 //!   aggregate                                   one change per touched group at the end of an epoch
@@ -23,6 +24,7 @@ mod join;
 mod output;
 mod project;
 mod residual;
+mod session;
 mod set_operation;
 mod sides;
 mod sink;

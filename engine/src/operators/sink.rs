@@ -10,16 +10,28 @@
 //! 1. A row that comes and goes within one epoch never reaches the sink.
 //! 2. In snapshot mode the state is the result; what the sink holds is made from it alone. Every worker writes its whole
 //!    share at every checkpoint, also if it has not changed: another worker's may have, and the result is merged from all.
+//! 3. A column that the table declares NOT NULL never gets a NULL: such a row stops the job, whatever `row.error` says.
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use weir_connectors::SinkWriter;
 use weir_state::MultiMapTable;
-use weir_types::{ChangeBatch, CheckpointId, OperatorId, hash};
+use weir_types::{ChangeBatch, CheckpointId, OperatorId, Schema, Span, hash};
 
 use super::build::internal;
 use super::{Operator, OperatorContext, Progress, changes};
-use crate::Result;
+use crate::error::RowError;
+use crate::expr::row_values;
+use crate::{Error, Result};
+
+/// The columns of the table that are NOT NULL.
+pub(super) struct Required {
+    pub(super) columns: Vec<usize>,
+    /// The sink's input, for the message.
+    pub(super) schema: Schema,
+    /// The statement that writes.
+    pub(super) span: Span,
+}
 
 /// The result that a snapshot sink writes, as keyed state.
 pub(super) struct SnapshotRows {
@@ -36,6 +48,7 @@ pub(super) struct Sink {
     snapshot: Option<SnapshotRows>,
     /// Whether the input can take rows back, so that an epoch has to be looked at as a whole.
     retractions: bool,
+    required: Option<Required>,
     batch_rows: usize,
     epoch: Vec<ChangeBatch>,
 }
@@ -53,9 +66,39 @@ impl Sink {
             writer,
             snapshot,
             retractions,
+            required: None,
             batch_rows,
             epoch: Vec::new(),
         }
+    }
+
+    /// With columns that take no NULL.
+    pub(super) fn requiring(mut self, required: Required) -> Self {
+        self.required = (!required.columns.is_empty()).then_some(required);
+        self
+    }
+
+    fn check_required(&self, rows: &RecordBatch) -> Result<()> {
+        let Some(required) = &self.required else {
+            return Ok(());
+        };
+        for &column in &required.columns {
+            let values = rows.column(column);
+            if values.null_count() == 0 {
+                continue;
+            }
+            if let Some(row) = (0..values.len()).find(|&row| values.is_null(row)) {
+                let name = &required.schema[column].name;
+                return Err(Error::Row(Box::new(RowError {
+                    operator: self.operator.clone(),
+                    span: required.span,
+                    reason: format!("`{name}` is NULL, and the table declares it NOT NULL"),
+                    row: row_values(rows, row, &required.schema),
+                    place: None,
+                })));
+            }
+        }
+        Ok(())
     }
 
     fn net_changes(&mut self) -> Result<Vec<ChangeBatch>> {
@@ -116,6 +159,7 @@ impl Operator for Sink {
         batch: ChangeBatch,
         _: &mut OperatorContext,
     ) -> Result<Progress> {
+        self.check_required(&batch.rows)?;
         match &self.snapshot {
             _ if self.retractions => self.epoch.push(batch),
             Some(snapshot) => snapshot.apply(&batch)?,

@@ -19,7 +19,7 @@ use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::SchemaRef;
 use weir_connectors::{DecodedBatch, TableRequest};
 use weir_planner::plan::{ColumnOrigin, Expr, ExprKind, OperatorKind, StreamPlan};
-use weir_types::{ChangeBatch, Column, DataType, OperatorId, ProcessingTime, Schema};
+use weir_types::{ChangeBatch, Column, DataType, OperatorId, ProcessingTime, Schema, Span};
 
 use crate::expr::{CompiledExpr, RowErrorMode};
 use crate::source::watermark::micros;
@@ -158,6 +158,8 @@ pub(crate) struct RowBuilder {
     schemas: Vec<SchemaRef>,
     /// The place of the event-time column in the working batch, and the watermark expression.
     watermark: Option<(usize, CompiledExpr)>,
+    /// Where WATERMARK FOR stands.
+    watermark_span: Span,
     filter: Option<CompiledExpr>,
     mode: RowErrorMode,
     /// Places of the operator's columns in the working batch.
@@ -250,6 +252,10 @@ impl RowBuilder {
             computed,
             schemas,
             watermark,
+            watermark_span: table
+                .watermark
+                .as_ref()
+                .map_or_else(Span::default, |watermark| watermark.span),
             mode,
             filter: filter
                 .as_ref()
@@ -425,7 +431,7 @@ impl RowBuilder {
             });
         Error::Row(Box::new(RowError {
             operator: self.operator.clone(),
-            span: weir_types::Span::default(),
+            span: self.watermark_span,
             reason: "the event time is NULL".to_owned(),
             row: values.collect(),
             place: offsets.get(row).map(|&offset| (split.to_owned(), offset)),

@@ -10,10 +10,11 @@ use weir_planner::plan::OperatorKind;
 use weir_state::{WorkerOptions, WorkerState};
 use weir_types::{KeyGroupRange, ProcessingTime, WorkerId};
 
+use super::Worker;
 use super::align::Alignment;
 use super::inlet::Inlet;
+use super::item::{Feed, Item, Root};
 use super::node::Node;
-use super::{Feed, Item, Root, Worker};
 use crate::exchange::{Channel, Outlet};
 use crate::job::Shared;
 use crate::operators::{self, BuildContext, OperatorContext};

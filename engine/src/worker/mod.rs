@@ -31,12 +31,13 @@
 
 mod align;
 mod build;
+mod epoch;
 mod inlet;
+mod item;
 mod node;
 mod place;
 mod thread;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -46,15 +47,15 @@ use weir_state::{PendingSnapshot, WorkerState};
 use weir_types::{ChangeBatch, CheckpointId, OperatorId, Watermark, WorkerId, failpoint};
 
 use align::Change;
-use inlet::{Inlet, Received};
+use inlet::Received;
+use item::{Feed, Item, Root};
 use node::Node;
 pub(crate) use thread::{guarded, run as run_thread, step};
 
-use crate::coordinator::{EpochReport, Event};
 use crate::exchange::Message;
 use crate::job::Shared;
 use crate::operators::{OperatorContext, Progress};
-use crate::source::{DeadLetters, Reader, Surroundings, Turn};
+use crate::source::{Surroundings, Turn};
 use crate::{Error, Result};
 
 /// A root works off at most this many items before others get their turn.
@@ -80,91 +81,6 @@ pub(crate) struct Worker {
     single_root: bool,
     /// The operator that runs, for the report of a panic.
     running: usize,
-}
-
-struct Root {
-    feed: Feed,
-    stack: Vec<Item>,
-}
-
-enum Feed {
-    /// Watermarks of a restored job, before anything else.
-    Restored,
-    Source {
-        index: usize,
-        reader: Box<Reader>,
-        dead_letters: Option<DeadLetters>,
-    },
-    Inlet(Inlet),
-}
-
-/// One call of an operator, or one thing to send on.
-enum Item {
-    Batch {
-        node: usize,
-        input: usize,
-        batch: ChangeBatch,
-    },
-    Watermark {
-        node: usize,
-        input: usize,
-        channel: usize,
-        value: Watermark,
-    },
-    Idle {
-        node: usize,
-        input: usize,
-        channel: usize,
-    },
-    Barrier {
-        node: usize,
-    },
-    /// `on_watermark` of an operator.
-    Fire {
-        node: usize,
-        value: Watermark,
-    },
-    Resume {
-        node: usize,
-    },
-    /// Rows of this operator go to its consumers.
-    Give {
-        node: usize,
-        batch: ChangeBatch,
-    },
-    /// A watermark of this operator goes to its consumers, or is held until the barrier.
-    Forward {
-        node: usize,
-        value: Watermark,
-    },
-    /// The operator has flushed: what it held goes on.
-    ForwardHeld {
-        node: usize,
-    },
-    ForwardIdle {
-        node: usize,
-    },
-    ForwardBarrier {
-        node: usize,
-    },
-}
-
-impl Item {
-    fn node(&self) -> usize {
-        match self {
-            Self::Batch { node, .. }
-            | Self::Watermark { node, .. }
-            | Self::Idle { node, .. }
-            | Self::Barrier { node }
-            | Self::Fire { node, .. }
-            | Self::Resume { node }
-            | Self::Give { node, .. }
-            | Self::Forward { node, .. }
-            | Self::ForwardHeld { node }
-            | Self::ForwardIdle { node }
-            | Self::ForwardBarrier { node } => *node,
-        }
-    }
 }
 
 /// What a step came to.
@@ -522,105 +438,6 @@ impl Worker {
             })?;
         }
         Ok(())
-    }
-
-    /// All operators have flushed the epoch.
-    fn complete_epoch(&mut self) -> Result<()> {
-        let mut report = EpochReport {
-            epoch: self.epoch,
-            prepared: BTreeMap::new(),
-            watermarks: BTreeMap::new(),
-            counters: BTreeMap::new(),
-        };
-        if let Some(checkpoint) = self.job.control.checkpoint(self.epoch) {
-            pass("engine.barrier.aligned")?;
-            for (index, node) in self.nodes.iter_mut().enumerate() {
-                self.running = index;
-                let Some(operator) = &mut node.operator else {
-                    continue;
-                };
-                if let Some(part) = operator.prepare(checkpoint)? {
-                    report.prepared.insert(node.id.clone(), part);
-                }
-                report
-                    .watermarks
-                    .insert(node.id.clone(), node.alignment.input_watermarks());
-            }
-            pass("engine.prepare.after")?;
-            self.freeze(checkpoint);
-            pass("engine.freeze.after")?;
-            report.counters = self.counters();
-        }
-        self.state.end_epoch()?;
-        self.epoch += 1;
-        self.output_epoch.store(self.epoch, Ordering::Release);
-        self.nodes_left = self.nodes.len();
-        for root in &mut self.roots {
-            match &mut root.feed {
-                Feed::Restored => {}
-                Feed::Source { reader, .. } => reader.begin_epoch(),
-                Feed::Inlet(inlet) => inlet.begin_epoch(),
-            }
-        }
-        self.job.tell(Event::EpochDone(Box::new(report)));
-        Ok(())
-    }
-
-    /// Freezes this worker's state. A failure is one of the checkpoint, not of the job.
-    fn freeze(&mut self, checkpoint: CheckpointId) {
-        let Some(store) = &self.job.store else { return };
-        match self.state.freeze(checkpoint, store) {
-            Ok(pending) => self.snapshots.push((checkpoint, pending)),
-            Err(error) => self.job.tell(Event::Snapshot {
-                worker: self.id,
-                checkpoint,
-                result: Box::new(Err(error)),
-            }),
-        }
-    }
-
-    /// This worker's counters since its start, by name and operator.
-    fn counters(&self) -> BTreeMap<String, u64> {
-        let counters = &self.job.counters[self.id.0 as usize];
-        let mut named = BTreeMap::from([
-            (
-                "records_in".to_owned(),
-                counters.records_in.load(Ordering::Relaxed),
-            ),
-            (
-                "rejected".to_owned(),
-                counters.rejected.load(Ordering::Relaxed),
-            ),
-        ]);
-        for (index, node) in self.nodes.iter().enumerate() {
-            for (kind, values) in [("late", &counters.late), ("written", &counters.written)] {
-                let value = values[index].load(Ordering::Relaxed);
-                if value > 0 {
-                    named.insert(format!("{kind}:{}", node.id), value);
-                }
-            }
-        }
-        named
-    }
-
-    /// Tells the coordinator of snapshots that are written.
-    fn poll_snapshots(&mut self) -> bool {
-        let mut finished = false;
-        let (id, job) = (self.id, &self.job);
-        self.snapshots
-            .retain_mut(|(checkpoint, pending)| match pending.try_result() {
-                None => true,
-                Some(result) => {
-                    finished = true;
-                    job.tell(Event::Snapshot {
-                        worker: id,
-                        checkpoint: *checkpoint,
-                        result: Box::new(result),
-                    });
-                    false
-                }
-            });
-        finished
     }
 
     fn wrong(&self, node: usize, message: &str) -> Error {

@@ -5,7 +5,8 @@
 
 use weir_planner::plan::OperatorKind;
 
-use super::{Feed, Worker};
+use super::Worker;
+use super::item::Feed;
 use crate::Error;
 use crate::source::Reader;
 

@@ -5,6 +5,7 @@ use weir_types::{DataType, Diagnostic, Span};
 
 use crate::codes;
 use crate::convert::{CastKind, cast_to};
+use crate::logical::NodeKind;
 use crate::plan::{BinaryOp, Expr, ExprKind};
 use crate::syntax::{Name, span_of, unnest_call, window_call};
 
@@ -20,6 +21,8 @@ pub(crate) struct From {
     pub(crate) relations: Vec<FromRelation>,
     /// Conjuncts of ON and USING over the scope's columns. All joins are inner: they are like those of WHERE.
     pub(crate) conditions: Vec<Expr>,
+    /// Whether a relation keeps state within this block: a SESSION.
+    pub(crate) stateful: bool,
 }
 
 /// A relation of FROM.
@@ -43,6 +46,7 @@ impl Binder<'_> {
             scope: Scope::default(),
             relations: Vec::new(),
             conditions: Vec::new(),
+            stateful: false,
         };
         let mut failed = false;
         for table in tables {
@@ -94,6 +98,8 @@ impl Binder<'_> {
         }
         let span = span_of(factor);
         let (relation, name) = self.relation(factor, context)?;
+        let node = &self.graph.nodes[relation.node];
+        from.stateful |= matches!(node.kind, NodeKind::Session { .. }) && node.path == context.path;
         if let Some(name) = &name
             && from.scope.relations_called(&name.value).next().is_some()
         {

@@ -403,7 +403,10 @@ impl Binder<'_> {
             node.path == *path
                 && matches!(
                     node.kind,
-                    NodeKind::Aggregate { .. } | NodeKind::Join { .. }
+                    NodeKind::Aggregate { .. }
+                        | NodeKind::Join { .. }
+                        | NodeKind::TimedJoin { .. }
+                        | NodeKind::Session { .. }
                 )
         };
         let stateful = own.iter().any(keeps_state) || keeps_result(table);

@@ -61,7 +61,7 @@ impl Binder<'_> {
             }
             None => return Err(Failed),
         };
-        let mut stateful = false;
+        let mut stateful = from.stateful;
         let mut failed = false;
         for (index, right) in nodes.enumerate().map(|(index, right)| (index + 1, right)) {
             let Some(right) = right else {

@@ -28,6 +28,7 @@ mod levels;
 mod query;
 pub(crate) mod scope;
 mod select;
+mod session;
 mod sets;
 pub(crate) mod table;
 mod timed;
@@ -147,6 +148,12 @@ impl<'a> Binder<'a> {
             Statement::Explain { statement, .. } => {
                 bound.roots = self.explained(statement)?;
                 bound.explain = true;
+            }
+            Statement::Unreadable { declares } => {
+                if let Some(name) = declares {
+                    self.declare(name)?;
+                }
+                return Err(Failed);
             }
         }
         Ok(bound)

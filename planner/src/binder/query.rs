@@ -29,6 +29,9 @@ struct CteScope {
     outer: Option<Rc<CteScope>>,
 }
 
+/// A union with more steps than this below it is refused: unions of unions of the same view double with each level.
+const UNION_STEPS_MAX: u64 = 10_000;
+
 impl Context {
     /// The CTE of that name, the innermost first.
     pub(crate) fn cte(&self, name: &str) -> Option<&Result<Relation, Failed>> {
@@ -203,6 +206,15 @@ impl Binder<'_> {
             shared: false,
             span,
         });
+        let steps = self.graph.planned_steps(node);
+        if steps > UNION_STEPS_MAX {
+            return self.fail(
+                Diagnostic::error(codes::TOO_DEEP, "this UNION ALL reads too much too often")
+                    .at(span, format!("{steps} steps, and at most {UNION_STEPS_MAX} can be planned"))
+                    .help("it reads a relation twice that reads another twice, and so on: each level doubles the plan")
+                    .help("aggregate in between: what has state is planned once"),
+            );
+        }
         Ok(BoundQuery {
             relation: Relation { node, columns },
             stateful,

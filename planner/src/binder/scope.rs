@@ -192,7 +192,7 @@ impl Scope {
     }
 
     fn ambiguous(&self, name: &str, found: &[usize], span: Span) -> Box<Diagnostic> {
-        let ways: Vec<String> = found
+        let mut ways: Vec<String> = found
             .iter()
             .filter_map(|&column| {
                 self.relations[self.columns[column].relation]
@@ -201,10 +201,17 @@ impl Scope {
             })
             .map(|alias| format!("{alias}.{name}"))
             .collect();
+        let distinct = ways.len();
+        ways.dedup();
         let message = format!("`{name}` can mean more than one column");
         let mut diagnostic =
             Diagnostic::error(codes::AMBIGUOUS_COLUMN, message).at(span, "which one?");
-        if !ways.is_empty() {
+        if ways.len() < distinct {
+            let help = format!(
+                "one relation has two columns `{name}`: name them apart where it is defined, with AS"
+            );
+            diagnostic = diagnostic.help(help);
+        } else if !ways.is_empty() {
             diagnostic = diagnostic.help(format!("write {}", ways.join(" or ")));
         }
         Box::new(diagnostic)

@@ -1,4 +1,4 @@
-//! TUMBLE, HOP and CUMULATE in FROM: a relation with a window's columns, over one that has event time.
+//! TUMBLE, HOP, CUMULATE and SESSION in FROM: a relation with a window's columns, over one that has event time.
 
 use weir_types::Diagnostic;
 
@@ -53,14 +53,13 @@ impl Binder<'_> {
         let width = columns.len();
         let time_type = columns[time].data_type.clone();
         columns.extend(added.map(|name| column(name, time_type.clone())));
-        let properties = self
-            .properties(relation.node)
-            .windowed(&call.window(), width);
+        let Some(window) = call.window() else {
+            let node = self.session(call, &relation, time, &columns, context)?;
+            return Ok((Relation { node, columns }, alias));
+        };
+        let properties = self.properties(relation.node).windowed(&window, width);
         let node = self.add(Node {
-            kind: NodeKind::WindowAssign {
-                window: call.window(),
-                time,
-            },
+            kind: NodeKind::WindowAssign { window, time },
             inputs: vec![relation.node],
             columns: columns.clone(),
             properties,

@@ -159,7 +159,7 @@ fn instants() -> ArrowType {
     ArrowType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()))
 }
 
-/// What the clock shows, and how far it is from UTC: `2024-07-01T14:00:00+02:00`.
+/// What the clock shows, and how far it is from UTC: `2024-07-01 14:00:00+02:00`.
 fn to_text(arguments: &[ArrayRef]) -> Result<ArrayRef, String> {
     let (times, names) = (Times::new(&arguments[0])?, texts(&arguments[1]));
     let mut compiled = Compiled::<Zone>::default();
@@ -169,7 +169,9 @@ fn to_text(arguments: &[ArrayRef]) -> Result<ArrayRef, String> {
             (Some(at), Some(name)) => {
                 let zone = *compiled.get(name, parse_zone)?;
                 let shown = zone.offset(at).from_utc_datetime(&at);
-                out.append_value(shown.to_rfc3339_opts(SecondsFormat::AutoSi, false));
+                let text = shown.to_rfc3339_opts(SecondsFormat::AutoSi, false);
+                // A space, as in every other text of a timestamp.
+                out.append_value(text.replacen('T', " ", 1));
             }
             _ => out.append_null(),
         }

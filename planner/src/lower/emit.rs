@@ -42,6 +42,7 @@ impl Lowering<'_> {
             NodeKind::WindowAssign { window, time } => {
                 self.window_assign(node, *window, *time, &wanted)
             }
+            NodeKind::Session { .. } => self.session(node, &wanted),
             NodeKind::Aggregate { .. } => self.aggregate(node, &wanted),
             NodeKind::Join { .. } => self.join(node, &wanted),
             NodeKind::TimedJoin { .. } => self.timed_join(node, &wanted),

@@ -13,6 +13,7 @@
 
 mod emit;
 mod expand;
+mod session;
 mod sets;
 mod stateful;
 mod timed;
@@ -200,6 +201,10 @@ impl Lowering<'_> {
             NodeKind::Expand { keys, .. } => {
                 let kept = wanted.iter().copied().filter(|&column| column < width(0));
                 vec![kept.chain(columns_of(keys.iter())).collect()]
+            }
+            NodeKind::Session { time, keys, .. } => {
+                let columns = wanted.iter().chain(keys).chain([time]).copied();
+                vec![columns.filter(|&column| column < width(0)).collect()]
             }
             NodeKind::Aggregate {
                 window,

@@ -44,6 +44,32 @@ pub(crate) fn create(
     None
 }
 
+/// The name that a statement with mistakes would declare if it is a CREATE, of whatever: also where that word is misspelt.
+pub(crate) fn name_of_create(mut cursor: Cursor<'_>) -> Option<Name> {
+    if !cursor.take_keyword("CREATE") {
+        return None;
+    }
+    cursor.take_keywords(&["OR", "REPLACE"]);
+    for word in [
+        "GLOBAL",
+        "LOCAL",
+        "TEMPORARY",
+        "TEMP",
+        "SYSTEM",
+        "MATERIALIZED",
+    ] {
+        cursor.take_keyword(word);
+    }
+    // TABLE, VIEW, or what should have been one of the two.
+    cursor.skip(1);
+    cursor.take_keywords(&["IF", "NOT", "EXISTS"]);
+    let mut name = cursor.name("the name").ok()?;
+    while cursor.take(&Token::Period) {
+        name = cursor.name("the name").ok()?;
+    }
+    Some(name)
+}
+
 fn create_view(
     cursor: &mut Cursor<'_>,
     start: Span,

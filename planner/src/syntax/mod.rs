@@ -85,6 +85,10 @@ pub enum Statement {
         statement: Box<Statement>,
         span: Span,
     },
+    /// One with mistakes, which are reported: the table or view that it would declare.
+    Unreadable {
+        declares: Option<Name>,
+    },
 }
 
 /// `CREATE TABLE`. Columns that its clauses name exist; names are not there twice.
@@ -148,12 +152,18 @@ pub enum ColumnKind {
 /// # Errors
 /// What is wrong, in the order of the text.
 pub fn parse(sql: &str) -> Result<Script, Diagnostics> {
-    let (script, problems) = statement::script(sql);
-    if problems.is_empty() {
+    let (script, problems) = parse_each(sql);
+    if problems.0.is_empty() {
         Ok(script)
     } else {
-        Err(Diagnostics(problems))
+        Err(problems)
     }
+}
+
+/// [`parse`] for whoever looks at the other statements too: those with mistakes are [`Statement::Unreadable`].
+pub fn parse_each(sql: &str) -> (Script, Diagnostics) {
+    let (script, problems) = statement::script(sql);
+    (script, Diagnostics(problems))
 }
 
 /// The local name that `/*+ ID('n') */` gives to this SELECT block.

@@ -3,6 +3,7 @@
 //! ```text
 //!   TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), …))   ─▶  TUMBLE(bid, ts, …)
 //!   TUMBLE(SIZE => …, DATA => TABLE bid, …)       ─▶  TUMBLE(bid, …)            in the order of the parameters
+//!   SESSION(TABLE bid PARTITION BY item, …, gap)  ─▶  SESSION(bid, …, gap, item)
 //!   CAST(x AS ROW<a INT>)                         ─▶  CAST(x AS "ROW<a INT>")   one word, see types.rs
 //! ```
 //!
@@ -129,17 +130,32 @@ impl Shortener {
             }
         };
         self.out.extend([name.clone(), paren.clone()]);
+        let mut partition = Vec::new();
         for (index, argument) in arguments.iter().enumerate() {
             if index > 0 {
-                let comma = argument.first().map_or(close.span, |token| token.span);
-                self.out.push(TokenWithSpan::new(Token::Comma, comma));
+                self.comma(argument, close);
             }
             match plain(function, argument) {
-                Ok(argument) => self.run(argument),
+                Ok((argument, by)) => {
+                    partition.extend(by);
+                    self.run(argument);
+                }
                 Err(problem) => self.problems.push(problem),
             }
         }
+        for column in partition {
+            self.comma(column, close);
+            self.out.extend_from_slice(column);
+        }
         self.out.push(close.clone());
+    }
+}
+
+impl Shortener {
+    /// A comma before an argument.
+    fn comma(&mut self, argument: &[TokenWithSpan], close: &TokenWithSpan) {
+        let span = argument.first().map_or(close.span, |token| token.span);
+        self.out.push(TokenWithSpan::new(Token::Comma, span));
     }
 }
 
@@ -261,29 +277,37 @@ fn positional<'a>(
     Ok(slots.into_iter().flatten().collect())
 }
 
-/// An argument without `TABLE` and `DESCRIPTOR( )`.
+/// An argument without `TABLE` and `DESCRIPTOR( )`, and the columns of its `PARTITION BY`.
 fn plain(
     function: WindowFunction,
     argument: &[TokenWithSpan],
-) -> Result<&[TokenWithSpan], Diagnostic> {
+) -> Result<(&[TokenWithSpan], Vec<&[TokenWithSpan]>), Diagnostic> {
     let Some(first) = argument.first() else {
-        return Ok(argument);
+        return Ok((argument, Vec::new()));
     };
-    if is_keyword(&first.token, "TABLE") {
-        let relation = &argument[1..];
-        let partition = relation
-            .iter()
-            .position(|token| is_keyword(&token.token, "PARTITION"));
+    let has_table = is_keyword(&first.token, "TABLE");
+    let relation = &argument[usize::from(has_table)..];
+    // A subquery may have a PARTITION BY of its own.
+    let partition = (relation.len() > 1)
+        .then(|| closing(relation, 0).map_or(1, |close| close + 1))
+        .filter(|&at| {
+            relation
+                .get(at)
+                .is_some_and(|token| is_keyword(&token.token, "PARTITION"))
+        });
+    if has_table || partition.is_some() {
         return match partition {
-            // SESSION is refused later, as a whole.
-            Some(partition) if function == WindowFunction::Session => Ok(&relation[..partition]),
+            Some(partition) if function == WindowFunction::Session => Ok((
+                &relation[..partition],
+                partition_columns(&relation[partition..])?,
+            )),
             Some(partition) => Err(Diagnostic::error(
                 codes::WINDOW_ARGUMENTS,
                 format!("{} does not partition its table", function.name()),
             )
             .at(to_span(relation[partition].span), "not needed")
             .help("windows are the same for all rows; put the key into GROUP BY")),
-            None => Ok(relation),
+            None => Ok((relation, Vec::new())),
         };
     }
     if is_keyword(&first.token, "DESCRIPTOR")
@@ -299,7 +323,29 @@ fn plain(
             .at(to_span(comma.span), "a second one follows")
             .help(format!("for example {}", function.example())));
         }
+        return Ok((columns, Vec::new()));
+    }
+    Ok((argument, Vec::new()))
+}
+
+/// The columns of `PARTITION BY a`, `PARTITION BY (a, b)`.
+fn partition_columns(tokens: &[TokenWithSpan]) -> Result<Vec<&[TokenWithSpan]>, Diagnostic> {
+    let by = tokens.get(1).filter(|token| is_keyword(&token.token, "BY"));
+    let list = by.map(|_| &tokens[2..]).unwrap_or_default();
+    let columns = match closing(list, 0) {
+        Some(close) if close + 1 == list.len() => split_at_commas(&list[1..close]),
+        _ => vec![list],
+    };
+    let is_name = |column: &&[TokenWithSpan]| matches!(column, [name] if matches!(name.token, Token::Word(_)));
+    if !columns.is_empty() && columns.iter().all(is_name) {
         return Ok(columns);
     }
-    Ok(argument)
+    let span = tokens.iter().fold(Span::default(), |span, token| {
+        span.union(to_span(token.span))
+    });
+    Err(
+        Diagnostic::error(codes::WINDOW_ARGUMENTS, "SESSION is partitioned by columns")
+            .at(span, "expected the name of a column, or names in parentheses")
+            .help("for example SESSION(TABLE bid PARTITION BY (auction, bidder), DESCRIPTOR(ts), INTERVAL '5' MINUTE)"),
+    )
 }

@@ -30,6 +30,10 @@ pub(crate) fn script(sql: &str) -> (Script, Vec<Diagnostic>) {
                 .help("close it with END;"),
         );
     }
+    if !problems.is_empty() {
+        // A quote or a comment without an end: what stands behind it is anybody's guess.
+        parser.statements.clear();
+    }
     problems.append(&mut parser.problems);
     problems.sort_by_key(|problem| problem.labels.first().map(|label| label.span.start));
     (
@@ -51,6 +55,8 @@ impl ScriptParser {
     fn chunk(&mut self, chunk: &Chunk) {
         if let Err(problem) = tokens::check_depth(&chunk.tokens) {
             self.problems.push(problem);
+            let cursor = Cursor::new(&chunk.tokens, chunk.end);
+            self.unreadable(cursor);
             return;
         }
         let mut cursor = Cursor::new(&chunk.tokens, chunk.end);
@@ -59,6 +65,7 @@ impl ScriptParser {
             return;
         }
         let start = cursor.span();
+        let whole = cursor.clone();
         match statement(&mut cursor) {
             Ok(statement) => {
                 if self.open_set.is_some() && !matches!(statement, Statement::Insert { .. }) {
@@ -73,8 +80,17 @@ impl ScriptParser {
                 }
                 self.statements.push(statement);
             }
-            Err(problems) => self.problems.extend(problems.0),
+            Err(problems) => {
+                self.problems.extend(problems.0);
+                self.unreadable(whole);
+            }
         }
+    }
+
+    /// A statement that has mistakes still declares what it would: who reads that has none for it.
+    fn unreadable(&mut self, cursor: Cursor<'_>) {
+        let declares = ddl::name_of_create(cursor);
+        self.statements.push(Statement::Unreadable { declares });
     }
 
     /// Takes the words that open or close a statement set: `BEGIN STATEMENT SET`, `EXECUTE STATEMENT SET [BEGIN]`, `END`.

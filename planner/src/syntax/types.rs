@@ -10,7 +10,8 @@
 //! text ([`encoded`]), and is read by this grammar on the other side ([`of_ast`]).
 //!
 //! # Decisions
-//! * A length (`VARCHAR(20)`) is checked for its form and then forgotten: there is one string type.
+//! * A length (`VARCHAR(20)`) in CREATE TABLE is checked for its form and then forgotten: there is one string type.
+//!   In a cast it would have to cut, so it is refused there ([`has_length`]).
 //! * FLOAT has 32 bits, as in Flink; FLOAT(25) and more have 64, as in PostgreSQL.
 //! * DECIMAL and NUMERIC alone are DECIMAL(10, 0), as in the standard and in Flink.
 //! * TIMESTAMP WITH TIME ZONE is TIMESTAMP_LTZ: a point in time, without a memory of the zone.
@@ -176,6 +177,23 @@ pub(crate) fn of_ast(data_type: &ast::DataType) -> Option<DataType> {
     let mut cursor = Cursor::new(&tokens, Span::default());
     let data_type = parse(&mut cursor).ok()?;
     cursor.is_at_end().then_some(data_type)
+}
+
+/// Whether a cast to the type would have to cut or to fill up: `CHAR`, `VARCHAR(20)`, but not `VARCHAR`.
+pub(crate) fn has_length(data_type: &ast::DataType) -> bool {
+    let ast::DataType::Custom(name, _) = data_type else {
+        return false;
+    };
+    let [ast::ObjectNamePart::Identifier(ident)] = name.0.as_slice() else {
+        return false;
+    };
+    let text = ident.value.to_ascii_uppercase();
+    let word = text.split(|c: char| !c.is_ascii_alphanumeric()).next();
+    match word {
+        Some("CHAR" | "CHARACTER") => text.contains('(') || !text.contains("VARYING"),
+        Some("VARCHAR" | "BINARY" | "VARBINARY") => text.contains('('),
+        _ => false,
+    }
 }
 
 struct TypeParser<'c, 'a> {

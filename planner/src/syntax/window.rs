@@ -11,7 +11,7 @@
 //! 1. After `parse` every call of a window function in a query is well formed: [`window_call`] gives it.
 //! 2. Durations are positive (an offset may be negative or zero) and in the order of the function:
 //!    TUMBLE: size \[, offset\]; HOP: slide, size \[, offset\]; CUMULATE: step, size \[, offset\], where size is a multiple
-//!    of step.
+//!    of step. SESSION: gap.
 
 use sqlparser::ast::{
     self, DateTimeField, Expr, FunctionArg, FunctionArgExpr, Interval, TableFactor,
@@ -32,7 +32,7 @@ pub enum WindowFunction {
     Hop,
     /// Windows that grow in steps.
     Cumulate,
-    /// Windows between gaps; refused for now.
+    /// Windows between gaps.
     Session,
 }
 
@@ -47,6 +47,8 @@ pub struct WindowCall {
     pub time: Name,
     /// Microseconds, each with its place, in the order of invariant 2.
     pub durations: Vec<(i64, Span)>,
+    /// SESSION: the columns of PARTITION BY.
+    pub partition: Vec<Name>,
     /// The alias of the result.
     pub alias: Option<Name>,
     /// The call, from the function's name to the last argument.
@@ -111,13 +113,10 @@ impl WindowFunction {
 }
 
 impl WindowCall {
-    /// The plan's window.
-    ///
-    /// # Panics
-    /// Never for a call that [`window_call`] gave: it knows the number of durations, and does not give SESSION.
-    pub fn window(&self) -> Window {
+    /// The plan's window; `None` for SESSION, whose windows hang on the rows.
+    pub fn window(&self) -> Option<Window> {
         let duration = |index: usize| self.durations.get(index).map_or(0, |&(micros, _)| micros);
-        match self.function {
+        Some(match self.function {
             WindowFunction::Hop => Window::Hop {
                 slide: duration(0),
                 size: duration(1),
@@ -132,10 +131,8 @@ impl WindowCall {
                 size: duration(1),
                 offset: duration(2),
             },
-            WindowFunction::Session => {
-                unreachable!("window_call refuses {}", self.function.name())
-            }
-        }
+            WindowFunction::Session => return None,
+        })
     }
 }
 
@@ -164,16 +161,23 @@ pub(crate) fn check_window_call(
         .fold(super::to_span(ident.span), |span, arg| {
             span.union(span_of(arg))
         });
-    if function == WindowFunction::Session {
-        return Err(vec![not_yet(function, super::to_span(ident.span))]);
-    }
     let mut problems = Vec::new();
     let arguments = positional(function, args, span).map_err(|problem| vec![problem])?;
     let relation = note(relation(function, arguments[0]), &mut problems);
     let time = note(time_column(function, arguments[1]), &mut problems);
-    let offset_at = function.parameters().len() - 3;
+    let parameters = function.parameters();
+    // An offset may be anything.
+    let offset_at = parameters.len() - 2 - usize::from(parameters.ends_with(&["offset"]));
+    let (lengths, partition) = arguments[2..].split_at(match function {
+        WindowFunction::Session => 1,
+        _ => arguments.len() - 2,
+    });
+    let partition: Vec<Option<Name>> = partition
+        .iter()
+        .map(|expr| note(partition_column(expr), &mut problems))
+        .collect();
     let mut durations = Vec::new();
-    for (index, expr) in arguments[2..].iter().enumerate() {
+    for (index, expr) in lengths.iter().enumerate() {
         let parsed = duration(expr).and_then(|micros| match micros {
             ..=0 if index < offset_at => Err(format!(
                 "a window's length has to be greater than zero, not {expr}"
@@ -226,6 +230,7 @@ pub(crate) fn check_window_call(
                 relation,
                 time,
                 durations,
+                partition: partition.into_iter().flatten().collect(),
                 alias,
                 span,
             }))
@@ -237,17 +242,6 @@ pub(crate) fn check_window_call(
 /// The value, or its problem noted.
 fn note<T>(result: Result<T, Diagnostic>, problems: &mut Vec<Diagnostic>) -> Option<T> {
     result.map_err(|problem| problems.push(problem)).ok()
-}
-
-/// That a function exists elsewhere and not here, yet.
-fn not_yet(function: WindowFunction, span: Span) -> Diagnostic {
-    let name = function.name();
-    Diagnostic::error(
-        codes::WINDOW_NOT_YET,
-        format!("{name} windows are not supported yet"),
-    )
-    .at(span, "TUMBLE, HOP and CUMULATE are")
-    .help("TUMBLE or HOP over the same column group rows by time without looking for gaps")
 }
 
 /// The arguments as expressions, if their number fits.
@@ -277,7 +271,11 @@ fn positional(
         }
     }
     let parameters = function.parameters().len();
-    if args.settings.is_some() || !(parameters - 1..=parameters).contains(&exprs.len()) {
+    let expected = match function {
+        WindowFunction::Session => parameters..=usize::MAX,
+        _ => parameters - 1..=parameters,
+    };
+    if args.settings.is_some() || !expected.contains(&exprs.len()) {
         return Err(wrong(
             format!("{} cannot take {} arguments", function.name(), exprs.len()),
             span,
@@ -287,6 +285,9 @@ fn positional(
 }
 
 fn signature(function: WindowFunction) -> String {
+    if function == WindowFunction::Session {
+        return "data [PARTITION BY columns], timecol, gap".to_owned();
+    }
     let required = |parameter: &&&str| **parameter != "offset";
     let names: Vec<_> = function
         .parameters()
@@ -336,6 +337,18 @@ fn time_column(function: WindowFunction, expr: &Expr) -> Result<Name, Diagnostic
             "expected the name of a column, without its table",
         )
         .help(format!("for example {}", function.example()))),
+    }
+}
+
+fn partition_column(expr: &Expr) -> Result<Name, Diagnostic> {
+    match expr {
+        Expr::Identifier(ident) => Ok(Name::from_ident(ident)),
+        _ => Err(Diagnostic::error(
+            codes::WINDOW_ARGUMENTS,
+            format!("`{expr}` cannot be an argument of SESSION"),
+        )
+        .at(span_of(expr), "expected the name of a column")
+        .help("for example SESSION(bid PARTITION BY auction, ts, INTERVAL '5' MINUTE)")),
     }
 }
 

@@ -52,6 +52,11 @@ fn all_queries_of_the_tour_are_planned() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
+            } else if path
+                .parent()
+                .is_some_and(|folder| folder.ends_with("nexmark/batch"))
+            {
+                // For a second engine: these read what ours wrote down, and declare nothing.
             } else if path.extension().is_some_and(|extension| extension == "sql") {
                 let sql = std::fs::read_to_string(&path).unwrap();
                 let problems = crate::diagnose(&sql);
@@ -133,7 +138,10 @@ fn type_names_of_both_worlds_mean_the_same_types() {
     ];
     for (text, expected) in cases {
         assert_eq!(type_of(text), expected, "{text}");
-        // The same grammar rules casts, in both spellings.
+        // The same grammar rules casts, in both spellings; but a cast to a length would have to cut.
+        if matches!(expected, D::String | D::Bytes) && text.contains('(') {
+            continue;
+        }
         let cast = select(&format!("SELECT CAST(x AS {text}), x::{text} AS y FROM t"));
         for item in &cast.projection {
             use sqlparser::ast::{Expr, SelectItem};
@@ -241,10 +249,10 @@ fn all_spellings_of_a_window_are_one_call() {
         assert_eq!(call.time.value, "ts");
         assert_eq!(
             call.window(),
-            Window::Tumble {
+            Some(Window::Tumble {
                 size: 10_000_000,
                 offset: 0
-            },
+            }),
             "{spelling}"
         );
     }
@@ -266,7 +274,7 @@ fn hop_takes_slide_before_size_and_an_offset_last() {
            TIMECOL => DESCRIPTOR(ts), OFFSET => INTERVAL '-1' SECOND)) AS w",
     ] {
         let call = call(spelling);
-        assert_eq!(call.window(), window, "{spelling}");
+        assert_eq!(call.window(), Some(window), "{spelling}");
         assert_eq!(call.alias.unwrap().value, "w");
     }
 }

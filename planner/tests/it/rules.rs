@@ -80,7 +80,7 @@ proptest! {
         let found = window_call(&query.body.as_select().unwrap().from[0].relation).unwrap();
         let seconds = |seconds: i64| seconds * 1_000_000;
         let expected = Window::Hop { slide: seconds(slide), size: seconds(size), offset: seconds(offset.unwrap_or(0)) };
-        prop_assert_eq!(found.window(), expected);
+        prop_assert_eq!(found.window(), Some(expected));
         prop_assert_eq!(found.time.value, "ts");
         prop_assert!(matches!(found.relation, WindowRelation::Named(name) if name.value == "bid"));
     }

@@ -616,8 +616,8 @@ pub(crate) fn encode_write(
 /// An entry that was counted below zero, or another promise that an operator broke.
 pub(crate) fn broken(table: &TableContext, what: &str) -> Error {
     Error::Corrupt(format!(
-        "state of operator {}, table '{}': {what}; this is a mistake in Weir: restore an older checkpoint, or \
-         start again with --fresh",
+        "state of operator {}, table '{}': {what}; the input is not a consistent changelog (or, if all of it is \
+         append-only, this is a mistake in Weir)",
         table.spec.operator, table.spec.table
     ))
 }

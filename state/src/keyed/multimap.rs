@@ -286,7 +286,7 @@ pub(super) fn check_counts(cache: &Cache, slots: &[u32]) -> Result<()> {
         None => Ok(()),
         Some(_) => Err(broken(
             &cache.table,
-            "a row was retracted that is not there",
+            "a row was taken back that had never come",
         )),
     }
 }

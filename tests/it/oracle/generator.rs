@@ -20,7 +20,7 @@ use rand::rngs::SmallRng;
 
 use weir_tests::data::{SqlType, Table};
 
-use super::{groups, joins, ranks, select, sets, subqueries, windows};
+use super::{groups, joins, ranks, select, sets, subqueries, timed, windows};
 
 /// The shapes of every area.
 const AREAS: &[&[Shape]] = &[
@@ -28,6 +28,7 @@ const AREAS: &[&[Shape]] = &[
     groups::SHAPES,
     windows::SHAPES,
     joins::SHAPES,
+    timed::SHAPES,
     sets::SHAPES,
     subqueries::SHAPES,
     ranks::SHAPES,

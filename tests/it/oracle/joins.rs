@@ -21,6 +21,10 @@ impl Generator<'_> {
         let mut pairs = Vec::new();
         for l in left.columns.iter().filter(|c| c.exact) {
             for r in right.columns.iter().filter(|c| c.exact) {
+                // Two event times that are equal make an interval join, which judges pairs late: timed.rs.
+                if l.kind == SqlType::Timestamp {
+                    continue;
+                }
                 if l.kind == r.kind || (integer(l.kind) && integer(r.kind)) {
                     pairs.push((l.name.clone(), r.name.clone()));
                 }

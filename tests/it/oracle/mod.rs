@@ -14,6 +14,7 @@ mod ranks;
 mod select;
 mod sets;
 mod subqueries;
+mod timed;
 mod windows;
 
 use rand::Rng;

@@ -1,7 +1,7 @@
 //! Query shapes: windows of event time.
 
 use rand::Rng;
-use rand::seq::IndexedRandom;
+use rand::seq::{IndexedRandom, SliceRandom};
 
 use weir_tests::data::SqlType;
 
@@ -22,10 +22,21 @@ pub(super) const SHAPES: &[Shape] = &[
 ];
 
 /// Where the groups of a window stand in time, in seconds.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Windows {
     slide: i64,
     size: i64,
+    kind: Kind,
+}
+
+#[derive(Clone, PartialEq)]
+enum Kind {
+    /// TUMBLE, or HOP with a slide below the size.
+    Fixed,
+    /// CUMULATE, the slide as its step.
+    Cumulate,
+    /// SESSION by these columns, the slide as its gap.
+    Session(Vec<String>),
 }
 
 impl Generator<'_> {
@@ -49,17 +60,47 @@ impl Generator<'_> {
 
     pub(super) fn windows(&mut self) -> Windows {
         let slide = *[1, 5, 10, 60].choose(self.rng).expect("a list");
-        let size = if self.rng.random_bool(0.5) {
-            slide
+        if self.rng.random_bool(0.4) {
+            return Windows {
+                slide,
+                size: slide,
+                kind: Kind::Fixed,
+            };
+        }
+        let kind = if self.rng.random_bool(0.4) {
+            Kind::Cumulate
         } else {
-            slide * self.rng.random_range(2..=4)
+            Kind::Fixed
         };
-        Windows { slide, size }
+        let size = slide * self.rng.random_range(2..=4);
+        Windows { slide, size, kind }
+    }
+
+    /// Windows of any kind over a relation.
+    fn windows_over(&mut self, input: &Relation) -> Windows {
+        if self.rng.random_bool(0.7) {
+            return self.windows();
+        }
+        let slide = *[1, 2, 5, 30].choose(self.rng).expect("a list");
+        let columns = input.columns.iter().enumerate();
+        let mut keys: Vec<String> = columns
+            .filter(|(at, column)| {
+                input.time != Some(*at) && column.exact && column.kind != SqlType::Double
+            })
+            .map(|(_, column)| column.name.clone())
+            .collect();
+        keys.shuffle(self.rng);
+        keys.truncate(self.rng.random_range(0..=2));
+        Windows {
+            slide,
+            size: slide,
+            kind: Kind::Session(keys),
+        }
     }
 
     pub(super) fn window_aggregate(&mut self) -> Option<Step> {
         let (input, time) = self.timed()?;
-        let windows = self.windows();
+        let windows = self.windows_over(&input);
         let (mut items, mut columns, keys) = self.grouping(&input, 2);
         let mut group = vec!["window_start".to_owned(), "window_end".to_owned()];
         let with_time = self.rng.random_bool(0.4);
@@ -98,8 +139,12 @@ impl Generator<'_> {
 
     pub(super) fn window_assign(&mut self) -> Option<Step> {
         let (input, time) = self.timed()?;
-        let windows = self.windows();
-        let (mut columns, mut items, time_at) = self.select_list(&input);
+        let windows = self.windows_over(&input);
+        let (mut columns, mut items, mut time_at) = self.select_list(&input);
+        if let Kind::Session(_) = windows.kind {
+            // A row comes when its session is over: of the input's columns none is event time any more.
+            time_at = None;
+        }
         for window_column in ["window_start", "window_end"] {
             let out = self.column(SqlType::Timestamp, true);
             items.push(format!("{window_column} AS {}", out.name));
@@ -125,12 +170,28 @@ impl Generator<'_> {
 
 impl Windows {
     /// How many windows a row is in.
-    fn overlap(self) -> i64 {
+    pub(super) fn overlap(&self) -> i64 {
         self.size / self.slide
     }
 
-    fn weir(self, relation: &str, time: &str) -> String {
-        if self.size == self.slide {
+    pub(super) fn weir(&self, relation: &str, time: &str) -> String {
+        if let Kind::Session(keys) = &self.kind {
+            let by = match keys.as_slice() {
+                [] => String::new(),
+                [key] => format!(" PARTITION BY {key}"),
+                keys => format!(" PARTITION BY ({})", keys.join(", ")),
+            };
+            return format!(
+                "SESSION({relation}{by}, {time}, INTERVAL '{}' SECOND)",
+                self.slide
+            );
+        }
+        if self.kind == Kind::Cumulate {
+            format!(
+                "CUMULATE({relation}, {time}, INTERVAL '{}' SECOND, INTERVAL '{}' SECOND)",
+                self.slide, self.size
+            )
+        } else if self.size == self.slide {
             format!(
                 "TUMBLE({relation}, {time}, INTERVAL '{}' SECOND)",
                 self.size
@@ -144,23 +205,59 @@ impl Windows {
     }
 
     /// Each row once for every window that holds it, windows that ended by the row's own watermark left out.
-    fn oracle(self, relation: &str, time: &str) -> String {
+    pub(super) fn oracle(&self, relation: &str, time: &str) -> String {
+        if let Kind::Session(keys) = &self.kind {
+            return self.sessions(keys, relation, time);
+        }
+        let bin = |length: i64| {
+            format!(
+                "date_bin(INTERVAL '{length} seconds', {time}, CAST('1970-01-01' AS TIMESTAMP))"
+            )
+        };
         let copies: Vec<_> = (0..self.overlap())
-            .map(|back| {
-                format!(
-                    "SELECT *, date_bin(INTERVAL '{} seconds', {time}, CAST('1970-01-01' AS TIMESTAMP)) - INTERVAL '{} seconds' \
-                     AS window_start FROM {relation}",
-                    self.slide,
-                    back * self.slide
-                )
+            .map(|at| match self.kind {
+                Kind::Cumulate => format!(
+                    "SELECT *, {start} AS window_start, {start} + INTERVAL '{length} seconds' AS window_end FROM {relation} \
+                     WHERE {start} + INTERVAL '{length} seconds' > {time}",
+                    start = bin(self.size),
+                    length = (at + 1) * self.slide,
+                ),
+                _ => format!(
+                    "SELECT *, {start} - INTERVAL '{back} seconds' AS window_start, \
+                     {start} + INTERVAL '{ahead} seconds' AS window_end FROM {relation}",
+                    start = bin(self.slide),
+                    back = at * self.slide,
+                    ahead = self.size - at * self.slide,
+                ),
             })
             .collect();
         format!(
-            "(SELECT * FROM (SELECT *, window_start + INTERVAL '{size} seconds' AS window_end, window_start + \
-             INTERVAL '{size} seconds' - INTERVAL '1 milliseconds' AS window_time FROM ({copies})) \
+            "(SELECT *, window_end - INTERVAL '1 milliseconds' AS window_time FROM ({}) \
              WHERE own_watermark IS NULL OR window_end > own_watermark)",
-            size = self.size,
-            copies = copies.join(" UNION ALL ")
+            copies.join(" UNION ALL ")
+        )
+    }
+
+    /// Rows that are not late, with the first and the last moment of their session: a row begins one if the row before it
+    /// is a gap away, and its number is how many have begun up to it.
+    fn sessions(&self, keys: &[String], relation: &str, time: &str) -> String {
+        let by = if keys.is_empty() {
+            String::new()
+        } else {
+            format!("PARTITION BY {} ", keys.join(", "))
+        };
+        let within = if keys.is_empty() {
+            "PARTITION BY session_number".to_owned()
+        } else {
+            format!("{by}, session_number")
+        };
+        let gap = self.slide;
+        format!(
+            "(SELECT *, window_end - INTERVAL '1 milliseconds' AS window_time FROM (SELECT *, \
+             min({time}) OVER ({within}) AS window_start, max({time}) OVER ({within}) + INTERVAL '{gap} seconds' AS window_end \
+             FROM (SELECT *, sum(session_begins) OVER ({by}ORDER BY {time}) AS session_number \
+             FROM (SELECT *, CASE WHEN lag({time}) OVER ({by}ORDER BY {time}) + INTERVAL '{gap} seconds' > {time} THEN 0 ELSE 1 END \
+             AS session_begins FROM {relation} WHERE own_watermark IS NULL OR {time} >= own_watermark))))"
         )
     }
 }

@@ -1,8 +1,10 @@
 //! Each operator against a model that a reader can check by eye.
 
 mod aggregate;
+mod interval_join;
 mod join;
 mod kernels;
+mod session;
 mod set_operation;
 mod sink;
 mod stateless;

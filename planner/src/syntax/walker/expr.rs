@@ -137,6 +137,13 @@ impl Walker<'_> {
                         "CAST(value AS type)",
                     );
                 }
+                if types::has_length(data_type) {
+                    self.no_expression(
+                        "a cast to a text or bytes of some length",
+                        span_of(inner.as_ref()),
+                        "CAST(value AS STRING) keeps all of it, left(value, 20) cuts, rpad(value, 20) fills up",
+                    );
+                }
                 self.expr(inner);
             }
             Expr::Extract {

@@ -452,5 +452,4 @@ fn subquery_of(arg: &sqlparser::ast::FunctionArg) -> Option<&sqlparser::ast::Que
 
 const OUTER: &str = "JOIN … ON keeps the pairs; rows without a partner can be added by UNION ALL once they are known";
 const AS_OF: &str = "JOIN … ON joins every version that is kept; give the version's bounds in ON: AND a.at >= b.valid_from";
-const TABLE_FUNCTIONS: &str =
-    "the table functions are TUMBLE(table, column, size) and HOP(table, column, slide, size)";
+const TABLE_FUNCTIONS: &str = "the table functions are TUMBLE(table, column, size), HOP(table, column, slide, size), CUMULATE(table, column, step, size) and SESSION(table, column, gap)";

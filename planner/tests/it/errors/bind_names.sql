@@ -19,3 +19,5 @@ SELECT auction FROM bid AS a JOIN bid AS b ON a.auction = b.auction;
 SELECT ronud(price) FROM bid;
 SELECT id FROM bid, bid WHERE 1 = 1;
 SELECT auction AS a FROM bid WHERE a > 1;
+CREATE VIEW twice AS SELECT auction AS a, bidder AS a FROM bid;
+SELECT a FROM twice;

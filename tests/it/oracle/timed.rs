@@ -1,0 +1,194 @@
+//! Query shapes: joins that time bounds.
+
+use rand::Rng;
+use rand::seq::IndexedRandom;
+
+use super::generator::{Column, Generator, Relation, Shape, Step};
+
+/// The shapes of this area.
+pub(super) const SHAPES: &[Shape] = &[
+    Shape {
+        name: "an interval join",
+        weight: 1,
+        make: |generator| generator.interval_join(),
+    },
+    Shape {
+        name: "a join of windows",
+        weight: 1,
+        make: |generator| generator.window_join(),
+    },
+];
+
+/// Two relations with event time, under their aliases.
+struct Pair {
+    left: Relation,
+    right: Relation,
+    l: String,
+    r: String,
+    /// An equality, most often.
+    equal: Vec<String>,
+}
+
+impl Generator<'_> {
+    fn timed_pair(&mut self) -> Option<Pair> {
+        let (left, _) = self.timed()?;
+        let (right, _) = self.timed()?;
+        // Two windows that meet are joined as windows, whatever else is said.
+        let plain = [&left, &right]
+            .iter()
+            .all(|side| !side.retracts && !side.windowed);
+        if self.joins >= 2 || left.rows * right.rows > 60_000.0 || !plain {
+            return None;
+        }
+        self.joins += 1;
+        let (l, r) = (self.fresh("l"), self.fresh("r"));
+        let mut equal = Vec::new();
+        for a in left.columns.iter().filter(|c| c.exact) {
+            // An equality of two event times is a bound of its own, and a relation may have more of them than we know of.
+            let same = |b: &&Column| {
+                b.exact && b.kind == a.kind && b.kind != weir_tests::data::SqlType::Timestamp
+            };
+            equal.extend(
+                right
+                    .columns
+                    .iter()
+                    .filter(same)
+                    .filter(|b| {
+                        left.time.map(|t| &left.columns[t].name) != Some(&a.name)
+                            || right.time.map(|t| &right.columns[t].name) != Some(&b.name)
+                    })
+                    .map(|b| format!("{l}.{} = {r}.{}", a.name, b.name)),
+            );
+        }
+        let equal = match equal.choose(self.rng) {
+            Some(one) if self.rng.random_bool(0.8) => vec![one.clone()],
+            _ => Vec::new(),
+        };
+        Some(Pair {
+            left,
+            right,
+            l,
+            r,
+            equal,
+        })
+    }
+
+    fn both(pair: &Pair) -> Vec<Column> {
+        let prefixed = |columns: &[Column], prefix: &str| -> Vec<Column> {
+            columns
+                .iter()
+                .map(|c| Column {
+                    name: format!("{prefix}.{}", c.name),
+                    ..c.clone()
+                })
+                .collect()
+        };
+        let mut both = prefixed(&pair.left.columns, &pair.l);
+        both.extend(prefixed(&pair.right.columns, &pair.r));
+        both
+    }
+
+    fn interval_join(&mut self) -> Option<Step> {
+        let pair = self.timed_pair()?;
+        let both = Self::both(&pair);
+        let (left_at, right_at) = (pair.left.time?, pair.left.columns.len() + pair.right.time?);
+        let (left_time, right_time) = (both[left_at].name.clone(), both[right_at].name.clone());
+        let choices = [0, 1, 5, 20, 90];
+        let (before, after) = (*choices.choose(self.rng)?, *choices.choose(self.rng)?);
+        let mut conditions = pair.equal.clone();
+        conditions.push(if self.rng.random_bool(0.5) {
+            format!(
+                "{left_time} BETWEEN {right_time} - INTERVAL '{before}' SECOND AND {right_time} + INTERVAL '{after}' SECOND"
+            )
+        } else {
+            format!(
+                "{left_time} + INTERVAL '{before}' SECOND >= {right_time} AND {right_time} >= {left_time} - INTERVAL '{after}' SECOND"
+            )
+        });
+        if self.rng.random_bool(0.3) {
+            conditions.push(self.predicate(&both, 1));
+        }
+        // Either side's event time goes on; the oracle follows one of them.
+        let time = if self.rng.random_bool(0.5) {
+            left_at
+        } else {
+            right_at
+        };
+        let joined = self.relation(both, Some(time), pair.left.rows * pair.right.rows / 4.0);
+        let (columns, items, time_at) = self.select_list(&joined);
+        let filter = self.filter(&joined, 0.3);
+        let (l, r) = (&pair.l, &pair.r);
+        let text = |hidden: &str, late: &str| {
+            format!(
+                "SELECT {}{hidden} FROM {} AS {l} JOIN {} AS {r} ON {}{late}{filter}",
+                items.join(", "),
+                pair.left.name,
+                pair.right.name,
+                conditions.join(" AND ")
+            )
+        };
+        let late = format!(
+            " AND ({l}.own_watermark IS NULL OR {l}.own_watermark <= {right_time} + INTERVAL '{after}' SECOND) \
+             AND ({r}.own_watermark IS NULL OR {r}.own_watermark <= {left_time} + INTERVAL '{before}' SECOND)"
+        );
+        let hidden = format!(
+            ", CASE WHEN {l}.own_watermark IS NULL OR {r}.own_watermark > {l}.own_watermark THEN {r}.own_watermark \
+             ELSE {l}.own_watermark END - INTERVAL '{}' SECOND AS own_watermark",
+            before.max(after)
+        );
+        let hidden = if time_at.is_some() {
+            hidden
+        } else {
+            String::new()
+        };
+        let texts = (text("", ""), text(&hidden, &late));
+        let rows = joined.rows;
+        Some((self.relation(columns, time_at, rows), texts.0, texts.1))
+    }
+
+    fn window_join(&mut self) -> Option<Step> {
+        let pair = self.timed_pair()?;
+        let windows = self.windows();
+        let (left_time, right_time) = (
+            pair.left.columns[pair.left.time?].name.clone(),
+            pair.right.columns[pair.right.time?].name.clone(),
+        );
+        let both = Self::both(&pair);
+        let (l, r) = (&pair.l, &pair.r);
+        let mut conditions = vec![
+            format!("{l}.window_start = {r}.window_start"),
+            format!("{l}.window_end = {r}.window_end"),
+        ];
+        conditions.extend(pair.equal.iter().cloned());
+        if self.rng.random_bool(0.3) {
+            conditions.push(self.predicate(&both, 1));
+        }
+        let joined = self.relation(both, None, pair.left.rows * pair.right.rows / 2.0);
+        let (mut columns, mut items, _) = self.select_list(&joined);
+        let out = self.column(weir_tests::data::SqlType::Timestamp, true);
+        items.push(format!("{l}.window_end AS {}", out.name));
+        columns.push(out);
+        let filter = self.filter(&joined, 0.3);
+        let text = |left: String, right: String| {
+            format!(
+                "SELECT {} FROM {left} AS {l} JOIN {right} AS {r} ON {}{filter}",
+                items.join(", "),
+                conditions.join(" AND ")
+            )
+        };
+        let texts = (
+            text(
+                windows.weir(&pair.left.name, &left_time),
+                windows.weir(&pair.right.name, &right_time),
+            ),
+            text(
+                windows.oracle(&pair.left.name, &left_time),
+                windows.oracle(&pair.right.name, &right_time),
+            ),
+        );
+        let rows = joined.rows * windows.overlap() as f64;
+        let mut relation = self.relation(columns, None, rows);
+        relation.windowed = true;
+        Some((relation, texts.0, texts.1))
+    }
+}
