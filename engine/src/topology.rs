@@ -126,6 +126,7 @@ fn leaving(operator: &Operator, arriving: &[Option<Vec<usize>>]) -> Option<Vec<u
             join: JoinKind::Inner,
             ..
         } => Some(first.clone()),
+        OperatorKind::Rank { .. } => Some(first.clone()),
         OperatorKind::Source { .. } | OperatorKind::Sink { .. } | OperatorKind::Output { .. } => {
             None
         }

@@ -401,6 +401,9 @@ pub(crate) fn timing(timing: &JoinTiming, left: &str, right: &str) -> String {
             duration(*upper)
         ),
         JoinTiming::Window { .. } => format!("at the end of the window {left} = {right}"),
+        JoinTiming::AsOf { strict, .. } => {
+            format!("{left} {} {right}", if *strict { ">" } else { ">=" })
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use std::fmt::Write;
 use weir_types::Schema;
 
 use crate::canonical;
+use crate::lower::rank::{bounds_text, order_text};
 use crate::plan::{
     Changelog, Expr, JoinKind, JoinTiming, Operator, OperatorKind, Partitioning, StateBound,
     StateLayout, StateTable, StreamPlan,
@@ -223,6 +224,24 @@ impl Printer<'_> {
                 });
                 format!("Join {kind} on {}{residual}", pairs.join(" AND "))
             }
+            OperatorKind::Rank {
+                partition,
+                order,
+                function,
+                bounds,
+                ..
+            } => {
+                let mut text = format!("Rank by {}", function.name());
+                if !partition.is_empty() {
+                    text.push_str(&format!(" of each {}", names(schemas[0], partition)));
+                }
+                if !order.is_empty() {
+                    let name = |column: usize| schemas[0][column].name.as_str();
+                    text.push_str(&format!(" order by {}", order_text(order, &name)));
+                }
+                text.push_str(&format!(": {}", bounds_text(bounds)));
+                text
+            }
             OperatorKind::TimedJoin {
                 timing,
                 join,
@@ -292,12 +311,13 @@ fn timed_join(
     let what = match timing {
         JoinTiming::Interval { .. } => "IntervalJoin",
         JoinTiming::Window { .. } => "WindowJoin",
+        JoinTiming::AsOf { .. } => "AsOfJoin",
     };
     let pairs = keys[0].iter().zip(keys[1]);
     let mut conditions: Vec<String> = pairs
         .map(|(&l, &r)| format!("{} = {}", name(l), name(width + r)))
         .collect();
-    if let JoinTiming::Interval { .. } = timing {
+    if !matches!(timing, JoinTiming::Window { .. }) {
         let (left, right) = timing.columns();
         conditions.push(canonical::timing(timing, &name(left), &name(width + right)));
     }

@@ -68,7 +68,7 @@ fn shortened(text: String) -> String {
 }
 
 impl Identity {
-    fn new(name: String, typed: String) -> Self {
+    pub(crate) fn new(name: String, typed: String) -> Self {
         Self {
             name: shortened(name),
             typed: shortened(typed),
@@ -443,6 +443,7 @@ pub(crate) fn kind_name(kind: &OperatorKind) -> &'static str {
         OperatorKind::WindowAggregate { .. } => "WindowAggregate",
         OperatorKind::Aggregate { .. } => "Aggregate",
         OperatorKind::Join { .. } => "Join",
+        OperatorKind::Rank { .. } => "Rank",
         OperatorKind::TimedJoin { .. } => "TimedJoin",
         OperatorKind::Session { .. } => "Session",
         OperatorKind::Sink { .. } => "Sink",

@@ -188,6 +188,12 @@ impl Properties {
                 further_event_times: vec![left_width + right_time],
                 ..pairs
             },
+            // One row for each of the left, at most.
+            JoinTiming::AsOf { left_time, .. } => Self {
+                unique_key: left.unique_key.clone(),
+                event_time: Some(left_time),
+                ..pairs
+            },
             JoinTiming::Window { .. } => Self {
                 event_time: left.window.and_then(|window| window.time),
                 window: left.window,

@@ -38,6 +38,7 @@ mod logical;
 mod lower;
 mod names;
 pub mod plan;
+mod ranks;
 pub mod settings;
 mod similar;
 mod state_schema;
@@ -150,6 +151,9 @@ pub fn plan(sql: &str, catalog: &dyn Catalog) -> Result<Planned, Diagnostics> {
             roots.extend(bound.roots);
         }
     }
+    let all_roots: Vec<usize> = explained.iter().flatten().chain(&roots).copied().collect();
+    let problems = ranks::bound(&mut binder.graph, &all_roots);
+    binder.diagnostics.extend(problems);
     binder.check_dead_letters();
     binder.check_unused_tables();
     let (mut errors, warnings): (Vec<_>, Vec<_>) = std::mem::take(&mut binder.diagnostics)

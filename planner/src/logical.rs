@@ -13,7 +13,8 @@ use weir_types::{Column, DataType, OperatorId, Scalar, Schema, Span};
 
 use crate::names::Path;
 use crate::plan::{
-    Changelog, Expr, GroupColumn, JoinKind, JoinTiming, SetOperator, Window, WindowColumns,
+    Changelog, Expr, GroupColumn, JoinKind, JoinTiming, RankBounds, RankFunction, SetOperator,
+    Window, WindowColumns,
 };
 
 /// A node's number in the graph.
@@ -106,6 +107,14 @@ pub(crate) enum NodeKind {
         right_keys: Vec<Expr>,
         residual: Option<Expr>,
     },
+    /// Columns: those of the input, then the row's number in its partition.
+    Rank {
+        partition: Vec<Expr>,
+        order: Vec<SortExpr>,
+        function: RankFunction,
+        /// What the block itself says; `ranks.rs` adds what all readers have in common.
+        bounds: RankBounds,
+    },
     /// A join that time bounds. Columns: those of the left input, then those of the right one.
     TimedJoin {
         timing: JoinTiming,
@@ -118,6 +127,22 @@ pub(crate) enum NodeKind {
     Sink { table: String },
     /// A bare SELECT.
     Output { names: Vec<String> },
+}
+
+/// An expression that rows are ordered by.
+#[derive(Clone, Debug)]
+pub(crate) struct SortExpr {
+    pub(crate) expr: Expr,
+    pub(crate) descending: bool,
+    pub(crate) nulls_first: bool,
+}
+
+impl SortExpr {
+    /// Whether both order alike.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        (self.descending, self.nulls_first) == (other.descending, other.nulls_first)
+            && self.expr.same(&other.expr)
+    }
 }
 
 /// An aggregate call over the columns of the aggregate's input.

@@ -29,6 +29,16 @@ impl Path {
         Self(format!("{}.{}", self.0, quoted(name)))
     }
 
+    /// Its first part: the global node that it belongs to.
+    pub(crate) fn global_part(&self) -> &str {
+        let mut quoted = false;
+        let end = self.0.find(|c: char| {
+            quoted ^= c == '"';
+            c == '.' && !quoted
+        });
+        &self.0[..end.unwrap_or(self.0.len())]
+    }
+
     /// As it is printed.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
@@ -96,6 +106,8 @@ mod tests {
         assert_eq!(Path::global("a").local("b").as_str(), "a.b");
         assert_eq!(Path::global("a\"b").as_str(), "\"a\"\"b\"");
         assert_eq!(Path::global("Top").as_str(), "\"Top\"");
+        let path = Path::global("a.b\"c").local("d").local("e");
+        assert_eq!(path.global_part(), "\"a.b\"\"c\"");
     }
 
     #[test]

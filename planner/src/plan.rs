@@ -283,6 +283,21 @@ pub enum OperatorKind {
         /// What else must hold, over the left columns followed by the right ones.
         residual: Option<Expr>,
     },
+    /// The rows of each partition in an order, numbered, as far as their numbers are within bounds. What changes is given
+    /// at the barrier. Ties of the order are broken by all other columns of the input, ascending, NULLs last.
+    /// Output: the columns of the input, then the number (BIGINT) if it is shown.
+    Rank {
+        /// The partition's columns of the input.
+        partition: Vec<usize>,
+        /// The order.
+        order: Vec<SortColumn>,
+        /// How rows are numbered.
+        function: RankFunction,
+        /// Which numbers are given.
+        bounds: RankBounds,
+        /// Whether the number is a column of the output.
+        shown: bool,
+    },
     /// Join of two append-only inputs that time bounds, so that its result is append-only too and its state ends with
     /// the watermark. Output: the left columns, then the right ones.
     TimedJoin {
@@ -307,6 +322,38 @@ pub enum OperatorKind {
         /// Header names, as the user spelled them.
         names: Vec<String>,
     },
+}
+
+/// How the rows of a partition are numbered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RankFunction {
+    /// 1, 2, 3, ….
+    RowNumber,
+    /// Equal rows have the same number, that of the first of them.
+    Rank,
+    /// Equal rows have the same number, and no number is left out.
+    DenseRank,
+}
+
+/// Which rows a ranking gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RankBounds {
+    /// The first number that is given; at least 1.
+    pub first: u64,
+    /// The last one; `None`: all.
+    pub last: Option<u64>,
+    /// How many rows are left out at the beginning of each partition, whatever their numbers (OFFSET).
+    pub skip: u64,
+}
+
+impl RankBounds {
+    /// Every row.
+    pub const ALL: Self = Self {
+        first: 1,
+        last: None,
+        skip: 0,
+    };
 }
 
 /// How two multisets of rows are put together.
@@ -396,6 +443,16 @@ pub enum JoinTiming {
         /// The column of the right input that holds the window's end.
         right_end: usize,
     },
+    /// Each left row with the last right row of its key that is not later (`strict`: that is earlier), given when the
+    /// watermark is beyond it. Of right rows of one moment the first in the order of their columns counts.
+    AsOf {
+        /// Event-time column of the left input.
+        left_time: usize,
+        /// Event-time column of the right input.
+        right_time: usize,
+        /// A right row of the same moment does not count.
+        strict: bool,
+    },
 }
 
 impl JoinTiming {
@@ -411,6 +468,11 @@ impl JoinTiming {
                 left_end,
                 right_end,
             } => (left_end, right_end),
+            Self::AsOf {
+                left_time,
+                right_time,
+                ..
+            } => (left_time, right_time),
         }
     }
 
@@ -427,6 +489,11 @@ impl JoinTiming {
                 left_end: left,
                 right_end: right,
             },
+            Self::AsOf { strict, .. } => Self::AsOf {
+                left_time: left,
+                right_time: right,
+                strict,
+            },
         }
     }
 
@@ -434,7 +501,7 @@ impl JoinTiming {
     pub fn delay(&self) -> i64 {
         match *self {
             Self::Interval { lower, upper, .. } => upper.max(lower.saturating_neg()).max(0),
-            Self::Window { .. } => 0,
+            Self::Window { .. } | Self::AsOf { .. } => 0,
         }
     }
 }

@@ -13,6 +13,7 @@
 //! | | `times` | slices | PARTITION BY | when | watermark |
 //! | join that time bounds | `left`, `right` | multimap | join keys | all columns of that side (interval: and the own watermark) | watermark |
 //! | | `left_times`, `right_times` or `windows` | slices | join keys | when | watermark |
+//! | join as of a point in time | `left`, `right` | sorted by event time | join keys | all columns of that side | watermark; keys |
 //! | sink that keeps its result | `rows` | multimap | unique key, else all columns | all columns | keys, else nothing |
 //!
 //! Names come from the schema of the operator's input: the lowering calls its columns by their identities there.
@@ -148,6 +149,7 @@ pub(crate) fn state_tables(
                 side("right", &inputs[1], right_keys),
             ]
         }
+        OperatorKind::Rank { .. } => vec![rank_table(kind, &inputs[0])],
         OperatorKind::Session { time, keys, .. } => {
             let input = &inputs[0];
             let key = columns(input.schema, keys);
@@ -184,6 +186,35 @@ pub(crate) fn state_tables(
             }]
         }
         _ => Vec::new(),
+    }
+}
+
+/// What a ranking keeps: all rows of its input, or of an input that only grows those within its bounds.
+fn rank_table(kind: &OperatorKind, input: &InputFacts<'_>) -> StateTable {
+    let OperatorKind::Rank {
+        partition,
+        order,
+        bounds,
+        ..
+    } = kind
+    else {
+        unreachable!("the caller looked at the kind")
+    };
+    let bound = match (input.changelog, bounds.last) {
+        (Changelog::AppendOnly, Some(_)) if partition.is_empty() => StateBound::Constant,
+        (Changelog::AppendOnly, Some(_)) => StateBound::Keys,
+        _ => side_bound(input.changelog, input.unique_key),
+    };
+    StateTable {
+        name: "rows".to_owned(),
+        layout: StateLayout::Sorted,
+        key: partition
+            .iter()
+            .map(|&column| input.schema[column].clone())
+            .collect(),
+        value: input.schema.clone(),
+        bound,
+        order: order.clone(),
     }
 }
 
@@ -250,9 +281,29 @@ fn timed_join_tables(
         }
     };
     let times = |name: &str, input: usize| due_keys(name, key(input));
+    if let JoinTiming::AsOf {
+        left_time,
+        right_time,
+        ..
+    } = *timing
+    {
+        let sorted = |name: &str, input: usize, time: usize, bound: StateBound| StateTable {
+            layout: StateLayout::Sorted,
+            order: vec![SortColumn::ascending(time)],
+            bound,
+            ..rows(name, input)
+        };
+        return vec![
+            sorted("left", 0, left_time, StateBound::Watermark),
+            // The last version of each key stays.
+            sorted("right", 1, right_time, StateBound::Keys),
+            times("left_times", 0),
+            times("right_times", 1),
+        ];
+    }
     let mut tables = vec![rows("left", 0), rows("right", 1)];
     match timing {
-        JoinTiming::Interval { .. } => {
+        JoinTiming::Interval { .. } | JoinTiming::AsOf { .. } => {
             tables.extend([times("left_times", 0), times("right_times", 1)]);
         }
         JoinTiming::Window { .. } => tables.push(times("windows", 0)),

@@ -235,6 +235,20 @@ impl StreamPlan {
                     .try_for_each(|residual| condition(residual, &both))?;
                 same_width(both.len(), operator)
             }
+            OperatorKind::Rank {
+                partition,
+                order,
+                shown,
+                bounds,
+                ..
+            } => {
+                within("partition", partition, below.len())?;
+                within("order", order.iter().map(|sort| &sort.column), below.len())?;
+                if bounds.first == 0 {
+                    return Err("rows are numbered from 1".to_owned());
+                }
+                same_width(below.len() + usize::from(*shown), operator)
+            }
             OperatorKind::Sink { table } => {
                 if !self.tables.contains_key(table) {
                     return Err(format!("there is no table `{table}`"));

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use datafusion::datasource::MemTable;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use weir_tests::data::Table;
@@ -24,7 +26,18 @@ impl Default for Oracle {
             .enable_all()
             .build()
             .unwrap();
-        let context = SessionContext::new_with_config(config);
+        // It merges two filters by the names of columns, and takes `a.d <= b.d` above a join for `a.d <= a.d`.
+        let rules = PhysicalOptimizer::new()
+            .rules
+            .into_iter()
+            .filter(|rule| !rule.name().starts_with("FilterPushdown"))
+            .collect();
+        let state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_default_features()
+            .with_physical_optimizer_rules(rules)
+            .build();
+        let context = SessionContext::new_with_state(state);
         // It pushes a condition that is always false below an aggregate without groups, which then gives its one row all the same.
         assert!(context.remove_optimizer_rule("push_down_filter"));
         Self { context, runtime }
@@ -68,4 +81,23 @@ impl Oracle {
 fn a_condition_that_is_never_true_leaves_no_row_of_an_ungrouped_aggregate() {
     let sql = "SELECT * FROM (SELECT count(*) AS n, 1 AS one FROM (VALUES (1)) AS t (k)) AS x WHERE one = 2";
     assert_eq!(Oracle::default().query(sql), Ok(Vec::new()));
+}
+
+#[test]
+fn two_filters_above_a_join_keep_their_columns_apart() {
+    let oracle = Oracle::default();
+    let schema = arrow::datatypes::Schema::new(vec![
+        arrow::datatypes::Field::new("k", arrow::datatypes::DataType::Int64, true),
+        arrow::datatypes::Field::new("d", arrow::datatypes::DataType::Int64, true),
+    ]);
+    let column = |values: [Option<i64>; 2]| {
+        Arc::new(arrow::array::Int64Array::from_iter(values)) as arrow::array::ArrayRef
+    };
+    let columns = vec![column([Some(0), Some(0)]), column([Some(9), None])];
+    oracle.register(
+        "t",
+        RecordBatch::try_new(Arc::new(schema), columns).unwrap(),
+    );
+    let sql = "SELECT a.d, b.d FROM t AS a JOIN t AS b ON a.k = b.k AND (NOT (a.k IS NULL)) WHERE NOT (NOT (a.d >= b.d))";
+    assert_eq!(oracle.query(sql).unwrap().len(), 1);
 }

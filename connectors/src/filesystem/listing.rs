@@ -82,7 +82,14 @@ impl PathPattern {
                 &mut Vec::new(),
                 &mut names,
             )?,
-            None if self.path(&self.text).exists() => names.push(self.text.clone()),
+            None if self.path(&self.text).is_file() => names.push(self.text.clone()),
+            // Opening a pipe waits for whoever writes to it, and a device never ends.
+            None if self.path(&self.text).exists() => {
+                return Err(Error::Inconsistent(format!(
+                    "{} is a pipe or a device, which cannot be read again after a crash; 'connector' = 'stdin' reads a pipe",
+                    self.text
+                )));
+            }
             None => {}
         }
         names.sort_unstable();

@@ -181,6 +181,18 @@ fn a_file_whose_name_is_not_text_is_an_error_and_not_passed_over() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_device_is_refused_instead_of_read_for_ever() {
+    let mut request = lines(Path::new("/"), &[]);
+    request
+        .options
+        .insert("path".to_owned(), "/dev/zero".to_owned());
+    let read = open_source(request).and_then(|source| read_all(&*source));
+    let error = read.map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("is a pipe or a device"), "{error}");
+}
+
 #[test]
 fn a_path_without_files_is_an_error_with_its_place() {
     let folder = tempfile::tempdir().unwrap();

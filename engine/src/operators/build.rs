@@ -96,6 +96,7 @@ pub fn build(mut context: BuildContext<'_>) -> Result<Box<dyn Operator>> {
             residual,
             join: plan::JoinKind::Inner,
         } => Box::new(built.join([left_keys, right_keys], residual.as_ref())?),
+        OperatorKind::Rank { .. } => Box::new(super::rank::build(&context)?),
         OperatorKind::Session { .. } => Box::new(built.session()?),
         OperatorKind::TimedJoin { .. } => built.timed_join()?,
         OperatorKind::Sink { table } => {

@@ -4,6 +4,7 @@ use weir_planner::plan::{Expr, JoinTiming, OperatorKind};
 use weir_types::{DataType, Watermark};
 
 use super::Operator;
+use super::as_of_join::{self, AsOfJoin};
 use super::build::{Builder, internal_text};
 use super::due::DueKeys;
 use super::interval_join::{self, IntervalJoin};
@@ -44,6 +45,16 @@ impl Builder<'_> {
                 schema: self.schema(),
                 watermark: Watermark::MIN,
                 pending: None,
+            }),
+            JoinTiming::AsOf { strict, .. } => Box::new(AsOfJoin {
+                operator: self.id(),
+                sides: [
+                    self.as_of_side(0, keys[0], left_time, ["left", "left_times"]),
+                    self.as_of_side(1, keys[1], right_time, ["right", "right_times"]),
+                ],
+                strict: *strict,
+                schema: self.schema(),
+                firing: None,
             }),
             JoinTiming::Window { .. } => Box::new(WindowJoin {
                 operator: self.id(),
@@ -112,6 +123,24 @@ impl Builder<'_> {
             times: self.due_keys(times),
             stored: DataType::arrow_schema(&stored.value),
         })
+    }
+
+    fn as_of_side(
+        &self,
+        input: usize,
+        keys: &[usize],
+        time: usize,
+        [rows, times]: [&str; 2],
+    ) -> as_of_join::Side {
+        let input = self.input_schema(input);
+        as_of_join::Side {
+            keys: keys.to_vec(),
+            time,
+            time_type: input[time].data_type.clone(),
+            rows: self.context.state.sorted_table(&self.operator.id, rows),
+            times: self.due_keys(times),
+            schema: DataType::arrow_schema(&input),
+        }
     }
 
     fn window_side(

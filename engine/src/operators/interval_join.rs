@@ -101,7 +101,7 @@ impl IntervalJoin {
 
     /// The stretch of time under which a row's key is kept until it goes.
     fn due(&self, side: usize, time: i64) -> Due {
-        let grain = (self.upper.saturating_sub(self.lower) / 16).max(1_000);
+        let grain = (self.upper.saturating_sub(self.lower) / 16).max(1_000_000);
         let at = self.reach(side, time);
         let slice = (at.div_euclid(grain) + 1).saturating_mul(grain);
         Due { slice, at }

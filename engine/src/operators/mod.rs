@@ -7,12 +7,14 @@
 //!   aggregate                                   one change per touched group at the end of an epoch
 //!   set_operation                               counts the rows of both inputs; changes at the end of an epoch
 //!   join                                        both inputs in state
+//!   rank                                        rows of a partition in order; changes at the end of an epoch
 //!   interval_join  window_join                  both inputs in state as long as time allows for pairs
 //!   sink  output                                the end of the line
 //! ```
 
 mod aggregate;
 mod aggregates;
+mod as_of_join;
 mod build;
 mod build_timed;
 mod changes;
@@ -23,6 +25,7 @@ mod interval_join;
 mod join;
 mod output;
 mod project;
+mod rank;
 mod residual;
 mod session;
 mod set_operation;

@@ -29,12 +29,8 @@ impl ExprBinder<'_> {
         if let Some(clock) = clock_call(&name.value, span) {
             return Ok(clock);
         }
-        if call.over.is_some() {
-            return self.fail(
-                Diagnostic::error(codes::NOT_YET, "OVER is not there yet")
-                    .at(span, "this window function cannot be planned")
-                    .help("aggregate with GROUP BY over a TUMBLE or HOP window"),
-            );
+        if let Some(over) = &call.over {
+            return self.bind_over(&name, call, over, span);
         }
         if let Some(rewritten) = crate::functions::rewritten(&name.value, call) {
             return self.bind(&rewritten);
@@ -50,11 +46,9 @@ impl ExprBinder<'_> {
         }
         if library.is_window_function(&name.value) {
             return self.fail(
-                Diagnostic::error(
-                    codes::NOT_YET,
-                    format!("`{}` needs OVER, which is not there yet", name.spelling),
-                )
-                .at(name.span, "a window function"),
+                Diagnostic::error(codes::NOT_YET, format!("`{}` needs OVER", name.spelling))
+                    .at(name.span, "a window function")
+                    .help(format!("{}() OVER (PARTITION BY … ORDER BY …)", name.value)),
             );
         }
         self.unknown_function(&name.spelling, name.span)

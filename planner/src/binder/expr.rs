@@ -15,6 +15,7 @@ use crate::plan::{Expr, ExprKind};
 use crate::syntax::span_of;
 
 use super::levels::{is_literal, operands_mut, what_is_it};
+use super::rank::WindowCalls;
 use super::scope::Scope;
 use super::types::cast_type;
 use super::{Failed, library_message};
@@ -38,6 +39,8 @@ pub(crate) struct ExprBinder<'a> {
     depth: usize,
     /// Set inside an aggregate's arguments.
     pub(super) inside_aggregate: bool,
+    /// Where window calls are collected; `None` where none can stand.
+    pub(super) windows: Option<&'a mut WindowCalls>,
 }
 
 impl<'a> ExprBinder<'a> {
@@ -53,7 +56,14 @@ impl<'a> ExprBinder<'a> {
             diagnostics,
             depth: 0,
             inside_aggregate: false,
+            windows: None,
         }
+    }
+
+    /// With window calls, which are collected.
+    pub(super) fn with_windows(mut self, windows: &'a mut WindowCalls) -> Self {
+        self.windows = Some(windows);
+        self
     }
 
     /// Binds an expression; all mistakes in it are reported.

@@ -9,6 +9,7 @@ use crate::logical::NodeKind;
 use crate::plan::{BinaryOp, Expr, ExprKind};
 use crate::syntax::{Name, span_of, unnest_call, window_call};
 
+use super::as_of::{AsOf, version_of};
 use super::expr::{Aggregates, ExprBinder};
 use super::query::{Context, common_type};
 use super::scope::Scope;
@@ -33,6 +34,8 @@ pub(crate) struct FromRelation {
     pub(crate) span: Span,
     /// It is an UNNEST of columns to its left: its node is made there.
     pub(crate) unnest: Option<Unnest>,
+    /// It is joined as of a point in time.
+    pub(crate) as_of: Option<AsOf>,
 }
 
 impl Binder<'_> {
@@ -61,6 +64,9 @@ impl Binder<'_> {
         context: &Context,
         from: &mut From,
     ) -> Result<(), Failed> {
+        if let Some(moment) = version_of(&tree.relation) {
+            return self.misplaced_version(moment);
+        }
         let mut result = self.bind_factor(&tree.relation, context, from);
         for join in &tree.joins {
             if let Some(call) = unnest_call(&join.relation) {
@@ -74,7 +80,11 @@ impl Binder<'_> {
             let healthy = result.is_ok() && joined.is_ok();
             result = result.and(joined);
             if healthy {
-                result = self.join_condition(join, from);
+                result = match self.as_of_conditions(join, from) {
+                    Ok(true) => Ok(()),
+                    Ok(false) => self.join_condition(join, from),
+                    Err(Failed) => Err(Failed),
+                };
             }
         }
         result
@@ -128,6 +138,7 @@ impl Binder<'_> {
             name,
             span,
             unnest: None,
+            as_of: None,
         });
         Ok(())
     }

@@ -181,6 +181,10 @@ impl Grouped<'_> {
             return Ok(Expr::column(*column, key.data_type.clone(), expr.span));
         }
         if let ExprKind::Column(index) = expr.kind {
+            // Rows are numbered above the groups.
+            if index >= super::rank::WINDOW_COLUMNS {
+                return Ok(expr.clone());
+            }
             if let Some(aggregate) = index.checked_sub(self.scope.columns.len()) {
                 return Ok(self.calls[aggregate].clone());
             }

@@ -117,6 +117,9 @@ impl Binder<'_> {
         path: &Path,
     ) -> Result<NodeId, Failed> {
         let relation = &from.relations[index];
+        if let Some(as_of) = &relation.as_of {
+            return self.as_of_join(from, index, [left, right], as_of, path);
+        }
         let first = from.scope.relations[index].first;
         let (mut left_keys, mut right_keys, mut rest) = (Vec::new(), Vec::new(), Vec::new());
         for conjunct in conjuncts {
@@ -261,6 +264,8 @@ impl Placed {
             match touched.as_slice() {
                 _ if count == 1 || conjunct.is_volatile() => placed.above.push(conjunct),
                 [] => placed.above.push(conjunct),
+                // Which row is matched is for ON alone to say.
+                [.., last] if from.relations[*last].as_of.is_some() => placed.above.push(conjunct),
                 [only] => placed.below[*only].push(conjunct),
                 [.., last] => placed.at_join[*last].push(conjunct),
             }
@@ -270,7 +275,7 @@ impl Placed {
 }
 
 /// `left = right` where one operand reads columns before `first` only, the other columns from `first` on only.
-fn key_of(conjunct: Expr, first: usize) -> Result<(Expr, Expr), Expr> {
+pub(super) fn key_of(conjunct: Expr, first: usize) -> Result<(Expr, Expr), Expr> {
     let ExprKind::Binary {
         op: BinaryOp::Eq,
         left,

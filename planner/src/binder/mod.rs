@@ -15,6 +15,7 @@
 //! 3. What a block stores follows from the block's text alone; a named node with state is closed ([`Node::shared`]).
 
 pub(crate) mod aggregate;
+mod as_of;
 mod call;
 mod column;
 mod expr;
@@ -26,6 +27,7 @@ mod insert;
 mod join;
 mod levels;
 mod query;
+mod rank;
 pub(crate) mod scope;
 mod select;
 mod session;

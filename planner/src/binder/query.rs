@@ -126,14 +126,26 @@ impl Binder<'_> {
                 }));
             }
         }
-        if query.order_by.is_some() || query.limit_clause.is_some() || query.fetch.is_some() {
-            return self.fail(
-                Diagnostic::error(codes::ORDER_LIMIT, "ORDER BY and LIMIT are not there yet")
-                    .at(span_of(query), "this query cannot be planned")
-                    .help("leave them out and sort what comes out"),
-            );
+        let Some(tail) = self.tail(query)? else {
+            return self.set_expr(&query.body, &context);
+        };
+        // DISTINCT comes before LIMIT, so that its order is one of its result.
+        if let ast::SetExpr::Select(select) = query.body.as_ref()
+            && select.distinct.is_none()
+        {
+            return self.select(select, &context, Some(&tail));
         }
-        self.set_expr(&query.body, &context)
+        let BoundQuery { relation, .. } = self.set_expr(&query.body, &context)?;
+        let order = self.order_of_result(&tail, &relation.columns)?;
+        let limited = self.limited(relation.node, order, &tail, &context.path);
+        let node = self.first_columns(limited, &relation.columns, &context.path);
+        Ok(BoundQuery {
+            relation: Relation {
+                node,
+                columns: relation.columns,
+            },
+            stateful: true,
+        })
     }
 
     fn cte(&mut self, cte: &ast::Cte, name: &Name, context: &Context) -> Result<Relation, Failed> {
@@ -154,7 +166,7 @@ impl Binder<'_> {
         context: &Context,
     ) -> Result<BoundQuery, Failed> {
         match body {
-            ast::SetExpr::Select(select) => self.select(select, context),
+            ast::SetExpr::Select(select) => self.select(select, context, None),
             ast::SetExpr::Query(query) => self.query(query, context),
             ast::SetExpr::Values(values) => self.values(values, &context.path, None),
             ast::SetExpr::SetOperation {

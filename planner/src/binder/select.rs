@@ -4,7 +4,7 @@ use sqlparser::ast::{self, SelectItem, SelectItemQualifiedWildcardKind};
 use weir_types::{Column, DataType, Diagnostic, Schema, Span};
 
 use crate::codes;
-use crate::logical::{AggregateCall, NodeId, column};
+use crate::logical::{AggregateCall, NodeId, SortExpr, column};
 use crate::plan::{Changelog, Expr};
 use crate::syntax::{Name, hint_of_select, span_of};
 
@@ -12,6 +12,7 @@ use super::expr::{Aggregates, ExprBinder};
 use super::group::GroupKeys;
 use super::join::Joined;
 use super::query::{BoundQuery, Context, implied_name};
+use super::rank::{Tail, WINDOW_COLUMNS, WindowCalls, without_aliases};
 use super::scope::Scope;
 use super::{Binder, Failed, Relation};
 
@@ -22,11 +23,12 @@ struct Items {
 }
 
 impl Binder<'_> {
-    /// Binds a SELECT block.
-    pub(crate) fn select(
+    /// Binds a SELECT block, and the ORDER BY … LIMIT behind it.
+    pub(super) fn select(
         &mut self,
         select: &ast::Select,
         context: &Context,
+        tail: Option<&Tail<'_>>,
     ) -> Result<BoundQuery, Failed> {
         let context = match hint_of_select(select) {
             Some(hint) => context.at(self.local(&context.path, &hint)?),
@@ -47,13 +49,21 @@ impl Binder<'_> {
             }
         }
         let keys = self.group_keys(select, &from.scope);
-        let mut aggregates = Vec::new();
-        let items = self.items(select, &from.scope, &mut aggregates);
+        let (mut aggregates, mut windows) = (Vec::new(), WindowCalls::new(select));
+        let items = self.items(select, &from.scope, &mut aggregates, &mut windows);
         let having = self.having(select, &from.scope, &mut aggregates);
+        let qualify = self.qualify(select, &from.scope, &mut aggregates, &mut windows);
         if failed {
             return Err(Failed);
         }
-        let (keys, items, having) = (keys?, items?, having?);
+        let (keys, items, having, qualify) = (keys?, items?, having?, qualify?);
+        let order = match tail {
+            Some(tail) => {
+                let scope = &from.scope;
+                self.block_order(tail, select, &items, scope, &mut aggregates, &mut windows)?
+            }
+            None => Vec::new(),
+        };
         let joined = if from.relations.is_empty() {
             let row = self.one_row(path, span_of(select))?;
             self.check_volatile(row, &conjuncts)?;
@@ -65,7 +75,14 @@ impl Binder<'_> {
             self.joined(&from, conjuncts, path)?
         };
         let is_grouped = keys.is_some() || !aggregates.is_empty() || having.is_some();
-        let (node, exprs) = if is_grouped {
+        // Everything that is computed behind the groups: items, ORDER BY, QUALIFY, what rows are ranked by.
+        let (width, sorted) = (items.exprs.len(), order.len());
+        let mut exprs = items.exprs;
+        exprs.extend(order.iter().map(|sort| sort.expr.clone()));
+        exprs.extend(qualify);
+        let above = exprs.len();
+        exprs.extend(windows.exprs());
+        let (node, mut exprs) = if is_grouped {
             let keys = keys.unwrap_or(GroupKeys {
                 keys: Vec::new(),
                 sets: Vec::new(),
@@ -77,18 +94,42 @@ impl Binder<'_> {
                 keys,
                 aggregates,
                 having,
-                &items.exprs,
+                &exprs,
                 path,
             )?
         } else {
-            (joined.node, items.exprs)
+            (joined.node, exprs)
         };
+        windows.take_exprs(exprs.split_off(above));
+        let (node, numbers) = self.ranked(node, &windows.calls, path);
+        let number = |column: usize| match column.checked_sub(WINDOW_COLUMNS) {
+            Some(call) => numbers[call],
+            None => column,
+        };
+        let mut exprs: Vec<Expr> = exprs
+            .into_iter()
+            .map(|expr| expr.renumbered(&number))
+            .collect();
+        let qualify = Expr::conjunction(exprs.split_off(width + sorted));
+        self.check_volatile(node, qualify.as_slice())?;
+        let node = self.filter(node, qualify, path);
         self.check_volatile(node, &exprs)?;
-        let stateful = joined.stateful || is_grouped;
+        let stateful = joined.stateful || is_grouped || !numbers.is_empty() || tail.is_some();
         let is_volatile = exprs.iter().any(|expr| expr.volatile_call().is_some());
-        let top = self.project(node, exprs, items.columns.clone(), path, span_of(select));
+        let mut columns = items.columns.clone();
+        columns.extend(
+            exprs[width..]
+                .iter()
+                .enumerate()
+                .map(|(i, expr)| column(format!("order{i}"), expr.data_type.clone())),
+        );
+        let mut top = self.project(node, exprs, columns, path, span_of(select));
+        if let Some(tail) = tail {
+            self.graph.nodes[top].shared = is_volatile;
+            top = self.limited_block(top, order, width, tail, &items.columns, path);
+        }
         // Two readers of one random value have to read the same.
-        self.graph.nodes[top].shared = is_volatile;
+        self.graph.nodes[top].shared |= is_volatile;
         let mut relation = Relation {
             node: top,
             columns: items.columns,
@@ -110,6 +151,7 @@ impl Binder<'_> {
         select: &ast::Select,
         scope: &Scope,
         aggregates: &mut Vec<AggregateCall>,
+        windows: &mut WindowCalls,
     ) -> Result<Items, Failed> {
         let mut items = Items {
             exprs: Vec::new(),
@@ -117,7 +159,9 @@ impl Binder<'_> {
         };
         let mut failed = false;
         for item in &select.projection {
-            failed |= self.item(item, scope, aggregates, &mut items).is_err();
+            failed |= self
+                .item(item, scope, aggregates, windows, &mut items)
+                .is_err();
         }
         if failed { Err(Failed) } else { Ok(items) }
     }
@@ -127,6 +171,7 @@ impl Binder<'_> {
         item: &SelectItem,
         scope: &Scope,
         aggregates: &mut Vec<AggregateCall>,
+        windows: &mut WindowCalls,
         items: &mut Items,
     ) -> Result<(), Failed> {
         let span = span_of(item);
@@ -136,7 +181,8 @@ impl Binder<'_> {
                     scope,
                     Aggregates::Collect(aggregates),
                     &mut self.diagnostics,
-                );
+                )
+                .with_windows(windows);
                 let bound = binder.bind(expr)?;
                 let named = match item {
                     SelectItem::ExprWithAlias { alias, .. } => {
@@ -251,6 +297,114 @@ impl Binder<'_> {
             &mut self.diagnostics,
         );
         binder.bind_condition(condition, "HAVING").map(Some)
+    }
+
+    fn qualify(
+        &mut self,
+        select: &ast::Select,
+        scope: &Scope,
+        aggregates: &mut Vec<AggregateCall>,
+        windows: &mut WindowCalls,
+    ) -> Result<Option<Expr>, Failed> {
+        let Some(condition) = &select.qualify else {
+            return Ok(None);
+        };
+        let condition = without_aliases(condition, select, scope);
+        let mut binder = ExprBinder::new(
+            scope,
+            Aggregates::Collect(aggregates),
+            &mut self.diagnostics,
+        )
+        .with_windows(windows);
+        let bound = binder.bind_condition(&condition, "QUALIFY")?;
+        let is_window = |expr: &Expr| expr.as_column().is_some_and(|c| c >= WINDOW_COLUMNS);
+        if !bound.any(&is_window) {
+            return self.fail(
+                Diagnostic::error(
+                    codes::MISPLACED_WINDOW,
+                    "QUALIFY keeps rows by a window function, and here is none",
+                )
+                .at(bound.span, "a condition on single rows or groups")
+                .help("write WHERE, or HAVING behind GROUP BY"),
+            );
+        }
+        Ok(Some(bound))
+    }
+
+    /// ORDER BY of a block: places and names of SELECT items, else expressions over FROM and the groups.
+    fn block_order(
+        &mut self,
+        tail: &Tail<'_>,
+        select: &ast::Select,
+        items: &Items,
+        scope: &Scope,
+        aggregates: &mut Vec<AggregateCall>,
+        windows: &mut WindowCalls,
+    ) -> Result<Vec<SortExpr>, Failed> {
+        let (mut order, mut failed) = (Vec::new(), false);
+        for sort in tail.order {
+            let named = match &sort.expr {
+                ast::Expr::Identifier(ident) => {
+                    let name = Name::from_ident(ident);
+                    items
+                        .columns
+                        .iter()
+                        .position(|column| column.name == name.value)
+                }
+                _ => None,
+            };
+            let bound = match self.place_in_result(&sort.expr, items.exprs.len()) {
+                Ok(place) => match place.or(named) {
+                    Some(place) => Ok(items.exprs[place].clone()),
+                    None => {
+                        let expr = without_aliases(&sort.expr, select, scope);
+                        let aggregates = Aggregates::Collect(aggregates);
+                        ExprBinder::new(scope, aggregates, &mut self.diagnostics)
+                            .with_windows(windows)
+                            .bind(&expr)
+                    }
+                },
+                Err(Failed) => Err(Failed),
+            };
+            match bound {
+                Ok(expr) => failed |= self.push_order(expr, sort, &mut order).is_err(),
+                Err(Failed) => failed = true,
+            }
+        }
+        if failed { Err(Failed) } else { Ok(order) }
+    }
+
+    /// ORDER BY … LIMIT over a block whose result is followed by what it is ordered by.
+    fn limited_block(
+        &mut self,
+        input: NodeId,
+        mut order: Vec<SortExpr>,
+        width: usize,
+        tail: &Tail<'_>,
+        columns: &Schema,
+        path: &crate::names::Path,
+    ) -> NodeId {
+        for (i, sort) in order.iter_mut().enumerate() {
+            let (data_type, span) = (sort.expr.data_type.clone(), sort.expr.span);
+            sort.expr = Expr::column(width + i, data_type, span);
+        }
+        let limited = self.limited(input, order, tail, path);
+        self.first_columns(limited, columns, path)
+    }
+
+    /// The first columns of a node, under these names.
+    pub(super) fn first_columns(
+        &mut self,
+        node: NodeId,
+        columns: &Schema,
+        path: &crate::names::Path,
+    ) -> NodeId {
+        let exprs = columns
+            .iter()
+            .enumerate()
+            .map(|(i, column)| Expr::column(i, column.data_type.clone(), Span::default()));
+        let (exprs, span) = (exprs.collect(), self.graph.nodes[node].span);
+        self.project(node, exprs, columns.clone(), path, span)
     }
 
     /// A volatile expression over rows that can be taken back is an error, over others worth a warning.

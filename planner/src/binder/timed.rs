@@ -175,7 +175,7 @@ impl Bounds {
     }
 }
 
-fn mirrored(op: BinaryOp) -> BinaryOp {
+pub(super) fn mirrored(op: BinaryOp) -> BinaryOp {
     match op {
         BinaryOp::Lt => BinaryOp::Gt,
         BinaryOp::LtEq => BinaryOp::GtEq,
@@ -186,14 +186,14 @@ fn mirrored(op: BinaryOp) -> BinaryOp {
 }
 
 /// `columns[0] − columns[1]  op  difference`, in microseconds.
-struct Comparison {
-    op: BinaryOp,
-    columns: [usize; 2],
-    difference: i64,
+pub(super) struct Comparison {
+    pub(super) op: BinaryOp,
+    pub(super) columns: [usize; 2],
+    pub(super) difference: i64,
 }
 
 impl Comparison {
-    fn of(op: BinaryOp, left: &Expr, right: &Expr) -> Option<Self> {
+    pub(super) fn of(op: BinaryOp, left: &Expr, right: &Expr) -> Option<Self> {
         let ((left, left_moved), (right, right_moved)) = (moment(left)?, moment(right)?);
         Some(Self {
             op,

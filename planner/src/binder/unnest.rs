@@ -120,6 +120,7 @@ impl Binder<'_> {
                 outer,
                 ordinality: call.ordinality,
             }),
+            as_of: None,
         });
         Ok(())
     }

@@ -13,6 +13,7 @@
 
 mod emit;
 mod expand;
+pub(crate) mod rank;
 mod session;
 mod sets;
 mod stateful;
@@ -51,6 +52,9 @@ pub(crate) struct Lowering<'a> {
     wanted: HashMap<NodeId, Columns>,
     /// How many readers a source has.
     readers: HashMap<NodeId, usize>,
+    /// The numbers of rankings that a shared node has and nobody reads: they are not given, so that a row whose number
+    /// alone changes is no change.
+    unread: HashMap<NodeId, Columns>,
 }
 
 /// A node that became an operator's output.
@@ -103,7 +107,9 @@ pub(crate) fn lower(
         emitted: HashMap::new(),
         wanted: HashMap::new(),
         readers: HashMap::new(),
+        unread: HashMap::new(),
     };
+    lowering.unread = lowering.unread_numbers(roots);
     let mut visited = BTreeSet::new();
     for &root in roots {
         lowering.demand(root, &Columns::new(), &mut visited);
@@ -148,12 +154,46 @@ impl Lowering<'_> {
     pub(crate) fn wanted_of(&self, node: NodeId, wanted: &Columns) -> Columns {
         let current = &self.graph.nodes[node];
         if current.shared {
-            (0..current.columns.len()).collect()
+            let unread = self.unread.get(&node);
+            let is_read = |column: &usize| unread.is_none_or(|unread| !unread.contains(column));
+            (0..current.columns.len()).filter(is_read).collect()
         } else if wanted.is_empty() && matches!(current.kind, NodeKind::Union) {
             Columns::from([0])
         } else {
             wanted.clone()
         }
+    }
+
+    /// Of each shared node the columns that are a ranking's number and that no reader reads.
+    fn unread_numbers(&self, roots: &[NodeId]) -> HashMap<NodeId, Columns> {
+        let mut read: Vec<Option<Columns>> = vec![None; self.graph.nodes.len()];
+        for &root in roots {
+            read[root] = Some((0..self.graph.nodes[root].columns.len()).collect());
+        }
+        let mut unread = HashMap::new();
+        for node in (0..read.len()).rev() {
+            let Some(columns) = read[node].clone() else {
+                continue;
+            };
+            let current = &self.graph.nodes[node];
+            let wanted = if current.shared {
+                let is_unread = |column: &usize| {
+                    !columns.contains(column)
+                        && crate::ranks::number_of(self.graph, node, *column).is_some()
+                };
+                let all: Columns = (0..current.columns.len()).collect();
+                let hidden: Columns = all.iter().copied().filter(is_unread).collect();
+                let wanted = &all - &hidden;
+                unread.insert(node, hidden);
+                wanted
+            } else {
+                columns
+            };
+            for (&input, below) in current.inputs.iter().zip(self.wanted_inputs(node, &wanted)) {
+                read[input].get_or_insert_default().extend(below);
+            }
+        }
+        unread
     }
 
     /// Collects what is wanted of the sources.
@@ -233,6 +273,14 @@ impl Lowering<'_> {
                     left.chain(columns_of(left_keys.iter())).collect(),
                     right.chain(columns_of(right_keys.iter())).collect(),
                 ]
+            }
+            NodeKind::Rank {
+                partition, order, ..
+            } => {
+                let parts = partition.iter().chain(order.iter().map(|sort| &sort.expr));
+                let mut below = columns_of(parts);
+                below.extend(wanted.iter().filter(|&&column| column < width(0)));
+                vec![below]
             }
             NodeKind::TimedJoin { .. } => self.wanted_of_timed_join(node, wanted),
             NodeKind::Sink { .. } | NodeKind::Output { .. } => vec![(0..width(0)).collect()],

@@ -16,13 +16,13 @@ use super::{Columns, Emitted, Lowering, New, NewLogic, columns_of};
 
 /// The columns of an input that is made to measure: no two of one identity.
 #[derive(Default)]
-struct Fitting {
-    exprs: Vec<(Identity, Expr)>,
+pub(super) struct Fitting {
+    pub(super) exprs: Vec<(Identity, Expr)>,
 }
 
 impl Fitting {
     /// The place of an expression's column; a new one if there is none of its identity.
-    fn place(&mut self, identity: Identity, expr: Expr) -> usize {
+    pub(super) fn place(&mut self, identity: Identity, expr: Expr) -> usize {
         self.exprs
             .iter()
             .position(|(known, _)| *known == identity)
@@ -33,17 +33,17 @@ impl Fitting {
     }
 
     /// Sorts the columns from `first` on by identity.
-    fn sort_from(&mut self, first: usize) {
+    pub(super) fn sort_from(&mut self, first: usize) {
         self.exprs[first..].sort_by(|(a, _), (b, _)| a.cmp(b));
     }
 
-    fn find(&self, identity: &Identity) -> usize {
+    pub(super) fn find(&self, identity: &Identity) -> usize {
         let place = self.exprs.iter().position(|(known, _)| known == identity);
         place.unwrap_or_else(|| unreachable!("`{}` was fitted before", identity.name))
     }
 
     /// The columns, called by their identities.
-    fn measured(&self) -> Vec<Measured> {
+    pub(super) fn measured(&self) -> Vec<Measured> {
         let named = |(identity, expr): &(Identity, Expr)| {
             let column = Column::new(identity.name.clone(), expr.data_type.clone());
             Measured {

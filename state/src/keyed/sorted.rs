@@ -90,6 +90,17 @@ impl SortedTable {
         self.order.columns().iter().map(|c| c.column).collect()
     }
 
+    /// The keys of a batch in the table's own form, in which equal keys are equal bytes: for sets of keys.
+    ///
+    /// # Errors
+    /// When the columns are not those of the key.
+    pub fn key_bytes(&self, keys: &[ArrayRef], rows: usize) -> Result<Vec<Box<[u8]>>> {
+        let table = self.cache.borrow().table.clone();
+        let columns = table.canonical_keys(keys)?;
+        let encoded = encoded(table.key_batch(&columns, rows));
+        Ok(encoded.iter().map(Box::from).collect())
+    }
+
     /// Adds `weights[i]` (±) to the multiplicity of row i under key i. A multiplicity of zero removes the row; below
     /// zero (after the whole batch) is an error of ours.
     ///

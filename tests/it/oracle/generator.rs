@@ -65,7 +65,7 @@ pub(super) struct Relation {
     pub(super) time: Option<usize>,
     /// More or less how many rows it has, so that joins stay small.
     pub(super) rows: f64,
-    /// Its rows can be taken back: no `min` and `max` over it (P1018).
+    /// Its rows can be taken back.
     pub(super) retracts: bool,
     /// It gives columns of a window that was assigned below: a GROUP BY over them is a windowed one, which aggregates no
     /// expression of them (P1024).

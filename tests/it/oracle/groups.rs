@@ -16,7 +16,12 @@ pub(super) const SHAPES: &[Shape] = &[Shape {
 
 impl Generator<'_> {
     /// One aggregate call: the text, the type and whether its value is exact.
-    pub(super) fn call(&mut self, columns: &[Column], retracts: bool) -> (String, SqlType, bool) {
+    pub(super) fn call(&mut self, columns: &[Column]) -> (String, SqlType, bool) {
+        if self.rng.random_bool(0.3)
+            && let Some(call) = self.special_call(columns)
+        {
+            return call;
+        }
         let numbers: Vec<&Column> = columns
             .iter()
             .filter(|c| matches!(c.kind, SqlType::Int | SqlType::BigInt | SqlType::Double))
@@ -35,10 +40,10 @@ impl Generator<'_> {
                 (format!("sum({})", number.name), kind, number.exact)
             }
             (4, Some(number)) => (format!("avg({})", number.name), SqlType::Double, false),
-            (5, _) if any.kind != SqlType::Boolean && !retracts => {
+            (5, _) if any.kind != SqlType::Boolean => {
                 (format!("min({})", any.name), any.kind, any.exact)
             }
-            (6, _) if any.kind != SqlType::Boolean && !retracts => {
+            (6, _) if any.kind != SqlType::Boolean => {
                 (format!("max({})", any.name), any.kind, any.exact)
             }
             _ => {
@@ -56,6 +61,76 @@ impl Generator<'_> {
             return (format!("{text} FILTER (WHERE {condition})"), kind, exact);
         }
         (text, kind, exact)
+    }
+
+    /// A call that needs more than a number or two for each group; `None` if no column suits it.
+    fn special_call(&mut self, columns: &[Column]) -> Option<(String, SqlType, bool)> {
+        let exact: Vec<&Column> = columns.iter().filter(|c| c.exact).collect();
+        let of = |kinds: &[SqlType], rng: &mut _| {
+            let all: Vec<&&Column> = exact.iter().filter(|c| kinds.contains(&c.kind)).collect();
+            all.choose(rng).map(|column| column.name.clone())
+        };
+        let integer = of(&[SqlType::Int, SqlType::BigInt], self.rng);
+        let number = of(&[SqlType::Int, SqlType::BigInt, SqlType::Double], self.rng);
+        let text = of(&[SqlType::String], self.rng);
+        let any = exact.choose(self.rng)?;
+        Some(match self.rng.random_range(0..9) {
+            0 | 1 => (
+                format!("count(DISTINCT {})", any.name),
+                SqlType::BigInt,
+                true,
+            ),
+            2 => (format!("sum(DISTINCT {})", integer?), SqlType::BigInt, true),
+            3 => {
+                let function = ["bit_and", "bit_or", "bit_xor"]
+                    .choose(self.rng)
+                    .expect("a list of functions");
+                let argument = format!("CAST({} AS BIGINT)", integer?);
+                (format!("{function}({argument})"), SqlType::BigInt, true)
+            }
+            4 => {
+                let function = ["var_pop", "var_samp"]
+                    .choose(self.rng)
+                    .expect("two functions");
+                let argument = format!("CAST({} AS DOUBLE)", number?);
+                (format!("{function}({argument})"), SqlType::Double, false)
+            }
+            5 => {
+                let argument = format!("CAST({} AS DOUBLE)", number?);
+                (format!("median({argument})"), SqlType::Double, false)
+            }
+            6 => {
+                let text = text?;
+                (
+                    format!("string_agg({text}, ',' ORDER BY {text})"),
+                    SqlType::String,
+                    true,
+                )
+            }
+            7 => {
+                let text = text?;
+                (
+                    format!("string_agg(DISTINCT {text}, '|' ORDER BY {text} DESC)"),
+                    SqlType::String,
+                    true,
+                )
+            }
+            _ => {
+                // Of rows with the same place in the order all have the same value.
+                let (value, kind) = (any.name.clone(), any.kind);
+                // The batch engine panics where a column is there twice.
+                let others: Vec<_> = exact.iter().filter(|c| c.name != value).collect();
+                let order = others.choose(self.rng)?.name.clone();
+                let function = ["first_value", "last_value"]
+                    .choose(self.rng)
+                    .expect("two functions");
+                (
+                    format!("{function}({value} ORDER BY {order} NULLS LAST, {value} NULLS LAST)"),
+                    kind,
+                    true,
+                )
+            }
+        })
     }
 
     /// Keys and aggregates: select items, the columns that they give, the texts of the keys.
@@ -82,7 +157,7 @@ impl Generator<'_> {
             keys.push(text);
         }
         for _ in 0..self.rng.random_range(1..4) {
-            let (text, kind, exact) = self.call(&input.columns, input.retracts);
+            let (text, kind, exact) = self.call(&input.columns);
             let out = self.column(kind, exact);
             items.push(format!("{text} AS {}", out.name));
             columns.push(out);

@@ -14,9 +14,24 @@ pub(super) const SHAPES: &[Shape] = &[Shape {
     make: |generator| generator.join(),
 }];
 
+/// Columns as they are called behind an alias.
+pub(super) fn prefixed(columns: &[Column], prefix: &str) -> Vec<Column> {
+    columns
+        .iter()
+        .map(|c| Column {
+            name: format!("{prefix}.{}", c.name),
+            ..c.clone()
+        })
+        .collect()
+}
+
 impl Generator<'_> {
-    pub(super) fn join(&mut self) -> Option<Step> {
-        let (left, right) = (self.pick(), self.pick());
+    /// Pairs of columns that can be equal, in random order.
+    pub(super) fn equal_columns(
+        &mut self,
+        left: &Relation,
+        right: &Relation,
+    ) -> Vec<(String, String)> {
         let integer = |kind| matches!(kind, SqlType::Int | SqlType::BigInt);
         let mut pairs = Vec::new();
         for l in left.columns.iter().filter(|c| c.exact) {
@@ -30,24 +45,21 @@ impl Generator<'_> {
                 }
             }
         }
+        pairs.shuffle(self.rng);
+        pairs
+    }
+
+    pub(super) fn join(&mut self) -> Option<Step> {
+        let (left, right) = (self.pick(), self.pick());
+        let mut pairs = self.equal_columns(&left, &right);
         if pairs.is_empty() || left.rows * right.rows > 60_000.0 || self.joins >= 2 {
             self.put_back(left);
             self.put_back(right);
             return None;
         }
         self.joins += 1;
-        pairs.shuffle(self.rng);
         pairs.truncate(self.rng.random_range(1..=2));
         let (l, r) = (self.fresh("l"), self.fresh("r"));
-        let prefixed = |columns: &[Column], prefix: &str| -> Vec<Column> {
-            columns
-                .iter()
-                .map(|c| Column {
-                    name: format!("{prefix}.{}", c.name),
-                    ..c.clone()
-                })
-                .collect()
-        };
         let mut both = prefixed(&left.columns, &l);
         both.extend(prefixed(&right.columns, &r));
         let mut conditions: Vec<_> = pairs

@@ -1,6 +1,164 @@
 //! Query shapes: rankings, LIMIT, deduplication, OVER.
+//!
+//! A number that hangs on the order of equal rows is asked for only where equal rows are equal in every column that is
+//! selected: the order ends with all of them. Doubles are left out there, because Weir takes −0.0 for 0.0.
 
-use super::generator::Shape;
+use rand::Rng;
+use rand::seq::{IndexedRandom, SliceRandom};
+
+use weir_tests::data::SqlType;
+
+use super::generator::{Column, Generator, Relation, Shape, Step};
 
 /// The shapes of this area.
-pub(super) const SHAPES: &[Shape] = &[];
+pub(super) const SHAPES: &[Shape] = &[
+    Shape {
+        name: "a ranking",
+        weight: 2,
+        make: |generator| generator.ranking(),
+    },
+    Shape {
+        name: "a limit",
+        weight: 1,
+        make: |generator| generator.limit(),
+    },
+];
+
+/// What is selected: the new columns, select items, and the old names.
+struct Selected {
+    columns: Vec<Column>,
+    items: Vec<String>,
+    names: Vec<String>,
+}
+
+impl Generator<'_> {
+    /// Some columns whose order is the same everywhere.
+    fn ordered_columns(&mut self, input: &Relation) -> Option<Selected> {
+        let mut selected = Selected {
+            columns: Vec::new(),
+            items: Vec::new(),
+            names: Vec::new(),
+        };
+        for column in &input.columns {
+            if column.exact && column.kind != SqlType::Double && self.rng.random_bool(0.8) {
+                let out = self.column(column.kind, true);
+                selected
+                    .items
+                    .push(format!("{} AS {}", column.name, out.name));
+                selected.names.push(column.name.clone());
+                selected.columns.push(out);
+            }
+        }
+        (!selected.columns.is_empty()).then_some(selected)
+    }
+
+    /// These names as an order, in random directions.
+    fn order(&mut self, names: &[String]) -> String {
+        let mut names = names.to_vec();
+        names.shuffle(self.rng);
+        let texts: Vec<String> = names
+            .iter()
+            .map(|name| {
+                let endings = ["", " ASC", " DESC", " DESC NULLS LAST", " NULLS FIRST"];
+                let ending = endings.choose(self.rng).expect("a list of endings");
+                format!("{name}{ending}")
+            })
+            .collect();
+        texts.join(", ")
+    }
+
+    fn ranking(&mut self) -> Option<Step> {
+        let input = self.pick();
+        let Some(selected) = self.ordered_columns(&input) else {
+            self.put_back(input);
+            return None;
+        };
+        let function = *["ROW_NUMBER", "ROW_NUMBER", "RANK", "DENSE_RANK"]
+            .choose(self.rng)
+            .expect("a list of functions");
+        let partition: Vec<String> = selected
+            .names
+            .iter()
+            .filter(|_| self.rng.random_bool(0.3))
+            .cloned()
+            .collect();
+        let by = if function == "ROW_NUMBER" {
+            selected.names.clone()
+        } else {
+            let some = selected.names.iter().filter(|_| self.rng.random_bool(0.5));
+            let some: Vec<String> = some.cloned().collect();
+            if some.is_empty() {
+                selected.names.clone()
+            } else {
+                some
+            }
+        };
+        let partition = if partition.is_empty() {
+            String::new()
+        } else {
+            format!("PARTITION BY {} ", partition.join(", "))
+        };
+        let order = self.order(&by);
+        let number = self.column(SqlType::BigInt, true);
+        let (low, high) = (self.rng.random_range(1..3), self.rng.random_range(1..9));
+        let name = &number.name;
+        let bound = match self.rng.random_range(0..5) {
+            0 => format!("{name} = {low}"),
+            1 => format!("{name} BETWEEN {low} AND {high}"),
+            2 => format!("{name} >= {low}"),
+            _ => format!("{name} <= {high}"),
+        };
+        let filter = self.filter(&input, 0.3);
+        let (weir, oracle) = input.from();
+        let call = format!("CAST({function}() OVER ({partition}ORDER BY {order}) AS BIGINT)");
+        let shown = self.rng.random_bool(0.5);
+        let mut columns = selected.columns.clone();
+        let mut outer: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+        if shown {
+            outer.push(number.name.clone());
+            columns.push(number.clone());
+        }
+        let inside = self.fresh("r");
+        let text = |from: &str, call: &str| {
+            format!(
+                "SELECT {} FROM (SELECT {}, {call} AS {} FROM {from}{filter}) AS {inside} WHERE {bound}",
+                outer.join(", "),
+                selected.items.join(", "),
+                number.name
+            )
+        };
+        // The library counts unsigned, Weir in BIGINT.
+        let bare = format!("{function}() OVER ({partition}ORDER BY {order})");
+        let texts = (text(&weir, &bare), text(&oracle, &call));
+        let mut relation = self.relation(columns, None, input.rows);
+        relation.retracts = true;
+        relation.windowed = input.windowed;
+        Some((relation, texts.0, texts.1))
+    }
+
+    fn limit(&mut self) -> Option<Step> {
+        let input = self.pick();
+        let Some(selected) = self.ordered_columns(&input) else {
+            self.put_back(input);
+            return None;
+        };
+        let order = self.order(&selected.names);
+        let filter = self.filter(&input, 0.3);
+        let limit = self.rng.random_range(1..30);
+        let tail = if self.rng.random_bool(0.4) {
+            format!("LIMIT {limit} OFFSET {}", self.rng.random_range(0..5))
+        } else {
+            format!("LIMIT {limit}")
+        };
+        let (weir, oracle) = input.from();
+        let text = |from: &str| {
+            let items = selected.items.join(", ");
+            format!("SELECT {items} FROM {from}{filter} ORDER BY {order} {tail}")
+        };
+        let texts = (text(&weir), text(&oracle));
+        let mut relation = self.relation(selected.columns, None, input.rows.min(30.0));
+        relation.retracts = true;
+        relation.windowed = input.windowed;
+        Some((relation, texts.0, texts.1))
+    }
+}

@@ -1,9 +1,11 @@
 //! Each operator against a model that a reader can check by eye.
 
 mod aggregate;
+mod as_of_join;
 mod interval_join;
 mod join;
 mod kernels;
+mod rank;
 mod session;
 mod set_operation;
 mod sink;

@@ -67,14 +67,8 @@ impl Walker<'_> {
                 match_condition,
                 constraint,
             } => {
-                let _ = match_condition;
-                self.refuse(
-                    codes::TABLE_VERSION,
-                    "ASOF JOIN is not supported yet",
-                    span,
-                    AS_OF,
-                );
-                let _ = constraint;
+                self.expr(match_condition);
+                self.constraint(constraint, span);
                 return;
             }
             J::CrossApply | J::OuterApply => {
@@ -392,10 +386,10 @@ impl Walker<'_> {
 
     fn version(&mut self, version: &TableVersion, table: Span) {
         let (what, span) = match version {
-            TableVersion::ForSystemTimeAsOf(expr) => (
-                "FOR SYSTEM_TIME AS OF",
-                self.since_keyword("FOR", span_of(expr)),
-            ),
+            TableVersion::ForSystemTimeAsOf(expr) => {
+                self.expr(expr);
+                return;
+            }
             TableVersion::TimestampAsOf(expr) => (
                 "TIMESTAMP AS OF",
                 self.since_keyword("TIMESTAMP", span_of(expr)),

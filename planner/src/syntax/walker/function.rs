@@ -7,7 +7,6 @@ use sqlparser::ast::{
 use weir_types::{Diagnostic, Span};
 
 use super::Walker;
-use super::select::RANK_WAY_OUT;
 use crate::codes;
 use crate::library::Library;
 use crate::syntax::window::WindowFunction;
@@ -50,9 +49,8 @@ impl Walker<'_> {
             self.filter_place(name, span);
             self.expr(filter);
         }
-        if over.is_some() {
-            let span = self.keyword_after("OVER", span_of(function));
-            self.refuse(codes::OVER, "OVER is not supported yet", span, RANK_WAY_OUT);
+        if let Some(over) = over {
+            self.over(over, span);
         }
         for item in within_group {
             self.order_item(item, span);

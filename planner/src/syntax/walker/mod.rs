@@ -14,6 +14,7 @@ mod expr;
 mod from;
 mod function;
 mod select;
+mod tail;
 mod unnest;
 
 use sqlparser::ast::{self, Expr, Query};

@@ -1,13 +1,13 @@
 //! Queries, SELECT blocks and what belongs to them.
 
 use sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, GroupByWithModifier, LimitClause, OrderBy, OrderByKind, Query,
-    Select, SelectFlavor, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator,
-    SetQuantifier, Values, WildcardAdditionalOptions,
+    Distinct, Expr, GroupByExpr, GroupByWithModifier, Query, Select, SelectFlavor, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, Values,
+    WildcardAdditionalOptions,
 };
 use weir_types::Span;
 
-use super::{Walker, first_span};
+use super::Walker;
 use crate::codes;
 use crate::syntax::{span_of, to_span};
 
@@ -30,46 +30,12 @@ impl Walker<'_> {
         }
         self.set_expr(body);
         let body_span = span_of(query);
-        if let Some(order_by) = order_by {
-            self.order_by(order_by, body_span);
-        }
-        if let Some(limit) = limit_clause {
-            let span = match limit {
-                LimitClause::LimitOffset {
-                    limit,
-                    offset,
-                    limit_by,
-                } => limit
-                    .as_ref()
-                    .map(|limit| self.since_keyword("LIMIT", span_of(limit)))
-                    .or_else(|| {
-                        offset
-                            .as_ref()
-                            .map(|offset| self.since_keyword("OFFSET", span_of(&offset.value)))
-                    })
-                    .unwrap_or_else(|| first_span(limit_by, body_span)),
-                LimitClause::OffsetCommaLimit { offset, limit } => self
-                    .since_keyword("LIMIT", span_of(offset))
-                    .union(span_of(limit)),
-            };
-            self.refuse(
-                codes::ORDER_LIMIT,
-                "LIMIT and OFFSET are not supported yet",
-                span,
-                "a stream has no first rows; keep those that you want with WHERE or HAVING",
-            );
-        }
-        if let Some(fetch) = fetch {
-            let span = fetch.quantity.as_ref().map_or(body_span, |quantity| {
-                self.since_keyword("FETCH", span_of(quantity))
-            });
-            self.refuse(
-                codes::ORDER_LIMIT,
-                "FETCH is not supported yet",
-                span,
-                "a stream has no first rows; keep those that you want with WHERE or HAVING",
-            );
-        }
+        self.tail(
+            order_by.as_ref(),
+            limit_clause.as_ref(),
+            fetch.as_ref(),
+            body_span,
+        );
         if !locks.is_empty() {
             let span = self.keyword_after("FOR", body_span);
             self.foreign(
@@ -102,25 +68,6 @@ impl Walker<'_> {
         if !pipe_operators.is_empty() {
             self.foreign("pipe syntax", body_span, "write SELECT … FROM … WHERE …");
         }
-    }
-
-    fn order_by(&mut self, order_by: &OrderBy, otherwise: Span) {
-        let OrderBy {
-            kind,
-            interpolate: _,
-        } = order_by;
-        let first = match kind {
-            OrderByKind::Expressions(exprs) => exprs
-                .first()
-                .map(|first| self.since_keyword("ORDER", span_of(&first.expr))),
-            OrderByKind::All(_) => None,
-        };
-        self.refuse(
-            codes::ORDER_LIMIT,
-            "ORDER BY is not supported yet",
-            first.unwrap_or(otherwise),
-            "remove it: rows of a stream have no final order, and a printed result of a bounded query is sorted already",
-        );
     }
 
     fn set_expr(&mut self, body: &SetExpr) {
@@ -246,22 +193,10 @@ impl Walker<'_> {
         }
         self.group_by(group_by);
         if let Some(qualify) = qualify {
-            let span = self.since_keyword("QUALIFY", span_of(qualify));
-            self.refuse(
-                codes::OVER,
-                "QUALIFY is not supported yet",
-                span,
-                RANK_WAY_OUT,
-            );
+            self.expr(qualify);
         }
-        if let Some(window) = named_window.first() {
-            let span = self.since_keyword("WINDOW", to_span(window.0.span));
-            self.refuse(
-                codes::OVER,
-                "WINDOW is not supported yet",
-                span,
-                RANK_WAY_OUT,
-            );
+        for window in named_window {
+            self.named_window(window);
         }
         if *flavor != SelectFlavor::Standard {
             self.foreign(
@@ -277,7 +212,7 @@ impl Walker<'_> {
                 codes::ORDER_LIMIT,
                 "TOP is not supported",
                 span,
-                "keep the rows that you want with WHERE or HAVING",
+                "write LIMIT behind the query",
             );
         }
         if let Some(into) = into {
@@ -478,6 +413,3 @@ impl Walker<'_> {
         }
     }
 }
-
-/// What works instead of a rank.
-pub(super) const RANK_WAY_OUT: &str = "min, max and the other aggregates with GROUP BY give one row for each key; ranks and Top-N come later";

@@ -1,3 +1,15 @@
-SELECT a, row_number() OVER (PARTITION BY a ORDER BY b) AS n FROM t;
+CREATE TABLE t (a BIGINT, b BIGINT) WITH ('connector' = 'datagen');
+CREATE VIEW numbered AS SELECT a, row_number() OVER (PARTITION BY a ORDER BY b) AS n FROM t;
+SELECT a FROM numbered WHERE n <= 3;
 SELECT a, sum(b) OVER w FROM t WINDOW w AS (PARTITION BY a);
-SELECT a FROM t QUALIFY row_number() OVER (ORDER BY a) = 1;
+SELECT a, rank(b) OVER (ORDER BY a) FROM t;
+SELECT a, rank() FROM t;
+SELECT a, rank() OVER v FROM t WINDOW w AS (PARTITION BY a);
+SELECT a FROM t WHERE row_number() OVER (ORDER BY a) = 1;
+SELECT sum(row_number() OVER (ORDER BY a)) FROM t;
+SELECT a FROM t QUALIFY a = 1;
+SELECT a FROM t QUALIFY row_number() OVER (ORDER BY random()) = 1;
+SELECT a FROM t QUALIFY row_number() OVER (ORDER BY b, missing) = 1;
+SELECT a FROM t ORDER BY b LIMIT ten;
+SELECT a FROM t ORDER BY 2 LIMIT 1;
+SELECT a FROM t FETCH FIRST ROW WITH TIES;
