@@ -44,6 +44,7 @@ mod similar;
 mod state_schema;
 pub mod syntax;
 mod time_zone;
+mod user_functions;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -125,10 +126,17 @@ impl Catalog for AnyCatalog {
 pub struct Planned {
     /// The job: all INSERTs and bare SELECTs of the text. `operators` is empty if there are none.
     pub plan: plan::StreamPlan,
-    /// `EXPLAIN` statements: their texts, in order.
+    /// What `EXPLAIN`, `SHOW` and `DESCRIBE` answer, in order.
     pub explains: Vec<String>,
     /// What to look at, though it runs.
     pub warnings: Vec<Diagnostic>,
+}
+
+/// What is answered before anything runs.
+enum Answer {
+    /// The plan below these nodes.
+    Plan(Vec<usize>),
+    Text(String),
 }
 
 /// Plans a text.
@@ -136,22 +144,33 @@ pub struct Planned {
 /// # Errors
 /// Every mistake that can be found, each with its place and a way out.
 pub fn plan(sql: &str, catalog: &dyn Catalog) -> Result<Planned, Diagnostics> {
-    let (script, unreadable) = syntax::parse_each(sql);
+    let (mut script, unreadable) = syntax::parse_each(sql);
     let mut binder = Binder::new(catalog);
     let mut roots = Vec::new();
     let mut explained = Vec::new();
-    for statement in &script.statements {
+    for statement in &mut script.statements {
+        let problems = binder.functions.expand_statement(statement);
+        if !problems.is_empty() {
+            binder.diagnostics.extend(problems);
+            continue;
+        }
         // A failed statement has reported its mistakes; the others still have theirs to tell.
         let Ok(bound) = binder.statement(statement) else {
             continue;
         };
-        if bound.explain {
-            explained.push(bound.roots);
+        if let Some(text) = bound.text {
+            explained.push(Answer::Text(text));
+        } else if bound.explain {
+            explained.push(Answer::Plan(bound.roots));
         } else {
             roots.extend(bound.roots);
         }
     }
-    let all_roots: Vec<usize> = explained.iter().flatten().chain(&roots).copied().collect();
+    let explained_roots = explained.iter().flat_map(|answer| match answer {
+        Answer::Plan(roots) => roots.as_slice(),
+        Answer::Text(_) => &[],
+    });
+    let all_roots: Vec<usize> = explained_roots.chain(&roots).copied().collect();
     let problems = ranks::bound(&mut binder.graph, &all_roots);
     binder.diagnostics.extend(problems);
     binder.check_dead_letters();
@@ -184,7 +203,10 @@ pub fn plan(sql: &str, catalog: &dyn Catalog) -> Result<Planned, Diagnostics> {
     }
     let explains = explained
         .iter()
-        .map(|roots| explain(&lowered(roots)))
+        .map(|answer| match answer {
+            Answer::Plan(roots) => explain(&lowered(roots)),
+            Answer::Text(text) => text.clone(),
+        })
         .collect();
     Ok(Planned {
         plan,

@@ -112,6 +112,12 @@ pub const SETTINGS: &[Setting] = &[
         help: "The folder of the job's state and checkpoints. A job is resumed from there.",
     },
     Setting {
+        key: "state.ttl",
+        default: "off",
+        form: Form::ChoiceSoFar(&["off"], &[""]),
+        help: "How long state that nothing else bounds is kept. There is only `off` so far: state is never dropped silently. `weir explain` shows what bounds each state table.",
+    },
+    Setting {
         key: "row.error",
         default: "fail",
         form: Form::ChoiceSoFar(&["fail", "null", "skip"], &["dead-letter:"]),

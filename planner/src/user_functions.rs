@@ -162,7 +162,11 @@ fn inlined(
             .map(|parameter| parameter.name.spelling.as_str())
             .collect();
         return misfit(
-            format!("`{}` takes {wanted} values", name.spelling),
+            format!(
+                "`{}` takes {}",
+                name.spelling,
+                crate::binder::counted(wanted, "value")
+            ),
             format!("write {}({})", name.spelling, parameters.join(", ")),
         );
     }
@@ -196,7 +200,10 @@ fn foreign_names(function: &CreateFunction) -> Vec<Diagnostic> {
             },
             _ => return ControlFlow::<()>::Continue(()),
         };
-        let parameters = function.parameters.iter().map(|known| known.name.value.as_str());
+        let parameters = function
+            .parameters
+            .iter()
+            .map(|known| known.name.value.as_str());
         let is_compound = matches!(expr, Expr::CompoundIdentifier(_));
         if is_compound || !parameters.clone().any(|known| known == name.value) {
             let message = format!("no parameter `{}`", name.spelling);
@@ -223,7 +230,10 @@ fn size(expr: &Expr) -> usize {
 }
 
 fn too_big(span: Span) -> Diagnostic {
-    Diagnostic::error(codes::TOO_DEEP, "with its functions replaced this is too big")
-        .at(span, format!("more than {PARTS_MAX} parts"))
-        .help("compute a part of it in a view")
+    Diagnostic::error(
+        codes::TOO_DEEP,
+        "with its functions replaced this is too big",
+    )
+    .at(span, format!("more than {PARTS_MAX} parts"))
+    .help("compute a part of it in a view")
 }

@@ -158,7 +158,7 @@ impl sqllogictest::DB for Script {
         let (word, rest) = sql.split_once(char::is_whitespace).unwrap_or((sql, ""));
         match word {
             "FILE" => Ok(self.file(rest)),
-            "RESET" => {
+            "RESET" if rest.is_empty() => {
                 *self = Self::new(self.setup.clone());
                 Ok(DBOutput::StatementComplete(0))
             }

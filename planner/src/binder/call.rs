@@ -32,6 +32,14 @@ impl ExprBinder<'_> {
         if let Some(over) = &call.over {
             return self.bind_over(&name, call, over, span);
         }
+        if name.value == "current_watermark" {
+            return self.fail(
+                Diagnostic::error(codes::WATERMARK_VALUE, "the watermark is not a value")
+                    .at(span, "it hangs on how rows were cut into batches, not on the data")
+                    .help("late rows are left out by windows and counted; the summary shows how many, no filter is needed")
+                    .help("to compare with the clock: ts > now() - INTERVAL '5' MINUTE"),
+            );
+        }
         if let Some(rewritten) = crate::functions::rewritten(&name.value, call) {
             return self.bind(&rewritten);
         }

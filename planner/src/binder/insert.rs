@@ -14,6 +14,16 @@ use crate::syntax::{Name, span_of};
 
 use super::{Binder, Failed, Relation};
 
+/// Where an INSERT writes.
+pub(super) struct Target<'t> {
+    pub(super) name: &'t Name,
+    pub(super) table: &'t TableDefinition,
+    /// The table's columns that are filled, in the order of the query's.
+    pub(super) columns: &'t [usize],
+    /// Their names, if the INSERT lists them.
+    pub(super) names: &'t [Name],
+}
+
 impl Binder<'_> {
     /// Binds INSERT INTO.
     pub(crate) fn insert(
@@ -47,11 +57,36 @@ impl Binder<'_> {
         let table = table?;
         let targets = self.insert_columns(&table, columns);
         let (relation, targets) = (relation?, targets?);
-        let input = self.assigned(&relation, &table, &targets, columns, query, &path)?;
-        self.check_retractions(input, &table, target, span)?;
-        self.check_second_insert(ids_before, &path, &table, target)?;
+        let target = Target {
+            name: target,
+            table: &table,
+            columns: &targets,
+            names: columns,
+        };
+        self.write(&relation, &target, query, &path, ids_before, span)
+    }
+
+    /// The sink, and what stands between it and the query. `ids_before`: the number of nodes before the query's.
+    pub(super) fn write(
+        &mut self,
+        relation: &Relation,
+        target: &Target<'_>,
+        query: &ast::Query,
+        path: &Path,
+        ids_before: usize,
+        span: Span,
+    ) -> Result<NodeId, Failed> {
+        let Target {
+            name,
+            table,
+            columns,
+            names,
+        } = *target;
+        let input = self.assigned(relation, table, columns, names, query, path)?;
+        self.check_retractions(input, table, name, span)?;
+        self.check_second_insert(ids_before, path, table, name)?;
         // A second INSERT without state may be counted: there is nothing to find again.
-        let id = Some(self.names.take(&path, "sink").id);
+        let id = Some(self.names.take(path, "sink").id);
         let schema = self.graph.nodes[input].columns.clone();
         let properties = self.properties(input).clone();
         let kind = NodeKind::Sink {
@@ -62,7 +97,7 @@ impl Binder<'_> {
             inputs: vec![input],
             columns: schema,
             properties,
-            path,
+            path: path.clone(),
             id,
             shared: true,
             span,

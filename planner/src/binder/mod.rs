@@ -32,6 +32,7 @@ pub(crate) mod scope;
 mod select;
 mod session;
 mod sets;
+mod statements;
 pub(crate) mod table;
 mod timed;
 mod types;
@@ -52,6 +53,7 @@ use crate::logical::{Graph, Node, NodeId, NodeKind, Properties};
 use crate::names::{Names, Path};
 use crate::plan::{Expr, TableDefinition};
 use crate::syntax::{Name, Statement};
+use crate::user_functions::UserFunctions;
 
 /// Something is wrong and has been reported.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +79,10 @@ pub(crate) struct Binder<'a> {
     /// Number of INSERTs with state into each target.
     stateful_inserts: BTreeSet<Path>,
     bare_selects: usize,
+    /// Functions that the text has declared so far.
+    pub(crate) functions: UserFunctions,
+    /// Views that were dropped: their IDs are taken.
+    dropped_views: BTreeSet<String>,
 }
 
 /// A bound relation: a node, and the names under which its columns are known here.
@@ -93,6 +99,8 @@ pub(crate) struct Bound {
     pub(crate) roots: Vec<NodeId>,
     /// Whether the text asks for its explanation only.
     pub(crate) explain: bool,
+    /// What SHOW or DESCRIBE answers.
+    pub(crate) text: Option<String>,
 }
 
 impl<'a> Binder<'a> {
@@ -112,6 +120,8 @@ impl<'a> Binder<'a> {
             locals: BTreeSet::new(),
             stateful_inserts: BTreeSet::new(),
             bare_selects: 0,
+            functions: UserFunctions::default(),
+            dropped_views: BTreeSet::new(),
         }
     }
 
@@ -120,15 +130,46 @@ impl<'a> Binder<'a> {
         let mut bound = Bound {
             roots: Vec::new(),
             explain: false,
+            text: None,
         };
         match statement {
-            Statement::CreateTable(table) => self.create_table(table)?,
+            Statement::CreateTable(table)
+                if table.if_not_exists && self.declared.contains_key(&table.name.value) => {}
+            Statement::CreateTable(table) => match &table.query {
+                Some(query) => bound.roots.push(self.create_table_as(table, query)?),
+                None => self.create_table(table)?,
+            },
+            Statement::CreateFunction(function) => {
+                let problems = self.functions.declare(function);
+                if !problems.is_empty() {
+                    self.diagnostics.extend(problems);
+                    return Err(Failed);
+                }
+            }
+            Statement::Drop {
+                kind,
+                name,
+                if_exists,
+                ..
+            } => self.drop_object(*kind, name, *if_exists)?,
+            Statement::Show { what, .. } => bound.text = Some(self.show(what)?),
+            Statement::Describe { name, .. } => bound.text = Some(self.describe(name)?),
+            Statement::Reset { key: Some(key), .. } => {
+                self.settings.remove(key);
+            }
+            Statement::Reset { key: None, .. } => self.settings.clear(),
+            Statement::CreateView {
+                name,
+                if_not_exists: true,
+                ..
+            } if self.declared.contains_key(&name.value) => {}
             Statement::CreateView {
                 name,
                 columns,
                 query,
                 materialized,
                 span,
+                ..
             } => {
                 self.create_view(name, columns, query, *materialized, *span)?;
             }
@@ -194,6 +235,17 @@ impl<'a> Binder<'a> {
             .at(*first, "the first")
             .help("tables and views share their names: give one of the two another");
             return self.fail(diagnostic);
+        }
+        if self.dropped_views.contains(&name.value) {
+            let message = format!("`{}` was a view of this text before", name.spelling);
+            return self.fail(
+                Diagnostic::error(codes::DUPLICATE_NAME, message)
+                    .at(
+                        name.span,
+                        "state is found by names, and this one was given away",
+                    )
+                    .help("use another name, or remove the first view instead of dropping it"),
+            );
         }
         self.declared.insert(name.value.clone(), name.span);
         Ok(())

@@ -47,7 +47,10 @@ impl Binder<'_> {
                 let message = format!("the column `{}` {message}", column.name);
                 return self.fail(
                     Diagnostic::error(codes::TABLE_AS, message)
-                        .at(span_of(query), "the columns of the table are those of this query")
+                        .at(
+                            span_of(query),
+                            "the columns of the table are those of this query",
+                        )
                         .help(help),
                 );
             }
@@ -135,9 +138,9 @@ impl Binder<'_> {
         }
         self.tables.remove(&name.value);
         self.views.remove(&name.value);
-        // A view has taken its IDs; a table that nobody used has none.
-        if !is_view {
-            self.declared.remove(&name.value);
+        self.declared.remove(&name.value);
+        if is_view {
+            self.dropped_views.insert(name.value.clone());
         }
         Ok(())
     }
@@ -248,11 +251,12 @@ fn aligned(rows: Vec<[String; 3]>) -> String {
             .unwrap_or(0)
     };
     let (first, second) = (width(0), width(1));
-    rows.iter().fold(String::new(), |mut text, [name, data_type, facts]| {
-        let line = format!("{name:first$}  {data_type:second$}  {facts}");
-        let _ = writeln!(text, "{}", line.trim_end());
-        text
-    })
+    rows.iter()
+        .fold(String::new(), |mut text, [name, data_type, facts]| {
+            let line = format!("{name:first$}  {data_type:second$}  {facts}");
+            let _ = writeln!(text, "{}", line.trim_end());
+            text
+        })
 }
 
 fn expression(table: &TableDefinition, expr: &crate::plan::Expr) -> String {
@@ -272,7 +276,11 @@ fn create_statement(table: &TableDefinition) -> String {
             match origin {
                 ColumnOrigin::Physical => format!("{name} {}{not_null}", column.data_type),
                 ColumnOrigin::Metadata(key) => {
-                    format!("{name} {} METADATA FROM '{}'", column.data_type, doubled(key))
+                    format!(
+                        "{name} {} METADATA FROM '{}'",
+                        column.data_type,
+                        doubled(key)
+                    )
                 }
                 ColumnOrigin::Computed(expr) => format!("{name} AS {}", expression(table, expr)),
             }
@@ -280,12 +288,22 @@ fn create_statement(table: &TableDefinition) -> String {
         .collect();
     if let Some(watermark) = &table.watermark {
         let expr = expression(table, &watermark.expr);
-        parts.push(format!("WATERMARK FOR {} AS {expr}", name_of(&watermark.column)));
+        parts.push(format!(
+            "WATERMARK FOR {} AS {expr}",
+            name_of(&watermark.column)
+        ));
     }
     if !table.primary_key.is_empty() {
-        parts.push(format!("PRIMARY KEY ({}) NOT ENFORCED", names(&table.primary_key)));
+        parts.push(format!(
+            "PRIMARY KEY ({}) NOT ENFORCED",
+            names(&table.primary_key)
+        ));
     }
-    let mut text = format!("CREATE TABLE {} (\n  {}\n)", quoted(&table.name), parts.join(",\n  "));
+    let mut text = format!(
+        "CREATE TABLE {} (\n  {}\n)",
+        quoted(&table.name),
+        parts.join(",\n  ")
+    );
     if !table.partitioned_by.is_empty() {
         let _ = write!(text, " PARTITIONED BY ({})", names(&table.partitioned_by));
     }
@@ -305,4 +323,3 @@ fn create_statement(table: &TableDefinition) -> String {
 fn doubled(text: &str) -> String {
     text.replace('\'', "''")
 }
-

@@ -234,7 +234,7 @@ impl Binder<'_> {
         }))
     }
 
-    fn column_list(
+    pub(super) fn column_list(
         &mut self,
         names: &[Name],
         table: &TableDefinition,

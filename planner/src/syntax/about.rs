@@ -126,11 +126,12 @@ fn reset(cursor: &mut Cursor<'_>, start: Span) -> Result<Statement, Diagnostic> 
     let key = key.to_lowercase();
     if !settings::SETTINGS.iter().any(|setting| setting.key == key) {
         let known = settings::SETTINGS.iter().map(|setting| setting.key);
-        return Err(
-            Diagnostic::error(codes::UNKNOWN_SETTING, format!("there is no setting '{key}'"))
-                .at(span, "not a setting")
-                .nearest(settings::nearest(&key, known)),
-        );
+        return Err(Diagnostic::error(
+            codes::UNKNOWN_SETTING,
+            format!("there is no setting '{key}'"),
+        )
+        .at(span, "not a setting")
+        .nearest(settings::nearest(&key, known)));
     }
     Ok(Statement::Reset {
         key: Some(key),

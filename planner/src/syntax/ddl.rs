@@ -5,8 +5,8 @@
 //!   CREATE [OR REPLACE] [TEMPORARY] [MATERIALIZED] VIEW [IF NOT EXISTS] name [(column, …)] [COMMENT '…'] AS query
 //! ```
 //!
-//! A text defines each name once and nothing outlives it, so OR REPLACE, TEMPORARY and IF NOT EXISTS change nothing
-//! and are taken as they come.
+//! A text defines each name once and nothing outlives it, so OR REPLACE and TEMPORARY change nothing and are taken as
+//! they come; IF NOT EXISTS speaks of this text.
 
 use sqlparser::tokenizer::Token;
 use weir_types::{Diagnostic, Diagnostics, Span};
@@ -36,6 +36,11 @@ pub(crate) fn create(
     if !materialized && ahead.take_keyword("TABLE") {
         *cursor = ahead;
         return Some(table::create_table(cursor, start).map(Statement::CreateTable));
+    }
+    if !materialized && ahead.take_keyword("FUNCTION") {
+        *cursor = ahead;
+        let function = super::function::create_function(cursor, start);
+        return Some(function.map(Statement::CreateFunction));
     }
     if ahead.take_keyword("VIEW") {
         *cursor = ahead;
@@ -75,7 +80,7 @@ fn create_view(
     start: Span,
     materialized: bool,
 ) -> Result<Statement, Diagnostics> {
-    cursor.take_keywords(&["IF", "NOT", "EXISTS"]);
+    let if_not_exists = cursor.take_keywords(&["IF", "NOT", "EXISTS"]);
     let name = cursor.object_name("the name of the view")?;
     let columns = if cursor.is(&Token::LParen) {
         cursor.names("the name of a column")?
@@ -103,26 +108,16 @@ fn create_view(
         columns,
         query,
         materialized,
+        if_not_exists,
         span,
     })
 }
 
-/// `CREATE TABLE … AS SELECT` and `… LIKE`.
+/// `LIKE` among the columns, as PostgreSQL has it.
 pub(crate) fn table_form(cursor: &Cursor<'_>) -> Diagnostic {
-    let (what, way_out) = if cursor.is_keywords(&["LIKE"]) {
-        (
-            "CREATE TABLE … LIKE is not supported",
-            "write out the columns of the table",
-        )
-    } else {
-        (
-            "CREATE TABLE … AS SELECT is not supported",
-            "declare the table with its columns, then INSERT INTO it SELECT …; for a result without a table of its own, CREATE VIEW",
-        )
-    };
-    Diagnostic::error(codes::TABLE_FORM, what)
+    Diagnostic::error(codes::TABLE_FORM, "LIKE does not stand among the columns")
         .at(cursor.span(), "not here")
-        .help(way_out)
+        .help("write it behind them: CREATE TABLE t (more BIGINT) WITH (…) LIKE other")
 }
 
 /// `COMMENT 'text'`, which is for the reader alone.

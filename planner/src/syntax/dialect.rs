@@ -8,7 +8,10 @@
 use std::any::TypeId;
 use std::cell::Cell;
 
-use sqlparser::ast::{CastKind, Expr};
+use sqlparser::ast::{
+    Array, CastKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, ObjectName,
+};
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
@@ -61,6 +64,7 @@ impl WeirDialect {
                 return Some(parser.parse_substring());
             }
             Keyword::POSITION if parenthesis => position,
+            Keyword::MAP if *next == Token::LBracket => map,
             Keyword::ARRAY if *next == Token::LBracket => |parser| {
                 parser.advance_token();
                 parser.parse_array_expr(true)
@@ -70,6 +74,44 @@ impl WeirDialect {
         parser.advance_token();
         Some(rule(parser))
     }
+}
+
+/// `['a', 1, 'b', 2]` behind MAP: a call of `map` with an array of the keys and one of the values.
+fn map(parser: &mut Parser) -> Result<Expr, ParserError> {
+    let place = parser.peek_token_ref().span;
+    parser.expect_token(&Token::LBracket)?;
+    let entries = match parser.peek_token_ref().token {
+        Token::RBracket => Vec::new(),
+        _ => parser.parse_comma_separated(Parser::parse_expr)?,
+    };
+    parser.expect_token(&Token::RBracket)?;
+    if entries.is_empty() || entries.len() % 2 == 1 {
+        let place = place.start;
+        return Err(ParserError::ParserError(format!(
+            "Expected: a value for each key of this map, found: [ at Line: {}, Column: {}",
+            place.line, place.column
+        )));
+    }
+    let every_second = |first: usize| {
+        let elem = entries.iter().skip(first).step_by(2).cloned().collect();
+        Expr::Array(Array { elem, named: true })
+    };
+    let argument = |expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(expr));
+    let list = FunctionArgumentList {
+        duplicate_treatment: None,
+        args: vec![argument(every_second(0)), argument(every_second(1))],
+        clauses: Vec::new(),
+    };
+    Ok(Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::with_span(place, "map")]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(list),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    }))
 }
 
 /// `(a IN b)` behind POSITION.
@@ -118,6 +160,32 @@ impl Dialect for WeirDialect {
             None => return Some(Err(ParserError::RecursionLimitExceeded)),
         }
         Self::special_form(parser)
+    }
+
+    /// `a IS [NOT] DISTINCT FROM b`. Left alone, the parser would take all that follows for `b`, up to an AND behind it.
+    fn parse_infix(
+        &self,
+        parser: &mut Parser,
+        expr: &Expr,
+        _precedence: u8,
+    ) -> Option<Result<Expr, ParserError>> {
+        use Keyword::{DISTINCT, FROM, IS, NOT};
+        let negated = if parser.parse_keywords(&[IS, DISTINCT, FROM]) {
+            false
+        } else if parser.parse_keywords(&[IS, NOT, DISTINCT, FROM]) {
+            true
+        } else {
+            return None;
+        };
+        let left = Box::new(expr.clone());
+        let right = parser.parse_subexpr(POSTGRES.prec_value(Precedence::Is));
+        Some(right.map(Box::new).map(|right| {
+            if negated {
+                Expr::IsNotDistinctFrom(left, right)
+            } else {
+                Expr::IsDistinctFrom(left, right)
+            }
+        }))
     }
 
     fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {

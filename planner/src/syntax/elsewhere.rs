@@ -9,18 +9,6 @@ use crate::{codes, settings};
 /// Statements of other systems, by the words they begin with: what is wrong, and the way out.
 const ELSEWHERE: &[(&[&str], &str)] = &[
     (
-        &["CREATE", "FUNCTION"],
-        "user-defined functions are not supported yet; a view can hold an expression that is used often",
-    ),
-    (
-        &["CREATE", "OR", "REPLACE", "FUNCTION"],
-        "user-defined functions are not supported yet; a view can hold an expression that is used often",
-    ),
-    (
-        &["CREATE", "TEMPORARY", "FUNCTION"],
-        "user-defined functions are not supported yet; a view can hold an expression that is used often",
-    ),
-    (
         &["CREATE", "AGGREGATE"],
         "user-defined functions are not supported yet",
     ),
@@ -70,7 +58,7 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
     ),
     (
         &["DROP"],
-        "what a text does not create is not there: remove its CREATE statement instead",
+        "there are DROP TABLE, DROP VIEW and DROP FUNCTION, for what this text has created",
     ),
     (
         &["ALTER"],
@@ -94,23 +82,11 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
     ),
     (
         &["SHOW"],
-        "not supported yet; `weir check FILE` lists tables, views and queries of a file",
-    ),
-    (
-        &["DESCRIBE"],
-        "not supported yet; EXPLAIN SELECT * FROM the_table shows its columns",
-    ),
-    (
-        &["DESC"],
-        "not supported yet; EXPLAIN SELECT * FROM the_table shows its columns",
+        "there are SHOW TABLES, SHOW VIEWS, SHOW FUNCTIONS, SHOW CREATE TABLE name, SHOW COLUMNS FROM name",
     ),
     (
         &["USE"],
         "there are no catalogs and databases: each text declares the tables that it uses",
-    ),
-    (
-        &["RESET"],
-        "a setting holds for one text: remove its SET statement",
     ),
     (
         &["LOAD"],
@@ -188,7 +164,8 @@ pub(crate) fn unknown(cursor: &Cursor<'_>) -> Diagnostic {
         .help(*way_out);
     }
     const OURS: &[&str] = &[
-        "CREATE", "INSERT", "SELECT", "SET", "EXPLAIN", "WITH", "BEGIN", "EXECUTE", "END",
+        "CREATE", "INSERT", "SELECT", "SET", "EXPLAIN", "WITH", "BEGIN", "EXECUTE", "END", "DROP",
+        "SHOW", "DESCRIBE", "RESET",
     ];
     let word = cursor.peek(0).map(errors::shown).unwrap_or_default();
     if cursor.is_keywords(&["CREATE"]) {

@@ -9,7 +9,7 @@ use weir_types::{Diagnostic, Diagnostics, Span};
 
 use super::cursor::Cursor;
 use super::ddl::declared_twice;
-use super::{CreateFunction, Name, Parameter, query, types};
+use super::{CreateFunction, Parameter, query, types};
 use crate::codes;
 
 /// Parses what follows `CREATE … FUNCTION`.
@@ -26,7 +26,10 @@ pub(crate) fn create_function(
     cursor.expect(&Token::LParen)?;
     while !cursor.is(&Token::RParen) {
         let name = cursor.name("the name of a parameter")?;
-        if parameters.iter().any(|known| known.name.value == name.value) {
+        if parameters
+            .iter()
+            .any(|known| known.name.value == name.value)
+        {
             let what = format!("the parameter `{}`", name.spelling);
             return Err(declared_twice(&what, name.span).into());
         }
@@ -97,9 +100,4 @@ pub(crate) fn of_type(cast: &Expr, inner: Expr) -> Expr {
         **expr = Expr::Nested(Box::new(inner));
     }
     cast
-}
-
-/// The name of a call's function, if it has one part.
-pub(crate) fn called(name: &sqlparser::ast::ObjectName) -> Option<Name> {
-    Name::from_object(name).ok()
 }

@@ -48,6 +48,13 @@ pub(crate) fn read(
         ));
     }
     let text = comment.trim_start_matches('+').trim();
+    if text.to_ascii_uppercase().starts_with("STATE_TTL") {
+        return Err(Box::new(
+            Diagnostic::error(codes::UNKNOWN_HINT, "the hint STATE_TTL is not supported yet")
+                .at(span, "state is kept as long as its keys")
+                .help("bound it by event time: group by a window, TUMBLE(…) or HOP(…); EXPLAIN shows what bounds each state table"),
+        ));
+    }
     let unknown = |message: String| {
         let diagnostic =
             Diagnostic::error(codes::UNKNOWN_HINT, message).at(span, "not a hint that Weir knows");

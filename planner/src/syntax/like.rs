@@ -84,14 +84,15 @@ pub(crate) fn parse(cursor: &mut Cursor<'_>) -> Result<Like, Diagnostic> {
         if rule == Rule::Overwriting
             && matches!(feature, Feature::Constraints | Feature::Partitions)
         {
-            return Err(
-                Diagnostic::error(codes::TABLE_FORM, format!("{word} {name} is not possible"))
-                    .at(
-                        start.union(cursor.last_span()),
-                        "a table has one key and one partitioning",
-                    )
-                    .help(format!("write EXCLUDING {name}, and declare your own")),
-            );
+            return Err(Diagnostic::error(
+                codes::TABLE_FORM,
+                format!("{word} {name} is not possible"),
+            )
+            .at(
+                start.union(cursor.last_span()),
+                "a table has one key and one partitioning",
+            )
+            .help(format!("write EXCLUDING {name}, and declare your own")));
         }
         rules.insert(feature, rule);
     }

@@ -15,12 +15,15 @@
 //! 4. Every type in a CAST, TRY_CAST or `::` is one of ours: [`cast_type`] gives it.
 //! 5. A hint stands right after SELECT or INSERT and is one that we know: [`hint_of_select`] gives it.
 
+mod about;
 mod cursor;
 mod ddl;
 mod dialect;
 mod elsewhere;
 mod errors;
+mod function;
 mod hints;
+mod like;
 mod name;
 mod query;
 mod shorten;
@@ -35,6 +38,8 @@ mod window;
 use sqlparser::ast;
 use weir_types::{DataType, Diagnostics, Span};
 
+pub(crate) use function::of_type;
+pub use like::Like;
 pub use name::Name;
 pub use unnest::{UnnestCall, unnest_call};
 pub use window::{WindowCall, WindowFunction, WindowRelation, window_call};
@@ -59,6 +64,27 @@ pub enum Statement {
         columns: Vec<Name>,
         query: Box<ast::Query>,
         materialized: bool,
+        if_not_exists: bool,
+        span: Span,
+    },
+    CreateFunction(CreateFunction),
+    Drop {
+        kind: ObjectKind,
+        name: Name,
+        if_exists: bool,
+        span: Span,
+    },
+    Show {
+        what: Show,
+        span: Span,
+    },
+    Describe {
+        name: Name,
+        span: Span,
+    },
+    /// `key` is a known setting; without one, all settings so far.
+    Reset {
+        key: Option<String>,
         span: Span,
     },
     /// `columns` empty: all, in order. `hint`: `/*+ ID('n') */` after INSERT.
@@ -91,8 +117,51 @@ pub enum Statement {
     },
 }
 
+/// What a DROP speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are SQL's")]
+pub enum ObjectKind {
+    Table,
+    View,
+    Function,
+}
+
+/// What a SHOW asks for.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the names are SQL's")]
+pub enum Show {
+    Tables,
+    Views,
+    Functions,
+    UserFunctions,
+    CreateTable(Name),
+    Columns(Name),
+}
+
+/// `CREATE FUNCTION`: a name for an expression.
+#[derive(Clone, Debug)]
+pub struct CreateFunction {
+    /// Its name.
+    pub name: Name,
+    /// In order; their names differ.
+    pub parameters: Vec<Parameter>,
+    /// The expression over the parameters, cast to the declared type.
+    pub body: ast::Expr,
+    /// The statement.
+    pub span: Span,
+}
+
+/// A parameter of a function.
+#[derive(Clone, Debug)]
+pub struct Parameter {
+    /// Its name.
+    pub name: Name,
+    /// A cast of NULL to its type: arguments take the place of NULL.
+    pub cast: ast::Expr,
+}
+
 /// `CREATE TABLE`. Columns that its clauses name exist; names are not there twice.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[allow(
     missing_docs,
     reason = "fields are explained where they are not obvious"
@@ -105,6 +174,12 @@ pub struct CreateTable {
     pub primary_key: Vec<Name>,
     pub partitioned_by: Vec<Name>,
     pub options: Vec<TableOption>,
+    /// Nothing happens if the name is there already.
+    pub if_not_exists: bool,
+    /// LIKE; resolved where the statement is read.
+    pub like: Option<Like>,
+    /// AS: the columns are those of the query, whose rows are written into the table.
+    pub query: Option<Box<ast::Query>>,
     pub span: Span,
 }
 
@@ -120,7 +195,7 @@ pub struct TableOption {
 }
 
 /// A column in CREATE TABLE.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[allow(
     missing_docs,
     reason = "fields are explained where they are not obvious"
@@ -133,7 +208,7 @@ pub struct ColumnDefinition {
 }
 
 /// Where a column's value comes from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[allow(
     missing_docs,
     reason = "fields are explained where they are not obvious"

@@ -9,7 +9,7 @@ use weir_types::{Diagnostic, Diagnostics, Span};
 
 use super::cursor::Cursor;
 use super::tokens::{self, Chunk};
-use super::{Script, Statement, ddl, elsewhere, hints, query};
+use super::{CreateTable, Script, Statement, about, ddl, elsewhere, hints, query};
 use crate::{codes, settings};
 
 /// The statements of a text, and everything that is wrong with it, in the order of the text.
@@ -67,6 +67,13 @@ impl ScriptParser {
         let start = cursor.span();
         let whole = cursor.clone();
         match statement(&mut cursor) {
+            Ok(Statement::CreateTable(table)) if table.like.is_some() => match self.like(table) {
+                Ok(table) => self.statements.push(Statement::CreateTable(table)),
+                Err(problems) => {
+                    self.problems.extend(problems.0);
+                    self.unreadable(whole);
+                }
+            },
             Ok(statement) => {
                 if self.open_set.is_some() && !matches!(statement, Statement::Insert { .. }) {
                     self.problems.push(
@@ -83,6 +90,59 @@ impl ScriptParser {
             Err(problems) => {
                 self.problems.extend(problems.0);
                 self.unreadable(whole);
+            }
+        }
+    }
+
+    /// What a table takes over from the one after LIKE.
+    fn like(&mut self, table: CreateTable) -> Result<CreateTable, Diagnostics> {
+        let Some(like) = table.like.clone() else {
+            return Ok(table);
+        };
+        let mut base: Option<&CreateTable> = None;
+        for statement in &self.statements {
+            match statement {
+                // Its own mistakes have been told.
+                Statement::Unreadable {
+                    declares: Some(name),
+                } if name.value == like.base.value => return Err(Diagnostics(Vec::new())),
+                Statement::CreateTable(table) if table.name.value == like.base.value => {
+                    if base.is_none() || !table.if_not_exists {
+                        base = Some(table);
+                    }
+                }
+                Statement::Drop { name, .. } if name.value == like.base.value => base = None,
+                _ => {}
+            }
+        }
+        match base {
+            Some(base) if base.query.is_none() => like.complete(table, base),
+            Some(_) => Err(Diagnostic::error(
+                codes::TABLE_FORM,
+                format!(
+                    "the columns of `{}` are those of a query",
+                    like.base.spelling
+                ),
+            )
+            .at(like.base.span, "made by CREATE TABLE … AS")
+            .help("write out the columns of the new table")
+            .into()),
+            None => {
+                let names = self
+                    .statements
+                    .iter()
+                    .filter_map(|statement| match statement {
+                        Statement::CreateTable(base) => Some(base.name.value.as_str()),
+                        _ => None,
+                    });
+                let near = settings::nearest(&like.base.value, names);
+                Err(Diagnostic::error(
+                    codes::UNKNOWN_TABLE,
+                    format!("no table `{}`", like.base.spelling),
+                )
+                .at(like.base.span, "not declared before this place")
+                .nearest(near)
+                .into())
             }
         }
     }
@@ -151,6 +211,9 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement, Diagnostics> {
     }
     if cursor.take_keyword("EXPLAIN") {
         return explain(cursor, start);
+    }
+    if let Some(about) = about::statement(cursor, start) {
+        return about;
     }
     if cursor.is_keywords(&["CREATE"]) {
         let mut ahead = cursor.clone();

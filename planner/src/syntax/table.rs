@@ -7,7 +7,7 @@
 //!     column AS expression,
 //!     WATERMARK FOR column AS expression,
 //!     PRIMARY KEY (column, …) NOT ENFORCED
-//!   ) [COMMENT '…'] [PARTITIONED BY (column, …)] [WITH ('key' = 'value', …)]
+//!   ) [COMMENT '…'] [PARTITIONED BY (column, …)] [WITH ('key' = 'value', …)] [LIKE … | AS query]
 //! ```
 //!
 //! A mistake in one element does not hide one in the next: reading goes on behind its comma.
@@ -17,7 +17,7 @@ use weir_types::{Diagnostic, Diagnostics, Span};
 
 use super::cursor::{Cursor, is_keyword};
 use super::ddl::{comment, declared_twice, repeated, table_form};
-use super::{ColumnDefinition, ColumnKind, CreateTable, Name, TableOption, query, types};
+use super::{ColumnDefinition, ColumnKind, CreateTable, Name, TableOption, like, query, types};
 use crate::codes;
 
 /// Parses what follows `CREATE TABLE`.
@@ -25,14 +25,23 @@ pub(crate) fn create_table(
     cursor: &mut Cursor<'_>,
     start: Span,
 ) -> Result<CreateTable, Diagnostics> {
-    cursor.take_keywords(&["IF", "NOT", "EXISTS"]);
+    let if_not_exists = cursor.take_keywords(&["IF", "NOT", "EXISTS"]);
     let name = cursor.object_name("the name of the table")?;
-    if cursor.is_keywords(&["AS"]) || cursor.is_keywords(&["LIKE"]) {
-        return Err(table_form(cursor).into());
-    }
     let mut table = TableParser::new(name, start);
-    table.elements(cursor)?;
-    table.clauses(cursor);
+    table.table.if_not_exists = if_not_exists;
+    // The columns may come from elsewhere.
+    let from_elsewhere = ["AS", "LIKE", "WITH", "COMMENT", "PARTITIONED"]
+        .iter()
+        .any(|word| cursor.is_keywords(&[word]));
+    let mut ahead = cursor.clone();
+    let is_given = from_elsewhere && {
+        ahead.until(|token, _| is_keyword(token, "AS") || is_keyword(token, "LIKE"));
+        !ahead.is_at_end()
+    };
+    if !is_given {
+        table.elements(cursor)?;
+    }
+    table.clauses(cursor)?;
     table.finish(cursor.last_span())
 }
 
@@ -89,6 +98,9 @@ impl TableParser {
             primary_key: Vec::new(),
             partitioned_by: Vec::new(),
             options: Vec::new(),
+            if_not_exists: false,
+            like: None,
+            query: None,
             span: start,
         };
         Self {
@@ -207,13 +219,36 @@ impl TableParser {
     }
 
     /// What may stand behind the column list.
-    fn clauses(&mut self, cursor: &mut Cursor<'_>) {
+    fn clauses(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Diagnostics> {
         while !cursor.is_at_end() {
+            if cursor.is_keywords(&["AS"]) {
+                return self.as_query(cursor);
+            }
             if let Err(problem) = self.clause(cursor) {
                 self.problems.push(problem);
-                return;
+                break;
             }
         }
+        Ok(())
+    }
+
+    /// `AS query`: the rest of the statement.
+    fn as_query(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Diagnostics> {
+        let table = &self.table;
+        if !table.columns.is_empty() || table.watermark.is_some() || !table.primary_key.is_empty() {
+            return Err(Diagnostic::error(
+                codes::TABLE_FORM,
+                "CREATE TABLE … AS takes its columns from the query",
+            )
+            .at(cursor.span(), "the table has columns already")
+            .help("leave the list of columns out, or declare the table and INSERT INTO it SELECT …")
+            .into());
+        }
+        cursor.skip(1);
+        let query = query::parse_query(cursor.rest(), cursor.statement(), cursor.end())?;
+        cursor.skip(cursor.rest().len());
+        self.table.query = Some(query);
+        Ok(())
     }
 
     fn clause(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Diagnostic> {
@@ -240,8 +275,12 @@ impl TableParser {
             }
             return self.options(cursor);
         }
-        if cursor.is_keywords(&["AS"]) || cursor.is_keywords(&["LIKE"]) {
-            return Err(table_form(cursor));
+        if cursor.take_keyword("LIKE") {
+            if self.table.like.is_some() {
+                return Err(declared_twice("LIKE", start));
+            }
+            self.table.like = Some(like::parse(cursor)?);
+            return Ok(());
         }
         if cursor.is_keywords(&["DISTRIBUTED"]) || cursor.is_keywords(&["PARTITION", "BY"]) {
             return Err(Diagnostic::error(codes::TABLE_FORM, "this clause of CREATE TABLE is not supported")
@@ -330,68 +369,82 @@ impl TableParser {
         cursor.expected("`,` or `)`")
     }
 
-    /// The table, if nothing was wrong. Columns that clauses name have to exist.
+    /// The table, as far as it can be judged without what it takes over.
     fn finish(mut self, last: Span) -> Result<CreateTable, Diagnostics> {
         self.table.span = self.table.span.union(last);
-        let table = &self.table;
-        let mut named: Vec<(&Name, &str)> = Vec::new();
-        named.extend(
-            table
-                .watermark
+        if self.table.like.is_some() || self.table.query.is_some() {
+            // Not all columns are known here.
+            return if self.problems.is_empty() {
+                Ok(self.table)
+            } else {
+                Err(Diagnostics(self.problems))
+            };
+        }
+        checked(self.table, self.problems)
+    }
+}
+
+/// The table, if nothing was wrong. Columns that clauses name have to exist.
+pub(crate) fn checked(
+    mut table: CreateTable,
+    mut problems: Vec<Diagnostic>,
+) -> Result<CreateTable, Diagnostics> {
+    let mut named: Vec<(&Name, &str)> = Vec::new();
+    named.extend(
+        table
+            .watermark
+            .iter()
+            .map(|(column, ..)| (column, "the watermark")),
+    );
+    named.extend(
+        table
+            .primary_key
+            .iter()
+            .map(|column| (column, "the primary key")),
+    );
+    named.extend(
+        table
+            .partitioned_by
+            .iter()
+            .map(|column| (column, "PARTITIONED BY")),
+    );
+    // With a mistake among the columns the list of names is not whole.
+    if problems.is_empty() {
+        for (column, clause) in named {
+            if !table
+                .columns
                 .iter()
-                .map(|(column, ..)| (column, "the watermark")),
-        );
-        named.extend(
-            table
-                .primary_key
-                .iter()
-                .map(|column| (column, "the primary key")),
-        );
-        named.extend(
-            table
-                .partitioned_by
-                .iter()
-                .map(|column| (column, "PARTITIONED BY")),
-        );
-        // With a mistake among the columns the list of names is not whole.
-        if self.problems.is_empty() {
-            for (column, clause) in named {
-                if !table
+                .any(|other| other.name.value == column.value)
+            {
+                let names = table
                     .columns
                     .iter()
-                    .any(|other| other.name.value == column.value)
-                {
-                    let names = table
-                        .columns
-                        .iter()
-                        .map(|column| column.name.value.as_str());
-                    self.problems.push(
-                        Diagnostic::error(
-                            codes::NO_SUCH_COLUMN_IN_TABLE,
-                            format!(
-                                "{clause} names `{}`, which is no column of `{}`",
-                                column.spelling, table.name.spelling
-                            ),
-                        )
-                        .at(column.span, "not declared above")
-                        .nearest(crate::settings::nearest(&column.value, names)),
-                    );
-                }
+                    .map(|column| column.name.value.as_str());
+                problems.push(
+                    Diagnostic::error(
+                        codes::NO_SUCH_COLUMN_IN_TABLE,
+                        format!(
+                            "{clause} names `{}`, which is no column of `{}`",
+                            column.spelling, table.name.spelling
+                        ),
+                    )
+                    .at(column.span, "not declared above")
+                    .nearest(crate::settings::nearest(&column.value, names)),
+                );
             }
         }
-        if !self.problems.is_empty() {
-            return Err(Diagnostics(self.problems));
-        }
-        for column in &mut self.table.columns {
-            // A row is found by its key, so no part of it can be NULL.
-            column.not_null |= self
-                .table
-                .primary_key
-                .iter()
-                .any(|key| key.value == column.name.value);
-        }
-        Ok(self.table)
     }
+    if !problems.is_empty() {
+        return Err(Diagnostics(problems));
+    }
+    for column in &mut table.columns {
+        // A row is found by its key, so no part of it can be NULL.
+        column.not_null |= table
+            .primary_key
+            .iter()
+            .any(|key| key.value == column.name.value);
+    }
+    Ok(table)
 }
 
 /// Constraints of a table that a stream cannot keep.
