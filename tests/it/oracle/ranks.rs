@@ -2,6 +2,9 @@
 //!
 //! A number that hangs on the order of equal rows is asked for only where equal rows are equal in every column that is
 //! selected: the order ends with all of them. Doubles are left out there, because Weir takes −0.0 for 0.0.
+//!
+//! No step has a WHERE of its own: over a self-join (seed 12036054880848365863 of November) the batch engine's ranking held rows
+//! for which the WHERE `a = b` below it was false. Why is not known; Weir's answer was the right one.
 
 use rand::Rng;
 use rand::seq::{IndexedRandom, SliceRandom};
@@ -100,7 +103,8 @@ impl Generator<'_> {
         };
         let order = self.order(&by);
         let number = self.column(SqlType::BigInt, true);
-        let (low, high) = (self.rng.random_range(1..3), self.rng.random_range(1..9));
+        let low = self.rng.random_range(1..3);
+        let high = low + self.rng.random_range(0..7);
         let name = &number.name;
         let bound = match self.rng.random_range(0..5) {
             0 => format!("{name} = {low}"),
@@ -108,7 +112,6 @@ impl Generator<'_> {
             2 => format!("{name} >= {low}"),
             _ => format!("{name} <= {high}"),
         };
-        let filter = self.filter(&input, 0.3);
         let (weir, oracle) = input.from();
         let call = format!("CAST({function}() OVER ({partition}ORDER BY {order}) AS BIGINT)");
         let shown = self.rng.random_bool(0.5);
@@ -121,7 +124,7 @@ impl Generator<'_> {
         let inside = self.fresh("r");
         let text = |from: &str, call: &str| {
             format!(
-                "SELECT {} FROM (SELECT {}, {call} AS {} FROM {from}{filter}) AS {inside} WHERE {bound}",
+                "SELECT {} FROM (SELECT {}, {call} AS {} FROM {from}) AS {inside} WHERE {bound}",
                 outer.join(", "),
                 selected.items.join(", "),
                 number.name
@@ -143,7 +146,6 @@ impl Generator<'_> {
             return None;
         };
         let order = self.order(&selected.names);
-        let filter = self.filter(&input, 0.3);
         let limit = self.rng.random_range(1..30);
         let tail = if self.rng.random_bool(0.4) {
             format!("LIMIT {limit} OFFSET {}", self.rng.random_range(0..5))
@@ -153,7 +155,7 @@ impl Generator<'_> {
         let (weir, oracle) = input.from();
         let text = |from: &str| {
             let items = selected.items.join(", ");
-            format!("SELECT {items} FROM {from}{filter} ORDER BY {order} {tail}")
+            format!("SELECT {items} FROM {from} ORDER BY {order} {tail}")
         };
         let texts = (text(&weir), text(&oracle));
         let mut relation = self.relation(selected.columns, None, input.rows.min(30.0));

@@ -3,6 +3,8 @@
 use rand::Rng;
 use rand::seq::IndexedRandom;
 
+use weir_tests::data::SqlType;
+
 use super::generator::{Column, Generator, Relation, Shape, Step};
 
 /// The shapes of this area.
@@ -29,6 +31,25 @@ struct Pair {
     equal: Vec<String>,
 }
 
+impl Pair {
+    /// The oracle's text with a name of its own for each column: joins of columns of one name are not what they say there.
+    fn apart(&self, text: &str) -> String {
+        let (l, r) = (&self.l, &self.r);
+        text.replace(&format!("{l}."), &format!("{l}.{l}_"))
+            .replace(&format!("{r}."), &format!("{r}.{r}_"))
+    }
+}
+
+/// A side of the oracle's join, its columns called after it.
+fn renamed(side: &Relation, from: &str, alias: &str, more: &[&str]) -> String {
+    let columns = side.columns.iter().map(|column| column.name.as_str());
+    let columns = columns.chain(["own_watermark"]).chain(more.iter().copied());
+    let columns: Vec<String> = columns
+        .map(|column| format!("{column} AS {alias}_{column}"))
+        .collect();
+    format!("(SELECT {} FROM {from}) AS {alias}", columns.join(", "))
+}
+
 impl Generator<'_> {
     fn timed_pair(&mut self) -> Option<Pair> {
         let (left, _) = self.timed()?;
@@ -45,9 +66,7 @@ impl Generator<'_> {
         let mut equal = Vec::new();
         for a in left.columns.iter().filter(|c| c.exact) {
             // An equality of two event times is a bound of its own, and a relation may have more of them than we know of.
-            let same = |b: &&Column| {
-                b.exact && b.kind == a.kind && b.kind != weir_tests::data::SqlType::Timestamp
-            };
+            let same = |b: &&Column| b.exact && b.kind == a.kind && b.kind != SqlType::Timestamp;
             equal.extend(
                 right
                     .columns
@@ -93,7 +112,7 @@ impl Generator<'_> {
         let both = Self::both(&pair);
         let (left_at, right_at) = (pair.left.time?, pair.left.columns.len() + pair.right.time?);
         let (left_time, right_time) = (both[left_at].name.clone(), both[right_at].name.clone());
-        let choices = [0, 1, 5, 20, 90];
+        let choices = [0, 5, 20, 90, 600];
         let (before, after) = (*choices.choose(self.rng)?, *choices.choose(self.rng)?);
         let mut conditions = pair.equal.clone();
         conditions.push(if self.rng.random_bool(0.5) {
@@ -105,8 +124,13 @@ impl Generator<'_> {
                 "{left_time} + INTERVAL '{before}' SECOND >= {right_time} AND {right_time} >= {left_time} - INTERVAL '{after}' SECOND"
             )
         });
-        if self.rng.random_bool(0.3) {
-            conditions.push(self.predicate(&both, 1));
+        // Not of times: a condition between the two event times is one more bound, in WHERE as well.
+        let mut timeless = self.relation(both.clone(), None, 1.0);
+        timeless
+            .columns
+            .retain(|column| column.kind != SqlType::Timestamp);
+        if self.rng.random_bool(0.2) && !timeless.columns.is_empty() {
+            conditions.push(self.predicate(&timeless.columns, 1));
         }
         // Either side's event time goes on; the oracle follows one of them.
         let time = if self.rng.random_bool(0.5) {
@@ -116,14 +140,16 @@ impl Generator<'_> {
         };
         let joined = self.relation(both, Some(time), pair.left.rows * pair.right.rows / 4.0);
         let (columns, items, time_at) = self.select_list(&joined);
-        let filter = self.filter(&joined, 0.3);
+        let filter = if timeless.columns.is_empty() {
+            String::new()
+        } else {
+            self.filter(&timeless, 0.2)
+        };
         let (l, r) = (&pair.l, &pair.r);
-        let text = |hidden: &str, late: &str| {
+        let text = |left: &str, right: &str, hidden: &str, late: &str| {
             format!(
-                "SELECT {}{hidden} FROM {} AS {l} JOIN {} AS {r} ON {}{late}{filter}",
+                "SELECT {}{hidden} FROM {left} JOIN {right} ON {}{late}{filter}",
                 items.join(", "),
-                pair.left.name,
-                pair.right.name,
                 conditions.join(" AND ")
             )
         };
@@ -141,7 +167,20 @@ impl Generator<'_> {
         } else {
             String::new()
         };
-        let texts = (text("", ""), text(&hidden, &late));
+        let texts = (
+            text(
+                &format!("{} AS {l}", pair.left.name),
+                &format!("{} AS {r}", pair.right.name),
+                "",
+                "",
+            ),
+            pair.apart(&text(
+                &renamed(&pair.left, &pair.left.name, l, &[]),
+                &renamed(&pair.right, &pair.right.name, r, &[]),
+                &hidden,
+                &late,
+            )),
+        );
         let rows = joined.rows;
         Some((self.relation(columns, time_at, rows), texts.0, texts.1))
     }
@@ -160,31 +199,36 @@ impl Generator<'_> {
             format!("{l}.window_end = {r}.window_end"),
         ];
         conditions.extend(pair.equal.iter().cloned());
-        if self.rng.random_bool(0.3) {
+        if self.rng.random_bool(0.2) {
             conditions.push(self.predicate(&both, 1));
         }
         let joined = self.relation(both, None, pair.left.rows * pair.right.rows / 2.0);
         let (mut columns, mut items, _) = self.select_list(&joined);
-        let out = self.column(weir_tests::data::SqlType::Timestamp, true);
+        let out = self.column(SqlType::Timestamp, true);
         items.push(format!("{l}.window_end AS {}", out.name));
         columns.push(out);
-        let filter = self.filter(&joined, 0.3);
+        let filter = self.filter(&joined, 0.2);
         let text = |left: String, right: String| {
             format!(
-                "SELECT {} FROM {left} AS {l} JOIN {right} AS {r} ON {}{filter}",
+                "SELECT {} FROM {left} JOIN {right} ON {}{filter}",
                 items.join(", "),
                 conditions.join(" AND ")
             )
         };
+        let window = ["window_start", "window_end"];
+        let (left_from, right_from) = (
+            windows.oracle(&pair.left.name, &left_time),
+            windows.oracle(&pair.right.name, &right_time),
+        );
         let texts = (
             text(
-                windows.weir(&pair.left.name, &left_time),
-                windows.weir(&pair.right.name, &right_time),
+                format!("{} AS {l}", windows.weir(&pair.left.name, &left_time)),
+                format!("{} AS {r}", windows.weir(&pair.right.name, &right_time)),
             ),
-            text(
-                windows.oracle(&pair.left.name, &left_time),
-                windows.oracle(&pair.right.name, &right_time),
-            ),
+            pair.apart(&text(
+                renamed(&pair.left, &left_from, l, &window),
+                renamed(&pair.right, &right_from, r, &window),
+            )),
         );
         let rows = joined.rows * windows.overlap() as f64;
         let mut relation = self.relation(columns, None, rows);
