@@ -119,12 +119,14 @@ fn leaving(operator: &Operator, arriving: &[Option<Vec<usize>>]) -> Option<Vec<u
         }
         // Both inputs are routed by all of their columns, which are the output's.
         OperatorKind::SetOperation { .. } => Some(first.clone()),
-        // The left columns come first.
+        // The left columns come first; where they may be NULL for want of a partner, they say nothing of the place.
+        OperatorKind::Join { join, .. } if join.keeps_right() => None,
         OperatorKind::Join { .. }
         | OperatorKind::TimedJoin {
             join: JoinKind::Inner,
             ..
         } => Some(first.clone()),
+        OperatorKind::TimedJoin { .. } => None,
         OperatorKind::Rank { .. } => Some(first.clone()),
         OperatorKind::Source { .. } | OperatorKind::Sink { .. } | OperatorKind::Output { .. } => {
             None

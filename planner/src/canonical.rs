@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use weir_types::{DataType, EventTime, Scalar, TimeUnit};
 
-use crate::plan::{BinaryOp, Expr, ExprKind, JoinKind, JoinTiming, Window};
+use crate::plan::{BinaryOp, Expr, ExprKind, JoinTiming, Window};
 
 /// How tightly an expression binds; operands that bind less tightly are put in parentheses.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -404,13 +404,6 @@ pub(crate) fn timing(timing: &JoinTiming, left: &str, right: &str) -> String {
         JoinTiming::AsOf { strict, .. } => {
             format!("{left} {} {right}", if *strict { ">" } else { ">=" })
         }
-    }
-}
-
-/// The word for a kind of join.
-pub(crate) fn join_kind(join: JoinKind) -> &'static str {
-    match join {
-        JoinKind::Inner => "inner",
     }
 }
 

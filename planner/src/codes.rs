@@ -90,6 +90,7 @@ codes! {
     RANK_BOUND_OUTSIDE "P1202" "the bound of a view's ranking stands outside of the view"
     RANK_ORDER "P1203" "a ranking by something that changes by itself"
     ROW_COUNT "P1204" "LIMIT, OFFSET or FETCH is not a number of rows"
+    SUBQUERY_SHAPE "P1220" "a subquery in an expression of a shape that cannot be planned"
     AGGREGATE_ORDER "P1240" "an aggregate whose order is missing or does not fit"
     AGGREGATE_CONSTANT "P1241" "an argument of an aggregate that has to be a constant"
     AS_OF_JOIN "P1260" "a join as of a point in time that does not fit its inputs"

@@ -192,15 +192,19 @@ impl Printer<'_> {
                 join,
                 left_keys,
                 right_keys,
+                null_equal,
                 residual,
             } => {
-                let kind = match join {
-                    JoinKind::Inner => "inner",
-                };
-                let pairs = left_keys.iter().zip(right_keys);
+                let kind = join.word();
+                let pairs = left_keys.iter().zip(right_keys).enumerate();
                 let pairs: Vec<String> = pairs
-                    .map(|(&l, &r)| {
-                        format!("left.{} = right.{}", schemas[0][l].name, schemas[1][r].name)
+                    .map(|(i, (&l, &r))| {
+                        let equal = match null_equal.get(i) {
+                            Some(true) => "IS NOT DISTINCT FROM",
+                            _ => "=",
+                        };
+                        let (left, right) = (&schemas[0][l].name, &schemas[1][r].name);
+                        format!("left.{left} {equal} right.{right}")
                     })
                     .collect();
                 let residual = residual.as_ref().map_or_else(String::new, |residual| {
@@ -311,11 +315,7 @@ fn timed_join(
         conditions.push(canonical::timing(timing, &name(left), &name(width + right)));
     }
     conditions.extend(residual.map(|residual| canonical::text(residual, &name)));
-    format!(
-        "{what} {} on {}",
-        canonical::join_kind(join),
-        conditions.join(" AND ")
-    )
+    format!("{what} {} on {}", join.word(), conditions.join(" AND "))
 }
 
 fn state(table: &StateTable) -> String {

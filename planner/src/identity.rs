@@ -24,7 +24,9 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::canonical::{self, CallText};
 use crate::logical::AggregateCall;
 use crate::names::quoted;
-use crate::plan::{ColumnOrigin, Expr, GroupColumn, OperatorKind, TableColumn, TableDefinition};
+use crate::plan::{
+    ColumnOrigin, Expr, GroupColumn, JoinKind, OperatorKind, TableColumn, TableDefinition,
+};
 
 /// Longer identities are cut and end in a hash.
 const IDENTITY_MAX: usize = 160;
@@ -400,20 +402,35 @@ pub(crate) fn group_column(column: GroupColumn, keys: &[Identity], window: &str)
     }
 }
 
-/// The output of a join: what comes through the right input carries the join.
+/// The output of a join: what comes through the right input carries the join, and so does what the join may make NULL.
+/// A semi or anti join only chooses: its columns are those of the left input.
 pub(crate) fn joined_columns(
+    join: JoinKind,
     left: &[Identity],
     right: &[Identity],
     id: &str,
     logic: &str,
 ) -> Vec<Identity> {
-    let through = right.iter().map(|column| {
-        Identity::new(
-            format!("{id}:{}", operand(&column.name)),
-            format!("{}:{}", &logic[..16], operand(&column.typed)),
-        )
-    });
-    left.iter().cloned().chain(through).collect()
+    if !join.gives_right() {
+        return left.to_vec();
+    }
+    let through = |mark: &'static str| {
+        move |column: &Identity| {
+            Identity::new(
+                format!("{id}{mark}:{}", operand(&column.name)),
+                format!("{}{mark}:{}", &logic[..16], operand(&column.typed)),
+            )
+        }
+    };
+    let left: Vec<Identity> = if join.keeps_right() {
+        left.iter().map(through("?left")).collect()
+    } else {
+        left.to_vec()
+    };
+    let right_mark = if join.keeps_left() { "?" } else { "" };
+    left.into_iter()
+        .chain(right.iter().map(through(right_mark)))
+        .collect()
 }
 
 /// A short name of the kind, for messages and `explain`.

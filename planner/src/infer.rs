@@ -148,9 +148,18 @@ impl Properties {
             .chain(self.further_event_times.iter().copied())
     }
 
-    /// A regular inner join: a pair is identified by both keys; event time ends here.
-    pub(crate) fn joined(left: &Self, right: &Self, left_width: usize) -> Self {
+    /// A regular join: a pair is identified by both keys, a row of a semi or anti join by its own; event time ends here.
+    /// Whether a row has a partner changes with time, so that what hangs on its absence is taken back.
+    pub(crate) fn joined(join: JoinKind, left: &Self, right: &Self, left_width: usize) -> Self {
+        let inputs = left.changelog.worst(right.changelog);
+        let changelog = match join {
+            JoinKind::Inner | JoinKind::Semi => inputs,
+            JoinKind::Left | JoinKind::Right | JoinKind::Full | JoinKind::Anti => {
+                Changelog::Retractions
+            }
+        };
         let unique_key = match (&left.unique_key, &right.unique_key) {
+            (left, _) if !join.gives_right() => left.clone(),
             (Some(left), Some(right)) => Some(
                 left.iter()
                     .copied()
@@ -161,7 +170,7 @@ impl Properties {
         };
         Self {
             unique_key,
-            ..Self::of(left.changelog.worst(right.changelog))
+            ..Self::of(changelog)
         }
     }
 }
@@ -176,8 +185,7 @@ impl Properties {
         right: &Self,
         left_width: usize,
     ) -> Self {
-        let JoinKind::Inner = join;
-        let pairs = Self::joined(left, right, left_width);
+        let pairs = Self::joined(join, left, right, left_width);
         match *timing {
             JoinTiming::Interval {
                 left_time,

@@ -112,6 +112,15 @@ pub enum TableRole {
 pub struct AnyCatalog;
 
 impl Catalog for AnyCatalog {
+    /// As if every connector were the file system: what it follows has no end.
+    fn source_traits(&self, options: &BTreeMap<String, String>) -> SourceTraits {
+        let follows = options.get("mode").is_some_and(|mode| mode == "continuous");
+        SourceTraits {
+            bounded: !follows,
+            retractions: false,
+        }
+    }
+
     fn metadata_type(&self, _options: &BTreeMap<String, String>, key: &str) -> Option<DataType> {
         match key {
             "file" | "origin" => Some(DataType::String),

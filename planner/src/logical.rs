@@ -91,11 +91,13 @@ pub(crate) enum NodeKind {
         group_columns: Vec<GroupColumn>,
         aggregates: Vec<AggregateCall>,
     },
-    /// Columns: those of the left input, then those of the right one.
+    /// Columns: those of the left input, then those of the right one; the left ones alone of semi and anti joins.
     Join {
         join: JoinKind,
         left_keys: Vec<Expr>,
         right_keys: Vec<Expr>,
+        /// For each key whether two NULLs are equal.
+        null_equal: Vec<bool>,
         residual: Option<Expr>,
     },
     /// Columns: those of the input, then the row's number in its partition.

@@ -257,7 +257,7 @@ pub enum OperatorKind {
         /// The aggregates.
         aggregates: Vec<Aggregate>,
     },
-    /// Equi-join of two inputs. Output: the left columns, then the right ones.
+    /// Equi-join of two inputs. Output: the left columns, then the right ones; of semi and anti joins the left ones alone.
     Join {
         /// The kind of join.
         join: JoinKind,
@@ -265,6 +265,9 @@ pub enum OperatorKind {
         left_keys: Vec<usize>,
         /// Key columns of the right input: as many, of the same types.
         right_keys: Vec<usize>,
+        /// For each key whether two NULLs are equal (IS NOT DISTINCT FROM); empty: for none.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        null_equal: Vec<bool>,
         /// What else must hold, over the left columns followed by the right ones.
         residual: Option<Expr>,
     },
@@ -497,6 +500,46 @@ impl JoinTiming {
 pub enum JoinKind {
     /// Pairs alone.
     Inner,
+    /// Left rows without a partner too.
+    Left,
+    /// Right rows without a partner too.
+    Right,
+    /// Rows of both sides without a partner too.
+    Full,
+    /// Left rows that have a partner, once.
+    Semi,
+    /// Left rows that have no partner.
+    Anti,
+}
+
+impl JoinKind {
+    /// Whether every left row comes through; a condition on left columns alone can then not be judged below the join
+    /// if it stands in ON.
+    pub fn keeps_left(self) -> bool {
+        matches!(self, Self::Left | Self::Full | Self::Anti)
+    }
+
+    /// Whether every right row comes through.
+    pub fn keeps_right(self) -> bool {
+        matches!(self, Self::Right | Self::Full)
+    }
+
+    /// Whether the output has the right columns.
+    pub fn gives_right(self) -> bool {
+        !matches!(self, Self::Semi | Self::Anti)
+    }
+
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Inner => "inner",
+            Self::Left => "left",
+            Self::Right => "right",
+            Self::Full => "full",
+            Self::Semi => "semi",
+            Self::Anti => "anti",
+        }
+    }
 }
 
 /// One aggregate call.

@@ -194,10 +194,11 @@ impl StreamPlan {
                 same_width(both.len(), operator)
             }
             OperatorKind::Join {
+                join,
                 left_keys,
                 right_keys,
+                null_equal,
                 residual,
-                ..
             } => {
                 let (left, right) = (types_of(&inputs[0].schema), types_of(&inputs[1].schema));
                 within("left keys", left_keys, left.len())?;
@@ -208,11 +209,20 @@ impl StreamPlan {
                 {
                     return Err("its keys do not match".to_owned());
                 }
+                if !null_equal.is_empty() && null_equal.len() != left_keys.len() {
+                    return Err("it does not say of each key whether NULLs are equal".to_owned());
+                }
+                let left_width = left.len();
                 let both: Vec<DataType> = left.into_iter().chain(right).collect();
                 residual
                     .iter()
                     .try_for_each(|residual| condition(residual, &both))?;
-                same_width(both.len(), operator)
+                let width = if join.gives_right() {
+                    both.len()
+                } else {
+                    left_width
+                };
+                same_width(width, operator)
             }
             OperatorKind::Rank {
                 partition,

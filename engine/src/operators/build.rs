@@ -13,6 +13,7 @@ use super::aggregate::Aggregate;
 use super::aggregates::{Aggregates, Failure};
 use super::filter::Filter;
 use super::join::Join;
+use super::outer_join::OuterJoin;
 use super::output::Output;
 use super::project::Project;
 use super::set_operation::SetOperation;
@@ -75,11 +76,10 @@ pub fn build(mut context: BuildContext<'_>) -> Result<Box<dyn Operator>> {
             Box::new(built.aggregate(keys, aggregates)?)
         }
         OperatorKind::Join {
-            left_keys,
-            right_keys,
-            residual,
             join: plan::JoinKind::Inner,
-        } => Box::new(built.join([left_keys, right_keys], residual.as_ref())?),
+            ..
+        } => Box::new(built.join()?),
+        OperatorKind::Join { .. } => Box::new(built.outer_join()?),
         OperatorKind::Rank { .. } => Box::new(super::rank::build(&context)?),
         OperatorKind::Session { .. } => Box::new(built.session()?),
         OperatorKind::TimedJoin { .. } => built.timed_join()?,
@@ -125,6 +125,16 @@ pub fn table_specs(plan: &StreamPlan) -> Vec<TableSpec> {
         })
     });
     specs.collect()
+}
+
+/// What the plan says of a join, ready to run.
+struct JoinParts {
+    join: plan::JoinKind,
+    sides: [super::join::SideConfiguration; 2],
+    null_equal: Vec<bool>,
+    residual: Option<CompiledExpr>,
+    /// The left columns, then the right ones.
+    both: Schema,
 }
 
 pub(super) struct Builder<'a> {
@@ -305,23 +315,60 @@ impl<'a> Builder<'a> {
         ))
     }
 
-    fn join(&self, keys: [&[usize]; 2], residual: Option<&plan::Expr>) -> Result<Join> {
-        let side = |input: usize, name: &str| super::join::SideConfiguration {
-            keys: keys[input].to_vec(),
+    fn join(&self) -> Result<Join> {
+        let parts = self.join_parts()?;
+        let (id, schema) = (self.id(), self.schema());
+        Ok(Join::new(
+            id,
+            parts.sides,
+            parts.null_equal,
+            parts.residual,
+            schema,
+        ))
+    }
+
+    fn outer_join(&self) -> Result<OuterJoin> {
+        let parts = self.join_parts()?;
+        Ok(OuterJoin::new(super::outer_join::Configuration {
+            operator: self.id(),
+            join: parts.join,
+            sides: parts.sides,
+            null_equal: parts.null_equal,
+            residual: parts.residual,
+            pair_schema: DataType::arrow_schema(&parts.both),
+            schema: self.schema(),
+        }))
+    }
+
+    fn join_parts(&self) -> Result<JoinParts> {
+        let OperatorKind::Join {
+            join,
+            left_keys,
+            right_keys,
+            null_equal,
+            residual,
+        } = &self.operator.kind
+        else {
+            return Err(internal_text(&self.operator.id, "not a join"));
+        };
+        let side = |input: usize, keys: &[usize], name: &str| super::join::SideConfiguration {
+            keys: keys.to_vec(),
             rows: self.context.state.multi_map_table(&self.operator.id, name),
             retractions: self.retractions(input),
         };
         let mut both = self.input_schema(0);
         both.extend(self.input_schema(1));
         let residual = residual
+            .as_ref()
             .map(|residual| self.expr(residual, &both))
             .transpose()?;
-        Ok(Join::new(
-            self.id(),
-            [side(0, "left"), side(1, "right")],
+        Ok(JoinParts {
+            join: *join,
+            sides: [side(0, left_keys, "left"), side(1, right_keys, "right")],
+            null_equal: null_equal.clone(),
             residual,
-            self.schema(),
-        ))
+            both,
+        })
     }
 
     /// What the table declares NOT NULL among the columns that are written.

@@ -52,6 +52,8 @@ pub(super) struct SideConfiguration {
 pub(super) struct Join {
     operator: OperatorId,
     sides: [Side; 2],
+    /// For each key column whether two NULLs are equal.
+    null_equal: Vec<bool>,
     /// What else must hold, over the left columns followed by the right ones.
     residual: Option<CompiledExpr>,
     schema: SchemaRef,
@@ -76,8 +78,8 @@ struct Pending {
 }
 
 /// Matches that are not all given yet: one of many copies makes many pairs.
-struct Found {
-    matches: Matches,
+pub(super) struct Found {
+    pub(super) matches: Matches,
     next: usize,
     /// Copies of match `next` that were given.
     copies: i64,
@@ -87,6 +89,7 @@ impl Join {
     pub(super) fn new(
         operator: OperatorId,
         sides: [SideConfiguration; 2],
+        null_equal: Vec<bool>,
         residual: Option<CompiledExpr>,
         schema: SchemaRef,
     ) -> Self {
@@ -98,6 +101,7 @@ impl Join {
         Self {
             operator,
             sides,
+            null_equal,
             residual,
             schema,
             pending: None,
@@ -120,15 +124,11 @@ impl Join {
                 limit,
             )?;
             pending.cursor = cursor;
-            pending.found = Some(Found {
-                matches,
-                next: 0,
-                copies: 0,
-            });
+            pending.found = Some(Found::new(matches));
         }
         if let Some(found) = &mut pending.found {
             let (probing, stored) = found.expand(limit);
-            let is_at_end = found.next >= found.matches.counts.len();
+            let is_at_end = found.is_at_end();
             if !probing.is_empty() {
                 let pairs = self.pairs(
                     &pending.batch,
@@ -204,8 +204,21 @@ impl Join {
 }
 
 impl Found {
+    pub(super) fn new(matches: Matches) -> Self {
+        Self {
+            matches,
+            next: 0,
+            copies: 0,
+        }
+    }
+
+    /// Whether all pairs were given.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.next >= self.matches.counts.len()
+    }
+
     /// The next pairs, `limit` at most: rows of the probing batch, and of the matches.
-    fn expand(&mut self, limit: usize) -> (Vec<u32>, Vec<u32>) {
+    pub(super) fn expand(&mut self, limit: usize) -> (Vec<u32>, Vec<u32>) {
         let (mut probing, mut stored) = (Vec::new(), Vec::new());
         while self.next < self.matches.counts.len() && probing.len() < limit {
             let room = i64::try_from(limit - probing.len()).unwrap_or(i64::MAX);
@@ -223,12 +236,20 @@ impl Found {
     }
 }
 
-/// The rows with a NULL among their key columns.
-fn null_keys(keys: &[ArrayRef], rows: usize) -> Option<BooleanBuffer> {
-    if keys.iter().all(|key| key.logical_null_count() == 0) {
+/// The rows with a NULL among their key columns, but for those in which NULLs are equal.
+pub(super) fn null_keys(
+    keys: &[ArrayRef],
+    null_equal: &[bool],
+    rows: usize,
+) -> Option<BooleanBuffer> {
+    let strict = keys
+        .iter()
+        .enumerate()
+        .filter(|(i, _)| !null_equal.get(*i).copied().unwrap_or(false));
+    let nulls: Vec<_> = strict.filter_map(|(_, key)| key.logical_nulls()).collect();
+    if nulls.iter().all(|nulls| nulls.null_count() == 0) {
         return None;
     }
-    let nulls: Vec<_> = keys.iter().filter_map(|key| key.logical_nulls()).collect();
     Some(
         (0..rows)
             .map(|row| nulls.iter().any(|nulls| nulls.is_null(row)))
@@ -253,7 +274,7 @@ impl Join {
         let hashes = hash::hash_columns(&keys, batch.num_rows());
         let weights: Vec<i64> = (0..batch.num_rows()).map(|row| batch.weight(row)).collect();
         side.rows.apply(&keys, &hashes, &batch.rows, &weights)?;
-        let skip = null_keys(&keys, batch.num_rows());
+        let skip = null_keys(&keys, &self.null_equal, batch.num_rows());
         let cursor = Some(ProbeCursor::default());
         self.give(
             Pending {

@@ -6,7 +6,7 @@
 //!   window_aggregate                            fires when the watermark reaches a window's end
 //!   aggregate                                   one change per touched group at the end of an epoch
 //!   set_operation                               counts the rows of both inputs; changes at the end of an epoch
-//!   join                                        both inputs in state
+//!   join  outer_join                            both inputs in state
 //!   rank                                        rows of a partition in order; changes at the end of an epoch
 //!   interval_join  window_join                  both inputs in state as long as time allows for pairs
 //!   sink  output                                the end of the line
@@ -22,6 +22,7 @@ mod due;
 mod filter;
 mod interval_join;
 mod join;
+mod outer_join;
 mod output;
 mod project;
 mod rank;

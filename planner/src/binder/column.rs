@@ -12,6 +12,9 @@ use super::{Failed, nearest};
 
 impl ExprBinder<'_> {
     pub(super) fn bind_column(&mut self, names: &[Ident], span: Span) -> Result<Expr, Failed> {
+        if let Some(value) = self.scope.lifted_value(names) {
+            return Ok(value.clone());
+        }
         let (column, used) = match self.scope.resolve(names) {
             Ok(found) => found,
             Err(diagnostic) => return self.fail(*diagnostic),

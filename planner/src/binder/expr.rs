@@ -155,12 +155,10 @@ impl<'a> ExprBinder<'a> {
             ast::Expr::Function(call) => self.bind_call(expr, call, span),
             ast::Expr::Exists { .. } | ast::Expr::InSubquery { .. } | ast::Expr::Subquery(_) => {
                 self.fail(
-                    Diagnostic::error(
-                        codes::NOT_YET,
-                        "subqueries inside expressions are not there yet",
-                    )
-                    .at(span, "only subqueries in FROM can be planned")
-                    .help("write it as a join with a subquery in FROM"),
+                    Diagnostic::error(codes::SUBQUERY, "a subquery cannot stand here yet")
+                        .at(span, "EXISTS and IN are conditions of WHERE, joined to others by AND")
+                        .help("join it in FROM: LEFT JOIN (SELECT …) AS s ON …, and ask whether a column of s IS NULL")
+                        .help("or write the two cases as two queries with UNION ALL"),
                 )
             }
             ast::Expr::BinaryOp {

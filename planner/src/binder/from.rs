@@ -6,7 +6,7 @@ use weir_types::{DataType, Diagnostic, Span};
 use crate::codes;
 use crate::convert::{CastKind, cast_to};
 use crate::logical::NodeKind;
-use crate::plan::{BinaryOp, Expr, ExprKind};
+use crate::plan::{BinaryOp, Expr, ExprKind, JoinKind};
 use crate::syntax::{Name, span_of, unnest_call, window_call};
 
 use super::as_of::{AsOf, version_of};
@@ -20,8 +20,6 @@ use super::{Binder, Failed, Relation};
 pub(crate) struct From {
     pub(crate) scope: Scope,
     pub(crate) relations: Vec<FromRelation>,
-    /// Conjuncts of ON and USING over the scope's columns. All joins are inner: they are like those of WHERE.
-    pub(crate) conditions: Vec<Expr>,
     /// Whether a relation keeps state within this block: a SESSION.
     pub(crate) stateful: bool,
 }
@@ -29,13 +27,67 @@ pub(crate) struct From {
 /// A relation of FROM.
 pub(crate) struct FromRelation {
     pub(crate) relation: Relation,
-    /// Its name: the role of its join, `join(name)`.
     pub(crate) name: String,
+    /// The role of its join: `join(name)`, `exists(name)`, ….
+    pub(crate) role: String,
+    /// How it is joined to what stands before it; the first one is not.
+    pub(crate) join: JoinKind,
+    /// Conjuncts of ON and USING, over the columns of everything before it and, from `first` on, its own.
+    pub(crate) on: Vec<Expr>,
+    /// The number of its first column. The right columns of a semi or anti join are seen in its ON only: those of the
+    /// next relation have the same numbers.
+    pub(crate) first: usize,
     pub(crate) span: Span,
     /// It is an UNNEST of columns to its left: its node is made there.
     pub(crate) unnest: Option<Unnest>,
     /// It is joined as of a point in time.
     pub(crate) as_of: Option<AsOf>,
+}
+
+impl From {
+    /// Adds a relation on the right, to be joined as an inner one until its join says otherwise.
+    pub(crate) fn push(
+        &mut self,
+        alias: Option<String>,
+        relation: Relation,
+        name: String,
+        role: String,
+        span: Span,
+    ) {
+        let first = self.scope.columns.len();
+        self.scope.push(alias, &relation.columns);
+        self.relations.push(FromRelation {
+            relation,
+            name,
+            role,
+            join: JoinKind::Inner,
+            on: Vec::new(),
+            first,
+            span,
+            unnest: None,
+            as_of: None,
+        });
+    }
+
+    /// Says how the last relation is joined: its columns, or those before it, may be NULL now, or are out of sight.
+    pub(crate) fn join_last(&mut self, join: JoinKind, on: Vec<Expr>) {
+        let Some(relation) = self.relations.last_mut() else {
+            return;
+        };
+        (relation.join, relation.on) = (join, on);
+        let first = relation.first;
+        if !join.gives_right() {
+            self.scope.pop();
+            return;
+        }
+        let (left, right) = self.scope.columns.split_at_mut(first);
+        for column in left.iter_mut().filter(|_| join.keeps_right()) {
+            column.nullable = true;
+        }
+        for column in right.iter_mut().filter(|_| join.keeps_left()) {
+            column.nullable = true;
+        }
+    }
 }
 
 impl Binder<'_> {
@@ -48,7 +100,6 @@ impl Binder<'_> {
         let mut from = From {
             scope: Scope::default(),
             relations: Vec::new(),
-            conditions: Vec::new(),
             stateful: false,
         };
         let mut failed = false;
@@ -67,6 +118,7 @@ impl Binder<'_> {
         if let Some(moment) = version_of(&tree.relation) {
             return self.misplaced_version(moment);
         }
+        let is_first = from.relations.is_empty();
         let mut result = self.bind_factor(&tree.relation, context, from);
         for join in &tree.joins {
             if let Some(call) = unnest_call(&join.relation) {
@@ -74,6 +126,19 @@ impl Binder<'_> {
                     result = self.unnest_join(join, &call, from);
                 }
                 continue;
+            }
+            if !is_first && keeps_right(&join.join_operator) {
+                return self.fail(
+                    Diagnostic::error(
+                        codes::JOIN_KIND,
+                        "a RIGHT or FULL JOIN behind a comma is not there yet",
+                    )
+                    .at(
+                        span_of(&join.relation),
+                        "the relations before the comma would have to wait",
+                    )
+                    .help("put this join first, or into a subquery with a name"),
+                );
             }
             // After a failed relation the rest is bound for its own mistakes; conditions would only echo the first.
             let joined = self.bind_factor(&join.relation, context, from);
@@ -125,21 +190,13 @@ impl Binder<'_> {
                 )),
             );
         }
-        from.scope.push(
-            name.as_ref().map(|name| name.value.clone()),
-            &relation.columns,
-        );
+        let alias = name.as_ref().map(|name| name.value.clone());
         let name = name.map_or_else(
             || format!("{}", from.relations.len() + 1),
             |name| name.value,
         );
-        from.relations.push(FromRelation {
-            relation,
-            name,
-            span,
-            unnest: None,
-            as_of: None,
-        });
+        let role = format!("join({})", crate::names::quoted(&name));
+        from.push(alias, relation, name, role, span);
         Ok(())
     }
 
@@ -241,25 +298,30 @@ impl Binder<'_> {
     // ------------------------------------------------------------------ conditions
 
     fn join_condition(&mut self, join: &ast::Join, from: &mut From) -> Result<(), Failed> {
-        let constraint = match &join.join_operator {
-            JoinOperator::Join(constraint) | JoinOperator::Inner(constraint) => constraint,
-            JoinOperator::CrossJoin(constraint) => constraint,
+        use JoinOperator as J;
+        let (kind, constraint) = match &join.join_operator {
+            J::Join(constraint) | J::Inner(constraint) | J::CrossJoin(constraint) => {
+                (JoinKind::Inner, constraint)
+            }
+            J::Left(constraint) | J::LeftOuter(constraint) => (JoinKind::Left, constraint),
+            J::Right(constraint) | J::RightOuter(constraint) => (JoinKind::Right, constraint),
+            J::FullOuter(constraint) => (JoinKind::Full, constraint),
+            J::Semi(constraint) | J::LeftSemi(constraint) => (JoinKind::Semi, constraint),
+            J::Anti(constraint) | J::LeftAnti(constraint) => (JoinKind::Anti, constraint),
             _ => {
                 return self.fail(
-                    Diagnostic::error(codes::JOIN_KIND, "only inner joins are there yet")
+                    Diagnostic::error(codes::JOIN_KIND, "this kind of join is not there yet")
                         .at(span_of(&join.relation), "this join cannot be planned")
                         .help("write JOIN … ON left.key = right.key"),
                 );
             }
         };
-        match constraint {
-            JoinConstraint::None => Ok(()),
+        let on = match constraint {
+            JoinConstraint::None => Vec::new(),
             JoinConstraint::On(condition) => {
                 let aggregates = Aggregates::NotIn("ON");
                 let mut binder = ExprBinder::new(&from.scope, aggregates, &mut self.diagnostics);
-                let bound = binder.bind_condition(condition, "ON")?;
-                from.conditions.extend(bound.conjuncts());
-                Ok(())
+                binder.bind_condition(condition, "ON")?.conjuncts()
             }
             JoinConstraint::Using(names) => {
                 let mut columns = Vec::with_capacity(names.len());
@@ -267,20 +329,38 @@ impl Binder<'_> {
                     columns
                         .push(Name::from_object(name).or_else(|diagnostic| self.fail(diagnostic))?);
                 }
-                self.using(&columns, from)
+                self.using(&columns, kind, from)?
             }
             JoinConstraint::Natural => {
                 let columns = common_names(&from.scope, join);
-                self.using(&columns, from)
+                self.using(&columns, kind, from)?
             }
-        }
+        };
+        from.join_last(kind, on);
+        Ok(())
     }
 
-    /// USING: the columns are equal, and the right one hides behind the left one.
-    fn using(&mut self, names: &[Name], from: &mut From) -> Result<(), Failed> {
+    /// USING: the columns are equal, and one hides behind the other: the one that may be NULL for want of a partner.
+    fn using(
+        &mut self,
+        names: &[Name],
+        kind: JoinKind,
+        from: &mut From,
+    ) -> Result<Vec<Expr>, Failed> {
         let right = from.scope.relations.len() - 1;
         let right_first = from.scope.relations[right].first;
+        let mut equalities = Vec::with_capacity(names.len());
         for name in names {
+            if kind == JoinKind::Full {
+                return self.fail(
+                    Diagnostic::error(
+                        codes::JOIN_KIND,
+                        "a FULL JOIN by equal names is not there yet",
+                    )
+                    .at(name.span, "the common column would be that of either side")
+                    .help("write ON, and coalesce(a.id, b.id) for the common column"),
+                );
+            }
             let find = |columns: std::ops::Range<usize>| {
                 columns.into_iter().find(|&column| {
                     from.scope.columns[column].name == name.value
@@ -304,14 +384,14 @@ impl Binder<'_> {
                 .help("write ON with the columns of both sides");
                 return self.fail(diagnostic);
             };
-            let equality = self.equality(&from.scope, left, right, name)?;
-            from.conditions.push(equality);
-            from.scope.columns[right].merged = true;
+            equalities.push(self.equality(&from.scope, left, right, name)?);
+            let hidden = if kind == JoinKind::Right { left } else { right };
+            from.scope.columns[hidden].merged = true;
         }
-        Ok(())
+        Ok(equalities)
     }
 
-    fn equality(
+    pub(super) fn equality(
         &mut self,
         scope: &Scope,
         left: usize,
@@ -376,4 +456,10 @@ fn common_names(scope: &Scope, join: &ast::Join) -> Vec<Name> {
             span,
         })
         .collect()
+}
+
+/// Whether the join gives rows of the joined relation that have no partner.
+fn keeps_right(join: &JoinOperator) -> bool {
+    use JoinOperator as J;
+    matches!(join, J::Right(_) | J::RightOuter(_) | J::FullOuter(_))
 }

@@ -5,7 +5,7 @@
 //!   CREATE VIEW  ─▶ view.rs     a named node, bound once
 //!   INSERT       ─▶ insert.rs   query ─▶ assignment casts ─▶ Sink
 //!   query        ─▶ query.rs    WITH, UNION ALL, blocks; sets.rs: DISTINCT, UNION, INTERSECT, EXCEPT
-//!     block      ─▶ select.rs   from.rs, window.rs ─▶ join.rs (conjuncts) ─▶ group.rs, grouped.rs ─▶ projection
+//!     block      ─▶ select.rs   from.rs, window.rs, subquery.rs ─▶ join.rs (conjuncts) ─▶ group.rs, grouped.rs ─▶ projection
 //!     expression ─▶ expr.rs     one level at a time, by the library; column.rs, call.rs, aggregate.rs
 //! ```
 //!
@@ -32,6 +32,7 @@ mod select;
 mod session;
 mod sets;
 mod statements;
+mod subquery;
 pub(crate) mod table;
 mod timed;
 mod types;

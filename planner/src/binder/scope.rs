@@ -1,7 +1,9 @@
 //! The columns that a SELECT block can name: those of its FROM, in order.
 
-use sqlparser::ast::Ident;
-use weir_types::{DataType, Diagnostic, Schema, Span};
+use std::ops::Range;
+
+use sqlparser::ast::{Expr as Expression, Ident};
+use weir_types::{Column, DataType, Diagnostic, Schema, Span};
 
 use crate::codes;
 use crate::plan::Expr;
@@ -12,6 +14,16 @@ use crate::syntax::Name;
 pub(crate) struct Scope {
     pub(crate) relations: Vec<ScopeRelation>,
     pub(crate) columns: Vec<ScopeColumn>,
+    /// Values of scalar subqueries, over the columns: what stands for the placeholders of [`lifted_name`].
+    pub(crate) lifted: Vec<Expr>,
+    /// Number of the relations that belong to the block around a correlated subquery: their columns come first, and
+    /// their names are looked up last.
+    outer: usize,
+}
+
+/// The placeholder of the `index`-th scalar subquery; no identifier of a text begins like it.
+pub(crate) fn lifted_name(index: usize) -> Expression {
+    Expression::Identifier(Ident::new(format!("\u{1}{index}")))
 }
 
 /// A relation of the FROM clause.
@@ -59,6 +71,65 @@ impl Scope {
             }));
     }
 
+    /// Takes the last relation away.
+    pub(crate) fn pop(&mut self) {
+        if let Some(relation) = self.relations.pop() {
+            self.columns.truncate(relation.first);
+        }
+    }
+
+    /// The columns of an enclosing block, then those of a correlated subquery in it.
+    pub(crate) fn nested(outer: &Self, inner: &Self) -> Self {
+        let (relations, width) = (outer.relations.len(), outer.columns.len());
+        let mut nested = Self {
+            lifted: Vec::new(),
+            outer: relations,
+            ..outer.clone()
+        };
+        nested
+            .relations
+            .extend(inner.relations.iter().map(|relation| ScopeRelation {
+                first: relation.first + width,
+                ..relation.clone()
+            }));
+        nested
+            .columns
+            .extend(inner.columns.iter().map(|column| ScopeColumn {
+                relation: column.relation + relations,
+                ..column.clone()
+            }));
+        let lifted = inner.lifted.iter().cloned();
+        nested.lifted = lifted
+            .map(|value| value.renumbered(&|column| column + width))
+            .collect();
+        nested
+    }
+
+    /// Columns from `first` on are reached by no name.
+    pub(crate) fn hide_from(&mut self, first: usize) {
+        for column in &mut self.columns[first..] {
+            column.merged = true;
+        }
+    }
+
+    /// The columns as those of a relation.
+    pub(crate) fn schema(&self) -> Schema {
+        let column = |column: &ScopeColumn| Column {
+            name: column.name.clone(),
+            data_type: column.data_type.clone(),
+            nullable: column.nullable,
+            external_name: column.external_name.clone(),
+        };
+        self.columns.iter().map(column).collect()
+    }
+
+    /// The value of the placeholder, if the name is one.
+    pub(crate) fn lifted_value(&self, names: &[Ident]) -> Option<&Expr> {
+        let [name] = names else { return None };
+        let index = name.value.strip_prefix('\u{1}')?;
+        self.lifted.get(index.parse::<usize>().ok()?)
+    }
+
     /// The columns of one relation alone.
     pub(crate) fn of_relation(alias: Option<String>, columns: &Schema) -> Self {
         let mut scope = Self::default();
@@ -76,15 +147,17 @@ impl Scope {
         &'a self,
         relation: Option<usize>,
         name: &'a str,
+        within: Range<usize>,
     ) -> impl Iterator<Item = usize> + 'a {
         self.columns
             .iter()
             .enumerate()
             .filter_map(move |(index, column)| {
-                let reachable = match relation {
-                    Some(relation) => column.relation == relation,
-                    None => !column.merged,
-                };
+                let reachable = within.contains(&column.relation)
+                    && match relation {
+                        Some(relation) => column.relation == relation,
+                        None => !column.merged,
+                    };
                 (reachable && column.name == name).then_some(index)
             })
     }
@@ -103,15 +176,39 @@ impl Scope {
 
     /// Resolves `column`, `relation.column` or either followed by ROW fields: the column's number, and how many of the
     /// names were used for it.
+    /// In a correlated subquery names of its own come first.
     pub(crate) fn resolve(&self, names: &[Ident]) -> Result<(usize, usize), Box<Diagnostic>> {
+        let own = self.resolve_within(names, self.outer..self.relations.len());
+        match own {
+            Err(unknown) if self.outer > 0 && unknown.code == codes::UNKNOWN_COLUMN => {
+                let first = names.first().map(Name::from_ident);
+                let is_outer = first.is_some_and(|name| {
+                    let mut called = self.relations_called(&name.value);
+                    names.len() > 1 && called.any(|relation| relation < self.outer)
+                });
+                self.resolve_within(names, 0..self.outer)
+                    .map_err(|outer| if is_outer { outer } else { unknown })
+            }
+            own => own,
+        }
+    }
+
+    fn resolve_within(
+        &self,
+        names: &[Ident],
+        within: Range<usize>,
+    ) -> Result<(usize, usize), Box<Diagnostic>> {
         let parts: Vec<Name> = names.iter().map(Name::from_ident).collect();
         let span = parts
             .iter()
             .fold(Span::default(), |all, part| all.union(part.span));
         if let [relation, column, ..] = parts.as_slice() {
-            let relations: Vec<usize> = self.relations_called(&relation.value).collect();
+            let relations: Vec<usize> = self
+                .relations_called(&relation.value)
+                .filter(|relation| within.contains(relation))
+                .collect();
             if let [only] = relations.as_slice() {
-                let found: Vec<usize> = self.find(Some(*only), &column.value).collect();
+                let found: Vec<usize> = self.find(Some(*only), &column.value, within).collect();
                 return match found.as_slice() {
                     [column] => Ok((*column, 2)),
                     [] => Err(self.unknown(Some(*only), column, span)),
@@ -125,7 +222,7 @@ impl Scope {
                 "a column without a name",
             )));
         };
-        let found: Vec<usize> = self.find(None, &first.value).collect();
+        let found: Vec<usize> = self.find(None, &first.value, within).collect();
         match found.as_slice() {
             [column] => Ok((*column, 1)),
             [] if parts.len() > 1 => Err(self.unknown_relation(first)),

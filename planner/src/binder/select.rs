@@ -36,7 +36,9 @@ impl Binder<'_> {
         };
         let path = &context.path;
         let mut from = self.from(&select.from, &context)?;
-        let (mut failed, mut conjuncts) = (false, std::mem::take(&mut from.conditions));
+        let lifted = self.lift_subqueries(select, &mut from, &context)?;
+        let select = &lifted.select;
+        let (mut failed, mut conjuncts) = (false, lifted.conjuncts);
         if let Some(condition) = &select.selection {
             let mut binder = ExprBinder::new(
                 &from.scope,
@@ -75,6 +77,16 @@ impl Binder<'_> {
             self.joined(&from, conjuncts, path)?
         };
         let is_grouped = keys.is_some() || !aggregates.is_empty() || having.is_some();
+        if let (true, Some(span)) = (is_grouped, lifted.in_list) {
+            return self.fail(
+                Diagnostic::error(
+                    codes::SUBQUERY_SHAPE,
+                    "a subquery beside aggregates is not there yet",
+                )
+                .at(span, "it would be joined above the groups")
+                .help("group in a subquery in FROM, and compare in the query around it"),
+            );
+        }
         // Everything that is computed behind the groups: items, ORDER BY, QUALIFY, what rows are ranked by.
         let (width, sorted) = (items.exprs.len(), order.len());
         let mut exprs = items.exprs;
@@ -113,7 +125,11 @@ impl Binder<'_> {
         self.check_volatile(node, qualify.as_slice())?;
         let node = self.filter(node, qualify, path);
         self.check_volatile(node, &exprs)?;
-        let stateful = joined.stateful || is_grouped || !numbers.is_empty() || tail.is_some();
+        let stateful = joined.stateful
+            || lifted.stateful
+            || is_grouped
+            || !numbers.is_empty()
+            || tail.is_some();
         let is_volatile = exprs.iter().any(|expr| expr.volatile_call().is_some());
         let mut columns = items.columns.clone();
         columns.extend(

@@ -19,7 +19,7 @@ use crate::plan::{Changelog, Expr};
 use crate::syntax::{Name, UnnestCall};
 
 use super::expr::{Aggregates, ExprBinder, with_article};
-use super::from::{From, FromRelation};
+use super::from::From;
 use super::select::volatile_over_retractions;
 use super::{Binder, Failed, Relation};
 
@@ -53,7 +53,9 @@ impl Binder<'_> {
             let aggregates = Aggregates::NotIn("ON");
             let mut binder = ExprBinder::new(&from.scope, aggregates, &mut self.diagnostics);
             let bound = binder.bind_condition(condition, "ON")?;
-            from.conditions.extend(bound.conjuncts());
+            if let Some(relation) = from.relations.last_mut() {
+                relation.on = bound.conjuncts();
+            }
         }
         Ok(())
     }
@@ -106,22 +108,18 @@ impl Binder<'_> {
             .collect();
         // The node comes with the chain of joins, because it reads what is to its left.
         let relation = self.renamed(Relation { node: 0, columns }, &named)?;
-        from.scope.push(
-            name.as_ref().map(|name| name.value.clone()),
-            &relation.columns,
-        );
         let position = from.relations.len() + 1;
-        from.relations.push(FromRelation {
-            relation,
-            name: name.map_or_else(|| position.to_string(), |name| name.value),
-            span: call.span,
-            unnest: Some(Unnest {
+        let alias = name.map(|name| name.value);
+        let name = alias.clone().unwrap_or_else(|| position.to_string());
+        // It keeps no state, and so its role names nothing.
+        from.push(alias, relation, name, String::new(), call.span);
+        if let Some(relation) = from.relations.last_mut() {
+            relation.unnest = Some(Unnest {
                 argument,
                 outer,
                 ordinality: call.ordinality,
-            }),
-            as_of: None,
-        });
+            });
+        }
         Ok(())
     }
 

@@ -264,6 +264,7 @@ impl Lowering<'_> {
                 let right = both
                     .iter()
                     .filter_map(|&column| column.checked_sub(first_right));
+                // Of a semi or anti join, `wanted` has no right column: its right side keeps what is compared.
                 vec![
                     left.chain(columns_of(left_keys.iter())).collect(),
                     right.chain(columns_of(right_keys.iter())).collect(),

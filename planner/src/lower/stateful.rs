@@ -202,6 +202,7 @@ impl Lowering<'_> {
             join,
             left_keys,
             right_keys,
+            null_equal,
             residual,
         } = &current.kind
         else {
@@ -235,23 +236,24 @@ impl Lowering<'_> {
         );
 
         // Pairs of key columns in the order of their identities, each once.
-        let mut pairs: Vec<(usize, usize)> = left
-            .keys
-            .iter()
-            .copied()
-            .zip(right.keys.iter().copied())
-            .collect();
-        let names =
-            |&(l, r): &(usize, usize)| (left.identities[l].clone(), right.identities[r].clone());
-        pairs.sort_by_key(names);
+        let keys = left.keys.iter().zip(&right.keys).enumerate();
+        let mut pairs: Vec<(usize, usize, bool)> =
+            keys.map(|(i, (&l, &r))| (l, r, null_equal[i])).collect();
+        pairs.sort_by_key(|&(l, r, null_equal)| {
+            let (left, right) = (left.identities[l].clone(), right.identities[r].clone());
+            (left, right, null_equal)
+        });
         pairs.dedup();
         let pair_texts: Vec<String> = pairs
             .iter()
-            .map(|&(l, r)| {
-                format!(
-                    "{} = {}",
-                    left.identities[l].typed, right.identities[r].typed
-                )
+            .map(|&(l, r, null_equal)| {
+                let equal = if null_equal {
+                    "is not distinct from"
+                } else {
+                    "="
+                };
+                let (left, right) = (&left.identities[l].typed, &right.identities[r].typed);
+                format!("{left} {equal} {right}")
             })
             .collect();
 
@@ -282,15 +284,25 @@ impl Lowering<'_> {
             .flat_map(|residual| residual.clone().conjuncts());
         let residual_text = sorted(residual_text.map(|conjunct| Identity::of(&conjunct, &both)));
         let detail = format!(
-            "inner on {} residual {residual_text} left {} right {}",
+            "{} on {} residual {residual_text} left {} right {}",
+            join.word(),
             pair_texts.join(" and "),
             sorted(left.identities.clone()),
             sorted(right.identities.clone())
         );
         let mut schema = self.operators[left.operator].schema.clone();
-        schema.extend(self.operators[right.operator].schema.iter().cloned());
-        let (left_places, right_places): (Vec<usize>, Vec<usize>) = pairs.into_iter().unzip();
-        let id = current.named();
+        if join.gives_right() {
+            schema.extend(self.operators[right.operator].schema.iter().cloned());
+        }
+        let left_places: Vec<usize> = pairs.iter().map(|pair| pair.0).collect();
+        let right_places: Vec<usize> = pairs.iter().map(|pair| pair.1).collect();
+        let null_equal: Vec<bool> = pairs.iter().map(|pair| pair.2).collect();
+        let null_equal = if null_equal.contains(&true) {
+            null_equal
+        } else {
+            Vec::new()
+        };
+        let (id, join) = (current.named(), *join);
         let properties = deduplicated(
             current
                 .properties
@@ -301,9 +313,10 @@ impl Lowering<'_> {
         let operator = self.push(New {
             id,
             kind: OperatorKind::Join {
-                join: *join,
+                join,
                 left_keys: left_places.clone(),
                 right_keys: right_places.clone(),
+                null_equal,
                 residual,
             },
             inputs: vec![
@@ -322,7 +335,7 @@ impl Lowering<'_> {
             logic: NewLogic::Stateful(
                 detail,
                 Box::new(move |logic| {
-                    joined_columns(&left_identities, &right_identities, &id_text, logic)
+                    joined_columns(join, &left_identities, &right_identities, &id_text, logic)
                 }),
             ),
         });

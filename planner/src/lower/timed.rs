@@ -90,7 +90,7 @@ impl Lowering<'_> {
         );
         let detail = format!(
             "{} on {} {timing_text} residual {residual_text} left {} right {}",
-            canonical::join_kind(*join),
+            join.word(),
             pair_texts.join(" and "),
             sorted(left.identities.clone()),
             sorted(right.identities.clone())
@@ -98,7 +98,7 @@ impl Lowering<'_> {
         let mut schema = self.operators[left.operator].schema.clone();
         schema.extend(self.operators[right.operator].schema.iter().cloned());
         let (left_places, right_places): (Vec<usize>, Vec<usize>) = pairs.into_iter().unzip();
-        let id = current.named();
+        let (id, join) = (current.named(), *join);
         let properties = deduplicated(
             current
                 .properties
@@ -118,7 +118,7 @@ impl Lowering<'_> {
             ],
             kind: OperatorKind::TimedJoin {
                 timing,
-                join: *join,
+                join,
                 left_keys: left_places,
                 right_keys: right_places,
                 residual,
@@ -129,7 +129,7 @@ impl Lowering<'_> {
             logic: NewLogic::Stateful(
                 detail,
                 Box::new(move |logic| {
-                    joined_columns(&left_identities, &right_identities, &id_text, logic)
+                    joined_columns(join, &left_identities, &right_identities, &id_text, logic)
                 }),
             ),
         });

@@ -12,13 +12,18 @@ mod rules;
 
 use std::collections::BTreeMap;
 
-use weir_planner::Catalog;
+use weir_planner::{Catalog, SourceTraits};
 use weir_types::{DataType, Diagnostics};
 
-/// A catalog with one rule of real connectors: a file of plain CSV or JSON rows cannot take rows back.
+/// A catalog with two rules of real connectors: a file of plain CSV or JSON rows cannot take rows back, and a folder that
+/// is followed has no end.
 struct Files;
 
 impl Catalog for Files {
+    fn source_traits(&self, options: &BTreeMap<String, String>) -> SourceTraits {
+        weir_planner::AnyCatalog.source_traits(options)
+    }
+
     fn sink_accepts_retractions(&self, options: &BTreeMap<String, String>) -> bool {
         !matches!(
             options.get("format").map(String::as_str),

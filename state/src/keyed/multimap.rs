@@ -211,6 +211,29 @@ impl MultiMapTable {
         Ok((found.finish()?, None))
     }
 
+    /// For each key whether it has any row; not asked for those that `skip` names.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn contains(
+        &self,
+        keys: &[ArrayRef],
+        hashes: &[u64],
+        skip: Option<&BooleanBuffer>,
+    ) -> Result<BooleanBuffer> {
+        let cache = self.cache.borrow();
+        let table = cache.table.clone();
+        let key_columns = table.canonical_keys(keys)?;
+        let KeyBatch::Bytes(keys) = table.key_batch(&key_columns, hashes.len()) else {
+            unreachable!("a multimap's keys are bytes")
+        };
+        let any = hashes.iter().enumerate().map(|(row, &hash)| {
+            let asked = !skip.is_some_and(|skip| skip.value(row));
+            Ok(asked && cache.has_rows(hash, keys.get(row))?)
+        });
+        any.collect::<Result<Vec<bool>>>().map(BooleanBuffer::from)
+    }
+
     /// Every stored row of every key: (value columns, multiplicities), in batches. `f` must not change the table.
     ///
     /// # Errors

@@ -58,6 +58,20 @@ impl Cache {
         self.probe_at_rest(row, hash, entry_key, matched, seen, limit, found)
     }
 
+    /// Whether the key has any live row.
+    pub(super) fn has_rows(&self, hash: u64, entry_key: &[u8]) -> Result<bool> {
+        if let (Some(owner), Some(lists)) = (self.owner(hash, entry_key), &self.lists) {
+            let mut slot = lists.first(owner);
+            while slot != NO_SLOT {
+                if !self.is_absent(slot) {
+                    return Ok(true);
+                }
+                slot = lists.next(slot);
+            }
+        }
+        Ok(!self.is_whole(hash, entry_key) && self.lost_rows(hash, entry_key)?)
+    }
+
     /// Whether all live rows of the key are in memory.
     fn is_whole(&self, hash: u64, entry_key: &[u8]) -> bool {
         let whole = |owner| {

@@ -49,6 +49,7 @@ fn joined(residual: bool, changelog: Changelog) -> StreamPlan {
     let output = left.iter().chain(&right).cloned().collect();
     let kind = OperatorKind::Join {
         join: JoinKind::Inner,
+        null_equal: Vec::new(),
         left_keys: vec![0],
         right_keys: vec![0],
         residual,

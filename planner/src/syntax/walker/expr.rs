@@ -216,22 +216,14 @@ impl Walker<'_> {
                 subquery,
                 negated: _,
             } => {
-                let span = self.keyword_near("IN", span_of(expr.as_ref()));
-                self.subquery("IN (SELECT …)", span);
+                self.expr(expr);
                 self.query(subquery);
             }
             Expr::Exists {
                 subquery,
                 negated: _,
-            } => {
-                let span = self.since_keyword("EXISTS", span_of(&**subquery));
-                self.subquery("EXISTS", span);
-                self.query(subquery);
             }
-            Expr::Subquery(subquery) => {
-                self.subquery("a subquery as a value", span_of(&**subquery));
-                self.query(subquery);
-            }
+            | Expr::Subquery(subquery) => self.query(subquery),
             other => self.refused_expr(other),
         }
     }

@@ -36,26 +36,29 @@ impl Walker<'_> {
         self.table_factor(relation);
         use JoinOperator as J;
         let (kind, way_out, constraint) = match join_operator {
-            J::Join(constraint) | J::Inner(constraint) => {
+            J::Join(constraint)
+            | J::Inner(constraint)
+            | J::Left(constraint)
+            | J::LeftOuter(constraint)
+            | J::Right(constraint)
+            | J::RightOuter(constraint)
+            | J::FullOuter(constraint)
+            | J::Semi(constraint)
+            | J::LeftSemi(constraint)
+            | J::Anti(constraint)
+            | J::LeftAnti(constraint) => {
                 self.constraint(constraint, span);
                 return;
             }
-            J::Left(constraint) | J::LeftOuter(constraint) => ("LEFT JOIN", OUTER, constraint),
-            J::Right(constraint) | J::RightOuter(constraint) => ("RIGHT JOIN", OUTER, constraint),
-            J::FullOuter(constraint) => ("FULL JOIN", OUTER, constraint),
+            J::CrossJoin(JoinConstraint::None) => return,
             J::CrossJoin(constraint) => (
-                "CROSS JOIN",
+                "CROSS JOIN with a condition",
                 "say which rows belong together: JOIN … ON a.id = b.id",
                 constraint,
             ),
-            J::Semi(constraint) | J::LeftSemi(constraint) | J::RightSemi(constraint) => (
-                "SEMI JOIN",
-                "JOIN … ON, over a side that is grouped by its key so that it has one row for each",
-                constraint,
-            ),
-            J::Anti(constraint) | J::LeftAnti(constraint) | J::RightAnti(constraint) => (
-                "ANTI JOIN",
-                "count both sides with UNION ALL and GROUP BY, and keep groups with HAVING",
+            J::RightSemi(constraint) | J::RightAnti(constraint) => (
+                "a RIGHT SEMI or ANTI JOIN",
+                "swap the two sides: LEFT SEMI JOIN, LEFT ANTI JOIN",
                 constraint,
             ),
             J::StraightJoin(constraint) => (
@@ -141,12 +144,7 @@ impl Walker<'_> {
                     self.one_part(column);
                 }
             }
-            JoinConstraint::Natural => self.refuse(
-                codes::JOIN_KIND,
-                "NATURAL JOIN is not supported",
-                span,
-                "name the columns: JOIN … USING (id), or JOIN … ON a.id = b.id",
-            ),
+            JoinConstraint::Natural => {}
             JoinConstraint::None => self.refuse(
                 codes::JOIN_KIND,
                 "this JOIN does not say which rows belong together",
@@ -443,7 +441,5 @@ fn subquery_of(arg: &sqlparser::ast::FunctionArg) -> Option<&sqlparser::ast::Que
         _ => None,
     }
 }
-
-const OUTER: &str = "JOIN … ON keeps the pairs; rows without a partner can be added by UNION ALL once they are known";
 const AS_OF: &str = "JOIN … ON joins every version that is kept; give the version's bounds in ON: AND a.at >= b.valid_from";
 const TABLE_FUNCTIONS: &str = "the table functions are TUMBLE(table, column, size), HOP(table, column, slide, size), CUMULATE(table, column, step, size) and SESSION(table, column, gap)";
