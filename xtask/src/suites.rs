@@ -56,7 +56,7 @@ pub(crate) const SUITES: &[Suite] = &[
     Suite {
         name: "nexmark",
         seconds: 120,
-        floor: 18,
+        floor: 22,
         about: "the Nexmark queries over 100,000 events against a batch engine",
     },
     Suite {

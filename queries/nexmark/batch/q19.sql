@@ -1,0 +1,11 @@
+SELECT auction, bidder, price, channel, url, date_time, extra, place
+FROM (
+  SELECT
+    *,
+    ROW_NUMBER() OVER (
+      PARTITION BY auction
+      ORDER BY price DESC, bidder, channel, date_time, extra, url
+    ) AS place
+  FROM bid
+) AS ranked
+WHERE place <= 10;

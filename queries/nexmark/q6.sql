@@ -1,0 +1,48 @@
+-- q6, how a seller fares: the mean of the winning prices of each seller's last ten auctions.
+--
+-- A ranking over the result of a ranking, which changes as bids come: rows leave the last ten when a later auction is won, and come
+-- back when its winner changes.
+CREATE TABLE auction (
+  id          BIGINT,
+  item_name   STRING,
+  description STRING,
+  initial_bid BIGINT,
+  reserve     BIGINT,
+  date_time   TIMESTAMP(3),
+  expires     TIMESTAMP(3),
+  seller      BIGINT,
+  category    BIGINT,
+  extra       STRING,
+  WATERMARK FOR date_time AS date_time - INTERVAL '4' SECOND
+) WITH ('connector' = 'nexmark', 'table' = 'auction', 'events' = '10000', 'event.gap' = '100ms', 'first.event.time' = '2024-12-31 23:50:00');
+
+CREATE TABLE bid (
+  auction   BIGINT,
+  bidder    BIGINT,
+  price     BIGINT,
+  channel   STRING,
+  url       STRING,
+  date_time TIMESTAMP(3),
+  extra     STRING,
+  WATERMARK FOR date_time AS date_time - INTERVAL '4' SECOND
+) WITH ('connector' = 'nexmark', 'table' = 'bid', 'events' = '10000', 'event.gap' = '100ms', 'first.event.time' = '2024-12-31 23:50:00');
+
+WITH won AS (
+  SELECT seller, id, price, bid_time
+  FROM (
+    SELECT
+      a.seller, a.id, b.price, b.date_time AS bid_time,
+      ROW_NUMBER() OVER (PARTITION BY a.id ORDER BY b.price DESC, b.date_time) AS place
+    FROM auction AS a
+    JOIN bid AS b ON a.id = b.auction
+    WHERE b.date_time BETWEEN a.date_time AND a.expires
+  ) AS ranked
+  WHERE place = 1
+)
+SELECT seller, avg(price) AS mean_price
+FROM (
+  SELECT seller, price, ROW_NUMBER() OVER (PARTITION BY seller ORDER BY bid_time DESC, id DESC) AS age
+  FROM won
+) AS last_sold
+WHERE age <= 10
+GROUP BY seller;
