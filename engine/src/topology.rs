@@ -91,6 +91,7 @@ fn leaving(operator: &Operator, arriving: &[Option<Vec<usize>>]) -> Option<Vec<u
     match &operator.kind {
         OperatorKind::Filter { .. }
         | OperatorKind::WindowAssign { .. }
+        | OperatorKind::Expand { .. }
         | OperatorKind::Session { .. } => Some(first.clone()),
         OperatorKind::Project { exprs } => through(&|column| {
             exprs

@@ -179,7 +179,18 @@ impl Printer<'_> {
                 let calls: Vec<&str> = aggregates.iter().map(|call| call.name.as_str()).collect();
                 format!("WindowAggregate by {by}{}", list(&calls))
             }
-            OperatorKind::Aggregate { keys, aggregates } => {
+            OperatorKind::Expand { keys, sets, .. } => {
+                let set = |set: &Vec<bool>| {
+                    let grouped = keys.iter().zip(set).filter(|(_, grouped)| **grouped);
+                    let grouped: Vec<usize> = grouped.map(|(key, _)| *key).collect();
+                    format!("({})", names(schemas[0], &grouped))
+                };
+                let sets: Vec<String> = sets.iter().map(set).collect();
+                format!("Expand to {}", sets.join(", "))
+            }
+            OperatorKind::Aggregate {
+                keys, aggregates, ..
+            } => {
                 let by = if keys.is_empty() {
                     String::new()
                 } else {

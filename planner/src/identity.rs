@@ -130,6 +130,19 @@ impl Identity {
         )
     }
 
+    /// What an operator makes of it under that name.
+    pub(crate) fn called(&self, function: &str) -> Self {
+        Self::new(
+            format!("{function}({})", self.name),
+            format!("{function}({})", self.typed),
+        )
+    }
+
+    /// A column that stands for nothing of the input.
+    pub(crate) fn named(name: &str) -> Self {
+        Self::new(name.to_owned(), name.to_owned())
+    }
+
     /// The identity of a table's column; computed ones are traced to what they are computed of.
     pub(crate) fn of_table_column(table: &TableDefinition, index: usize) -> Self {
         let TableColumn { column, origin } = &table.columns[index];
@@ -442,6 +455,7 @@ pub(crate) fn kind_name(kind: &OperatorKind) -> &'static str {
         OperatorKind::Union => "Union",
         OperatorKind::SetOperation { .. } => "SetOperation",
         OperatorKind::Unnest { .. } => "Unnest",
+        OperatorKind::Expand { .. } => "Expand",
         OperatorKind::WindowAssign { .. } => "WindowAssign",
         OperatorKind::WindowAggregate { .. } => "WindowAggregate",
         OperatorKind::Aggregate { .. } => "Aggregate",

@@ -90,6 +90,15 @@ pub(crate) enum NodeKind {
         /// The window's columns that come after the keys.
         group_columns: Vec<GroupColumn>,
         aggregates: Vec<AggregateCall>,
+        /// Groups that are there even without rows: for each key NULL or a number.
+        always: Vec<Vec<Option<i64>>>,
+    },
+    /// Each row once for every grouping set. Columns: the input's, `keys` (NULL where the set leaves them out), a mark for
+    /// each key (1 where it is left out), a number where two sets are equal.
+    Expand {
+        keys: Vec<Expr>,
+        /// For each set which keys it has.
+        sets: Vec<Vec<bool>>,
     },
     /// Columns: those of the left input, then those of the right one; the left ones alone of semi and anti joins.
     Join {

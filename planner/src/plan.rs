@@ -256,6 +256,21 @@ pub enum OperatorKind {
         keys: Vec<usize>,
         /// The aggregates.
         aggregates: Vec<Aggregate>,
+        /// Groups that are there even without rows: for each of `keys` NULL or a number. The groups of empty grouping
+        /// sets.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        always: Vec<Vec<Option<i64>>>,
+    },
+    /// Gives each row once for every grouping set. Output: the input's columns, then `keys` (NULL where the set leaves them
+    /// out), then for each key a BIGINT that is 1 where the set leaves it out, then, if `numbered`, how many equal sets
+    /// stand before this one.
+    Expand {
+        /// Columns of the input.
+        keys: Vec<usize>,
+        /// For each set which of `keys` it has.
+        sets: Vec<Vec<bool>>,
+        /// Whether two sets are equal.
+        numbered: bool,
     },
     /// Equi-join of two inputs. Output: the left columns, then the right ones; of semi and anti joins the left ones alone.
     Join {

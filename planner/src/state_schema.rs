@@ -65,7 +65,9 @@ pub(crate) fn state_tables(
             bound: StateBound::Constant,
             order: Vec::new(),
         }],
-        OperatorKind::Aggregate { keys, aggregates } => {
+        OperatorKind::Aggregate {
+            keys, aggregates, ..
+        } => {
             let input = &inputs[0];
             let layout = accumulator_layout(
                 aggregates,

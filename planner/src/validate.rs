@@ -169,7 +169,28 @@ impl StreamPlan {
                 check_aggregates(aggregates, below.len())?;
                 same_width(group_columns.len() + aggregates.len(), operator)
             }
-            OperatorKind::Aggregate { keys, aggregates } => {
+            OperatorKind::Expand {
+                keys,
+                sets,
+                numbered,
+            } => {
+                within("keys", keys, below.len())?;
+                if sets.is_empty() || sets.iter().any(|set| set.len() != keys.len()) {
+                    return Err("a grouping set does not speak of every key".to_owned());
+                }
+                same_width(
+                    below.len() + 2 * keys.len() + usize::from(*numbered),
+                    operator,
+                )
+            }
+            OperatorKind::Aggregate {
+                keys,
+                aggregates,
+                always,
+            } => {
+                if always.iter().any(|group| group.len() != keys.len()) {
+                    return Err("a group that is always there lacks a key".to_owned());
+                }
                 within("keys", keys, below.len())?;
                 check_aggregates(aggregates, below.len())?;
                 same_width(keys.len() + aggregates.len(), operator)

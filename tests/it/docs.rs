@@ -164,10 +164,11 @@ fn every_example_of_the_sql_pages_runs_or_fails_as_it_says() {
             match kind {
                 "" => match weir_tests::job::plan(&whole) {
                     Ok(_) => so_far = whole,
-                    // A page that does not run may tell two stories with the same names.
-                    Err(_)
+                    // A page that does not run may tell two stories with the same names, or show a part of a text.
+                    Err(error)
                         if !PAGES_THAT_RUN.contains(&name.as_str())
-                            && weir_tests::job::plan(&block.text).is_ok() => {}
+                            && (error.contains("[P1001]")
+                                || weir_tests::job::plan(&block.text).is_ok()) => {}
                     Err(error) => failures.push(format!("{place}: {error}")),
                 },
                 "alone" => {

@@ -14,10 +14,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{concat, interleave, kernels::cmp, take};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Int64Type, SchemaRef};
 use arrow::error::ArrowError;
 use weir_state::MapTable;
 use weir_types::{ChangeBatch, OperatorId, Schema, hash};
@@ -40,10 +40,20 @@ pub(super) struct Configuration {
     pub(super) aggregates: Aggregates,
     /// Whether rows can be taken back, so that groups can become empty.
     pub(super) counts_rows: bool,
-    /// Whether this instance gives the one row of an aggregate without keys.
-    pub(super) always_one_row: bool,
+    /// The groups of this instance that give their row even without rows: the one of an aggregate without keys, and those
+    /// of empty grouping sets.
+    pub(super) always: Vec<AlwaysGroup>,
     pub(super) input: Schema,
     pub(super) schema: SchemaRef,
+}
+
+/// A group that is there even without rows.
+pub(super) struct AlwaysGroup {
+    /// One row of the key columns.
+    pub(super) keys: Vec<ArrayRef>,
+    pub(super) hash: u64,
+    /// What the key columns are: a number, or NULL. The numbers alone say which group it is.
+    pub(super) numbers: Vec<Option<i64>>,
 }
 
 /// GROUP BY without a window.
@@ -51,6 +61,8 @@ pub(super) struct Aggregate {
     config: Configuration,
     groups: MapTable,
     sides: Sides,
+    /// Until the end of the first epoch: the groups that are always there may have to be made.
+    awaits_always: bool,
     touched: Touched,
     /// The end of an epoch that is not given whole yet.
     flush: Option<Flush>,
@@ -64,6 +76,7 @@ impl Aggregate {
             config,
             groups,
             sides,
+            awaits_always: true,
             touched: Touched::default(),
             flush: None,
             slots: Vec::new(),
@@ -301,23 +314,47 @@ impl Aggregate {
         if self.config.keys.is_empty() {
             return Ok(BooleanBuffer::new_set(slots.len()));
         }
-        Ok((0..rows.len()).map(|row| count(row) > 0).collect())
+        let keys = if self.config.always.is_empty() {
+            Vec::new()
+        } else {
+            self.groups.keys(slots)?
+        };
+        Ok((0..rows.len())
+            .map(|row| count(row) > 0 || self.is_always(&keys, row))
+            .collect())
     }
 
-    /// Makes the one group of an aggregate without keys exist.
-    fn ensure_one_row(&mut self) -> Result<()> {
-        if !std::mem::take(&mut self.config.always_one_row) {
+    /// Makes the groups exist that are there even without rows.
+    fn ensure_always(&mut self) -> Result<()> {
+        if !std::mem::take(&mut self.awaits_always) {
             return Ok(());
         }
         let mut slots = std::mem::take(&mut self.slots);
-        slots.clear();
-        self.groups.slots(&[], &[hash::EMPTY_KEY], &mut slots)?;
-        if self.groups.is_new(slots[0]) {
-            self.groups.mark_dirty(&slots);
-            self.touch(&slots)?;
+        for group in std::mem::take(&mut self.config.always) {
+            slots.clear();
+            self.groups.slots(&group.keys, &[group.hash], &mut slots)?;
+            if self.groups.is_new(slots[0]) {
+                self.groups.mark_dirty(&slots);
+                self.touch(&slots)?;
+            }
+            self.config.always.push(group);
         }
         self.slots = slots;
         Ok(())
+    }
+
+    /// Whether the group at a row of key columns is there even without rows.
+    fn is_always(&self, keys: &[ArrayRef], row: usize) -> bool {
+        let is = |group: &AlwaysGroup| {
+            let mut numbers = keys.iter().zip(&group.numbers);
+            numbers.all(|(key, number)| match number {
+                None => true,
+                Some(number) => key
+                    .as_primitive_opt::<Int64Type>()
+                    .is_some_and(|values| values.is_valid(row) && values.value(row) == *number),
+            })
+        };
+        self.config.always.iter().any(is)
     }
 }
 
@@ -365,7 +402,7 @@ impl Operator for Aggregate {
     }
 
     fn on_epoch_end(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
-        self.ensure_one_row()?;
+        self.ensure_always()?;
         if self.touched.slots.is_empty() {
             return Ok(Progress::Done);
         }

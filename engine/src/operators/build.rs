@@ -1,7 +1,9 @@
 //! From the plan's operators to running ones, and from their state tables to the state crate's.
 
 use std::fmt::Display;
+use std::sync::Arc;
 
+use arrow::array::{ArrayRef, Int64Array, new_null_array};
 use arrow::datatypes::SchemaRef;
 use weir_planner::plan::{self, Changelog, OperatorKind, StateLayout, StreamPlan};
 use weir_state::{Layout, TableSpec};
@@ -9,8 +11,9 @@ use weir_types::{
     DataType, Diagnostic, Diagnostics, KeyGroup, KeyGroupRange, OperatorId, Schema, Span,
 };
 
-use super::aggregate::Aggregate;
+use super::aggregate::{Aggregate, AlwaysGroup};
 use super::aggregates::{Aggregates, Failure};
+use super::expand::Expand;
 use super::filter::Filter;
 use super::join::Join;
 use super::outer_join::OuterJoin;
@@ -72,9 +75,22 @@ pub fn build(mut context: BuildContext<'_>) -> Result<Box<dyn Operator>> {
             Box::new(built.window_assign(*window, *time)?)
         }
         OperatorKind::WindowAggregate { .. } => Box::new(built.window_aggregate()?),
-        OperatorKind::Aggregate { keys, aggregates } => {
-            Box::new(built.aggregate(keys, aggregates)?)
-        }
+        OperatorKind::Expand {
+            keys,
+            sets,
+            numbered,
+        } => Box::new(Expand::new(
+            operator.id.clone(),
+            keys.clone(),
+            sets.clone(),
+            *numbered,
+            built.schema(),
+        )),
+        OperatorKind::Aggregate {
+            keys,
+            aggregates,
+            always,
+        } => Box::new(built.aggregate(keys, aggregates, always)?),
         OperatorKind::Join {
             join: plan::JoinKind::Inner,
             ..
@@ -199,6 +215,51 @@ impl<'a> Builder<'a> {
         kernels.map_err(|(span, message)| cannot_aggregate(span, message))
     }
 
+    /// The groups of this worker that are there even without rows: the one of an aggregate without keys, and those of
+    /// empty grouping sets.
+    fn always(
+        &self,
+        keys: &[usize],
+        always: &[Vec<Option<i64>>],
+        range: KeyGroupRange,
+    ) -> Vec<AlwaysGroup> {
+        if keys.is_empty() {
+            let alone = AlwaysGroup {
+                keys: Vec::new(),
+                hash: weir_types::hash::EMPTY_KEY,
+                numbers: Vec::new(),
+            };
+            return range
+                .contains(KeyGroup(0))
+                .then_some(alone)
+                .into_iter()
+                .collect();
+        }
+        let schema = self.input_schema(0);
+        let group = |numbers: &Vec<Option<i64>>| {
+            let key = |(&key, number): (&usize, &Option<i64>)| -> ArrayRef {
+                match number {
+                    Some(number) => Arc::new(Int64Array::from(vec![*number])),
+                    None => new_null_array(&schema[key].data_type.to_arrow(), 1),
+                }
+            };
+            let keys: Vec<ArrayRef> = keys.iter().zip(numbers).map(key).collect();
+            let hash = weir_types::hash::hash_columns(&keys, 1)[0];
+            AlwaysGroup {
+                keys,
+                hash,
+                numbers: numbers.clone(),
+            }
+        };
+        let of_worker = |group: &AlwaysGroup| {
+            range.contains(weir_types::hash::key_group(
+                group.hash,
+                self.context.key_groups,
+            ))
+        };
+        always.iter().map(group).filter(of_worker).collect()
+    }
+
     /// The side tables that the kernels want.
     fn sides(&self, aggregates: &Aggregates, sliced: bool) -> Sides {
         let input = self.input_schema(0);
@@ -275,7 +336,12 @@ impl<'a> Builder<'a> {
         )
     }
 
-    fn aggregate(&self, keys: &[usize], aggregates: &[plan::Aggregate]) -> Result<Aggregate> {
+    fn aggregate(
+        &self,
+        keys: &[usize],
+        aggregates: &[plan::Aggregate],
+        always: &[Vec<Option<i64>>],
+    ) -> Result<Aggregate> {
         let retractions = self.retractions(0);
         let range = KeyGroupRange::of_worker(
             self.context.worker,
@@ -290,7 +356,7 @@ impl<'a> Builder<'a> {
                 keys: keys.to_vec(),
                 aggregates,
                 counts_rows: retractions,
-                always_one_row: keys.is_empty() && range.contains(KeyGroup(0)),
+                always: self.always(keys, always, range),
                 input: self.input_schema(0),
                 schema: self.schema(),
             },

@@ -19,6 +19,7 @@ mod build;
 mod build_timed;
 mod changes;
 mod due;
+mod expand;
 mod filter;
 mod interval_join;
 mod join;

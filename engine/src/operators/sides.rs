@@ -9,7 +9,8 @@
 //! Windowed aggregates keep the rows of all slices of time in one table; the first column says which slice.
 //!
 //! # Invariants
-//! 1. A row is in the table as often as it came less as often as it was taken back; below zero is an error.
+//! 1. A row is in the table as often as it came less as often as it was taken back; below zero is an error (of slices, when
+//!    a window reads them).
 //! 2. Floats are stored in one form for equal values: no −0.0, one NaN.
 
 use std::sync::Arc;
@@ -27,7 +28,7 @@ use weir_state::{SortBound, SortedRange, SortedTable};
 use weir_types::{DataType, OperatorId, Schema, SortColumn as ByColumn};
 
 use super::aggregates::{Aggregates, Reach, Segments, active_rows};
-use super::build::internal;
+use super::build::{internal, internal_text};
 use crate::Result;
 
 /// One side table.
@@ -144,7 +145,7 @@ impl Sides {
         Ok(crossings)
     }
 
-    /// Changes multiplicities; gives those from before, row by row.
+    /// Changes multiplicities; gives those from before, row by row, where there are no slices.
     fn put(
         &self,
         side: &SideTable,
@@ -154,11 +155,14 @@ impl Sides {
         weights: &[i64],
         slice: Option<i64>,
     ) -> Result<Vec<i64>> {
-        let stored = match slice {
-            None => values.clone(),
-            Some(slice) => self.with_slice(values, slice)?,
+        let Some(slice) = slice else {
+            return Ok(side.table.apply_counted(keys, hashes, values, weights)?);
         };
-        Ok(side.table.apply_counted(keys, hashes, &stored, weights)?)
+        // A row can be taken back after a window has closed to it: then it leaves a side slice that it never came to, and
+        // both are right together when the later window is due.
+        let stored = self.with_slice(values, slice)?;
+        side.table.apply_signed(keys, hashes, &stored, weights)?;
+        Ok(Vec::new())
     }
 
     fn with_slice(&self, values: &RecordBatch, slice: i64) -> Result<RecordBatch> {
@@ -240,10 +244,19 @@ impl Sides {
                     .iter()
                     .map(|&slice| self.stored(side, keys, hashes, Some(slice), reach));
                 let pieces = pieces.collect::<Result<Vec<_>>>()?;
-                return merged(side, &pieces, hashes.len()).map_err(failed);
+                let merged = merged(side, &pieces, hashes.len()).map_err(failed)?;
+                return self.checked(merged);
             }
         };
-        Ok(stored.segments(hashes.len()))
+        self.checked(stored.segments(hashes.len()))
+    }
+
+    fn checked(&self, segments: Segments) -> Result<Segments> {
+        if segments.counts.iter().all(|&count| count > 0) {
+            return Ok(segments);
+        }
+        let message = "rows were taken back that this window had never counted: the input is not a consistent changelog";
+        Err(internal_text(&self.operator, message))
     }
 
     /// The rows of groups (of one slice, where there are slices) in the order of the table.

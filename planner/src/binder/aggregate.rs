@@ -301,6 +301,7 @@ impl OwnCall<'_> {
                 self.counted(1)?;
                 DataType::Array(Box::new(self.first_type()?))
             }
+            "grouping" => DataType::Int64,
             "approx_distinct" => {
                 self.counted(1)?;
                 (self.function, self.distinct) = ("count", true);
@@ -513,7 +514,8 @@ impl OwnCall<'_> {
 
 /// What a side table keeps has to be comparable; DISTINCT rows are ordered by what they consist of.
 fn check_kept(call: &AggregateCall) -> Result<(), Box<Diagnostic>> {
-    let keeps = call.distinct || !is_typed_by_library(&call.function);
+    let looks = call.function != "grouping";
+    let keeps = looks && (call.distinct || !is_typed_by_library(&call.function));
     let order = call.order_by.iter().map(|item| &item.expr);
     let kept = call.arguments.iter().filter(|_| keeps).chain(order);
     if let Some(part) = kept

@@ -8,7 +8,6 @@ use sqlparser::ast;
 use weir_types::{Diagnostic, Span};
 
 use crate::codes;
-use crate::logical::AggregateCall;
 use crate::plan::{Expr, ExprKind};
 use crate::syntax::{Name, span_of};
 
@@ -19,17 +18,18 @@ use super::{Binder, Failed};
 /// The keys of a block, over the columns of FROM, in the order of the text.
 pub(crate) struct GroupKeys {
     pub(crate) keys: Vec<Expr>,
+    /// For each grouping set which keys it has; none for the one set of all keys.
+    pub(crate) sets: Vec<Vec<bool>>,
     pub(crate) span: Span,
 }
 
 /// Where an expression of the block finds its parts after the aggregate.
 pub(crate) struct Grouped<'a> {
     pub(crate) scope: &'a Scope,
-    pub(crate) aggregates: &'a [AggregateCall],
     /// Key expressions over the scope, and the output column that holds each.
     pub(crate) keys: Vec<(Expr, usize)>,
-    /// The output column of the first aggregate.
-    pub(crate) first_aggregate: usize,
+    /// For each aggregate call of the text what it is above the aggregate.
+    pub(crate) calls: Vec<Expr>,
 }
 
 impl Binder<'_> {
@@ -40,7 +40,7 @@ impl Binder<'_> {
         select: &ast::Select,
         scope: &Scope,
     ) -> Result<Option<GroupKeys>, Failed> {
-        let ast::GroupByExpr::Expressions(exprs, _) = &select.group_by else {
+        let ast::GroupByExpr::Expressions(exprs, modifiers) = &select.group_by else {
             return self.fail(
                 Diagnostic::error(codes::GROUPING_SETS, "GROUP BY ALL is not there yet")
                     .at(span_of(select), "cannot be planned")
@@ -52,23 +52,35 @@ impl Binder<'_> {
         }
         let (mut keys, mut failed) = (Vec::with_capacity(exprs.len()), false);
         let mut span = Span::default();
-        for expr in exprs {
-            span = span.union(span_of(expr));
-            // `GROUP BY ()`: one group.
-            if matches!(expr, ast::Expr::Tuple(items) if items.is_empty()) {
-                continue;
+        let items = super::grouping::items_of(exprs, modifiers);
+        // For each item its sets, as numbers of keys.
+        let mut sets: Vec<Vec<Vec<usize>>> = Vec::with_capacity(items.len());
+        for item in &items {
+            span = span.union(super::grouping::item_span(item));
+            let mut of_item = Vec::new();
+            for set in super::grouping::sets_of(item) {
+                let mut numbers = Vec::with_capacity(set.len());
+                for expr in set {
+                    match self.group_key(expr, select, scope) {
+                        Ok(key) => {
+                            let known = keys.iter().position(|known: &Expr| known.same(&key));
+                            numbers.push(known.unwrap_or_else(|| {
+                                keys.push(key);
+                                keys.len() - 1
+                            }));
+                        }
+                        Err(Failed) => failed = true,
+                    }
+                }
+                of_item.push(numbers);
             }
-            match self.group_key(expr, select, scope) {
-                Ok(key) if keys.iter().any(|known: &Expr| known.same(&key)) => {}
-                Ok(key) => keys.push(key),
-                Err(Failed) => failed = true,
-            }
+            sets.push(of_item);
         }
         if failed {
-            Err(Failed)
-        } else {
-            Ok(Some(GroupKeys { keys, span }))
+            return Err(Failed);
         }
+        let sets = self.combined_sets(&sets, keys.len(), span)?;
+        Ok(Some(GroupKeys { keys, sets, span }))
     }
 
     fn group_key(
@@ -174,12 +186,7 @@ impl Grouped<'_> {
                 return Ok(expr.clone());
             }
             if let Some(aggregate) = index.checked_sub(self.scope.columns.len()) {
-                let column = self.first_aggregate + aggregate;
-                return Ok(Expr::column(
-                    column,
-                    self.aggregates[aggregate].data_type.clone(),
-                    expr.span,
-                ));
+                return Ok(self.calls[aggregate].clone());
             }
             diagnostics.push(self.not_grouped(index, expr.span));
             return Err(Failed);

@@ -21,6 +21,8 @@ struct Aggregated {
     /// Further columns of FROM that the output holds: those of the window.
     further: Vec<(usize, usize)>,
     first_aggregate: usize,
+    /// For each key of the text the output column that marks where a grouping set leaves it out.
+    marks: Vec<Option<usize>>,
 }
 
 impl Binder<'_> {
@@ -37,10 +39,31 @@ impl Binder<'_> {
         path: &Path,
     ) -> Result<(NodeId, Vec<Expr>), Failed> {
         let span = keys.span;
-        let aggregated = match self.windowed(input, &keys, &aggregates, path)? {
-            Some(windowed) => self.window_aggregate(windowed, span, path)?,
-            None => self.aggregate(input, &keys, &aggregates, span, path)?,
+        // GROUPING() looks at no rows: it is made of marks above the aggregate.
+        let (calls, groupings): (Vec<AggregateCall>, Vec<AggregateCall>) = aggregates
+            .iter()
+            .cloned()
+            .partition(|call| call.function != "grouping");
+        let named = groupings
+            .iter()
+            .map(|call| self.grouping_keys(call, &keys))
+            .collect::<Result<Vec<_>, _>>()?;
+        let aggregated = match self.windowed(input, &keys, &calls, path)? {
+            Some(windowed) => self.window_aggregate(windowed, &keys.sets, span, path)?,
+            None => self.aggregate(input, &keys, &calls, span, path)?,
         };
+        let (mut plain, mut grouping) = (0.., named.iter());
+        let above = aggregates.iter().map(|call| {
+            if call.function == "grouping" {
+                let keys = grouping.next().map_or(&[][..], Vec::as_slice);
+                let marks: Vec<Option<usize>> =
+                    keys.iter().map(|&key| aggregated.marks[key]).collect();
+                return super::grouping::grouping_value(&marks, call.span);
+            }
+            let column = aggregated.first_aggregate + plain.next().unwrap_or_default();
+            Expr::column(column, call.data_type.clone(), call.span)
+        });
+        let above: Vec<Expr> = above.collect();
         let mut known: Vec<(Expr, usize)> = keys
             .keys
             .iter()
@@ -57,12 +80,10 @@ impl Binder<'_> {
             keys.keys.len(),
             "one output column for each key of the text"
         );
-        let first_aggregate = aggregated.first_aggregate;
         let grouped = Grouped {
             scope,
-            aggregates: &aggregates,
             keys: known,
-            first_aggregate,
+            calls: above,
         };
         let (mut exprs, mut failed) = (Vec::with_capacity(items.len()), false);
         for item in items {
@@ -93,17 +114,29 @@ impl Binder<'_> {
         let changelog = self.properties(input).changelog;
         self.check_aggregates(aggregates, changelog)?;
         let id = self.take_id(path, "aggregate", span);
-        let columns = aggregate_columns(&keys.keys, &[], &DataType::Null, aggregates);
-        let key_columns: Vec<usize> = (0..keys.keys.len()).collect();
+        let count = keys.keys.len();
+        let (input, group_keys, always) = if keys.sets.is_empty() {
+            (input, keys.keys.clone(), Vec::new())
+        } else {
+            let sets = keys.sets.clone();
+            let expanded = self.expand_sets(input, keys.keys.clone(), sets, span, path);
+            (expanded.node, expanded.keys, expanded.always)
+        };
+        let marks = (0..count)
+            .map(|key| (!keys.sets.is_empty()).then_some(count + key))
+            .collect();
+        let columns = aggregate_columns(&group_keys, &[], &DataType::Null, aggregates);
         let properties = Properties {
-            unique_key: Some(key_columns.clone()),
+            unique_key: Some((0..group_keys.len()).collect()),
             ..Properties::of(Changelog::Retractions)
         };
+        let first_aggregate = group_keys.len();
         let kind = NodeKind::Aggregate {
             window: None,
-            keys: keys.keys.clone(),
+            keys: group_keys,
             group_columns: Vec::new(),
             aggregates: aggregates.to_vec(),
+            always,
         };
         let (inputs, path, id) = (vec![input], path.clone(), Some(id));
         let node = self.add(Node {
@@ -118,30 +151,37 @@ impl Binder<'_> {
         });
         Ok(Aggregated {
             node,
-            first_aggregate: key_columns.len(),
-            key_columns,
+            first_aggregate,
+            key_columns: (0..count).collect(),
             further: Vec::new(),
+            marks,
         })
     }
 
     fn window_aggregate(
         &mut self,
-        windowed: Windowed,
+        mut windowed: Windowed,
+        sets: &[Vec<bool>],
         span: Span,
         path: &Path,
     ) -> Result<Aggregated, Failed> {
         let changelog = self.properties(windowed.input).changelog;
         self.check_aggregates(&windowed.aggregates, changelog)?;
-        if changelog == Changelog::Retractions {
-            return self.fail(
-                Diagnostic::error(
-                    codes::NOT_YET,
-                    "a window over rows that can be taken back is not there yet",
-                )
-                .at(span, "the result of a window is final")
-                .help("group without the window's columns: the result then follows its input"),
-            );
+        let others = windowed.keys.len();
+        if !sets.is_empty() {
+            let sets = self.sets_below(&windowed, sets, span)?;
+            let keys = std::mem::take(&mut windowed.keys);
+            let expanded = self.expand_sets(windowed.input, keys, sets, span, path);
+            (windowed.input, windowed.keys) = (expanded.node, expanded.keys);
         }
+        let marks = windowed
+            .of_key
+            .iter()
+            .map(|key| match key {
+                WindowedKey::Other(key) if !sets.is_empty() => Some(others + *key),
+                _ => None,
+            })
+            .collect();
         let id = self.take_id(path, "aggregate", span);
         // All three columns of the window are there for the block: they cost no state.
         let mut group_columns = vec![
@@ -213,6 +253,7 @@ impl Binder<'_> {
             keys: windowed.keys,
             group_columns,
             aggregates: windowed.aggregates,
+            always: Vec::new(),
         };
         let (inputs, id) = (vec![windowed.input], Some(id));
         let node = self.add(Node {
@@ -235,7 +276,39 @@ impl Binder<'_> {
             key_columns,
             further,
             first_aggregate,
+            marks,
         })
+    }
+
+    /// The grouping sets of a windowed aggregate over its keys that are not the window's.
+    fn sets_below(
+        &mut self,
+        windowed: &Windowed,
+        sets: &[Vec<bool>],
+        span: Span,
+    ) -> Result<Vec<Vec<bool>>, Failed> {
+        let mut below = Vec::with_capacity(sets.len());
+        for set in sets {
+            let mut others = vec![false; windowed.keys.len()];
+            for (key, &grouped) in windowed.of_key.iter().zip(set) {
+                match key {
+                    WindowedKey::Other(key) => others[*key] |= grouped,
+                    WindowedKey::Window(_) if grouped => {}
+                    WindowedKey::Window(_) => {
+                        return self.fail(
+                            Diagnostic::error(
+                                codes::GROUPING_SETS,
+                                "every grouping set of a windowed aggregate has the window's columns",
+                            )
+                            .at(span, "one of these sets leaves them out")
+                            .help("GROUP BY window_start, window_end, ROLLUP (a, b)"),
+                        );
+                    }
+                }
+            }
+            below.push(others);
+        }
+        Ok(below)
     }
 
     /// What would not be the same when it is taken back.

@@ -22,6 +22,7 @@ mod expr;
 mod from;
 mod group;
 mod grouped;
+mod grouping;
 mod insert;
 mod join;
 mod levels;

@@ -97,6 +97,7 @@ impl Binder<'_> {
         let (node, mut exprs) = if is_grouped {
             let keys = keys.unwrap_or(GroupKeys {
                 keys: Vec::new(),
+                sets: Vec::new(),
                 span: span_of(select),
             });
             self.grouped(

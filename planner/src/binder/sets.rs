@@ -45,6 +45,7 @@ impl Binder<'_> {
                 keys,
                 group_columns: Vec::new(),
                 aggregates: Vec::new(),
+                always: Vec::new(),
             },
             inputs: vec![relation.node],
             columns: columns.clone(),

@@ -239,6 +239,7 @@ impl Binder<'_> {
                 keys: Vec::new(),
                 group_columns: Vec::new(),
                 aggregates: vec![call(Vec::new()), call(vec![compared])],
+                always: Vec::new(),
             },
             inputs: vec![inner.relation.node],
             columns: counts,
@@ -611,6 +612,7 @@ impl Binder<'_> {
                 .map(|(i, (_, data_type))| Expr::column(inner_width + i, data_type.clone(), span)),
         );
         let keys = GroupKeys {
+            sets: Vec::new(),
             keys: inner_keys.clone(),
             span,
         };

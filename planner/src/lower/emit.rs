@@ -37,6 +37,7 @@ impl Lowering<'_> {
             NodeKind::Project { exprs } => self.project(node, exprs, &wanted),
             NodeKind::Union => self.union(node, &wanted),
             NodeKind::Unnest { .. } => self.unnest(node, &wanted),
+            NodeKind::Expand { .. } => self.expand(node, &wanted),
             NodeKind::SetOperation { operator, all } => self.set_operation(node, *operator, *all),
             NodeKind::WindowAssign { window, time } => {
                 self.window_assign(node, *window, *time, &wanted)

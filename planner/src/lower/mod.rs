@@ -12,6 +12,7 @@
 //! 3. A source's filter is pushed into it only if it has one reader.
 
 mod emit;
+mod expand;
 pub(crate) mod rank;
 mod session;
 mod sets;
@@ -236,6 +237,10 @@ impl Lowering<'_> {
                     .collect();
                 below.insert(*time);
                 vec![below]
+            }
+            NodeKind::Expand { keys, .. } => {
+                let kept = wanted.iter().copied().filter(|&column| column < width(0));
+                vec![kept.chain(columns_of(keys.iter())).collect()]
             }
             NodeKind::Session { time, keys, .. } => {
                 let columns = wanted.iter().chain(keys).chain([time]).copied();

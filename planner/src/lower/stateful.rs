@@ -66,6 +66,7 @@ impl Lowering<'_> {
             keys,
             group_columns,
             aggregates,
+            always,
         } = &current.kind
         else {
             unreachable!("the caller looked at the kind")
@@ -172,6 +173,16 @@ impl Lowering<'_> {
             _ => OperatorKind::Aggregate {
                 keys: input_keys.clone(),
                 aggregates: calls,
+                always: always
+                    .iter()
+                    .map(|group| {
+                        let value = |place: usize| {
+                            let key = key_places.iter().position(|&other| other == place);
+                            key.and_then(|key| group[key])
+                        };
+                        (0..key_count).map(value).collect()
+                    })
+                    .collect(),
             },
         };
         let operator = self.push(New {

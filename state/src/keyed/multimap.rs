@@ -168,7 +168,8 @@ impl MultiMapTable {
             cache.attach(slot, hashes[row], keys.get(row));
         }
         cache.update_charge();
-        add_weights(&mut cache, &slots, weights).map(|_| ())
+        add_weights(&mut cache, &slots, weights);
+        check_counts(&cache, &slots)
     }
 
     /// Matches of the probing rows from `cursor` on, about `limit` at most; the cursor to go on with, if any is left.
@@ -285,9 +286,8 @@ impl MultiMapTable {
     }
 }
 
-/// Adds weights to counts, removes rows that reach zero, and checks that none fell below. Gives the counts from before, row
-/// by row.
-pub(super) fn add_weights(cache: &mut Cache, slots: &[u32], weights: &[i64]) -> Result<Vec<i64>> {
+/// Adds weights to counts and removes rows that reach zero. Gives the counts from before, row by row.
+pub(super) fn add_weights(cache: &mut Cache, slots: &[u32], weights: &[i64]) -> Vec<i64> {
     let mut before = Vec::with_capacity(slots.len());
     for (&slot, &weight) in slots.iter().zip(weights) {
         // A row that was removed earlier in this batch comes to life with a count of zero.
@@ -300,8 +300,13 @@ pub(super) fn add_weights(cache: &mut Cache, slots: &[u32], weights: &[i64]) -> 
             cache.mark_dirty(&[slot]);
         }
     }
+    before
+}
+
+/// Checks that none of these rows is there less often than never.
+pub(super) fn check_counts(cache: &Cache, slots: &[u32]) -> Result<()> {
     match slots.iter().find(|&&slot| cache.count(slot) < 0) {
-        None => Ok(before),
+        None => Ok(()),
         Some(_) => Err(broken(
             &cache.table,
             "a row was taken back that had never come",

@@ -22,7 +22,9 @@ use super::cache::{Cache, CacheRef, Missing, entry_bytes};
 use super::chunk::{KeyBatch, KeyRef};
 use super::context::TableContext;
 use super::map::SCAN_ROWS;
-use super::multimap::{Matches, add_weights, hash_of_key, key_length, row_hash, take_count, upper};
+use super::multimap::{
+    Matches, add_weights, check_counts, hash_of_key, key_length, row_hash, take_count, upper,
+};
 use super::ordered::{Ordered, Span};
 use crate::backend::{Keys, after_prefix};
 use crate::encoding::{Builder, Reader, RowOrder, canonical, key};
@@ -126,6 +128,33 @@ impl SortedTable {
         rows: &RecordBatch,
         weights: &[i64],
     ) -> Result<Vec<i64>> {
+        let (before, slots) = self.change(keys, hashes, rows, weights)?;
+        check_counts(&self.cache.borrow(), &slots)?;
+        Ok(before)
+    }
+
+    /// `apply` for who keeps parts of a multiset that are whole only together: multiplicities may be below zero.
+    ///
+    /// # Errors
+    /// When the database cannot be read or written.
+    pub fn apply_signed(
+        &self,
+        keys: &[ArrayRef],
+        hashes: &[u64],
+        rows: &RecordBatch,
+        weights: &[i64],
+    ) -> Result<()> {
+        self.change(keys, hashes, rows, weights).map(|_| ())
+    }
+
+    /// Adds weights; gives the multiplicities from before, and the slots of the rows.
+    fn change(
+        &self,
+        keys: &[ArrayRef],
+        hashes: &[u64],
+        rows: &RecordBatch,
+        weights: &[i64],
+    ) -> Result<(Vec<i64>, Vec<u32>)> {
         let mut cache = self.cache.borrow_mut();
         let table = cache.table.clone();
         let key_columns = table.canonical_keys(keys)?;
@@ -157,7 +186,8 @@ impl SortedTable {
             cache.place(slot, hashes[row], keys.get(row));
         }
         cache.update_charge();
-        add_weights(&mut cache, &slots, weights)
+        let before = add_weights(&mut cache, &slots, weights);
+        Ok((before, slots))
     }
 
     /// Rows of one key (the one at `row` of `keys`, whose hash is `hash`) within a range, in order, `limit` rows at most,

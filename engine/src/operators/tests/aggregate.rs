@@ -55,6 +55,7 @@ fn grouped(keys: &[usize], retractions: bool) -> StreamPlan {
         OperatorKind::Aggregate {
             keys: keys.to_vec(),
             aggregates,
+            always: Vec::new(),
         },
         output,
         state,

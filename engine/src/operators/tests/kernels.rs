@@ -38,6 +38,7 @@ fn over(argument: DataType, aggregates: Vec<Aggregate>, retractions: bool) -> (H
     let kind = OperatorKind::Aggregate {
         keys: Vec::new(),
         aggregates,
+        always: Vec::new(),
     };
     let plan = plan(vec![(input.clone(), changelog)], kind, output, state);
     (Harness::new(plan, BackendKind::Memory, 10), input)

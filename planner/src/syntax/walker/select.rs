@@ -1,7 +1,7 @@
 //! Queries, SELECT blocks and what belongs to them.
 
 use sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, Query, Select, SelectFlavor, SelectItem,
+    Distinct, Expr, GroupByExpr, GroupByWithModifier, Query, Select, SelectFlavor, SelectItem,
     SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, Values,
     WildcardAdditionalOptions,
 };
@@ -357,9 +357,17 @@ impl Walker<'_> {
         }
     }
 
+    /// A key, or several in parentheses.
+    fn grouping_item(&mut self, expr: &Expr) {
+        match expr {
+            Expr::Tuple(items) => items.iter().for_each(|item| self.expr(item)),
+            expr => self.expr(expr),
+        }
+    }
+
     fn group_by(&mut self, group_by: &GroupByExpr) {
         const WAY_OUT: &str =
-            "write one query for each grouping and put them together with UNION ALL";
+            "GROUP BY ROLLUP (a, b), CUBE (a, b) or GROUPING SETS ((a, b), (a), ())";
         let (exprs, modifiers) = match group_by {
             GroupByExpr::All(modifiers) => {
                 self.refuse(
@@ -374,41 +382,31 @@ impl Walker<'_> {
         };
         for expr in exprs {
             match expr {
-                Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_) => {
-                    let word = match expr {
-                        Expr::Cube(_) => "CUBE",
-                        Expr::Rollup(_) => "ROLLUP",
-                        _ => "GROUPING",
-                    };
-                    let span = self.since_keyword(word, span_of(expr));
-                    self.refuse(
-                        codes::GROUPING_SETS,
-                        "GROUPING SETS, ROLLUP and CUBE are not supported yet",
-                        span,
-                        WAY_OUT,
-                    );
+                Expr::GroupingSets(sets) | Expr::Cube(sets) | Expr::Rollup(sets) => {
+                    sets.iter()
+                        .flatten()
+                        .for_each(|expr| self.grouping_item(expr));
                 }
-                Expr::Tuple(items) if items.is_empty() => self.refuse(
-                    codes::GROUPING_SETS,
-                    "an empty grouping is not supported",
-                    self.last_keyword("GROUP"),
-                    "leave GROUP BY out: aggregates alone give one row",
-                ),
-                Expr::Tuple(_) => self.refuse(
-                    codes::GROUPING_SETS,
-                    "columns to group by do not stand in parentheses together",
-                    span_of(expr),
-                    "leave the parentheses out: GROUP BY a, b",
-                ),
-                expr => self.expr(expr),
+                expr => self.grouping_item(expr),
             }
         }
-        if !modifiers.is_empty() {
+        let is_plain = |expr: &Expr| {
+            !matches!(
+                expr,
+                Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_)
+            )
+        };
+        let is_possible = match modifiers.as_slice() {
+            [] => true,
+            [GroupByWithModifier::Rollup | GroupByWithModifier::Cube] => exprs.iter().all(is_plain),
+            _ => false,
+        };
+        if !is_possible {
             let last = exprs.last().map(span_of).unwrap_or_default();
             let span = self.keyword_near("WITH", last);
             self.refuse(
                 codes::GROUPING_SETS,
-                "WITH ROLLUP, WITH CUBE and WITH TOTALS are not supported",
+                "WITH TOTALS does not exist here, and WITH ROLLUP and WITH CUBE stand behind plain keys",
                 span,
                 WAY_OUT,
             );
