@@ -234,13 +234,8 @@ fn a_second_process_is_refused_and_sigterm_takes_a_last_checkpoint() {
     let root = tempfile::tempdir().unwrap();
     let place = Place::new(&root.path().join("endless"), "endless", ENDLESS);
     let mut first = place.start(&["-p", "2"]);
-    let started = std::time::Instant::now();
-    while !place.folder.join(".weir/endless").exists()
-        && started.elapsed() < Duration::from_secs(20)
-    {
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    std::thread::sleep(Duration::from_millis(700));
+    let seen = || weir_tests::process::folded_changelog(&place.folder.join("out/seen"));
+    until("each user is counted", || seen().len() == 10);
     let text = refused(place.run(&[]).output().unwrap());
     assert!(
         text.contains("another process") || text.contains("lock"),
@@ -253,7 +248,7 @@ fn a_second_process_is_refused_and_sigterm_takes_a_last_checkpoint() {
     assert!(sent.success());
     let status = wait_for(&mut first, Duration::from_secs(30)).expect("SIGTERM ends the job");
     assert!(status.success(), "{status}\n{}", place.log());
-    let before = weir_tests::process::folded_changelog(&place.folder.join("out/seen"));
+    let before = seen();
     assert_eq!(
         before.len(),
         10,
@@ -262,10 +257,21 @@ fn a_second_process_is_refused_and_sigterm_takes_a_last_checkpoint() {
     );
     // It goes on from there.
     let mut second = place.start(&["-p", "1"]);
-    std::thread::sleep(Duration::from_millis(1200));
+    until("counting goes on", || seen() != before);
     weir_tests::process::kill(&mut second);
-    let after = weir_tests::process::folded_changelog(&place.folder.join("out/seen"));
+    let after = seen();
     assert_eq!(after.len(), 10);
     assert!(after.negative().is_none(), "{after:?}");
-    assert_ne!(before, after, "counting went on");
+}
+
+/// Waits for something that happens in another process, however slow the machine is.
+fn until(what: &str, happened: impl Fn() -> bool) {
+    let started = std::time::Instant::now();
+    while !happened() {
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "it never happened: {what}"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
