@@ -358,7 +358,7 @@ fn open_sources(
                 .or_else(|| plan.settings.get(key))?;
             parse_duration(value).filter(|duration| !duration.is_zero())
         };
-        let (source, more) = SharedSource::open(
+        let (mut source, more) = SharedSource::open(
             index,
             operator.id.clone(),
             source,
@@ -369,6 +369,8 @@ fn open_sources(
             option("watermark.max-drift").map(|drift| drift.as_micros() as i64),
             restored.get(operator.id.as_str()).unwrap_or(&nothing),
         )?;
+        source.one_reader_of = (operator.changelog == Changelog::Retractions)
+            .then_some(options.parallelism.max(1) as usize);
         warnings.extend(more);
         sources.push(source);
     }

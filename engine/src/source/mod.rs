@@ -13,7 +13,8 @@
 //!    into e. Chunks dealt into e are wholly processed in e by their workers.
 //! 2. The running maximum after chunk k is published by the worker of chunk k alone, after that of chunk k−1, and
 //!    before the first row of chunk k is sent.
-//! 3. What is kept for a checkpoint knows nothing of workers: position, running maximum, number of records.
+//! 3. A split of a changelog is read by one worker: two could send a retraction ahead of the row that it takes back.
+//! 4. What is kept for a checkpoint knows nothing of workers: position, running maximum, number of records.
 
 mod columns;
 mod dead_letter;
@@ -29,7 +30,7 @@ use rand::Rng;
 use rand::rngs::SmallRng;
 use serde::{Deserialize, Serialize};
 use weir_connectors::{Chunk, Deal, Dealer, Payload, Position, Source};
-use weir_types::{OperatorId, SplitId, Watermark};
+use weir_types::{OperatorId, SplitId, Watermark, WorkerId};
 
 pub(crate) use columns::{ColumnPlan, RowBuilder};
 pub(crate) use dead_letter::{DeadLetters, wire as wire_dead_letters};
@@ -58,6 +59,8 @@ pub(crate) struct SharedSource {
     pub(crate) idle_timeout: Option<Duration>,
     /// A split further ahead of the slowest one than this (microseconds) pauses.
     pub(crate) max_drift_micros: Option<i64>,
+    /// Of a changelog: how many workers share its splits, each split going to one of them.
+    pub(crate) one_reader_of: Option<usize>,
     /// The greatest watermark that any worker sent on: a split that wakes starts there.
     emitted: AtomicI64,
 }
@@ -145,6 +148,8 @@ pub(crate) struct SourceEnd {
 
 /// What a worker brings along when it asks.
 pub(crate) struct Asking<'a> {
+    /// Who asks.
+    pub(crate) worker: WorkerId,
     pub(crate) epoch: u64,
     pub(crate) control: &'a EpochControl,
     pub(crate) clock: &'a Clock,
@@ -189,6 +194,7 @@ impl SharedSource {
             limit,
             idle_timeout,
             max_drift_micros,
+            one_reader_of: None,
             emitted: AtomicI64::new(i64::MIN),
         };
         let least = source
@@ -217,7 +223,10 @@ impl SharedSource {
                 continue;
             }
             all_ended_epoch = false;
-            if split.ended.load(Ordering::Acquire) || self.is_ahead(index) {
+            let is_another_workers = self
+                .one_reader_of
+                .is_some_and(|workers| index % workers != asking.worker.0 as usize);
+            if is_another_workers || split.ended.load(Ordering::Acquire) || self.is_ahead(index) {
                 continue;
             }
             if let Some(next) = self.deal(index, &mut dealing, &mut asking)? {

@@ -15,7 +15,7 @@ use rand::Rng;
 use rand::rngs::SmallRng;
 use weir_connectors::{Decoder, RecordError};
 use weir_planner::plan::StreamPlan;
-use weir_types::{ChangeBatch, ProcessingTime, Watermark};
+use weir_types::{ChangeBatch, ProcessingTime, Watermark, WorkerId};
 
 use super::columns::Prepared;
 use super::watermark::{greatest, own_watermarks};
@@ -81,6 +81,7 @@ pub(crate) enum Turn {
 
 /// What the reader sees of the job.
 pub(crate) struct Surroundings<'a> {
+    pub(crate) worker: WorkerId,
     pub(crate) source: &'a SharedSource,
     pub(crate) control: &'a EpochControl,
     pub(crate) clock: &'a Clock,
@@ -148,6 +149,7 @@ impl Reader {
 
     fn take_chunk(&mut self, around: &mut Surroundings<'_>) -> Result<Turn> {
         let asking = Asking {
+            worker: around.worker,
             epoch: around.epoch,
             control: around.control,
             clock: around.clock,

@@ -224,6 +224,7 @@ impl Worker {
                 let node = source.node;
                 self.running = node;
                 let turn = reader.turn(Surroundings {
+                    worker: self.id,
                     source,
                     control: &self.job.control,
                     clock: &self.job.clock,
