@@ -8,11 +8,22 @@ use weir_tests::data::SqlType;
 use super::generator::{Column, Generator, Relation, Shape, Step};
 
 /// The shapes of this area.
-pub(super) const SHAPES: &[Shape] = &[Shape {
-    name: "an inner join",
-    weight: 1,
-    make: |generator| generator.join(),
-}];
+pub(super) const SHAPES: &[Shape] = &[
+    Shape {
+        name: "an inner join",
+        weight: 1,
+        make: |generator| generator.join("JOIN"),
+    },
+    Shape {
+        name: "an outer join",
+        weight: 2,
+        make: |generator| {
+            let kinds = ["LEFT JOIN", "RIGHT JOIN", "FULL JOIN"];
+            let kind = kinds[generator.rng.random_range(0..3)];
+            generator.join(kind)
+        },
+    },
+];
 
 /// Columns as they are called behind an alias.
 pub(super) fn prefixed(columns: &[Column], prefix: &str) -> Vec<Column> {
@@ -23,6 +34,20 @@ pub(super) fn prefixed(columns: &[Column], prefix: &str) -> Vec<Column> {
             ..c.clone()
         })
         .collect()
+}
+
+/// A relation in FROM under another name: for Weir and for the oracle.
+pub(super) fn aliased(relation: &Relation, alias: &str) -> (String, String) {
+    match &relation.inline {
+        None => {
+            let text = format!("{} AS {alias}", relation.name);
+            (text.clone(), text)
+        }
+        Some((weir, oracle)) => (
+            format!("({weir}) AS {alias}"),
+            format!("({oracle}) AS {alias}"),
+        ),
+    }
 }
 
 impl Generator<'_> {
@@ -49,7 +74,7 @@ impl Generator<'_> {
         pairs
     }
 
-    pub(super) fn join(&mut self) -> Option<Step> {
+    pub(super) fn join(&mut self, kind: &str) -> Option<Step> {
         let (left, right) = (self.pick(), self.pick());
         let mut pairs = self.equal_columns(&left, &right);
         if pairs.is_empty() || left.rows * right.rows > 60_000.0 || self.joins >= 2 {
@@ -74,26 +99,16 @@ impl Generator<'_> {
         let filter = self.filter(&joined, 0.3);
         let text = |left: &str, right: &str| {
             format!(
-                "SELECT {} FROM {left} JOIN {right} ON {}{filter}",
+                "SELECT {} FROM {left} {kind} {right} ON {}{filter}",
                 items.join(", "),
                 conditions.join(" AND ")
             )
-        };
-        let aliased = |relation: &Relation, alias: &str| match &relation.inline {
-            None => (
-                format!("{} AS {alias}", relation.name),
-                format!("{} AS {alias}", relation.name),
-            ),
-            Some((weir, oracle)) => (
-                format!("({weir}) AS {alias}"),
-                format!("({oracle}) AS {alias}"),
-            ),
         };
         let ((lw, lo), (rw, ro)) = (aliased(&left, &l), aliased(&right, &r));
         let texts = (text(&lw, &rw), text(&lo, &ro));
         let rows = joined.rows;
         let mut relation = self.relation(columns, None, rows);
-        relation.retracts = left.retracts || right.retracts;
+        relation.retracts = left.retracts || right.retracts || kind != "JOIN";
         Some((relation, texts.0, texts.1))
     }
 }
