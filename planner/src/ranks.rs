@@ -96,9 +96,9 @@ pub(crate) fn bound(graph: &mut Graph, roots: &[NodeId]) -> Vec<Diagnostic> {
             }
         }
     }
-    for node in 0..=top {
+    for (node, &is_reached) in reached.iter().enumerate().take(top + 1) {
         drop_implied(graph, node);
-        if reached[node] {
+        if is_reached {
             problems.extend(unbounded(graph, node));
         }
     }

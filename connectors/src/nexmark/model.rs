@@ -249,7 +249,8 @@ mod tests {
         let share = |hot: &dyn Fn(u64) -> bool| {
             bids.iter().filter(|event| hot(**event)).count() as f64 / bids.len() as f64
         };
-        let auctions = share(&|event| MODEL.auction_of_bid(3, event) as u64 % HOT_EVERY == 0);
+        let auctions =
+            share(&|event| (MODEL.auction_of_bid(3, event) as u64).is_multiple_of(HOT_EVERY));
         let bidders = share(&|event| MODEL.bidder(4, event) as u64 % HOT_EVERY == 1);
         assert!((0.48..0.54).contains(&auctions), "{auctions}");
         assert!((0.73..0.78).contains(&bidders), "{bidders}");

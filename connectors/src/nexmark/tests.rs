@@ -70,7 +70,7 @@ fn splits_share_the_same_rows() {
 fn a_column_is_the_same_whatever_else_is_read() {
     let whole = rows(&[("table", "bid")], &columns_of(Kind::Bid));
     for (at, column) in columns_of(Kind::Bid).into_iter().enumerate() {
-        let alone = rows(&[("table", "bid")], &[column.clone()]);
+        let alone = rows(&[("table", "bid")], std::slice::from_ref(&column));
         for (whole, alone) in whole.iter().zip(&alone) {
             let value = whole[1..].split('|').nth(at).unwrap();
             assert_eq!(&alone[1..], value, "{}", column.name);

@@ -188,7 +188,7 @@ impl Rank {
         let of_partition = read.probe_rows.values();
         let (mut start, mut batches) = (0, vec![read.rows.clone()]);
         let same = self.same_as_before(&read.rows)?;
-        for partition in 0..hashes.len() {
+        for (partition, &hash) in hashes.iter().enumerate() {
             let end = start + of_partition[start..].partition_point(|&p| p as usize == partition);
             let mut position = Position::default();
             self.number(
@@ -203,7 +203,7 @@ impl Rank {
                 self.note_beyond(partition, &batches, &mut result);
             } else if end - start == limit {
                 let from = (read.rows.slice(end - 1, 1), partition);
-                let key = (keys, hashes[partition]);
+                let key = (keys, hash);
                 self.read_on(key, from, position, &mut batches, &mut result)?;
             }
             result.ends.push(result.places.len());

@@ -345,7 +345,7 @@ impl<'a> Placed<'a> {
     }
 
     fn above_of(&mut self, level: usize) -> Option<Expr> {
-        Expr::conjunction(std::mem::take(&mut self.above[level]).into_iter())
+        Expr::conjunction(std::mem::take(&mut self.above[level]))
     }
 
     /// Whether it touches the right input of the join at `level`, and whether the left one.

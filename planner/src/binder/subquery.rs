@@ -289,7 +289,7 @@ impl Binder<'_> {
             },
             span,
         );
-        let decided = Expr::conjunction([known, not(flag(1))].into_iter());
+        let decided = Expr::conjunction([known, not(flag(1))]);
         boolean(
             ExprKind::Binary {
                 op: BinaryOp::Or,

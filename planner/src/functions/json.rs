@@ -248,7 +248,7 @@ fn by_steps(arguments: &[ArrayRef], give: Give) -> Result<ArrayRef, String> {
     let values = texts(&arguments[0]);
     let steps = arguments[1..]
         .iter()
-        .map(|array| StepColumn::new(array))
+        .map(StepColumn::new)
         .collect::<Result<Vec<_>, String>>()?;
     let mut out = StringViewBuilder::with_capacity(values.len());
     for row in 0..values.len() {

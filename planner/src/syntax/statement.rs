@@ -106,10 +106,11 @@ impl ScriptParser {
                 Statement::Unreadable {
                     declares: Some(name),
                 } if name.value == like.base.value => return Err(Diagnostics(Vec::new())),
-                Statement::CreateTable(table) if table.name.value == like.base.value => {
-                    if base.is_none() || !table.if_not_exists {
-                        base = Some(table);
-                    }
+                Statement::CreateTable(table)
+                    if table.name.value == like.base.value
+                        && (base.is_none() || !table.if_not_exists) =>
+                {
+                    base = Some(table);
                 }
                 Statement::Drop { name, .. } if name.value == like.base.value => base = None,
                 _ => {}
