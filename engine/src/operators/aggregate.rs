@@ -14,9 +14,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array, make_comparator};
 use arrow::buffer::BooleanBuffer;
-use arrow::compute::{concat, interleave, kernels::cmp, take};
+use arrow::compute::{SortOptions, concat, interleave, kernels::cmp, take};
 use arrow::datatypes::{Int64Type, SchemaRef};
 use arrow::error::ArrowError;
 use weir_state::MapTable;
@@ -541,8 +541,53 @@ fn differs(
     let mut differs: BooleanBuffer = old_rows.iter().map(|old| old.is_none()).collect();
     for (old, new) in old.iter().zip(new) {
         let old = take(old, old_rows, None)?;
-        let different: BooleanArray = cmp::distinct(&old, new)?;
-        differs = &differs | different.values();
+        let different = if old.data_type().is_nested() {
+            nested_differs(&old, new)?
+        } else {
+            cmp::distinct(&old, new)?.values().clone()
+        };
+        differs = &differs | &different;
     }
     Ok(differs)
+}
+
+/// The same for arrays, rows and maps, which the library's kernel does not compare.
+fn nested_differs(old: &ArrayRef, new: &ArrayRef) -> Result<BooleanBuffer, ArrowError> {
+    let compare = make_comparator(old, new, SortOptions::default())?;
+    Ok((0..new.len())
+        .map(|row| compare(row, row).is_ne())
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::ListArray;
+
+    use super::*;
+
+    #[test]
+    fn results_that_are_arrays_are_compared_by_their_elements() {
+        let lists = |lists: Vec<Option<Vec<Option<i32>>>>| -> ArrayRef {
+            Arc::new(ListArray::from_iter_primitive::<
+                arrow::datatypes::Int32Type,
+                _,
+                _,
+            >(lists))
+        };
+        let old = lists(vec![Some(vec![Some(1), None]), None, Some(vec![])]);
+        let new = lists(vec![
+            Some(vec![Some(1), None]),
+            None,
+            Some(vec![Some(2)]),
+            Some(vec![]),
+        ]);
+        let old_rows = UInt32Array::from(vec![Some(0), Some(1), Some(2), None]);
+        let differs = differs(&[old], &[new], &old_rows).unwrap();
+        assert_eq!(
+            differs.iter().collect::<Vec<_>>(),
+            [false, false, true, true]
+        );
+    }
 }
