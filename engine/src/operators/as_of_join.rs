@@ -319,27 +319,11 @@ impl Operator for AsOfJoin {
                 kept.push(row as u32);
             }
         }
-        if kept.is_empty() {
-            return Ok(Progress::Done);
-        }
         // Something is to be done when the watermark is beyond the row.
-        let due = |&row: &u32| {
-            let at = micros.value(row as usize).saturating_add(1);
-            Due {
-                slice: at.div_euclid(STRETCH) * STRETCH,
-                at,
-            }
-        };
-        let dues: Vec<Due> = kept.iter().map(due).collect();
-        let kept = UInt32Array::from(kept);
-        let rows = arrow::compute::take_record_batch(&batch.rows, &kept)
-            .map_err(|error| internal(&self.operator, &error))?;
-        let columns = side.keys.iter();
-        let keys: Vec<ArrayRef> = columns.map(|&key| rows.column(key).clone()).collect();
-        let hashes = hash::hash_columns(&keys, kept.len());
-        side.rows
-            .apply(&keys, &hashes, &rows, &vec![1; kept.len()])?;
-        side.times.note(&dues, &keys, &hashes)?;
+        side.times
+            .keep(&side.rows, &batch.rows, &side.keys, kept, |row| {
+                Due::in_stretch(micros.value(row).saturating_add(1), STRETCH)
+            })?;
         Ok(Progress::Done)
     }
 

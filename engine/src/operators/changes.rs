@@ -21,7 +21,8 @@ pub(super) fn net(
     batch_rows: usize,
 ) -> Result<Vec<ChangeBatch>, ArrowError> {
     if batches.iter().all(|batch| batch.retracted.is_none()) {
-        return Ok(batches);
+        let pieces = batches.iter().flat_map(|batch| pieces(batch, batch_rows));
+        return Ok(pieces.collect());
     }
     let all = ChangeBatch::concat(&batches)?;
     let survivors = match encode(&all.rows)? {
@@ -29,11 +30,15 @@ pub(super) fn net(
         // Rows that cannot be compared are left as they came.
         None => all,
     };
-    let count = survivors.num_rows();
-    Ok((0..count)
-        .step_by(batch_rows)
-        .map(|start| survivors.slice(start, batch_rows.min(count - start)))
-        .collect())
+    Ok(pieces(&survivors, batch_rows).collect())
+}
+
+/// A batch cut into pieces of at most `batch_rows`; none of an empty one.
+fn pieces(batch: &ChangeBatch, batch_rows: usize) -> impl Iterator<Item = ChangeBatch> + '_ {
+    let count = batch.num_rows();
+    (0..count)
+        .step_by(batch_rows.max(1))
+        .map(move |start| batch.slice(start, batch_rows.min(count - start)))
 }
 
 /// Rows in a form in which equal rows are equal bytes. It lives for this call only: the encoding may change
@@ -116,6 +121,15 @@ mod tests {
         .unwrap();
         assert_eq!(list(&net), [(1, -1), (3, 1), (5, 1), (5, 1)]);
         assert!(net.iter().all(|batch| batch.num_rows() <= 2));
+    }
+
+    #[test]
+    fn rows_that_are_only_inserted_come_in_small_batches_too() {
+        let mut inserted = changes(&[(1, 1), (2, 1), (3, 1)]);
+        inserted.retracted = None;
+        let net = net(vec![inserted], 2).unwrap();
+        let rows: Vec<usize> = net.iter().map(ChangeBatch::num_rows).collect();
+        assert_eq!(rows, [2, 1]);
     }
 
     #[test]

@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::take;
-use weir_state::SliceTable;
+use weir_state::{SliceTable, SortedTable};
+use weir_types::hash;
 
 use crate::{Error, Result};
 
@@ -28,6 +29,16 @@ pub(super) struct Due {
     pub(super) slice: i64,
     /// The exact moment.
     pub(super) at: i64,
+}
+
+impl Due {
+    /// A moment, kept under the stretch of that length that it lies in.
+    pub(super) fn in_stretch(at: i64, stretch: i64) -> Self {
+        Self {
+            slice: at.div_euclid(stretch) * stretch,
+            at,
+        }
+    }
 }
 
 impl DueKeys {
@@ -59,6 +70,28 @@ impl DueKeys {
             table.mark_dirty(&slots);
         }
         Ok(())
+    }
+
+    /// Keeps some rows of a batch in `rows`, under the columns `keys`, and notes their keys for when each row is due.
+    pub(super) fn keep(
+        &self,
+        rows: &SortedTable,
+        batch: &RecordBatch,
+        keys: &[usize],
+        kept: Vec<u32>,
+        due: impl Fn(usize) -> Due,
+    ) -> Result<()> {
+        if kept.is_empty() {
+            return Ok(());
+        }
+        let dues: Vec<Due> = kept.iter().map(|&row| due(row as usize)).collect();
+        let kept = taken(batch.columns(), &kept.into())?;
+        let kept = RecordBatch::try_new(batch.schema(), kept)
+            .map_err(|error| Error::Job(format!("taking rows of a batch: {error}")))?;
+        let keys: Vec<ArrayRef> = keys.iter().map(|&key| kept.column(key).clone()).collect();
+        let hashes = hash::hash_columns(&keys, dues.len());
+        rows.apply(&keys, &hashes, &kept, &vec![1; dues.len()])?;
+        self.note(&dues, &keys, &hashes)
     }
 
     /// The slices up to a moment, in order.

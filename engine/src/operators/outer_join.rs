@@ -103,11 +103,33 @@ struct Probe {
     retracted: Vec<bool>,
 }
 
+impl Probe {
+    fn begin() -> Self {
+        Self {
+            cursor: Some(ProbeCursor::default()),
+            ..Self::default()
+        }
+    }
+
+    /// Where to go on, once all that was found is given.
+    fn next(&mut self) -> Option<ProbeCursor> {
+        if self.found.is_some() {
+            return None;
+        }
+        self.cursor.take()
+    }
+
+    fn is_over(&self) -> bool {
+        self.found.is_none() && self.cursor.is_none()
+    }
+}
+
 /// The distinct keys of a batch that can match.
+#[derive(Default)]
 struct Touched {
     keys: Vec<ArrayRef>,
     hashes: Vec<u64>,
-    /// The batch's rows of each key.
+    /// The batch's rows of each key; kept for the sake of a residual alone.
     rows: Vec<Vec<u32>>,
     /// Keys of which no row of the other side changes its state.
     skip: Option<BooleanBuffer>,
@@ -188,18 +210,20 @@ impl OuterJoin {
             .collect();
         let hashes = hash::hash_columns(&keys, rows);
         let skip = null_keys(&keys, &self.null_equal, rows);
-        let touched = self.touched(&keys, &hashes, skip.as_ref())?;
+        // Whose partners change is asked only where rows of the other side are given for themselves.
         let other_alone = self.sides[1 - side].alone != Alone::Never;
+        let touched = if other_alone {
+            self.touched(&keys, &hashes, skip.as_ref())?
+        } else {
+            Touched::default()
+        };
         let had_rows = if other_alone && self.residual.is_none() {
             Some(here.rows.contains(&touched.keys, &touched.hashes, None)?)
         } else {
             None
         };
         let weights = (0..rows).map(|row| batch.weight(row)).collect();
-        let phase = Phase::Pairs(Probe {
-            cursor: Some(ProbeCursor::default()),
-            ..Probe::default()
-        });
+        let phase = Phase::Pairs(Probe::begin());
         Ok(Step {
             side,
             batch,
@@ -228,7 +252,7 @@ impl OuterJoin {
         let rows = RowConverter::new(fields)
             .and_then(|converter| converter.convert_columns(keys))
             .map_err(failed)?;
-        let mut places: HashMap<&[u8], usize> = HashMap::new();
+        let mut places: HashMap<&[u8], usize> = HashMap::with_capacity(hashes.len());
         let (mut first, mut of_key) = (Vec::<u32>::new(), Vec::<Vec<u32>>::new());
         for row in 0..hashes.len() {
             if skip.is_some_and(|skip| skip.value(row)) {
@@ -236,10 +260,12 @@ impl OuterJoin {
             }
             let place = *places.entry(rows.row(row).data()).or_insert_with(|| {
                 first.push(row as u32);
-                of_key.push(Vec::new());
-                of_key.len() - 1
+                first.len() - 1
             });
-            of_key[place].push(row as u32);
+            if self.residual.is_some() {
+                of_key.resize_with(first.len(), Vec::new);
+                of_key[place].push(row as u32);
+            }
         }
         let indices = UInt32Array::from(first.clone());
         let keys = keys
@@ -286,9 +312,7 @@ impl OuterJoin {
             step.has_partner = any.iter().collect();
             return Ok(Phase::Alone);
         }
-        if probe.found.is_none()
-            && let Some(cursor) = probe.cursor.take()
-        {
+        if let Some(cursor) = probe.next() {
             let (matches, cursor) =
                 other.probe(&step.keys, &step.hashes, step.skip.as_ref(), cursor, limit)?;
             probe.cursor = cursor;
@@ -321,10 +345,10 @@ impl OuterJoin {
                 probe.found = None;
             }
         }
-        Ok(if probe.found.is_some() || probe.cursor.is_some() {
-            Phase::Pairs(probe)
-        } else {
+        Ok(if probe.is_over() {
             Phase::Alone
+        } else {
+            Phase::Pairs(probe)
         })
     }
 
@@ -446,10 +470,7 @@ impl OuterJoin {
             here.apply(&step.keys, &step.hashes, &step.batch.rows, &step.weights)?;
             return Ok(Phase::Over);
         }
-        Ok(Phase::Others(Probe {
-            cursor: Some(ProbeCursor::default()),
-            ..Probe::default()
-        }))
+        Ok(Phase::Others(Probe::begin()))
     }
 
     fn others(
@@ -459,9 +480,7 @@ impl OuterJoin {
         limit: usize,
         ctx: &mut OperatorContext,
     ) -> Result<Phase> {
-        if probe.found.is_none()
-            && let Some(cursor) = probe.cursor.take()
-        {
+        if let Some(cursor) = probe.next() {
             let (keys, hashes) = (&step.touched.keys, &step.touched.hashes);
             let other = &self.sides[1 - step.side].rows;
             let (matches, cursor) =
@@ -490,7 +509,7 @@ impl OuterJoin {
                 probe.found = None;
             }
         }
-        if probe.found.is_some() || probe.cursor.is_some() {
+        if !probe.is_over() {
             return Ok(Phase::Others(probe));
         }
         if step.had_rows.is_none() {

@@ -309,27 +309,11 @@ impl Operator for Session {
                 kept.push(row as u32);
             }
         }
-        if kept.is_empty() {
-            return Ok(Progress::Done);
-        }
         let stretch = self.stretch();
-        let due = |&row: &u32| {
-            let at = micros.value(row as usize).saturating_add(self.gap);
-            Due {
-                slice: at.div_euclid(stretch) * stretch,
-                at,
-            }
-        };
-        let dues: Vec<Due> = kept.iter().map(due).collect();
-        let kept = UInt32Array::from(kept);
-        let rows = arrow::compute::take_record_batch(&batch.rows, &kept)
-            .map_err(|error| internal(&self.operator, &error))?;
-        let columns = self.keys.iter();
-        let keys: Vec<ArrayRef> = columns.map(|&key| rows.column(key).clone()).collect();
-        let hashes = hash::hash_columns(&keys, kept.len());
-        self.rows
-            .apply(&keys, &hashes, &rows, &vec![1; kept.len()])?;
-        self.times.note(&dues, &keys, &hashes)?;
+        self.times
+            .keep(&self.rows, &batch.rows, &self.keys, kept, |row| {
+                Due::in_stretch(micros.value(row).saturating_add(self.gap), stretch)
+            })?;
         Ok(Progress::Done)
     }
 

@@ -4,8 +4,7 @@
 
 use sqlparser::ast::{
     self, BinaryOperator, CaseWhen, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, UnaryOperator,
-    Value,
+    FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, Value,
 };
 use sqlparser::tokenizer::Span;
 
@@ -250,10 +249,6 @@ fn unit_text(unit: &Expr) -> Option<String> {
             .clone()
             .into_string()
             .map(|unit| unit.to_ascii_lowercase()),
-        Expr::UnaryOp {
-            op: UnaryOperator::Plus,
-            ..
-        } => None,
         _ => None,
     }
 }

@@ -11,13 +11,14 @@
 //! 2. A projection that only drops, reorders or renames columns is not an operator: [`Emitted::columns`] remembers.
 //! 3. A source's filter is pushed into it only if it has one reader.
 
+mod aggregate;
 mod emit;
 mod expand;
+mod join;
 pub(crate) mod rank;
 mod session;
 mod sets;
-mod stateful;
-mod timed;
+
 pub(crate) mod unnest;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

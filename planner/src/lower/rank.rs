@@ -8,7 +8,7 @@ use crate::identity::Identity;
 use crate::logical::{NodeId, NodeKind};
 use crate::plan::{Expr, Input, OperatorKind, Partitioning, RankBounds, RankFunction};
 
-use super::stateful::{Fitting, deduplicated};
+use super::aggregate::{Fitting, deduplicated};
 use super::{Columns, Emitted, Lowering, New, NewLogic};
 
 impl RankFunction {

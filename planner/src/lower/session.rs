@@ -8,7 +8,7 @@ use crate::identity::window_columns;
 use crate::logical::{NodeId, NodeKind};
 use crate::plan::{Expr, Input, OperatorKind, Partitioning};
 
-use super::stateful::deduplicated;
+use super::aggregate::deduplicated;
 use super::{Columns, Emitted, Lowering, New, NewLogic};
 
 impl Lowering<'_> {

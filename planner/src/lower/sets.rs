@@ -81,7 +81,7 @@ impl Lowering<'_> {
                 })
                 .collect(),
             schema,
-            properties: super::stateful::deduplicated(properties),
+            properties: super::aggregate::deduplicated(properties),
             span: current.span,
             logic: NewLogic::Stateful(detail, Box::new(move |_| identities)),
         });

@@ -1,4 +1,4 @@
-//! Aggregates and joins: their inputs are made to measure, so that what they store is exactly what their block reads.
+//! Aggregates: their inputs are made to measure, so that what they store is exactly what their block reads.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +6,12 @@ use weir_types::{Column, Schema, SortColumn, Span};
 
 use crate::canonical;
 use crate::fingerprint::sorted;
-use crate::identity::{Identity, group_column, joined_columns};
+use crate::identity::{Identity, group_column};
 use crate::logical::{AggregateCall, NodeId, NodeKind};
-use crate::names::Path;
 use crate::plan::{Aggregate, Expr, GroupColumn, Input, OperatorKind, Partitioning};
 
 use super::emit::Measured;
-use super::{Columns, Emitted, Lowering, New, NewLogic, columns_of};
+use super::{Columns, Emitted, Lowering, New, NewLogic};
 
 /// The columns of an input that is made to measure: no two of one identity.
 #[derive(Default)]
@@ -203,211 +202,6 @@ impl Lowering<'_> {
         });
         Emitted { operator, columns }
     }
-
-    // ------------------------------------------------------------------ joins
-
-    pub(crate) fn join(&mut self, node: NodeId, wanted: &Columns) -> Emitted {
-        let graph = self.graph;
-        let current = &graph.nodes[node];
-        let NodeKind::Join {
-            join,
-            left_keys,
-            right_keys,
-            null_equal,
-            residual,
-        } = &current.kind
-        else {
-            unreachable!("the caller looked at the kind")
-        };
-        let first_right = graph.nodes[current.inputs[0]].columns.len();
-        let read = wanted | &columns_of(residual.iter());
-        let wanted_inputs = self.wanted_inputs(node, wanted);
-        let left_read = read
-            .iter()
-            .copied()
-            .filter(|&column| column < first_right)
-            .collect();
-        let right_read = read
-            .iter()
-            .filter_map(|&column| column.checked_sub(first_right))
-            .collect();
-        let left = self.side(
-            current.inputs[0],
-            &wanted_inputs[0],
-            &left_read,
-            left_keys,
-            &current.path,
-        );
-        let right = self.side(
-            current.inputs[1],
-            &wanted_inputs[1],
-            &right_read,
-            right_keys,
-            &current.path,
-        );
-
-        // Pairs of key columns in the order of their identities, each once.
-        let keys = left.keys.iter().zip(&right.keys).enumerate();
-        let mut pairs: Vec<(usize, usize, bool)> =
-            keys.map(|(i, (&l, &r))| (l, r, null_equal[i])).collect();
-        pairs.sort_by_key(|&(l, r, null_equal)| {
-            let (left, right) = (left.identities[l].clone(), right.identities[r].clone());
-            (left, right, null_equal)
-        });
-        pairs.dedup();
-        let pair_texts: Vec<String> = pairs
-            .iter()
-            .map(|&(l, r, null_equal)| {
-                let equal = if null_equal {
-                    "is not distinct from"
-                } else {
-                    "="
-                };
-                let (left, right) = (&left.identities[l].typed, &right.identities[r].typed);
-                format!("{left} {equal} {right}")
-            })
-            .collect();
-
-        let left_width = left.identities.len();
-        let mut columns = left.columns.clone();
-        columns.extend(
-            right
-                .columns
-                .iter()
-                .map(|(&column, &place)| (first_right + column, left_width + place)),
-        );
-        let output = Emitted {
-            operator: 0,
-            columns,
-        };
-        let residual = residual.as_ref().map(|residual| output.moved(residual));
-        let both: Vec<Identity> = left
-            .identities
-            .iter()
-            .cloned()
-            .chain(right.identities.iter().map(|identity| Identity {
-                name: format!("right:{}", identity.name),
-                typed: format!("right:{}", identity.typed),
-            }))
-            .collect();
-        let residual_text = residual
-            .iter()
-            .flat_map(|residual| residual.clone().conjuncts());
-        let residual_text = sorted(residual_text.map(|conjunct| Identity::of(&conjunct, &both)));
-        let detail = format!(
-            "{} on {} residual {residual_text} left {} right {}",
-            join.word(),
-            pair_texts.join(" and "),
-            sorted(left.identities.clone()),
-            sorted(right.identities.clone())
-        );
-        let mut schema = self.operators[left.operator].schema.clone();
-        if join.gives_right() {
-            schema.extend(self.operators[right.operator].schema.iter().cloned());
-        }
-        let left_places: Vec<usize> = pairs.iter().map(|pair| pair.0).collect();
-        let right_places: Vec<usize> = pairs.iter().map(|pair| pair.1).collect();
-        let null_equal: Vec<bool> = pairs.iter().map(|pair| pair.2).collect();
-        let null_equal = if null_equal.contains(&true) {
-            null_equal
-        } else {
-            Vec::new()
-        };
-        let (id, join) = (current.named(), *join);
-        let properties = deduplicated(
-            current
-                .properties
-                .moved(&|column| output.columns.get(&column).copied()),
-        );
-        let (id_text, left_identities, right_identities) =
-            (id.to_string(), left.identities, right.identities);
-        let operator = self.push(New {
-            id,
-            kind: OperatorKind::Join {
-                join,
-                left_keys: left_places.clone(),
-                right_keys: right_places.clone(),
-                null_equal,
-                residual,
-            },
-            inputs: vec![
-                Input {
-                    from: left.operator,
-                    partitioning: Partitioning::Hash(left_places),
-                },
-                Input {
-                    from: right.operator,
-                    partitioning: Partitioning::Hash(right_places),
-                },
-            ],
-            schema,
-            properties,
-            span: current.span,
-            logic: NewLogic::Stateful(
-                detail,
-                Box::new(move |logic| {
-                    joined_columns(join, &left_identities, &right_identities, &id_text, logic)
-                }),
-            ),
-        });
-        Emitted {
-            operator,
-            columns: output.columns,
-        }
-    }
-
-    /// One side of a join: the columns that the block reads, and the computed keys, ordered by identity.
-    pub(super) fn side(
-        &mut self,
-        input: NodeId,
-        wanted: &Columns,
-        read: &Columns,
-        keys: &[Expr],
-        path: &Path,
-    ) -> Side {
-        let below = self.emit(input, wanted);
-        let known = self.logic[below.operator].columns.clone();
-        let schema = self.operators[below.operator].schema.clone();
-        let column = |column: usize| {
-            let place = below.columns[&column];
-            Expr::column(place, schema[place].data_type.clone(), Span::default())
-        };
-        let mut fitting = Fitting::default();
-        for &wanted in read {
-            fitting.place(Identity::of(&column(wanted), &known), column(wanted));
-        }
-        for key in keys {
-            let key = below.moved(key);
-            fitting.place(Identity::of(&key, &known), key);
-        }
-        fitting.sort_from(0);
-        let operator = self.push_project(below.operator, fitting.measured(), path);
-        let place = |expr: &Expr| fitting.find(&Identity::of(expr, &known));
-        Side {
-            operator,
-            columns: read
-                .iter()
-                .map(|&wanted| (wanted, place(&column(wanted))))
-                .collect(),
-            keys: keys.iter().map(|key| place(&below.moved(key))).collect(),
-            identities: fitting
-                .exprs
-                .iter()
-                .map(|(identity, _)| identity.clone())
-                .collect(),
-        }
-    }
-}
-
-/// One side of a join, made to measure.
-pub(super) struct Side {
-    pub(super) operator: usize,
-    /// For each column of the node that is read its place.
-    pub(super) columns: BTreeMap<usize, usize>,
-    /// For each key its place.
-    pub(super) keys: Vec<usize>,
-    /// One for each column.
-    pub(super) identities: Vec<Identity>,
 }
 
 /// The aggregates in the order of their canonical names, each once; and for each call of the text its place among them.
