@@ -8,9 +8,7 @@
 //! 1. All workers have the same wiring; it follows from the plan and from whether there is more than one worker.
 //! 2. An edge is an exchange exactly if rows have to be routed by columns by which they are not routed already.
 
-use weir_planner::plan::{
-    ExprKind, GroupColumn, JoinKind, Operator, OperatorKind, Partitioning, StreamPlan,
-};
+use weir_planner::plan::{ExprKind, GroupColumn, Operator, OperatorKind, Partitioning, StreamPlan};
 
 /// How rows get from an operator to a consumer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,13 +119,12 @@ fn leaving(operator: &Operator, arriving: &[Option<Vec<usize>>]) -> Option<Vec<u
         // Both inputs are routed by all of their columns, which are the output's.
         OperatorKind::SetOperation { .. } => Some(first.clone()),
         // The left columns come first; where they may be NULL for want of a partner, they say nothing of the place.
-        OperatorKind::Join { join, .. } if join.keeps_right() => None,
-        OperatorKind::Join { .. }
-        | OperatorKind::TimedJoin {
-            join: JoinKind::Inner,
-            ..
-        } => Some(first.clone()),
-        OperatorKind::TimedJoin { .. } => None,
+        OperatorKind::Join { join, .. } | OperatorKind::TimedJoin { join, .. }
+            if join.keeps_right() =>
+        {
+            None
+        }
+        OperatorKind::Join { .. } | OperatorKind::TimedJoin { .. } => Some(first.clone()),
         OperatorKind::Rank { .. } => Some(first.clone()),
         OperatorKind::Source { .. } | OperatorKind::Sink { .. } | OperatorKind::Output { .. } => {
             None

@@ -177,7 +177,8 @@ impl Properties {
 
 impl Properties {
     /// A join that time bounds. The two event times of an interval join are at most its bound apart, and so one watermark
-    /// speaks of both; the rows of a window join come when the window ends.
+    /// speaks of both; the rows of a window join come when the window ends. What may be NULL for want of a partner is no
+    /// event time, and no window's column.
     pub(crate) fn timed(
         timing: &JoinTiming,
         join: JoinKind,
@@ -185,28 +186,47 @@ impl Properties {
         right: &Self,
         left_width: usize,
     ) -> Self {
-        let pairs = Self::joined(join, left, right, left_width);
+        let rows = Self {
+            changelog: Changelog::AppendOnly,
+            ..Self::joined(join, left, right, left_width)
+        };
+        let (of_left, of_right) = (
+            !join.keeps_right(),
+            !join.keeps_left() && join.gives_right(),
+        );
         match *timing {
             JoinTiming::Interval {
                 left_time,
                 right_time,
                 ..
-            } => Self {
-                event_time: Some(left_time),
-                further_event_times: vec![left_width + right_time],
-                ..pairs
-            },
+            } => {
+                let left_time = of_left.then_some(left_time);
+                let right_time = of_right.then_some(left_width + right_time);
+                Self {
+                    event_time: left_time.or(right_time),
+                    further_event_times: left_time.and(right_time).into_iter().collect(),
+                    ..rows
+                }
+            }
             // One row for each of the left, at most.
             JoinTiming::AsOf { left_time, .. } => Self {
                 unique_key: left.unique_key.clone(),
                 event_time: Some(left_time),
-                ..pairs
+                ..rows
             },
-            JoinTiming::Window { .. } => Self {
-                event_time: left.window.and_then(|window| window.time),
-                window: left.window,
-                ..pairs
-            },
+            JoinTiming::Window { .. } => {
+                let window = if of_left {
+                    left.window
+                } else {
+                    let moved = |column: usize| Some(left_width + column);
+                    right.moved(&moved).window.filter(|_| of_right)
+                };
+                Self {
+                    event_time: window.and_then(|window| window.time),
+                    window,
+                    ..rows
+                }
+            }
         }
     }
 }

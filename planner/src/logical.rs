@@ -117,7 +117,8 @@ pub(crate) enum NodeKind {
         /// What the block itself says; `ranks.rs` adds what all readers have in common.
         bounds: RankBounds,
     },
-    /// A join that time bounds. Columns: those of the left input, then those of the right one.
+    /// A join that time bounds. Columns: those of the left input, then those of the right one; the left ones alone of
+    /// semi and anti joins.
     TimedJoin {
         timing: JoinTiming,
         join: JoinKind,

@@ -302,7 +302,8 @@ pub enum OperatorKind {
         shown: bool,
     },
     /// Join of two append-only inputs that time bounds, so that its result is append-only too and its state ends with
-    /// the watermark. Output: the left columns, then the right ones.
+    /// the watermark. Output: the left columns, then the right ones; of semi and anti joins the left ones alone. A row that
+    /// is given for want of a partner is given when the watermark says that none can come any more.
     TimedJoin {
         /// How time bounds it.
         timing: JoinTiming,

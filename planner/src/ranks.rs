@@ -245,6 +245,14 @@ fn interval_of(conjunct: &Expr) -> Option<(usize, Interval)> {
     Some((column, interval))
 }
 
+/// Whether a condition says of the number of a ranking below `node` that it is 1, and nothing else.
+pub(crate) fn is_first(graph: &Graph, node: NodeId, conjunct: &Expr) -> bool {
+    interval_of(conjunct).is_some_and(|(column, interval)| {
+        let passes_one = interval.first <= 1 && interval.last == 1;
+        passes_one && number_of(graph, node, column).is_some()
+    })
+}
+
 fn turned(op: BinaryOp) -> BinaryOp {
     match op {
         BinaryOp::Lt => BinaryOp::Gt,

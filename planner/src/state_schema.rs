@@ -11,8 +11,10 @@
 //! | join | `left`, `right` | multimap | join keys | all columns of that side | keys of an updating input, else nothing |
 //! | session | `rows` | sorted by event time | PARTITION BY | all columns | watermark |
 //! | | `times` | slices | PARTITION BY | when | watermark |
-//! | join that time bounds | `left`, `right` | multimap | join keys | all columns of that side (interval: and the own watermark) | watermark |
-//! | | `left_times`, `right_times` or `windows` | slices | join keys | when | watermark |
+//! | interval join | `left`, `right` | sorted by event time | join keys | all columns of that side, the own watermark, whether it has a partner | watermark |
+//! | | `left_times`, `right_times` | slices | join keys | when | watermark |
+//! | join of windows | `left`, `right` | multimap | join keys | all columns of that side | watermark |
+//! | | `windows` | slices | join keys | when | watermark |
 //! | join as of a point in time | `left`, `right` | sorted by event time | join keys | all columns of that side | watermark; keys |
 //! | sink that keeps its result | `rows` | multimap | unique key, else all columns | all columns | keys, else nothing |
 //!
@@ -22,7 +24,8 @@ use weir_types::{Column, DataType, Schema, SortColumn};
 
 use crate::accumulator::{Side, accumulator_layout};
 use crate::plan::{
-    Changelog, JoinTiming, OperatorKind, StateBound, StateLayout, StateTable, TableDefinition,
+    Changelog, JoinKind, JoinTiming, OperatorKind, StateBound, StateLayout, StateTable,
+    TableDefinition,
 };
 
 /// Whether the engine keeps what a sink table holds as keyed state, because its connector wants the whole result at
@@ -165,10 +168,11 @@ pub(crate) fn state_tables(
         }
         OperatorKind::TimedJoin {
             timing,
+            join,
             left_keys,
             right_keys,
             ..
-        } => timed_join_tables(timing, inputs, [left_keys, right_keys]),
+        } => timed_join_tables(timing, *join, inputs, [left_keys, right_keys]),
         OperatorKind::Sink { .. } if sink.is_some_and(keeps_result) => {
             let input = &inputs[0];
             let bound = match input.unique_key {
@@ -252,10 +256,13 @@ fn side_tables(
 /// The hidden column of rows that keep their own watermark in state; no column of a user can be called so, because
 /// theirs are quoted if they hold a blank.
 const OWN_WATERMARK: &str = "own watermark";
+/// The hidden column of rows that are given when they have no partner: whether they have one.
+const HAS_PARTNER: &str = "has partner";
 
 /// The tables of a join that time bounds: both sides, and by time the keys that have something to do then.
 fn timed_join_tables(
     timing: &JoinTiming,
+    join: JoinKind,
     inputs: &[InputFacts<'_>],
     keys: [&[usize]; 2],
 ) -> Vec<StateTable> {
@@ -266,49 +273,52 @@ fn timed_join_tables(
             .map(|&column| inputs[input].schema[column].clone())
             .collect()
     };
-    let rows = |name: &str, input: usize| {
-        let mut value = inputs[input].schema.clone();
-        if let JoinTiming::Interval { .. } = timing {
-            value.push(Column::new(OWN_WATERMARK, DataType::Int64));
+    let rows = |name: &str, input: usize| StateTable {
+        name: name.to_owned(),
+        layout: StateLayout::MultiMap,
+        key: key(input),
+        value: inputs[input].schema.clone(),
+        order: Vec::new(),
+        bound,
+    };
+    let (left_time, right_time) = timing.columns();
+    let sorted = |name: &str, input: usize, bound: StateBound| StateTable {
+        layout: StateLayout::Sorted,
+        order: vec![SortColumn::ascending([left_time, right_time][input])],
+        bound,
+        ..rows(name, input)
+    };
+    let judged = |name: &str, input: usize| {
+        let mut table = sorted(name, input, bound);
+        table
+            .value
+            .push(Column::new(OWN_WATERMARK, DataType::Int64));
+        if join.gives_right() && [join.keeps_left(), join.keeps_right()][input] {
+            table
+                .value
+                .push(Column::new(HAS_PARTNER, DataType::Boolean));
         }
-        StateTable {
-            name: name.to_owned(),
-            layout: StateLayout::MultiMap,
-            key: key(input),
-            value,
-            order: Vec::new(),
-            bound,
-        }
+        table
     };
     let times = |name: &str, input: usize| due_keys(name, key(input));
-    if let JoinTiming::AsOf {
-        left_time,
-        right_time,
-        ..
-    } = *timing
-    {
-        let sorted = |name: &str, input: usize, time: usize, bound: StateBound| StateTable {
-            layout: StateLayout::Sorted,
-            order: vec![SortColumn::ascending(time)],
-            bound,
-            ..rows(name, input)
-        };
-        return vec![
-            sorted("left", 0, left_time, StateBound::Watermark),
-            // The last version of each key stays.
-            sorted("right", 1, right_time, StateBound::Keys),
+    match timing {
+        JoinTiming::Interval { .. } => vec![
+            judged("left", 0),
+            judged("right", 1),
             times("left_times", 0),
             times("right_times", 1),
-        ];
-    }
-    let mut tables = vec![rows("left", 0), rows("right", 1)];
-    match timing {
-        JoinTiming::Interval { .. } | JoinTiming::AsOf { .. } => {
-            tables.extend([times("left_times", 0), times("right_times", 1)]);
+        ],
+        JoinTiming::AsOf { .. } => vec![
+            sorted("left", 0, bound),
+            // The last version of each key stays.
+            sorted("right", 1, StateBound::Keys),
+            times("left_times", 0),
+            times("right_times", 1),
+        ],
+        JoinTiming::Window { .. } => {
+            vec![rows("left", 0), rows("right", 1), times("windows", 0)]
         }
-        JoinTiming::Window { .. } => tables.push(times("windows", 0)),
     }
-    tables
 }
 
 /// Keys by when they have something to do.

@@ -197,10 +197,10 @@ impl StreamPlan {
             }
             OperatorKind::TimedJoin {
                 timing,
+                join,
                 left_keys,
                 right_keys,
                 residual,
-                ..
             } => {
                 let (left, right) = (types_of(&inputs[0].schema), types_of(&inputs[1].schema));
                 let (left_time, right_time) = timing.columns();
@@ -208,11 +208,17 @@ impl StreamPlan {
                 within("right time", [&right_time], right.len())?;
                 within("left keys", left_keys, left.len())?;
                 within("right keys", right_keys, right.len())?;
+                let left_width = left.len();
                 let both: Vec<DataType> = left.into_iter().chain(right).collect();
                 residual
                     .iter()
                     .try_for_each(|residual| condition(residual, &both))?;
-                same_width(both.len(), operator)
+                let width = if join.gives_right() {
+                    both.len()
+                } else {
+                    left_width
+                };
+                same_width(width, operator)
             }
             OperatorKind::Join {
                 join,

@@ -11,6 +11,7 @@
 //! 1. A row of either side that is older than its own watermark is late: it is left out and counted.
 //! 2. A left row is given when the watermark is beyond it, with the version that was there then; it is never taken back.
 //! 3. A row with a NULL among its keys has no version, and is none.
+//! 4. Of a LEFT join a left row without a version is given beside NULLs, at the same moment; one with a NULL key at once.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use weir_types::{ChangeBatch, DataType, OperatorId, Watermark, hash};
 
 use super::build::{internal, internal_text};
 use super::due::{Due, DueKeys, taken};
+use super::ready::Ready;
 use super::window_assign::own_watermark;
 use super::windows::{from_micros, to_micros};
 use super::{Operator, OperatorContext, Progress};
@@ -37,6 +39,10 @@ pub(super) struct AsOfJoin {
     pub(super) sides: [Side; 2],
     /// A version of the same moment does not count.
     pub(super) strict: bool,
+    /// LEFT: rows without a version are given too.
+    pub(super) keeps_left: bool,
+    /// Rows with a NULL key on their way out.
+    pub(super) without_key: Ready,
     pub(super) schema: SchemaRef,
     pub(super) firing: Option<Firing>,
 }
@@ -161,7 +167,7 @@ impl AsOfJoin {
         let right = &self.sides[1];
         let times = self.sides[0].micros(&self.operator, rows)?;
         let mut versions: Vec<RecordBatch> = Vec::new();
-        let (mut lefts, mut rights): (Vec<u32>, Vec<u32>) = (Vec::new(), Vec::new());
+        let (mut lefts, mut rights): (Vec<u32>, Vec<Option<u32>>) = (Vec::new(), Vec::new());
         let mut of_last: Option<(i64, bool)> = None;
         for (row, &count) in counts.iter().enumerate() {
             let time = times.value(row);
@@ -177,14 +183,24 @@ impl AsOfJoin {
                 },
             };
             of_last = Some((time, found));
-            if found {
+            if found || self.keeps_left {
+                let version = found.then(|| versions.len() as u32 - 1);
                 lefts.extend((0..count).map(|_| row as u32));
-                rights.extend((0..count).map(|_| versions.len() as u32 - 1));
+                rights.extend((0..count).map(|_| version));
             }
         }
+        self.paired(taken(rows.columns(), &lefts.into())?, &versions, rights)
+    }
+
+    /// Left rows beside their versions, or beside NULLs.
+    fn paired(
+        &self,
+        mut columns: Vec<ArrayRef>,
+        versions: &[RecordBatch],
+        rights: Vec<Option<u32>>,
+    ) -> Result<RecordBatch> {
         let failed = |error| internal(&self.operator, &error);
-        let versions = concat_batches(&right.schema, &versions).map_err(failed)?;
-        let mut columns = taken(rows.columns(), &lefts.into())?;
+        let versions = concat_batches(&self.sides[1].schema, versions).map_err(failed)?;
         columns.extend(taken(versions.columns(), &rights.into())?);
         RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(failed)
     }
@@ -312,11 +328,14 @@ impl Operator for AsOfJoin {
             .filter_map(|&key| batch.rows.column(key).logical_nulls())
             .collect();
         let mut kept = Vec::with_capacity(batch.num_rows());
+        let mut alone: Vec<u32> = Vec::new();
         for row in (0..batch.num_rows()).filter(|&row| micros.is_valid(row)) {
             if own_watermark(&batch, row).is_some_and(|own| micros.value(row) < own) {
                 ctx.late_rows += 1;
             } else if nulls.iter().all(|nulls| nulls.is_valid(row)) {
                 kept.push(row as u32);
+            } else if input == 0 && self.keeps_left {
+                alone.push(row as u32);
             }
         }
         // Something is to be done when the watermark is beyond the row.
@@ -324,7 +343,13 @@ impl Operator for AsOfJoin {
             .keep(&side.rows, &batch.rows, &side.keys, kept, |row| {
                 Due::in_stretch(micros.value(row).saturating_add(1), STRETCH)
             })?;
-        Ok(Progress::Done)
+        if !alone.is_empty() {
+            let (rights, counts) = (vec![None; alone.len()], vec![1; alone.len()]);
+            let columns = taken(batch.rows.columns(), &alone.into())?;
+            let rows = self.paired(columns, &[], rights)?;
+            self.without_key.push(rows, counts, Vec::new());
+        }
+        self.resume(ctx)
     }
 
     fn on_watermark(
@@ -343,6 +368,10 @@ impl Operator for AsOfJoin {
     }
 
     fn resume(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
+        if let Some(batch) = self.without_key.next(ctx.batch_rows)? {
+            ctx.emit(batch);
+            return Ok(Progress::More);
+        }
         match self.firing.take() {
             Some(firing) => self.fire(firing, ctx),
             None => Ok(Progress::Done),

@@ -1,6 +1,6 @@
 //! Builds what keeps rows until a moment: sessions, and the joins that time bounds.
 
-use weir_planner::plan::{Expr, JoinTiming, OperatorKind};
+use weir_planner::plan::{Expr, JoinKind, JoinTiming, OperatorKind};
 use weir_types::{DataType, Watermark};
 
 use super::Operator;
@@ -8,8 +8,10 @@ use super::as_of_join::{self, AsOfJoin};
 use super::build::{Builder, internal_text};
 use super::due::DueKeys;
 use super::interval_join::{self, IntervalJoin};
+use super::ready::Ready;
 use super::residual::Residual;
 use super::session::Session;
+use super::shape::{Alone, Shape};
 use super::window_join::{self, WindowJoin};
 use crate::Result;
 
@@ -17,7 +19,7 @@ impl Builder<'_> {
     pub(super) fn timed_join(&self) -> Result<Box<dyn Operator>> {
         let OperatorKind::TimedJoin {
             timing,
-            join: _,
+            join,
             left_keys,
             right_keys,
             residual,
@@ -30,21 +32,23 @@ impl Builder<'_> {
         };
         let keys = [left_keys, right_keys];
         let residual = self.pair_condition(residual.as_ref())?;
+        let shape = self.shape(*join);
         let (left_time, right_time) = timing.columns();
         Ok(match timing {
             JoinTiming::Interval { lower, upper, .. } => Box::new(IntervalJoin {
                 operator: self.id(),
                 sides: [
-                    self.interval_side(0, keys[0], left_time, ["left", "left_times"])?,
-                    self.interval_side(1, keys[1], right_time, ["right", "right_times"])?,
+                    self.interval_side(0, keys[0], left_time, &shape)?,
+                    self.interval_side(1, keys[1], right_time, &shape)?,
                 ],
+                shape,
                 lower: *lower,
                 upper: *upper,
                 delay: timing.delay(),
                 residual,
-                schema: self.schema(),
                 watermark: Watermark::MIN,
-                pending: None,
+                ready: Ready::default(),
+                work: None,
             }),
             JoinTiming::AsOf { strict, .. } => Box::new(AsOfJoin {
                 operator: self.id(),
@@ -53,6 +57,8 @@ impl Builder<'_> {
                     self.as_of_side(1, keys[1], right_time, ["right", "right_times"]),
                 ],
                 strict: *strict,
+                keeps_left: join.keeps_left(),
+                without_key: Ready::default(),
                 schema: self.schema(),
                 firing: None,
             }),
@@ -64,7 +70,8 @@ impl Builder<'_> {
                 ],
                 windows: self.due_keys("windows"),
                 residual,
-                schema: self.schema(),
+                shape,
+                ready: Ready::default(),
                 firing: None,
             }),
         })
@@ -102,26 +109,45 @@ impl Builder<'_> {
         DueKeys::new(self.context.state.slice_table(&self.operator.id, table))
     }
 
+    fn shape(&self, join: JoinKind) -> Shape {
+        let mut both = self.input_schema(0);
+        both.extend(self.input_schema(1));
+        Shape {
+            operator: self.id(),
+            join,
+            pairs: DataType::arrow_schema(&both),
+            schema: self.schema(),
+        }
+    }
+
     fn interval_side(
         &self,
         input: usize,
         keys: &[usize],
         time: usize,
-        [rows, times]: [&str; 2],
+        shape: &Shape,
     ) -> Result<interval_join::Side> {
+        let [rows, times] = [["left", "left_times"], ["right", "right_times"]][input];
         let stored = self
             .operator
             .state
             .iter()
             .find(|table| table.name == rows)
             .ok_or_else(|| internal_text(&self.operator.id, "the plan gives a side no state"))?;
-        debug_assert_eq!(stored.value.len(), self.input_schema(input).len() + 1);
+        let columns = self.input_schema(input);
+        let alone = shape.alone(input);
+        let marks = alone == Alone::Unmatched && shape.gives_pairs();
+        debug_assert_eq!(stored.value.len(), columns.len() + 1 + usize::from(marks));
         Ok(interval_join::Side {
             keys: keys.to_vec(),
             time,
-            rows: self.context.state.multi_map_table(&self.operator.id, rows),
+            time_type: columns[time].data_type.clone(),
+            rows: self.context.state.sorted_table(&self.operator.id, rows),
             times: self.due_keys(times),
             stored: DataType::arrow_schema(&stored.value),
+            width: columns.len(),
+            alone,
+            marks,
         })
     }
 

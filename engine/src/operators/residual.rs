@@ -22,10 +22,15 @@ impl Residual {
         }
     }
 
-    /// Which pairs it holds of; `None`: all.
+    pub(super) fn is_none(&self) -> bool {
+        self.condition.is_none()
+    }
+
+    /// Which pairs it holds of; `None`: all. `counts`: how often each pair is there.
     pub(super) fn holds(
         &mut self,
         pairs: &RecordBatch,
+        counts: &[i64],
         now: ProcessingTime,
     ) -> Result<Option<BooleanArray>> {
         let Some(condition) = &self.condition else {
@@ -35,7 +40,8 @@ impl Residual {
         if condition.mode() == RowErrorMode::Skip
             && let Some(failed) = &evaluated.failed
         {
-            self.rejected_rows += failed.count_set_bits() as u64;
+            let failed = failed.set_indices().map(|pair| counts[pair] as u64);
+            self.rejected_rows += failed.sum::<u64>();
         }
         as_filter(&evaluated.values).map(Some)
     }

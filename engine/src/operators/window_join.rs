@@ -8,25 +8,27 @@
 //! ```
 //!
 //! The window's end is among the keys. Whether a row is late was judged where it got its window; none comes for a window
-//! that has ended.
+//! that has ended. What an outer, semi or anti join gives of a side for itself is known then too.
 //!
 //! # Invariants
 //! 1. Each side holds the rows of the windows that have not ended, with their multiplicities.
 //! 2. Windows are given in the order of their ends; a call gives at most one batch.
-//! 3. A row with a NULL among its keys matches nothing.
+//! 3. A row with a NULL among its keys matches nothing; it is given at once if rows without a partner are.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
-use arrow::compute::concat_batches;
+use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::SchemaRef;
 use weir_state::{Matches, MultiMapTable, ProbeCursor};
 use weir_types::{ChangeBatch, OperatorId, Watermark, hash};
 
 use super::build::{internal, internal_text};
 use super::due::{Due, DueKeys, taken};
+use super::ready::Ready;
 use super::residual::Residual;
+use super::shape::{Alone, Shape};
 use super::windows::to_micros;
 use super::{Operator, OperatorContext, Progress};
 use crate::Result;
@@ -40,7 +42,8 @@ pub(super) struct WindowJoin {
     pub(super) sides: [Side; 2],
     pub(super) windows: DueKeys,
     pub(super) residual: Residual,
-    pub(super) schema: SchemaRef,
+    pub(super) shape: Shape,
+    pub(super) ready: Ready,
     pub(super) firing: Option<Firing>,
 }
 
@@ -56,6 +59,7 @@ pub(super) struct Side {
 }
 
 /// Windows on their way out.
+#[derive(Default)]
 pub(super) struct Firing {
     /// Ends of windows, the one that is being given first.
     windows: VecDeque<i64>,
@@ -67,6 +71,8 @@ pub(super) struct Firing {
 /// Some keys of a window with all of their rows.
 struct Chunk {
     sides: [Loaded; 2],
+    /// For each row of each side whether it has a partner, as far as pairs were looked at.
+    has_partner: [Vec<bool>; 2],
     /// The key, its left row and its right row that come next.
     key: usize,
     left: usize,
@@ -85,19 +91,18 @@ struct Loaded {
 impl WindowJoin {
     fn fire(&mut self, mut firing: Firing, ctx: &mut OperatorContext) -> Result<Progress> {
         loop {
-            if let Some(chunk) = &mut firing.chunk {
-                let pairs = chunk.next_pairs(ctx.batch_rows.max(1));
-                if pairs.is_empty() {
-                    firing.chunk = None;
-                    continue;
-                }
-                let batch = self.paired(chunk, pairs, ctx)?;
-                if batch.num_rows() == 0 {
-                    continue;
-                }
+            if let Some(batch) = self.ready.next(ctx.batch_rows)? {
                 ctx.emit(batch);
                 self.firing = Some(firing);
                 return Ok(Progress::More);
+            }
+            if let Some(mut chunk) = firing.chunk.take() {
+                if self.pairs(&mut chunk, ctx)? {
+                    firing.chunk = Some(chunk);
+                } else {
+                    self.by_themselves(&chunk)?;
+                }
+                continue;
             }
             let Some(&window) = firing.windows.front() else {
                 return Ok(Progress::Done);
@@ -127,11 +132,13 @@ impl WindowJoin {
     fn load(&self, batch: &RecordBatch) -> Result<Chunk> {
         let keys = &batch.columns()[..batch.num_columns() - 1];
         let hashes = hash::hash_columns(keys, batch.num_rows());
+        let sides = [
+            self.load_side(0, keys, &hashes)?,
+            self.load_side(1, keys, &hashes)?,
+        ];
         Ok(Chunk {
-            sides: [
-                self.load_side(0, keys, &hashes)?,
-                self.load_side(1, keys, &hashes)?,
-            ],
+            has_partner: [0, 1].map(|side: usize| vec![false; sides[side].rows.num_rows()]),
+            sides,
             key: 0,
             left: 0,
             right: 0,
@@ -180,29 +187,86 @@ impl WindowJoin {
         })
     }
 
-    fn paired(
-        &mut self,
-        chunk: &Chunk,
-        pairs: Vec<(u32, u32)>,
-        ctx: &OperatorContext,
-    ) -> Result<ChangeBatch> {
-        let failed = |error| internal(&self.operator, &error);
-        let (left, right): (Vec<u32>, Vec<u32>) = pairs.into_iter().unzip();
-        let left = taken(chunk.sides[0].rows.columns(), &UInt32Array::from(left))?;
-        let right = taken(chunk.sides[1].rows.columns(), &UInt32Array::from(right))?;
-        let columns = left.into_iter().chain(right).collect();
-        let rows = RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(failed)?;
-        let batch = ChangeBatch::append_only(rows);
-        match self.residual.holds(&batch.rows, ctx.now)? {
-            Some(keep) => batch
-                .filter(&keep)
-                .map_err(|error| internal(&self.operator, &error)),
-            None => Ok(batch),
+    /// Looks at more pairs; `false` if there are none left.
+    fn pairs(&mut self, chunk: &mut Chunk, ctx: &OperatorContext) -> Result<bool> {
+        if !self.shape.gives_pairs() && self.residual.is_none() {
+            // Only whether there is a partner counts.
+            chunk.find_partners();
+            return Ok(false);
         }
+        let pairs = chunk.next_pairs(ctx.batch_rows.max(1));
+        if pairs.is_empty() {
+            return Ok(false);
+        }
+        let gives_pairs = self.shape.gives_pairs();
+        let (mut left, mut right): (Vec<u32>, Vec<u32>) = pairs.into_iter().unzip();
+        if gives_pairs || !self.residual.is_none() {
+            let columns = |side: usize, rows: &[u32]| {
+                let rows = UInt32Array::from(rows.to_vec());
+                taken(chunk.sides[side].rows.columns(), &rows)
+            };
+            let (here, there) = (columns(0, &left)?, columns(1, &right)?);
+            let mut rows = self.shape.paired(0, here, there)?;
+            let counts = vec![1; left.len()];
+            if let Some(keep) = self.residual.holds(&rows, &counts, ctx.now)? {
+                let is_kept = |rows: &mut Vec<u32>| {
+                    let mut kept = keep.iter().map(|keep| keep == Some(true));
+                    rows.retain(|_| kept.next().unwrap_or(false));
+                };
+                is_kept(&mut left);
+                is_kept(&mut right);
+                rows = filter_record_batch(&rows, &keep)
+                    .map_err(|error| internal(&self.operator, &error))?;
+            }
+            if gives_pairs {
+                self.ready.push(rows, vec![1; left.len()], Vec::new());
+            }
+        }
+        for (side, rows) in [left, right].into_iter().enumerate() {
+            for row in rows {
+                chunk.has_partner[side][row as usize] = true;
+            }
+        }
+        Ok(true)
+    }
+
+    /// The rows of a chunk that are given for themselves.
+    fn by_themselves(&mut self, chunk: &Chunk) -> Result<()> {
+        for (side, loaded) in chunk.sides.iter().enumerate() {
+            let wanted = match self.shape.alone(side) {
+                Alone::Never => continue,
+                Alone::Unmatched => false,
+                Alone::Matched => true,
+            };
+            let has_partner = &chunk.has_partner[side];
+            let rows = loaded.of_keys.iter().copied();
+            let rows: Vec<u32> = rows
+                .filter(|&row| has_partner[row as usize] == wanted)
+                .collect();
+            let counts = vec![1; rows.len()];
+            let columns = taken(loaded.rows.columns(), &rows.into())?;
+            let rows = self.shape.by_itself(side, columns)?;
+            self.ready.push(rows, counts, Vec::new());
+        }
+        Ok(())
     }
 }
 
 impl Chunk {
+    /// Every row has a partner whose key is on both sides.
+    fn find_partners(&mut self) {
+        for key in 0..self.keys {
+            let [left, right] = [0, 1].map(|side: usize| self.sides[side].of_key(key).to_vec());
+            if !left.is_empty() && !right.is_empty() {
+                left.iter()
+                    .for_each(|&row| self.has_partner[0][row as usize] = true);
+                right
+                    .iter()
+                    .for_each(|&row| self.has_partner[1][row as usize] = true);
+            }
+        }
+    }
+
     /// The next pairs of rows, `limit` at most; none at the end.
     fn next_pairs(&mut self, limit: usize) -> Vec<(u32, u32)> {
         let mut pairs = Vec::new();
@@ -236,7 +300,7 @@ impl Operator for WindowJoin {
         &mut self,
         input: usize,
         batch: ChangeBatch,
-        _: &mut OperatorContext,
+        ctx: &mut OperatorContext,
     ) -> Result<Progress> {
         if batch.retracted.is_some() {
             let message = "a join of windows cannot take rows back";
@@ -251,10 +315,8 @@ impl Operator for WindowJoin {
         let ends = to_micros(batch.rows.column(side.end))
             .ok_or_else(|| internal_text(&self.operator, "a window's end is not a timestamp"))?;
         let nulls: Vec<_> = keys.iter().filter_map(|key| key.logical_nulls()).collect();
-        let kept: Vec<u32> = (0..batch.num_rows())
-            .filter(|&row| nulls.iter().all(|nulls| nulls.is_valid(row)))
-            .map(|row| row as u32)
-            .collect();
+        let (kept, alone): (Vec<u32>, Vec<u32>) = (0..batch.num_rows() as u32)
+            .partition(|&row| nulls.iter().all(|nulls| nulls.is_valid(row as usize)));
         let dues: Vec<Due> = kept
             .iter()
             .map(|&row| ends.value(row as usize))
@@ -274,7 +336,13 @@ impl Operator for WindowJoin {
         side.rows
             .apply(&keys, &hashes, &rows, &vec![1; kept.len()])?;
         self.windows.note(&dues, &keys, &hashes)?;
-        Ok(Progress::Done)
+        if self.shape.alone(input) == Alone::Unmatched && !alone.is_empty() {
+            let counts = vec![1; alone.len()];
+            let columns = taken(batch.rows.columns(), &alone.into())?;
+            let rows = self.shape.by_itself(input, columns)?;
+            self.ready.push(rows, counts, Vec::new());
+        }
+        self.fire(Firing::default(), ctx)
     }
 
     fn on_watermark(

@@ -2,14 +2,16 @@
 //!
 //! ```text
 //!   a ASOF JOIN b MATCH_CONDITION (a.ts >= b.ts) ON a.k = b.k
+//!   a ASOF JOIN b ON a.k = b.k AND a.ts >= b.ts
 //!   a JOIN b FOR SYSTEM_TIME AS OF a.ts ON a.k = b.k             b has a primary key: its row of that moment
 //! ```
 //!
-//! Both are one operator. What ON says of the right alone is judged before the match, and so are its equalities; what
-//! WHERE says, after it: [`super::join`] leaves such conjuncts above.
+//! All are one operator. What ON says of the right alone is judged before the match, and so are its equalities; what
+//! WHERE says, after it: [`super::join`] leaves such conjuncts above. LEFT keeps the left rows without a match: what ON says of
+//! them alone is then a part of their key, which is NULL where it does not hold.
 
 use sqlparser::ast::{self, JoinConstraint, JoinOperator, TableFactor, TableVersion};
-use weir_types::{Diagnostic, Span};
+use weir_types::{DataType, Diagnostic, Scalar, Span};
 
 use crate::codes;
 use crate::logical::NodeId;
@@ -29,6 +31,7 @@ pub(crate) struct AsOf {
     condition: Expr,
     /// Whether `condition` is the moment of FOR SYSTEM_TIME AS OF.
     is_version: bool,
+    join: JoinKind,
     /// Conjuncts of ON over the scope.
     on: Vec<Expr>,
 }
@@ -67,16 +70,29 @@ impl Binder<'_> {
         join: &ast::Join,
         from: &mut From,
     ) -> Result<bool, Failed> {
-        let (condition, constraint) = match (&join.join_operator, version_of(&join.relation)) {
+        use JoinOperator as J;
+        let (condition, constraint, kind) = match (&join.join_operator, version_of(&join.relation))
+        {
             (
-                JoinOperator::AsOf {
+                J::AsOf {
                     match_condition,
                     constraint,
                 },
                 None,
-            ) => (match_condition, constraint),
-            (JoinOperator::Join(constraint) | JoinOperator::Inner(constraint), Some(moment)) => {
-                (moment, constraint)
+            ) => {
+                let (condition, is_left) = match_condition_of(match_condition);
+                let kind = if is_left {
+                    JoinKind::Left
+                } else {
+                    JoinKind::Inner
+                };
+                (condition, constraint, kind)
+            }
+            (J::Join(constraint) | J::Inner(constraint), Some(moment)) => {
+                (Some(moment), constraint, JoinKind::Inner)
+            }
+            (J::Left(constraint) | J::LeftOuter(constraint), Some(moment)) => {
+                (Some(moment), constraint, JoinKind::Left)
             }
             (_, Some(moment)) => return self.misplaced_version(moment).map(|()| false),
             _ => return Ok(false),
@@ -91,16 +107,60 @@ impl Binder<'_> {
         };
         let mut binder =
             ExprBinder::new(&from.scope, Aggregates::NotIn("ON"), &mut self.diagnostics);
-        let on = binder.bind_condition(on, "ON")?.conjuncts();
-        let condition = binder.bind(condition)?;
+        let mut on = binder.bind_condition(on, "ON")?.conjuncts();
+        let condition = match condition {
+            Some(condition) => binder.bind(condition)?,
+            None => {
+                let first = from.scope.relations.last().map_or(0, |last| last.first);
+                self.inequality(&mut on, first, span_of(&join.relation))?
+            }
+        };
         if let Some(relation) = from.relations.last_mut() {
             relation.as_of = Some(AsOf {
                 condition,
                 is_version,
+                join: kind,
                 on,
             });
         }
+        from.join_last(kind, Vec::new());
         Ok(true)
+    }
+
+    /// The conjunct of ON that compares the times of both sides, if MATCH_CONDITION does not.
+    fn inequality(&mut self, on: &mut Vec<Expr>, first: usize, span: Span) -> Result<Expr, Failed> {
+        let compares = |conjunct: &Expr| {
+            let columns = conjunct.columns();
+            let is_inequality = matches!(
+                conjunct.kind,
+                ExprKind::Binary {
+                    op: BinaryOp::Lt | BinaryOp::LtEq | BinaryOp::Gt | BinaryOp::GtEq,
+                    ..
+                }
+            );
+            is_inequality
+                && columns.iter().any(|&column| column < first)
+                && columns.iter().any(|&column| column >= first)
+        };
+        match on.iter().filter(|conjunct| compares(conjunct)).count() {
+            1 => {}
+            0 => {
+                return self.as_of_problem(
+                    "ON of an ASOF JOIN compares the times of both sides",
+                    span,
+                    "no conjunct of its ON does",
+                );
+            }
+            _ => {
+                return self.as_of_problem(
+                    "ON of an ASOF JOIN takes one inequality between the two sides",
+                    span,
+                    "its ON has several: which of them says what is nearest?",
+                );
+            }
+        }
+        let place = on.iter().position(compares).unwrap_or_default();
+        Ok(on.remove(place))
     }
 
     fn as_of_problem<T>(&mut self, message: &str, span: Span, label: &str) -> Result<T, Failed> {
@@ -121,14 +181,18 @@ impl Binder<'_> {
         path: &Path,
     ) -> Result<NodeId, Failed> {
         let relation = &from.relations[index];
-        let first = from.scope.relations[index].first;
+        let first = relation.first;
+        let (right, version_key) = match as_of.is_version {
+            true => self.versions(right, relation.span, path)?,
+            false => (right, None),
+        };
         let timing = self.as_of_timing([left, right], as_of, first, relation.span)?;
         let mut conditions = Conditions {
             left_keys: Vec::new(),
             right_keys: Vec::new(),
             rest: Vec::new(),
         };
-        let (mut of_left, mut of_right) = (Vec::new(), Vec::new());
+        let (mut of_left, mut of_right, mut of_match) = (Vec::new(), Vec::new(), Vec::new());
         for conjunct in &as_of.on {
             let columns = conjunct.columns();
             match key_of(conjunct.clone(), first) {
@@ -136,6 +200,10 @@ impl Binder<'_> {
                     conditions.left_keys.push(left_key);
                     let right_key = right_key.renumbered(&|column| column - first);
                     conditions.right_keys.push(right_key);
+                }
+                // The version of a moment is there before anybody asks what it holds.
+                Err(conjunct) if as_of.is_version && columns.iter().any(|&c| c >= first) => {
+                    of_match.push(conjunct);
                 }
                 Err(conjunct) if columns.iter().all(|&column| column >= first) => {
                     of_right.push(conjunct.renumbered(&|column| column - first));
@@ -153,16 +221,32 @@ impl Binder<'_> {
             }
         }
         if as_of.is_version {
-            self.check_version_key(right, &conditions, relation.span)?;
+            self.check_version_key(version_key, &conditions, relation.span)?;
         }
-        let left = self.filter(left, Expr::conjunction(of_left), path);
+        if let Some(conjunct) = of_match.first()
+            && as_of.join == JoinKind::Left
+        {
+            return self.as_of_problem(
+                "ON of a LEFT JOIN with a version takes equalities with its key",
+                conjunct.span,
+                "what else a version must fulfil is not judged here: put it into CASE in the SELECT list",
+            );
+        }
+        let left = match as_of.join {
+            JoinKind::Left => {
+                conditions.demand_of_left(of_left);
+                left
+            }
+            _ => self.filter(left, Expr::conjunction(of_left), path),
+        };
         let right = self.filter(right, Expr::conjunction(of_right), path);
         let place = Place {
-            relation: &relation.name,
+            role: &relation.role,
             path,
             span: relation.span,
         };
-        self.timed_join([left, right], JoinKind::Inner, timing, conditions, &place)
+        let node = self.timed_join([left, right], as_of.join, timing, conditions, &place)?;
+        Ok(self.filter(node, Expr::conjunction(of_match), path))
     }
 
     /// The two event times, which have to be compared as they are.
@@ -242,11 +326,10 @@ impl Binder<'_> {
     /// A version is one row of a primary key.
     fn check_version_key(
         &mut self,
-        right: NodeId,
+        key: Option<Vec<usize>>,
         conditions: &Conditions,
         span: Span,
     ) -> Result<(), Failed> {
-        let key = self.properties(right).unique_key.clone();
         let is_key = |column: &usize| {
             let mut keys = conditions.right_keys.iter();
             keys.any(|key| key.as_column() == Some(*column))
@@ -259,5 +342,39 @@ impl Binder<'_> {
                 "declare PRIMARY KEY (…) NOT ENFORCED, and compare all of its columns; or write ASOF JOIN",
             ),
         }
+    }
+}
+
+impl Conditions {
+    /// Left rows for which this does not hold match nothing: their first key is NULL.
+    fn demand_of_left(&mut self, conjuncts: Vec<Expr>) {
+        let Some(condition) = Expr::conjunction(conjuncts) else {
+            return;
+        };
+        let (span, one) = (condition.span, |span| {
+            Expr::literal(Scalar::Int(1), DataType::Int64, span)
+        });
+        if self.left_keys.is_empty() {
+            self.left_keys.push(one(span));
+            self.right_keys.push(one(span));
+        }
+        let key = self.left_keys[0].clone();
+        self.left_keys[0] = Expr {
+            data_type: key.data_type.clone(),
+            kind: ExprKind::Case {
+                branches: vec![(condition, key)],
+                otherwise: None,
+            },
+            span,
+        };
+    }
+}
+
+/// MATCH_CONDITION without the mark that the token pass has left there (`syntax/as_of.rs`): the condition, if it is not in ON,
+/// and whether left rows without a match are kept.
+fn match_condition_of(condition: &ast::Expr) -> (Option<&ast::Expr>, bool) {
+    match crate::syntax::as_of_mark(condition) {
+        Some((is_left, condition)) => (condition, is_left),
+        None => (Some(condition), false),
     }
 }

@@ -124,12 +124,11 @@ impl Binder<'_> {
             right_keys: keys.right,
             rest,
         };
-        if join == JoinKind::Inner
-            && !keys.null_equal.contains(&true)
+        if !keys.null_equal.contains(&true)
             && let Some(timing) = self.timing(left, right, &mut conditions)
         {
             let place = Place {
-                relation: &relation.name,
+                role: &relation.role,
                 path,
                 span: relation.span,
             };

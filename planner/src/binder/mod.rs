@@ -39,6 +39,7 @@ mod timed;
 mod types;
 mod unnest;
 mod values;
+mod versions;
 mod view;
 mod window;
 mod windowed;

@@ -27,7 +27,8 @@ pub(super) struct Conditions {
 
 /// Where a join stands.
 pub(super) struct Place<'a> {
-    pub(super) relation: &'a str,
+    /// `join(name)`, `exists(name)`, ….
+    pub(super) role: &'a str,
     pub(super) path: &'a Path,
     pub(super) span: Span,
 }
@@ -64,13 +65,14 @@ impl Binder<'_> {
     ) -> Result<NodeId, Failed> {
         let residual = Expr::conjunction(conditions.rest);
         self.check_volatile_residual(residual.as_ref())?;
-        let role = format!("join({})", crate::names::quoted(place.relation));
-        let id = self.take_id(place.path, &role, place.span);
+        let id = self.take_id(place.path, place.role, place.span);
         let first = self.graph.nodes[left].columns.len();
         let (left_properties, right_properties) = (self.properties(left), self.properties(right));
         let properties = Properties::timed(&timing, join, left_properties, right_properties, first);
         let mut columns = self.graph.nodes[left].columns.clone();
-        columns.extend(self.graph.nodes[right].columns.iter().cloned());
+        if join.gives_right() {
+            columns.extend(self.graph.nodes[right].columns.iter().cloned());
+        }
         let kind = NodeKind::TimedJoin {
             timing,
             join,

@@ -16,6 +16,7 @@
 //! 5. A hint stands right after SELECT or INSERT and is one that we know: [`hint_of_select`] gives it.
 
 mod about;
+mod as_of;
 mod cursor;
 mod ddl;
 mod dialect;
@@ -38,6 +39,7 @@ mod window;
 use sqlparser::ast;
 use weir_types::{DataType, Diagnostics, Span};
 
+pub(crate) use as_of::as_of_mark;
 pub(crate) use function::of_type;
 pub use like::Like;
 pub use name::Name;

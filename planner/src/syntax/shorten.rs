@@ -4,6 +4,7 @@
 //!   TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), …))   ─▶  TUMBLE(bid, ts, …)
 //!   TUMBLE(SIZE => …, DATA => TABLE bid, …)       ─▶  TUMBLE(bid, …)            in the order of the parameters
 //!   SESSION(TABLE bid PARTITION BY item, …, gap)  ─▶  SESSION(bid, …, gap, item)
+//!   ASOF LEFT JOIN b ON …                         ─▶  ASOF JOIN b MATCH_CONDITION (mark) ON …    see as_of.rs
 //!   CAST(x AS ROW<a INT>)                         ─▶  CAST(x AS "ROW<a INT>")   one word, see types.rs
 //! ```
 //!
@@ -12,6 +13,7 @@
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 use weir_types::{Diagnostic, Diagnostics, Span};
 
+use super::as_of::{AsOfWords, as_of_words, mark};
 use super::cursor::{Cursor, is_keyword};
 use super::window::WindowFunction;
 use super::{to_span, types};
@@ -63,6 +65,9 @@ impl Shortener {
             self.window(function, &tokens[..=close]);
             return close + 1;
         }
+        if let Some(words) = as_of_words(tokens) {
+            return self.as_of(&words, tokens);
+        }
         let cast = ["CAST", "TRY_CAST", "SAFE_CAST"]
             .iter()
             .any(|cast| is_keyword(&tokens[0].token, cast));
@@ -91,6 +96,36 @@ impl Shortener {
         }
         self.out.push(tokens[0].clone());
         1
+    }
+
+    /// `ASOF LEFT JOIN b MATCH_CONDITION (c)`, `ASOF JOIN b ON …`: up to the condition.
+    fn as_of(&mut self, words: &AsOfWords, tokens: &[TokenWithSpan]) -> usize {
+        let at = &tokens[words.condition];
+        self.out.push(tokens[words.as_of].clone());
+        self.out.push(tokens[words.count - 1].clone());
+        self.run(&tokens[words.count..words.condition]);
+        if !is_keyword(&at.token, "MATCH_CONDITION") {
+            self.out.push(TokenWithSpan {
+                token: Token::make_keyword("MATCH_CONDITION"),
+                span: at.span,
+            });
+            self.out.extend(mark(words.is_left, false, at));
+            self.out.push(TokenWithSpan {
+                token: Token::RParen,
+                span: at.span,
+            });
+            return words.condition;
+        }
+        self.out.push(at.clone());
+        let open = words.condition + 1;
+        let Some(close) = closing(tokens, open).filter(|_| words.is_left) else {
+            return open;
+        };
+        self.out.extend(mark(true, true, &tokens[open]));
+        self.run(&tokens[open + 1..close]);
+        let end = tokens[close].clone();
+        self.out.extend([end.clone(), end]);
+        close + 1
     }
 
     /// `CAST(expr AS type)`: the type becomes one word.

@@ -13,6 +13,7 @@ use weir_types::{DataType, Schema, SortColumn};
 use super::Builder;
 use super::key;
 use super::reader::Reader;
+use crate::backend::Keys;
 use crate::{Error, Result};
 
 /// NULL that comes before every value.
@@ -78,6 +79,36 @@ impl RowOrder {
             put_column(column, &Reader::new(&values, data_type), unsigned, row, out);
         }
         Ok(())
+    }
+
+    /// The beginnings of order keys, one for each row of the values: the columns that come first in the order, as far as
+    /// `values` has some.
+    pub(crate) fn prefixes(
+        &self,
+        values: &[ArrayRef],
+        schema: &Schema,
+        rows: usize,
+    ) -> Result<Keys> {
+        let columns = self.columns.iter().zip(values);
+        let columns = columns.map(|(column, values)| {
+            super::canonical(values, &schema[column.column].data_type).map(|v| (column, v))
+        });
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        let readers: Vec<_> = columns
+            .iter()
+            .map(|(column, values)| {
+                let reader = Reader::new(values, &schema[column.column].data_type);
+                (*column, reader, self.unsigned[column.column])
+            })
+            .collect();
+        let mut keys = Keys::default();
+        for row in 0..rows {
+            for (column, reader, unsigned) in &readers {
+                put_column(column, reader, *unsigned, row, &mut keys.bytes);
+            }
+            keys.end_key();
+        }
+        Ok(keys)
     }
 
     /// Reads a whole order key into one builder for each value column as declared.

@@ -42,4 +42,4 @@ pub(crate) use registry::Registry;
 pub(crate) use room::Keep;
 pub use slices::SliceTable;
 pub(crate) use slices::{Slices, stored_slices};
-pub use sorted::{SortBound, SortedRange, SortedTable};
+pub use sorted::{EachRange, RangeCursor, SortBound, SortedRange, SortedTable};

@@ -1,4 +1,5 @@
-//! Interval joins against a model that looks at every pair: are they near enough, and was each open to the other?
+//! Interval joins of every kind against a model that looks at every pair: are they near enough, and was each open to the
+//! other? And who has no partner?
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use arrow::array::{Int64Array, TimestampMillisecondArray};
 use proptest::prelude::*;
 use weir_planner::plan::{Changelog, JoinKind, JoinTiming, OperatorKind, StateLayout, StreamPlan};
 use weir_state::BackendKind;
-use weir_types::{ChangeBatch, DataType, Schema, TimeUnit, Watermark};
+use weir_types::{ChangeBatch, DataType, Schema, SortColumn, TimeUnit, Watermark};
 
 use super::super::harness::{BACKENDS, Harness, batch, ints, plan, schema, table};
 
@@ -21,23 +22,36 @@ fn side(name: &str) -> Schema {
     ])
 }
 
-fn joined(lower: i64, upper: i64) -> StreamPlan {
+fn joined(lower: i64, upper: i64, join: JoinKind) -> StreamPlan {
     let (left, right) = (side("l"), side("r"));
     let key = |side: &Schema| vec![side[0].clone()];
     let at = schema(&[("at", DataType::Int64)]);
-    let rows = |name: &str, side: &Schema| {
+    let rows = |name: &str, side: &Schema, marks: bool| {
         let mut value = side.clone();
         value.extend(schema(&[("own watermark", DataType::Int64)]));
-        table(name, StateLayout::MultiMap, key(side), value)
+        let mut order = vec![SortColumn::ascending(1)];
+        if marks && join.gives_right() {
+            order.push(SortColumn {
+                column: value.len(),
+                descending: true,
+                nulls_first: false,
+            });
+            value.extend(schema(&[("has partner", DataType::Boolean)]));
+        }
+        let mut rows = table(name, StateLayout::Sorted, key(side), value);
+        rows.order = order;
+        rows
     };
     let state = vec![
-        rows("left", &left),
-        rows("right", &right),
+        rows("left", &left, join.keeps_left()),
+        rows("right", &right, join.keeps_right()),
         table("left_times", StateLayout::Slices, key(&left), at.clone()),
         table("right_times", StateLayout::Slices, key(&right), at),
     ];
     let mut output = left.clone();
-    output.extend(right.clone());
+    if join.gives_right() {
+        output.extend(right.clone());
+    }
     let kind = OperatorKind::TimedJoin {
         timing: JoinTiming::Interval {
             left_time: 1,
@@ -45,7 +59,7 @@ fn joined(lower: i64, upper: i64) -> StreamPlan {
             lower: lower * 1000,
             upper: upper * 1000,
         },
-        join: JoinKind::Inner,
+        join,
         left_keys: vec![0],
         right_keys: vec![0],
         residual: None,
@@ -76,29 +90,60 @@ fn moment(ms: i64) -> String {
     arrow::util::display::array_value_to_string(&array, 0).unwrap()
 }
 
-fn model(rows: &[Vec<Row>; 2], lower: i64, upper: i64) -> BTreeMap<String, i64> {
-    let mut pairs = BTreeMap::new();
-    for (left, right) in rows[0]
-        .iter()
-        .flat_map(|l| rows[1].iter().map(move |r| (l, r)))
-    {
-        let (Some(key), Some(other)) = (left.0, right.0) else {
-            continue;
-        };
-        let near = (lower..=upper).contains(&(left.1 - right.1));
-        // Partners of the right row could come up to its time + upper, of the left one up to its time − lower.
-        let open = left.2.is_none_or(|own| own <= right.1 + upper)
-            && right.2.is_none_or(|own| own <= left.1 - lower);
-        if key == other && near && open {
-            let line = format!(
-                "lk={key}, lt={}, rk={key}, rt={}",
-                moment(left.1),
-                moment(right.1)
-            );
-            *pairs.entry(line).or_default() += 1;
+/// Rows of the result, and how many rows came late.
+fn model(
+    rows: &[Vec<Row>; 2],
+    lower: i64,
+    upper: i64,
+    join: JoinKind,
+) -> (BTreeMap<String, i64>, u64) {
+    let mut result = BTreeMap::new();
+    let mut has_partner = rows.each_ref().map(|rows| vec![false; rows.len()]);
+    let key = |key: Option<i64>| key.map_or("NULL".to_owned(), |key| key.to_string());
+    let text = |name: &str, row: &Row| format!("{name}k={}, {name}t={}", key(row.0), moment(row.1));
+    for (l, left) in rows[0].iter().enumerate() {
+        for (r, right) in rows[1].iter().enumerate() {
+            let near = (lower..=upper).contains(&(left.1 - right.1));
+            // Partners of the right row could come up to its time + upper, of the left one up to its time − lower.
+            let open = left.2.is_none_or(|own| own <= right.1 + upper)
+                && right.2.is_none_or(|own| own <= left.1 - lower);
+            if left.0.is_some() && left.0 == right.0 && near && open {
+                (has_partner[0][l], has_partner[1][r]) = (true, true);
+                if join.gives_right() {
+                    let line = format!("{}, {}", text("l", left), text("r", right));
+                    *result.entry(line).or_default() += 1;
+                }
+            }
         }
     }
-    pairs
+    for (row, &has) in rows[0].iter().zip(&has_partner[0]) {
+        let line = match join {
+            JoinKind::Semi if has => text("l", row),
+            JoinKind::Anti if !has => text("l", row),
+            JoinKind::Left | JoinKind::Full if !has => {
+                format!("{}, rk=NULL, rt=NULL", text("l", row))
+            }
+            _ => continue,
+        };
+        *result.entry(line).or_default() += 1;
+    }
+    for (row, &has) in rows[1].iter().zip(&has_partner[1]) {
+        if join.keeps_right() && !has {
+            let line = format!("lk=NULL, lt=NULL, {}", text("r", row));
+            *result.entry(line).or_default() += 1;
+        }
+    }
+    let mut late = 0;
+    for (rows, is_given) in rows.iter().zip([join.keeps_left(), join.keeps_right()]) {
+        let is_late =
+            |row: &&Row| row.0.is_some() && row.2.is_some_and(|own| own > row.1 + upper - lower);
+        late += if is_given {
+            0
+        } else {
+            rows.iter().filter(is_late).count() as u64
+        };
+    }
+    (result, late)
 }
 
 #[derive(Clone, Debug)]
@@ -118,8 +163,25 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 0..120)
 }
 
-fn run(steps: &[Step], lower: i64, upper: i64, backend: BackendKind, batch_rows: usize) {
-    let mut harness = Harness::new(joined(lower, upper), backend, batch_rows);
+/// The time of the row that was given for want of a partner, and by how much the watermark is lowered for it.
+fn given_alone(row: &str) -> Option<&str> {
+    let (left, right) = row.split_once(", rk=").unwrap_or((row, ""));
+    if left.starts_with("lk=NULL, lt=NULL") {
+        right.split_once("rt=").map(|(_, time)| time)
+    } else {
+        left.split_once("lt=").map(|(_, time)| time)
+    }
+}
+
+fn run(
+    steps: &[Step],
+    (lower, upper): (i64, i64),
+    join: JoinKind,
+    backend: BackendKind,
+    batch_rows: usize,
+) {
+    let mut harness = Harness::new(joined(lower, upper, join), backend, batch_rows);
+    let delay = upper.max(-lower).max(0);
     let sides = [side("l"), side("r")];
     let mut greatest = [1_000i64; 2];
     let (mut all, mut pending) = ([const { Vec::new() }; 2], [const { Vec::<Row>::new() }; 2]);
@@ -131,6 +193,7 @@ fn run(steps: &[Step], lower: i64, upper: i64, backend: BackendKind, batch_rows:
             }
         }
     };
+    let mut forwarded = 0;
     for step in steps {
         match step {
             Step::Row(input, distance, key) => {
@@ -144,8 +207,20 @@ fn run(steps: &[Step], lower: i64, upper: i64, backend: BackendKind, batch_rows:
             Step::Watermark | Step::Restart => {
                 flush(&mut harness, &mut pending);
                 let least = greatest[0].min(greatest[1]) - 4;
-                harness.watermark(Watermark(least * 1000));
                 harness.end_epoch();
+                harness.watermark(Watermark(least * 1000));
+                for (row, weight) in harness.end_epoch() {
+                    // A watermark gives rows without a partner alone, each once, and none that is older than the
+                    // watermark that was forwarded before.
+                    assert_eq!(weight, 1, "{row}");
+                    assert!(join != JoinKind::Inner && join != JoinKind::Semi, "{row}");
+                    let time = given_alone(&row).unwrap();
+                    assert!(
+                        time >= moment(forwarded).as_str(),
+                        "{row} behind {forwarded}"
+                    );
+                }
+                forwarded = least - delay;
                 if matches!(step, Step::Restart) {
                     harness.restart();
                 }
@@ -155,16 +230,28 @@ fn run(steps: &[Step], lower: i64, upper: i64, backend: BackendKind, batch_rows:
     flush(&mut harness, &mut pending);
     harness.watermark(Watermark::MAX);
     harness.end_epoch();
-    assert_eq!(harness.result, model(&all, lower, upper));
+    let (expected, late) = model(&all, lower, upper, join);
+    assert_eq!(harness.result, expected);
+    assert_eq!(harness.late_rows(), late);
 }
 
+const KINDS: [JoinKind; 6] = [
+    JoinKind::Inner,
+    JoinKind::Left,
+    JoinKind::Right,
+    JoinKind::Full,
+    JoinKind::Semi,
+    JoinKind::Anti,
+];
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(16))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn pairs_are_those_near_enough_and_open_to_each_other(
-        steps in steps(), lower in -15i64..6, span in 0i64..20, rocks in proptest::bool::weighted(0.15), batch_rows in 1usize..6,
+        steps in steps(), lower in -15i64..6, span in 0i64..20, kind in 0usize..6, rocks in proptest::bool::weighted(0.15),
+        batch_rows in 1usize..6,
     ) {
-        run(&steps, lower, lower + span, BACKENDS[usize::from(rocks)], batch_rows);
+        run(&steps, (lower, lower + span), KINDS[kind], BACKENDS[usize::from(rocks)], batch_rows);
     }
 }

@@ -11,3 +11,4 @@ mod set_operation;
 mod sink;
 mod stateless;
 mod window_aggregate;
+mod window_join;

@@ -9,7 +9,7 @@ use super::Walker;
 use crate::codes;
 use crate::syntax::unnest::unnest_call;
 use crate::syntax::window::check_window_call;
-use crate::syntax::{span_of, to_span};
+use crate::syntax::{as_of_mark, span_of, to_span};
 
 impl Walker<'_> {
     pub(super) fn table_with_joins(&mut self, table: &TableWithJoins) {
@@ -70,7 +70,10 @@ impl Walker<'_> {
                 match_condition,
                 constraint,
             } => {
-                self.expr(match_condition);
+                match as_of_mark(match_condition) {
+                    Some((_, condition)) => condition.iter().for_each(|&expr| self.expr(expr)),
+                    None => self.expr(match_condition),
+                }
                 self.constraint(constraint, span);
                 return;
             }
