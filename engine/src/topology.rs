@@ -126,7 +126,7 @@ fn leaving(operator: &Operator, arriving: &[Option<Vec<usize>>]) -> Option<Vec<u
             None
         }
         OperatorKind::Join { .. } | OperatorKind::TimedJoin { .. } => Some(first.clone()),
-        OperatorKind::Rank { .. } => Some(first.clone()),
+        OperatorKind::Rank { .. } | OperatorKind::FinalRank { .. } => Some(first.clone()),
         OperatorKind::Source { .. } | OperatorKind::Sink { .. } | OperatorKind::Output { .. } => {
             None
         }

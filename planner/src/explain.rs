@@ -235,6 +235,13 @@ impl Printer<'_> {
                 function,
                 bounds,
                 ..
+            }
+            | OperatorKind::FinalRank {
+                partition,
+                order,
+                function,
+                bounds,
+                ..
             } => {
                 let mut text = format!("Rank by {}", function.name());
                 if !partition.is_empty() {
@@ -245,6 +252,9 @@ impl Printer<'_> {
                     text.push_str(&format!(" order by {}", order_text(order, &name)));
                 }
                 text.push_str(&format!(": {}", bounds_text(bounds)));
+                if let OperatorKind::FinalRank { timing, .. } = &operator.kind {
+                    text.push_str(timing.text());
+                }
                 text
             }
             OperatorKind::TimedJoin {

@@ -28,6 +28,7 @@ mod convert;
 mod explain;
 mod expr_form;
 mod expr_tree;
+mod final_rank;
 mod fingerprint;
 pub mod functions;
 mod identity;

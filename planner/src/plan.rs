@@ -307,6 +307,21 @@ pub enum OperatorKind {
         /// Whether the number is a column of the output.
         shown: bool,
     },
+    /// A ranking of rows that are only inserted whose numbers are final: each row is given once. Like [`Self::Rank`] otherwise.
+    FinalRank {
+        /// The partition's columns of the input.
+        partition: Vec<usize>,
+        /// The order.
+        order: Vec<SortColumn>,
+        /// How rows are numbered.
+        function: RankFunction,
+        /// Which numbers are given.
+        bounds: RankBounds,
+        /// Whether the number is a column of the output.
+        shown: bool,
+        /// When rows are given.
+        timing: RankTiming,
+    },
     /// Join of two append-only inputs that time bounds, so that its result is append-only too and its state ends with
     /// the watermark. Output: the left columns, then the right ones; of semi and anti joins the left ones alone. A row that
     /// is given for want of a partner is given when the watermark says that none can come any more.
@@ -344,6 +359,23 @@ pub enum RankFunction {
     Rank,
     /// Equal rows have the same number, and no number is left out.
     DenseRank,
+}
+
+/// When the numbers of a ranking are final.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RankTiming {
+    /// The partition is one of a window: when the watermark reaches the window's end.
+    Window {
+        /// The input's column of the window's end, one of the partition's.
+        end: usize,
+    },
+    /// The order begins with event time, ascending: when the watermark is beyond the row. Rows older than their own watermark
+    /// (late) are left out and counted.
+    Order {
+        /// The input's event-time column, the first of the order.
+        time: usize,
+    },
 }
 
 /// Which rows a ranking gives.

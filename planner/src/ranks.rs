@@ -154,6 +154,9 @@ fn unbounded(graph: &Graph, node: NodeId) -> Option<Diagnostic> {
     let NodeKind::Rank { bounds, .. } = &current.kind else {
         return None;
     };
+    if crate::final_rank::timing(graph, current.inputs[0], &current.kind).is_some() {
+        return None;
+    }
     let input = &graph.nodes[current.inputs[0]].properties;
     let is_append_only = input.changelog == Changelog::AppendOnly;
     let bound = side_bound(input.changelog, input.unique_key.as_deref());

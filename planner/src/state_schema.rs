@@ -9,6 +9,9 @@
 //! | windowed aggregate | `values(x)`, `rows(x)` … | sorted | group keys | slice, what the side table holds | watermark |
 //! | set operation | `rows` | map | all columns | counts of the left and the right | keys |
 //! | join | `left`, `right` | multimap | join keys | all columns of that side | keys of an updating input, else nothing |
+//! | ranking that is final | `rows` | sorted by its order | PARTITION BY | all columns | watermark |
+//! | | `windows` or `times` | slices | PARTITION BY | when | watermark |
+//! | | `numbers` (in event-time order) | map | PARTITION BY | rows, number | keys |
 //! | session | `rows` | sorted by event time | PARTITION BY | all columns | watermark |
 //! | | `times` | slices | PARTITION BY | when | watermark |
 //! | interval join | `left`, `right` | sorted by event time | join keys | all columns of that side, the own watermark, whether it has a partner | watermark |
@@ -24,7 +27,7 @@ use weir_types::{Column, DataType, Schema, SortColumn};
 
 use crate::accumulator::{Side, accumulator_layout};
 use crate::plan::{
-    Changelog, JoinKind, JoinTiming, OperatorKind, StateBound, StateLayout, StateTable,
+    Changelog, JoinKind, JoinTiming, OperatorKind, RankTiming, StateBound, StateLayout, StateTable,
     TableDefinition,
 };
 
@@ -153,6 +156,7 @@ pub(crate) fn state_tables(
             ]
         }
         OperatorKind::Rank { .. } => vec![rank_table(kind, &inputs[0])],
+        OperatorKind::FinalRank { timing, .. } => final_rank_tables(*timing, kind, &inputs[0]),
         OperatorKind::Session { time, keys, .. } => {
             let input = &inputs[0];
             let key = columns(input.schema, keys);
@@ -195,12 +199,18 @@ pub(crate) fn state_tables(
 
 /// What a ranking keeps: all rows of its input, or of an input that only grows those within its bounds.
 fn rank_table(kind: &OperatorKind, input: &InputFacts<'_>) -> StateTable {
-    let OperatorKind::Rank {
+    let (OperatorKind::Rank {
         partition,
         order,
         bounds,
         ..
-    } = kind
+    }
+    | OperatorKind::FinalRank {
+        partition,
+        order,
+        bounds,
+        ..
+    }) = kind
     else {
         unreachable!("the caller looked at the kind")
     };
@@ -219,6 +229,38 @@ fn rank_table(kind: &OperatorKind, input: &InputFacts<'_>) -> StateTable {
         value: input.schema.clone(),
         bound,
         order: order.clone(),
+    }
+}
+
+/// What a ranking keeps whose rows are given once: those that are not given yet, and in event-time order how far the numbers of
+/// each partition are.
+fn final_rank_tables(
+    timing: RankTiming,
+    kind: &OperatorKind,
+    input: &InputFacts<'_>,
+) -> Vec<StateTable> {
+    let rows = StateTable {
+        bound: StateBound::Watermark,
+        ..rank_table(kind, input)
+    };
+    let key = rows.key.clone();
+    match timing {
+        RankTiming::Window { .. } => vec![rows, due_keys("windows", key)],
+        RankTiming::Order { .. } => vec![
+            rows,
+            due_keys("times", key.clone()),
+            StateTable {
+                name: "numbers".to_owned(),
+                layout: StateLayout::Map,
+                key,
+                value: vec![
+                    Column::new("rows", DataType::Int64),
+                    Column::new("number", DataType::Int64),
+                ],
+                order: Vec::new(),
+                bound: StateBound::Keys,
+            },
+        ],
     }
 }
 

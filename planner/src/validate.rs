@@ -7,7 +7,7 @@ use weir_types::DataType;
 use crate::lower::unnest::element_types;
 use crate::plan::{
     Aggregate, Expr, GroupColumn, Operator, OperatorKind, PLAN_FORMAT_VERSION, Partitioning,
-    StreamPlan,
+    RankTiming, StreamPlan,
 };
 
 impl StreamPlan {
@@ -266,6 +266,26 @@ impl StreamPlan {
                 within("order", order.iter().map(|sort| &sort.column), below.len())?;
                 if bounds.first == 0 {
                     return Err("rows are numbered from 1".to_owned());
+                }
+                same_width(below.len() + usize::from(*shown), operator)
+            }
+            OperatorKind::FinalRank {
+                partition,
+                order,
+                shown,
+                bounds,
+                timing,
+                ..
+            } => {
+                within("partition", partition, below.len())?;
+                within("order", order.iter().map(|sort| &sort.column), below.len())?;
+                let first = order.first().map(|sort| sort.column);
+                let is_final = match timing {
+                    RankTiming::Window { end } => partition.contains(end),
+                    RankTiming::Order { time } => first == Some(*time),
+                };
+                if bounds.first == 0 || !is_final {
+                    return Err("its numbers are not final".to_owned());
                 }
                 same_width(below.len() + usize::from(*shown), operator)
             }

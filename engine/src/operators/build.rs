@@ -97,6 +97,7 @@ pub fn build(mut context: BuildContext<'_>) -> Result<Box<dyn Operator>> {
         } => Box::new(built.join()?),
         OperatorKind::Join { .. } => Box::new(built.outer_join()?),
         OperatorKind::Rank { .. } => Box::new(super::rank::build(&context)?),
+        OperatorKind::FinalRank { timing, .. } => built.final_rank(*timing)?,
         OperatorKind::Session { .. } => Box::new(built.session()?),
         OperatorKind::Clock { .. } => Box::new(super::clock::ProcessingClock),
         OperatorKind::TimedJoin { .. } => built.timed_join()?,

@@ -1,6 +1,8 @@
-//! Builds what keeps rows until a moment: sessions, and the joins that time bounds.
+//! Builds what keeps rows until a moment: sessions, the joins that time bounds, and rankings that are final.
 
-use weir_planner::plan::{Expr, JoinKind, JoinTiming, OperatorKind};
+use std::collections::HashSet;
+
+use weir_planner::plan::{Expr, JoinKind, JoinTiming, OperatorKind, RankTiming};
 use weir_types::{DataType, Watermark};
 
 use super::Operator;
@@ -12,7 +14,9 @@ use super::ready::Ready;
 use super::residual::Residual;
 use super::session::Session;
 use super::shape::{Alone, Shape};
+use super::timed_rank::TimedRank;
 use super::window_join::{self, WindowJoin};
+use super::window_rank::WindowRank;
 use crate::Result;
 
 impl Builder<'_> {
@@ -71,6 +75,32 @@ impl Builder<'_> {
                 windows: self.due_keys("windows"),
                 residual,
                 shape,
+                ready: Ready::default(),
+                firing: None,
+            }),
+        })
+    }
+
+    pub(super) fn final_rank(&self, timing: RankTiming) -> Result<Box<dyn Operator>> {
+        let rank = super::rank::build(self.context)?;
+        Ok(match timing {
+            RankTiming::Window { end } => Box::new(WindowRank {
+                rank,
+                end,
+                windows: self.due_keys("windows"),
+                touched: HashSet::new(),
+                grown: Vec::new(),
+                ready: Ready::default(),
+                firing: Default::default(),
+            }),
+            RankTiming::Order { time } => Box::new(TimedRank {
+                rank,
+                time,
+                time_type: self.input_schema(0)[time].data_type.clone(),
+                times: self.due_keys("times"),
+                numbered: self.context.state.map_table(&self.operator.id, "numbers"),
+                touched: HashSet::new(),
+                grown: Vec::new(),
                 ready: Ready::default(),
                 firing: None,
             }),

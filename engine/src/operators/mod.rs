@@ -8,7 +8,8 @@
 //!   set_operation                               counts the rows of both inputs; changes at the end of an epoch
 //!   join  outer_join                            both inputs in state
 //!   rank                                        rows of a partition in order; changes at the end of an epoch
-//!   interval_join  window_join                  both inputs in state as long as time allows for pairs
+//!   window_rank  timed_rank                     rankings that are final: when a window ends, in event-time order
+//!   interval_join  window_join  as_of_join      both inputs in state as long as time allows for pairs
 //!   sink  output                                the end of the line
 //! ```
 
@@ -36,11 +37,13 @@ mod set_operation;
 mod shape;
 mod sides;
 mod sink;
+mod timed_rank;
 mod union;
 mod unnest;
 mod window_aggregate;
 mod window_assign;
 mod window_join;
+mod window_rank;
 mod windows;
 
 #[cfg(test)]

@@ -37,22 +37,22 @@ const ROWS_READ: usize = 4096;
 const ROWS_FLUSHED: usize = 16_384;
 
 /// What does not change while it runs.
-struct Configuration {
-    operator: OperatorId,
-    partition: Vec<usize>,
-    order: Vec<usize>,
-    function: RankFunction,
-    bounds: RankBounds,
-    shown: bool,
+pub(super) struct Configuration {
+    pub(super) operator: OperatorId,
+    pub(super) partition: Vec<usize>,
+    pub(super) order: Vec<usize>,
+    pub(super) function: RankFunction,
+    pub(super) bounds: RankBounds,
+    pub(super) shown: bool,
     /// Rows beyond the last number can go.
-    drops_rest: bool,
-    schema: SchemaRef,
+    pub(super) drops_rest: bool,
+    pub(super) schema: SchemaRef,
 }
 
 /// See the module's text.
 pub(super) struct Rank {
-    config: Configuration,
-    rows: SortedTable,
+    pub(super) config: Configuration,
+    pub(super) rows: SortedTable,
     /// Which values of the order are equal; `None` where no number hangs on it.
     ties: Option<RowConverter>,
     touched: HashSet<Box<[u8]>>,
@@ -71,16 +71,16 @@ struct Piece {
 }
 
 /// The result of some partitions.
-struct Numbered {
-    rows: RecordBatch,
+pub(super) struct Numbered {
+    pub(super) rows: RecordBatch,
     /// For each partition the end of its rows.
     ends: Vec<usize>,
-    beyond: Vec<Beyond>,
+    pub(super) beyond: Vec<Beyond>,
 }
 
 /// Rows of a partition that nobody asks for.
-struct Beyond {
-    partition: usize,
+pub(super) struct Beyond {
+    pub(super) partition: usize,
     /// Where they begin.
     row: RecordBatch,
     /// Whether this row is one of them; if not, it has copies that are given, and stays.
@@ -89,21 +89,29 @@ struct Beyond {
 
 /// Where the numbering of a partition stands.
 #[derive(Clone, Copy, Default)]
-struct Position {
-    rows: u64,
-    number: u64,
-    is_past_the_end: bool,
+pub(super) struct Position {
+    pub(super) rows: u64,
+    pub(super) number: u64,
+    pub(super) is_past_the_end: bool,
 }
 
 pub(super) fn build(context: &BuildContext<'_>) -> Result<Rank> {
     let operator = &context.plan.operators[context.index];
-    let OperatorKind::Rank {
+    let (OperatorKind::Rank {
         partition,
         order,
         function,
         bounds,
         shown,
-    } = &operator.kind
+    }
+    | OperatorKind::FinalRank {
+        partition,
+        order,
+        function,
+        bounds,
+        shown,
+        ..
+    }) = &operator.kind
     else {
         return Err(internal_text(&operator.id, "not a ranking"));
     };
@@ -137,7 +145,7 @@ pub(super) fn build(context: &BuildContext<'_>) -> Result<Rank> {
 }
 
 impl Rank {
-    fn failed(&self) -> impl Fn(ArrowError) -> crate::Error + use<> {
+    pub(super) fn failed(&self) -> impl Fn(ArrowError) -> crate::Error + use<> {
         let operator = self.config.operator.clone();
         move |error| internal(&operator, &error)
     }
@@ -178,7 +186,7 @@ impl Rank {
     // ------------------------------------------------------------------ numbering
 
     /// The present result of partitions.
-    fn numbered(&self, keys: &[ArrayRef], hashes: &[u64]) -> Result<Numbered> {
+    pub(super) fn numbered(&self, keys: &[ArrayRef], hashes: &[u64]) -> Result<Numbered> {
         let last = self.config.bounds.last.map(|last| last as usize);
         // One more than is given says what lies beyond.
         let limit = last.map_or(ROWS_READ, |last| last.saturating_add(1).min(ROWS_READ));
@@ -264,7 +272,7 @@ impl Rank {
     }
 
     /// For each row whether it is equal to the row before it, as far as the order goes; `None` if nobody wants to know.
-    fn same_as_before(&self, rows: &RecordBatch) -> Result<Option<Vec<bool>>> {
+    pub(super) fn same_as_before(&self, rows: &RecordBatch) -> Result<Option<Vec<bool>>> {
         let Some(ties) = &self.ties else {
             return Ok(None);
         };
@@ -280,7 +288,7 @@ impl Rank {
     }
 
     /// Numbers rows in order, and collects those that are given.
-    fn number(
+    pub(super) fn number(
         &self,
         position: &mut Position,
         counts: &[i64],
@@ -329,7 +337,7 @@ impl Rank {
         }
     }
 
-    fn finish(&self, result: Collected, batches: &[RecordBatch]) -> Result<Numbered> {
+    pub(super) fn finish(&self, result: Collected, batches: &[RecordBatch]) -> Result<Numbered> {
         let width = batches[0].num_columns();
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(width + 1);
         for column in 0..width {
@@ -416,7 +424,7 @@ impl Rank {
     }
 
     /// Forgets the rows of a partition that nobody asks for.
-    fn drop_rest(&self, keys: &[ArrayRef], hash: u64, beyond: &Beyond) -> Result<()> {
+    pub(super) fn drop_rest(&self, keys: &[ArrayRef], hash: u64, beyond: &Beyond) -> Result<()> {
         let in_order = self.rows.columns_in_order();
         let values = in_order.iter().map(|&c| beyond.row.column(c).clone());
         let values: Vec<ArrayRef> = values.collect();
@@ -436,7 +444,7 @@ impl Rank {
 
 /// Rows of a result while it is made.
 #[derive(Default)]
-struct Collected {
+pub(super) struct Collected {
     /// Batch and row.
     places: Vec<(usize, usize)>,
     numbers: Vec<i64>,

@@ -415,9 +415,15 @@ impl Binder<'_> {
         let id = self.take_id(path, role, span);
         let mut columns = self.graph.nodes[input].columns.clone();
         columns.push(column("rank", DataType::Int64));
-        let mut properties = self.properties(input).clone();
-        properties.changelog = Changelog::Retractions;
-        (properties.event_time, properties.window) = (None, None);
+        let properties = match crate::final_rank::timing(&self.graph, input, &kind) {
+            Some(timing) => self.properties(input).ranked(timing),
+            None => {
+                let mut properties = self.properties(input).clone();
+                properties.changelog = Changelog::Retractions;
+                (properties.event_time, properties.window) = (None, None);
+                properties
+            }
+        };
         self.add(Node {
             kind,
             inputs: vec![input],

@@ -6,7 +6,7 @@ use weir_types::{Column, DataType, SortColumn, Span};
 
 use crate::identity::Identity;
 use crate::logical::{NodeId, NodeKind};
-use crate::plan::{Expr, Input, OperatorKind, Partitioning, RankBounds, RankFunction};
+use crate::plan::{Expr, Input, OperatorKind, Partitioning, RankBounds, RankFunction, RankTiming};
 
 use super::aggregate::{Fitting, deduplicated};
 use super::{Columns, Emitted, Lowering, New, NewLogic};
@@ -59,6 +59,7 @@ impl Lowering<'_> {
         else {
             unreachable!("the caller looked at the kind")
         };
+        let timing = crate::final_rank::timing(graph, current.inputs[0], &current.kind);
         let number = current.columns.len() - 1;
         let shown = wanted.contains(&number);
         let below = self.emit_input(node, wanted);
@@ -129,10 +130,11 @@ impl Lowering<'_> {
         let mut texts: Vec<&str> = identities.iter().map(|id| id.typed.as_str()).collect();
         texts.sort_unstable();
         let detail = format!(
-            "{} {typed_over} {} of {}",
+            "{} {typed_over} {} of {}{}",
             function.name(),
             bounds_text(bounds),
-            texts.join(", ")
+            texts.join(", "),
+            timing.map_or("", RankTiming::text)
         );
         if shown {
             columns.insert(number, width);
@@ -146,8 +148,21 @@ impl Lowering<'_> {
             ));
         }
         let mut properties = deduplicated(self.properties(input));
-        properties.changelog = crate::plan::Changelog::Retractions;
-        (properties.event_time, properties.window) = (None, None);
+        // The column of time is a key of the partition or of the order, and so it is there.
+        let timing = timing.map(|timing| {
+            let column = timing.column();
+            let keys = partition.iter().chain(order.iter().map(|sort| &sort.expr));
+            let mut keys = keys.filter(|expr| expr.as_column() == Some(column));
+            let place = keys.next().map(|expr| fitting.find(&identity(expr)));
+            timing.moved(place.unwrap_or_default())
+        });
+        match timing {
+            Some(timing) => properties = properties.ranked(timing),
+            None => {
+                properties.changelog = crate::plan::Changelog::Retractions;
+                (properties.event_time, properties.window) = (None, None);
+            }
+        }
         if *function == RankFunction::RowNumber {
             let one_row = bounds.last == Some(1);
             if one_row || (shown && properties.unique_key.is_none()) {
@@ -156,15 +171,26 @@ impl Lowering<'_> {
                 properties.unique_key = Some(key);
             }
         }
-        let operator = self.push(New {
-            id: current.named(),
-            kind: OperatorKind::Rank {
+        let kind = match timing {
+            None => OperatorKind::Rank {
                 partition: partition_places.clone(),
                 order: order_places,
                 function: *function,
                 bounds: *bounds,
                 shown,
             },
+            Some(timing) => OperatorKind::FinalRank {
+                partition: partition_places.clone(),
+                order: order_places,
+                function: *function,
+                bounds: *bounds,
+                shown,
+                timing,
+            },
+        };
+        let operator = self.push(New {
+            id: current.named(),
+            kind,
             inputs: vec![Input {
                 from: input,
                 partitioning: Partitioning::Hash(partition_places),
