@@ -2,6 +2,7 @@
 
 mod aggregate;
 mod as_of_join;
+mod final_rank;
 mod interval_join;
 mod join;
 mod kernels;
