@@ -89,6 +89,14 @@ impl Identity {
         }
     }
 
+    /// Another identity, for an aggregate whose input has a column of its own: `count(*)` of rows that hold a `count(*)`.
+    pub(crate) fn above_itself(&self) -> Self {
+        Self::new(
+            format!("{} of groups", self.name),
+            format!("{} of groups", self.typed),
+        )
+    }
+
     /// The identity of an aggregate call.
     pub(crate) fn of_aggregate(
         call: &AggregateCall,
@@ -298,6 +306,15 @@ impl Logic {
         }
     }
 
+    /// By the clock: no declared watermark decides any more which rows are late.
+    pub(crate) fn clocked(&self) -> Self {
+        let timed_base = hash(&format!("{} by the clock", self.base));
+        Self {
+            timed_base,
+            ..self.clone()
+        }
+    }
+
     /// After a UNION ALL.
     pub(crate) fn united(branches: &[&Self]) -> Self {
         let Some(first) = branches.first() else {
@@ -464,6 +481,7 @@ pub(crate) fn kind_name(kind: &OperatorKind) -> &'static str {
         OperatorKind::Rank { .. } => "Rank",
         OperatorKind::TimedJoin { .. } => "TimedJoin",
         OperatorKind::Session { .. } => "Session",
+        OperatorKind::Clock { .. } => "Clock",
         OperatorKind::Sink { .. } => "Sink",
         OperatorKind::Output { .. } => "Output",
     }

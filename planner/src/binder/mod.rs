@@ -17,7 +17,9 @@
 pub(crate) mod aggregate;
 mod as_of;
 mod call;
+mod clock;
 mod column;
+mod distinct_on;
 mod expr;
 mod from;
 mod group;
@@ -26,6 +28,7 @@ mod grouping;
 mod insert;
 mod join;
 mod levels;
+mod nested;
 mod query;
 mod rank;
 pub(crate) mod scope;

@@ -55,6 +55,17 @@ impl Context {
         names
     }
 
+    /// With one more relation in sight.
+    pub(crate) fn with_relation(&self, name: String, relation: Relation) -> Self {
+        Self {
+            path: self.path.clone(),
+            ctes: Some(Rc::new(CteScope {
+                ctes: BTreeMap::from([(name, Ok(relation))]),
+                outer: self.ctes.clone(),
+            })),
+        }
+    }
+
     /// The same CTEs at another path.
     pub(crate) fn at(&self, path: Path) -> Self {
         Self {
@@ -125,6 +136,9 @@ impl Binder<'_> {
                     outer: context.ctes.clone(),
                 }));
             }
+        }
+        if let Some(ranked) = self.distinct_on(query)? {
+            return self.query(&ranked, &context);
         }
         let Some(tail) = self.tail(query)? else {
             return self.set_expr(&query.body, &context);
@@ -207,7 +221,13 @@ impl Binder<'_> {
         }
         let branch_properties: Vec<&Properties> =
             inputs.iter().map(|&input| self.properties(input)).collect();
-        let properties = Properties::united(&branch_properties);
+        let mut properties = Properties::united(&branch_properties);
+        let mut times = inputs.iter().map(|&input| self.goes_by_clock(input));
+        let first = times.next();
+        if times.any(|time| Some(time) != first) {
+            // The clock of some branches and the event time of others: no watermark speaks of both.
+            (properties.event_time, properties.window) = (None, None);
+        }
         let node = self.add(Node {
             kind: NodeKind::Union,
             inputs,
