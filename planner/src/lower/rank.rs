@@ -87,8 +87,10 @@ impl Lowering<'_> {
             // Rows that nobody reads are numbered all the same.
             below.operator
         } else {
-            self.push_project(below.operator, fitting.measured(), &current.path)
+            let measured = self.with_time(node, 0, fitting.measured(), &below);
+            self.push_project(below.operator, measured, &current.path)
         };
+        let hidden = self.hidden_columns(node);
         let mut partition_places: Vec<usize> = partition
             .iter()
             .map(|part| fitting.find(&identity(part)))
@@ -108,13 +110,15 @@ impl Lowering<'_> {
                 });
             }
         }
-        let width = self.operators[input].schema.len();
+        let width = self.operators[input].schema.len() - hidden;
         let mut columns: BTreeMap<usize, usize> = read
             .iter()
             .map(|(column, expr)| (*column, fitting.find(&Identity::of(expr, &known))))
             .collect();
         let mut schema = self.operators[input].schema.clone();
+        schema.truncate(width);
         let mut identities = self.logic[input].columns.clone();
+        identities.truncate(width);
         let over = |form: fn(&Identity) -> &str| {
             let parts: Vec<&str> = partition_places
                 .iter()
@@ -147,7 +151,8 @@ impl Lowering<'_> {
                 format!("{}() over ({typed_over})", function.name()),
             ));
         }
-        let mut properties = deduplicated(self.properties(input));
+        let kept = |column: usize| (column < width).then_some(column);
+        let mut properties = deduplicated(self.properties(input).moved(&kept));
         // The column of time is a key of the partition or of the order, and so it is there.
         let timing = timing.map(|timing| {
             let column = timing.column();
@@ -171,6 +176,7 @@ impl Lowering<'_> {
                 properties.unique_key = Some(key);
             }
         }
+        self.ttl = self.ttl_of(node);
         let kind = match timing {
             None => OperatorKind::Rank {
                 partition: partition_places.clone(),

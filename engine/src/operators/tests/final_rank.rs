@@ -16,7 +16,11 @@ use super::super::harness::{BACKENDS, Harness, batch, ints, plan, schema, table}
 const MOMENT: DataType = DataType::Timestamp(TimeUnit::Milli);
 
 fn input() -> Schema {
-    schema(&[("k", DataType::Int64), ("t", MOMENT), ("v", DataType::Int64)])
+    schema(&[
+        ("k", DataType::Int64),
+        ("t", MOMENT),
+        ("v", DataType::Int64),
+    ])
 }
 
 /// Within windows `t` is the window's end and the order is by `v`, greatest first; else the order is by `t`, then `v`.
@@ -120,7 +124,11 @@ fn model(
             };
             let is_within = number >= bounds.first as i64
                 && bounds.last.is_none_or(|last| number <= last as i64);
-            let is_over = if windows { row.1 <= until } else { row.1 < until };
+            let is_over = if windows {
+                row.1 <= until
+            } else {
+                row.1 < until
+            };
             if is_within && is_over {
                 let key = row.0.map_or("NULL".to_owned(), |key| key.to_string());
                 let line = format!("k={key}, t={}, v={}, n={number}", moment(row.1), row.2);
