@@ -21,6 +21,11 @@ pub(super) const SHAPES: &[Shape] = &[
         make: |generator| generator.ranking(),
     },
     Shape {
+        name: "a ranking in windows",
+        weight: 1,
+        make: |generator| generator.window_ranking(),
+    },
+    Shape {
         name: "a limit",
         weight: 1,
         make: |generator| generator.limit(),
@@ -96,12 +101,13 @@ impl Generator<'_> {
                 some
             }
         };
+        let order = self.order(&by);
+        let (partition, is_timed) = in_event_time_order(&input, &partition, &order);
         let partition = if partition.is_empty() {
             String::new()
         } else {
             format!("PARTITION BY {} ", partition.join(", "))
         };
-        let order = self.order(&by);
         let number = self.column(SqlType::BigInt, true);
         let low = self.rng.random_range(1..3);
         let high = low + self.rng.random_range(0..7);
@@ -112,7 +118,12 @@ impl Generator<'_> {
             2 => format!("{name} >= {low}"),
             _ => format!("{name} <= {high}"),
         };
-        let (weir, oracle) = input.from();
+        let (weir, mut oracle) = input.from();
+        if let Some(time) = is_timed {
+            oracle = format!(
+                "(SELECT * FROM {oracle} WHERE own_watermark IS NULL OR {time} >= own_watermark) AS timely"
+            );
+        }
         let call = format!("CAST({function}() OVER ({partition}ORDER BY {order}) AS BIGINT)");
         let shown = self.rng.random_bool(0.5);
         let mut columns = selected.columns.clone();
@@ -136,6 +147,59 @@ impl Generator<'_> {
         let mut relation = self.relation(columns, None, input.rows);
         relation.retracts = true;
         relation.windowed = input.windowed;
+        Some((relation, texts.0, texts.1))
+    }
+
+    /// The first rows of each window, by all of its columns.
+    fn window_ranking(&mut self) -> Option<Step> {
+        let (input, time) = self.timed()?;
+        let windows = self.windows();
+        let selected = self.ordered_columns(&input)?;
+        let function = *["ROW_NUMBER", "RANK", "DENSE_RANK"].choose(self.rng)?;
+        let mut partition = vec!["window_start".to_owned(), "window_end".to_owned()];
+        partition.extend(selected.names.choose(self.rng).cloned());
+        partition.truncate(self.rng.random_range(2..=3));
+        let mut by = selected.names.clone();
+        if function != "ROW_NUMBER" {
+            by.truncate(2);
+        }
+        let (partition, order) = (partition.join(", "), self.order(&by));
+        let (end, number) = (
+            self.column(SqlType::Timestamp, true),
+            self.column(SqlType::BigInt, true),
+        );
+        let bound = match self.rng.random_range(0..4) {
+            0 => format!("{} = 1", number.name),
+            1 => format!("{} >= 2", number.name),
+            _ => format!("{} <= {}", number.name, self.rng.random_range(1..5)),
+        };
+        let mut columns = selected.columns.clone();
+        columns.push(end.clone());
+        if self.rng.random_bool(0.5) {
+            columns.push(number.clone());
+        }
+        let outer: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+        let inside = self.fresh("r");
+        let text = |from: &str, call: &str| {
+            format!(
+                "SELECT {} FROM (SELECT {}, window_end AS {}, {call} AS {} FROM {from}) AS {inside} WHERE {bound}",
+                outer.join(", "),
+                selected.items.join(", "),
+                end.name,
+                number.name
+            )
+        };
+        let bare = format!("{function}() OVER (PARTITION BY {partition} ORDER BY {order})");
+        let texts = (
+            text(&windows.weir(&input.name, &time), &bare),
+            text(
+                &windows.oracle(&input.name, &time),
+                &format!("CAST({bare} AS BIGINT)"),
+            ),
+        );
+        let rows = input.rows * windows.overlap() as f64;
+        let mut relation = self.relation(columns, None, rows);
+        relation.windowed = true;
         Some((relation, texts.0, texts.1))
     }
 
@@ -163,4 +227,26 @@ impl Generator<'_> {
         relation.windowed = input.windowed;
         Some((relation, texts.0, texts.1))
     }
+}
+
+/// Partitions of rows that are only inserted, in the order of event time, leave out late rows: the time column then. A
+/// relation may have more event times than we know of: by such a column the rows are ranked without partitions.
+fn in_event_time_order(
+    input: &Relation,
+    partition: &[String],
+    order: &str,
+) -> (Vec<String>, Option<String>) {
+    let first = order.split(", ").next().unwrap_or_default();
+    let name = first.split(' ').next().unwrap_or_default();
+    let column = input.columns.iter().position(|column| column.name == name);
+    let is_time = column.is_some_and(|at| input.columns[at].kind == SqlType::Timestamp);
+    let is_partition = partition.iter().any(|part| part == name);
+    if first.contains("DESC") || !is_time || is_partition {
+        return (partition.to_vec(), None);
+    }
+    // Of windows' rows one of the partition's columns may be a window's end.
+    if column == input.time && !input.retracts && !input.windowed && !partition.is_empty() {
+        return (partition.to_vec(), Some(name.to_owned()));
+    }
+    (Vec::new(), None)
 }

@@ -15,10 +15,25 @@ pub(super) const SHAPES: &[Shape] = &[
         make: |generator| generator.interval_join(),
     },
     Shape {
+        name: "rows with a partner in an interval, or without one",
+        weight: 1,
+        make: |generator| generator.interval_exists(),
+    },
+    Shape {
         name: "a join of windows",
         weight: 1,
         make: |generator| generator.window_join(),
     },
+];
+
+/// What becomes of rows without a partner.
+const KINDS: [&str; 6] = [
+    "JOIN",
+    "JOIN",
+    "JOIN",
+    "LEFT JOIN",
+    "RIGHT JOIN",
+    "FULL JOIN",
 ];
 
 /// Two relations with event time, under their aliases.
@@ -132,13 +147,16 @@ impl Generator<'_> {
         if self.rng.random_bool(0.2) && !timeless.columns.is_empty() {
             conditions.push(self.predicate(&timeless.columns, 1));
         }
-        // Either side's event time goes on; the oracle follows one of them.
-        let time = if self.rng.random_bool(0.5) {
-            left_at
-        } else {
-            right_at
+        let kind = *KINDS.choose(self.rng)?;
+        // The kept side's event time goes on; the oracle follows one of them.
+        let time = match kind {
+            "LEFT JOIN" => Some(left_at),
+            "RIGHT JOIN" => Some(right_at),
+            "FULL JOIN" => None,
+            _ if self.rng.random_bool(0.5) => Some(left_at),
+            _ => Some(right_at),
         };
-        let joined = self.relation(both, Some(time), pair.left.rows * pair.right.rows / 4.0);
+        let joined = self.relation(both, time, pair.left.rows * pair.right.rows / 4.0);
         let (columns, items, time_at) = self.select_list(&joined);
         let filter = if timeless.columns.is_empty() {
             String::new()
@@ -148,7 +166,7 @@ impl Generator<'_> {
         let (l, r) = (&pair.l, &pair.r);
         let text = |left: &str, right: &str, hidden: &str, late: &str| {
             format!(
-                "SELECT {}{hidden} FROM {left} JOIN {right} ON {}{late}{filter}",
+                "SELECT {}{hidden} FROM {left} {kind} {right} ON {}{late}{filter}",
                 items.join(", "),
                 conditions.join(" AND ")
             )
@@ -185,9 +203,62 @@ impl Generator<'_> {
         Some((self.relation(columns, time_at, rows), texts.0, texts.1))
     }
 
+    /// EXISTS or NOT EXISTS of a row not too far away in time: the left's event time goes on.
+    fn interval_exists(&mut self) -> Option<Step> {
+        let pair = self.timed_pair()?;
+        let both = Self::both(&pair);
+        let (left_at, right_at) = (pair.left.time?, pair.left.columns.len() + pair.right.time?);
+        let (left_time, right_time) = (both[left_at].name.clone(), both[right_at].name.clone());
+        let choices = [0, 5, 20, 90, 600];
+        let (before, after) = (*choices.choose(self.rng)?, *choices.choose(self.rng)?);
+        let mut conditions = pair.equal.clone();
+        conditions.push(format!(
+            "{left_time} BETWEEN {right_time} - INTERVAL '{before}' SECOND AND {right_time} + INTERVAL '{after}' SECOND"
+        ));
+        let mut timeless = self.relation(both.clone(), None, 1.0);
+        timeless
+            .columns
+            .retain(|column| column.kind != SqlType::Timestamp);
+        if self.rng.random_bool(0.3) && !timeless.columns.is_empty() {
+            conditions.push(self.predicate(&timeless.columns, 1));
+        }
+        let left = both[..pair.left.columns.len()].to_vec();
+        let kept = self.relation(left, Some(left_at), pair.left.rows / 2.0);
+        let (columns, items, time_at) = self.select_list(&kept);
+        let (l, r) = (&pair.l, &pair.r);
+        let (items, conditions) = (items.join(", "), conditions.join(" AND "));
+        let anti = self.rng.random_bool(0.5);
+        let (not, join) = if anti {
+            ("NOT ", "LEFT ANTI JOIN")
+        } else {
+            ("", "LEFT SEMI JOIN")
+        };
+        let hidden = match time_at {
+            Some(_) => format!(
+                ", {l}.own_watermark - INTERVAL '{}' SECOND AS own_watermark",
+                before.max(after)
+            ),
+            None => String::new(),
+        };
+        let weir = format!(
+            "SELECT {items} FROM {} AS {l} WHERE {not}EXISTS (SELECT 1 FROM {} AS {r} WHERE {conditions})",
+            pair.left.name, pair.right.name
+        );
+        let oracle = pair.apart(&format!(
+            "SELECT {items}{hidden} FROM {} {join} {} ON {conditions} \
+             AND ({l}.own_watermark IS NULL OR {l}.own_watermark <= {right_time} + INTERVAL '{after}' SECOND) \
+             AND ({r}.own_watermark IS NULL OR {r}.own_watermark <= {left_time} + INTERVAL '{before}' SECOND)",
+            renamed(&pair.left, &pair.left.name, l, &[]),
+            renamed(&pair.right, &pair.right.name, r, &[]),
+        ));
+        let rows = kept.rows;
+        Some((self.relation(columns, time_at, rows), weir, oracle))
+    }
+
     fn window_join(&mut self) -> Option<Step> {
         let pair = self.timed_pair()?;
         let windows = self.windows();
+        let kind = *KINDS.choose(self.rng)?;
         let (left_time, right_time) = (
             pair.left.columns[pair.left.time?].name.clone(),
             pair.right.columns[pair.right.time?].name.clone(),
@@ -210,7 +281,7 @@ impl Generator<'_> {
         let filter = self.filter(&joined, 0.2);
         let text = |left: String, right: String| {
             format!(
-                "SELECT {} FROM {left} JOIN {right} ON {}{filter}",
+                "SELECT {} FROM {left} {kind} {right} ON {}{filter}",
                 items.join(", "),
                 conditions.join(" AND ")
             )
