@@ -473,6 +473,8 @@ pub(crate) fn kind_name(kind: &OperatorKind) -> &'static str {
         OperatorKind::TimedJoin { .. } => "TimedJoin",
         OperatorKind::Session { .. } => "Session",
         OperatorKind::Clock { .. } => "Clock",
+        OperatorKind::TemporalFilter { .. } => "TemporalFilter",
+        OperatorKind::Arrival { .. } => "Arrival",
         OperatorKind::Sink { .. } => "Sink",
         OperatorKind::Output { .. } => "Output",
     }

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 
 use weir_types::{Diagnostic, Scalar, Span};
 
+use crate::binder::clock::{is_arrival, is_first};
 use crate::codes;
 use crate::logical::{Graph, NodeId, NodeKind};
 use crate::plan::{BinaryOp, Changelog, Expr, ExprKind, StateBound};
@@ -100,6 +101,7 @@ pub(crate) fn bound(graph: &mut Graph, roots: &[NodeId]) -> Vec<Diagnostic> {
         drop_implied(graph, node);
         if is_reached {
             problems.extend(unbounded(graph, node));
+            problems.extend(not_the_last(graph, node));
         }
     }
     problems
@@ -151,9 +153,12 @@ fn set_bounds(graph: &mut Graph, node: NodeId, asked: &Asked) -> Option<Diagnost
 /// A warning for a ranking whose state nothing bounds.
 fn unbounded(graph: &Graph, node: NodeId) -> Option<Diagnostic> {
     let current = &graph.nodes[node];
-    let NodeKind::Rank { bounds, .. } = &current.kind else {
+    let NodeKind::Rank { bounds, order, .. } = &current.kind else {
         return None;
     };
+    if is_arrival(order) {
+        return None;
+    }
     let input = &graph.nodes[current.inputs[0]].properties;
     let is_append_only = input.changelog == Changelog::AppendOnly;
     let bound = side_bound(input.changelog, input.unique_key.as_deref());
@@ -176,6 +181,26 @@ fn unbounded(graph: &Graph, node: NodeId) -> Option<Diagnostic> {
         Diagnostic::warning(codes::UNBOUNDED_STATE, message)
             .at(current.span, kept)
             .help(help),
+    )
+}
+
+/// Of the rows that arrive last only the very last one can be kept: what was second is not known when it is first.
+fn not_the_last(graph: &Graph, node: NodeId) -> Option<Diagnostic> {
+    let current = &graph.nodes[node];
+    let NodeKind::Rank { bounds, order, .. } = &current.kind else {
+        return None;
+    };
+    if !is_arrival(order) || is_first(order) || (bounds.last == Some(1) && bounds.skip == 0) {
+        return None;
+    }
+    Some(
+        Diagnostic::error(
+            codes::ARRIVAL_ORDER,
+            "of the rows that arrive last only one can be kept",
+        )
+        .at(current.span, "this numbers more of them")
+        .help("keep the last one: QUALIFY the number = 1")
+        .help("or number from the first on: ORDER BY PROCTIME() ASC"),
     )
 }
 

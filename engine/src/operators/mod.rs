@@ -14,8 +14,10 @@
 
 mod aggregate;
 mod aggregates;
+mod arrival;
 mod as_of_join;
 mod build;
+mod build_clock;
 mod build_timed;
 mod changes;
 mod clock;
@@ -33,6 +35,7 @@ mod session;
 mod set_operation;
 mod sides;
 mod sink;
+mod temporal_filter;
 mod union;
 mod unnest;
 mod window_aggregate;

@@ -442,6 +442,7 @@ impl Binder<'_> {
                         | NodeKind::Join { .. }
                         | NodeKind::TimedJoin { .. }
                         | NodeKind::Session { .. }
+                        | NodeKind::TemporalFilter { .. }
                 )
         };
         let stateful = own.iter().any(keeps_state) || keeps_result(table);

@@ -13,6 +13,7 @@ use crate::names::Path;
 use crate::plan::{Changelog, Expr, RankBounds, RankFunction};
 use crate::syntax::{Name, span_of};
 
+use super::clock::{is_clock, is_first};
 use super::expr::{Aggregates, ExprBinder};
 use super::scope::Scope;
 use super::{Binder, Failed};
@@ -255,7 +256,9 @@ impl ExprBinder<'_> {
                 Err(Failed) => failed = true,
             }
         }
-        for part in partition.iter().chain(order.iter().map(|sort| &sort.expr)) {
+        let by_arrival = matches!(order.as_slice(), [sort] if is_clock(&sort.expr));
+        let ordered = order.iter().map(|sort| &sort.expr);
+        for part in partition.iter().chain(ordered.filter(|_| !by_arrival)) {
             if part.is_volatile() {
                 self.diagnostics.push(changing_order(part.span));
                 failed = true;
@@ -392,9 +395,10 @@ impl Binder<'_> {
     ) -> (NodeId, Vec<usize>) {
         let mut numbers = Vec::with_capacity(calls.len());
         for call in calls {
+            let order = self.arrival_order(node, call.order.clone(), call.function, call.span);
             let kind = NodeKind::Rank {
                 partition: call.partition.clone(),
-                order: call.order.clone(),
+                order,
                 function: call.function,
                 bounds: RankBounds::ALL,
             };
@@ -416,7 +420,10 @@ impl Binder<'_> {
         let mut columns = self.graph.nodes[input].columns.clone();
         columns.push(column("rank", DataType::Int64));
         let mut properties = self.properties(input).clone();
-        properties.changelog = Changelog::Retractions;
+        properties.changelog = match &kind {
+            NodeKind::Rank { order, .. } if is_first(order) => Changelog::AppendOnly,
+            _ => Changelog::Retractions,
+        };
         (properties.event_time, properties.window) = (None, None);
         self.add(Node {
             kind,
@@ -443,6 +450,7 @@ impl Binder<'_> {
         } else {
             RankFunction::RowNumber
         };
+        let order = self.arrival_order(input, order, function, tail.span);
         let kind = NodeKind::Rank {
             partition: Vec::new(),
             order,
@@ -487,7 +495,8 @@ impl Binder<'_> {
         sort: &ast::OrderByExpr,
         order: &mut Vec<SortExpr>,
     ) -> Result<(), Failed> {
-        if expr.is_volatile() {
+        let is_mixed = order.iter().any(|sort| is_clock(&sort.expr));
+        if is_mixed || (expr.is_volatile() && !(is_clock(&expr) && order.is_empty())) {
             return self.fail(changing_order(expr.span));
         }
         order.push(sort_expr(expr, sort));

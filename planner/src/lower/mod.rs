@@ -240,6 +240,9 @@ impl Lowering<'_> {
                 below.insert(*time);
                 vec![below]
             }
+            NodeKind::TemporalFilter { enters, leaves } => {
+                vec![wanted | &columns_of(enters.iter().chain(leaves))]
+            }
             NodeKind::Clock { time } => vec![wanted | &Columns::from([*time])],
             NodeKind::Expand { keys, .. } => {
                 let kept = wanted.iter().copied().filter(|&column| column < width(0));
