@@ -88,6 +88,14 @@ impl Identity {
         }
     }
 
+    /// Another identity, for an aggregate whose input has a column of its own: `count(*)` of rows that hold a `count(*)`.
+    pub(crate) fn above_itself(&self) -> Self {
+        Self::new(
+            format!("{} of groups", self.name),
+            format!("{} of groups", self.typed),
+        )
+    }
+
     /// The identity of an aggregate call.
     pub(crate) fn of_aggregate(
         call: &AggregateCall,
@@ -136,6 +144,16 @@ impl Identity {
             format!("{function}({})", self.name),
             format!("{function}({})", self.typed),
         )
+    }
+
+    /// A column that an operator with state gives. What was `now()` when its row came in is a value now, and not what `now()` is
+    /// when the row comes out.
+    pub(crate) fn held(self) -> Self {
+        if self.typed.contains("now()") {
+            self.called("held")
+        } else {
+            self
+        }
     }
 
     /// A column that stands for nothing of the input.

@@ -28,7 +28,7 @@ use weir_types::{OperatorId, Schema, Span};
 
 use crate::binder::table::dead_letters;
 use crate::fingerprint::{fingerprints, value_settings};
-use crate::identity::Logic;
+use crate::identity::{Identity, Logic};
 use crate::logical::{Graph, NodeId, NodeKind, Properties};
 use crate::names::Names;
 use crate::plan::{
@@ -334,7 +334,9 @@ impl Lowering<'_> {
             Err(logic) => logic,
             Ok(columns) => {
                 let both = format!("{} over {}", prints.own, prints.upstream);
-                Logic::of_operator(columns(&crate::identity::hash(&both)), &both)
+                let columns = columns(&crate::identity::hash(&both));
+                let columns = columns.into_iter().map(Identity::held).collect();
+                Logic::of_operator(columns, &both)
             }
         };
         debug_assert_eq!(
