@@ -103,9 +103,11 @@ codes! {
     DROP_IN_USE "P1285" "a DROP of something that the text uses"
     CLOCK_CONDITION "P1440" "a condition on the clock that cannot be followed as time goes on"
     ARRIVAL_ORDER "P1441" "an order by arrival that cannot be kept"
+    STATE_TTL "P1460" "a TTL of state that cannot be"
     ORDINAL_ID "W1001" "a stateful operator whose ID rests on an ordinal"
     UNBOUNDED_STATE "W1002" "state that nothing bounds"
     VOLATILE "W1003" "a volatile function in a projection"
+    TTL_WITHOUT_EFFECT "W1004" "a TTL that has no effect on an operator"
 }
 
 /// What `code` means, in a few words.
