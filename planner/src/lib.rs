@@ -37,6 +37,7 @@ mod literals;
 mod logical;
 mod lower;
 mod names;
+pub mod over;
 pub mod plan;
 mod ranks;
 pub mod settings;

@@ -8,6 +8,7 @@
 //!   set_operation                               counts the rows of both inputs; changes at the end of an epoch
 //!   join  outer_join                            both inputs in state
 //!   rank                                        rows of a partition in order; changes at the end of an epoch
+//!   over                                        rows with what is computed over the rows around them
 //!   interval_join  window_join                  both inputs in state as long as time allows for pairs
 //!   sink  output                                the end of the line
 //! ```
@@ -25,6 +26,7 @@ mod interval_join;
 mod join;
 mod outer_join;
 mod output;
+mod over;
 mod project;
 mod rank;
 mod residual;
