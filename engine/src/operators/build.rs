@@ -99,6 +99,7 @@ pub fn build(mut context: BuildContext<'_>) -> Result<Box<dyn Operator>> {
         OperatorKind::Rank { .. } => Box::new(super::rank::build(&context)?),
         OperatorKind::Over { .. } => super::over::build(&built)?,
         OperatorKind::Session { .. } => Box::new(built.session()?),
+        OperatorKind::Clock { .. } => Box::new(super::clock::ProcessingClock),
         OperatorKind::TimedJoin { .. } => built.timed_join()?,
         OperatorKind::Sink { table } => {
             let (writer, wants_snapshot) =
