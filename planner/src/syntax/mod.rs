@@ -43,6 +43,7 @@ pub(crate) use frame::exclusion;
 pub(crate) use function::of_type;
 pub use like::Like;
 pub use name::Name;
+pub(crate) use unnest::side_by_side;
 pub use unnest::{UnnestCall, unnest_call};
 pub use window::{WindowCall, WindowFunction, WindowRelation, window_call};
 
