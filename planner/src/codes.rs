@@ -103,9 +103,11 @@ codes! {
     DROP_IN_USE "P1285" "a DROP of something that the text uses"
     OVER_ARGUMENTS "P1400" "arguments of a window function that do not fit"
     FRAME "P1401" "a window frame that cannot be"
+    STATE_TTL "P1460" "a TTL of state that cannot be"
     ORDINAL_ID "W1001" "a stateful operator whose ID rests on an ordinal"
     UNBOUNDED_STATE "W1002" "state that nothing bounds"
     VOLATILE "W1003" "a volatile function in a projection"
+    TTL_WITHOUT_EFFECT "W1004" "a TTL that has no effect on an operator"
 }
 
 /// What `code` means, in a few words.

@@ -18,10 +18,8 @@ use std::collections::BTreeMap;
 use weir_types::{Diagnostic, Scalar, Span};
 
 use crate::codes;
-use crate::logical::{Graph, NodeId, NodeKind, OverExpr};
-use crate::over::{FrameBound, OverFunction};
-use crate::plan::{BinaryOp, Changelog, Expr, ExprKind, StateBound};
-use crate::state_schema::side_bound;
+use crate::logical::{Graph, NodeId, NodeKind};
+use crate::plan::{BinaryOp, Expr, ExprKind};
 
 /// Numbers that a condition lets pass: from, to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,13 +69,11 @@ pub(crate) fn bound(graph: &mut Graph, roots: &[NodeId]) -> Vec<Diagnostic> {
     roots
         .iter()
         .for_each(|&root| asked[root] = Some(Asked::default()));
-    let mut reached = vec![false; top + 1];
     let mut problems = Vec::new();
     for node in (0..=top).rev() {
         let Some(of_node) = asked[node].take() else {
             continue;
         };
-        reached[node] = true;
         if let Some(problem) = set_bounds(graph, node, &of_node) {
             problems.push(problem);
         }
@@ -97,12 +93,8 @@ pub(crate) fn bound(graph: &mut Graph, roots: &[NodeId]) -> Vec<Diagnostic> {
             }
         }
     }
-    for (node, &is_reached) in reached.iter().enumerate().take(top + 1) {
+    for node in 0..=top {
         drop_implied(graph, node);
-        if is_reached {
-            problems.extend(unbounded(graph, node));
-            problems.extend(unbounded_over(graph, node));
-        }
     }
     problems
 }
@@ -147,94 +139,6 @@ fn set_bounds(graph: &mut Graph, node: NodeId, asked: &Asked) -> Option<Diagnost
             )),
         ),
         _ => None,
-    }
-}
-
-/// A warning for a ranking whose state nothing bounds.
-fn unbounded(graph: &Graph, node: NodeId) -> Option<Diagnostic> {
-    let current = &graph.nodes[node];
-    let NodeKind::Rank { bounds, .. } = &current.kind else {
-        return None;
-    };
-    let input = &graph.nodes[current.inputs[0]].properties;
-    let is_append_only = input.changelog == Changelog::AppendOnly;
-    let bound = side_bound(input.changelog, input.unique_key.as_deref());
-    if (is_append_only && bounds.last.is_some()) || bound != StateBound::Nothing {
-        return None;
-    }
-    let (kept, help) = if is_append_only {
-        (
-            "every row is ranked and kept",
-            "that is fine for bounded input; for a stream, keep the first rows: QUALIFY the number <= 10",
-        )
-    } else {
-        (
-            "every row is kept, because those before it may be taken back",
-            "that is fine for bounded input; for a stream, aggregate before, or limit what comes in",
-        )
-    };
-    let message = format!("the state of `{}` grows with its input", current.named());
-    Some(
-        Diagnostic::warning(codes::UNBOUNDED_STATE, message)
-            .at(current.span, kept)
-            .help(help),
-    )
-}
-
-/// A warning for an OVER whose state nothing bounds.
-fn unbounded_over(graph: &Graph, node: NodeId) -> Option<Diagnostic> {
-    let current = &graph.nodes[node];
-    let NodeKind::Over { time, calls, .. } = &current.kind else {
-        return None;
-    };
-    let message = format!("the state of `{}` grows with its input", current.named());
-    let warning = Diagnostic::warning(codes::UNBOUNDED_STATE, message);
-    if time.is_some() {
-        let call = calls.iter().find(|call| keeps_all(call))?;
-        return Some(
-            warning
-                .at(call.span, "every row is kept, because this call looks back to the first")
-                .help("that is fine for bounded input; for a stream, bound the frame: ROWS BETWEEN 100 PRECEDING AND CURRENT ROW"),
-        );
-    }
-    let input = &graph.nodes[current.inputs[0]].properties;
-    if side_bound(input.changelog, input.unique_key.as_deref()) != StateBound::Nothing {
-        return None;
-    }
-    Some(
-        warning
-            .at(current.span, "every row is kept, because one that comes later can change its result")
-            .help("that is fine for bounded input; for a stream, order by the event time and look back only: ORDER BY ts ROWS BETWEEN 10 PRECEDING AND CURRENT ROW"),
-    )
-}
-
-/// Whether a call in event-time order needs all rows before.
-fn keeps_all(call: &OverExpr) -> bool {
-    let frame = &call.frame;
-    match &call.function {
-        OverFunction::Aggregate(aggregate) => {
-            let accumulated = frame.is_running() && !aggregate.distinct && {
-                let (name, none) = (String::new(), Vec::new());
-                let call = crate::plan::Aggregate {
-                    name,
-                    function: aggregate.function.clone(),
-                    arguments: none,
-                    distinct: false,
-                    filter: None,
-                    order_by: Vec::new(),
-                    parameters: Vec::new(),
-                    data_type: aggregate.data_type.clone(),
-                    span: aggregate.span,
-                };
-                !crate::accumulator::is_folded(&call, false)
-            };
-            frame.start == FrameBound::UnboundedPreceding && !accumulated
-        }
-        OverFunction::Nth { ignore_nulls, .. } => {
-            frame.start == FrameBound::UnboundedPreceding && (*ignore_nulls || !frame.is_running())
-        }
-        OverFunction::Shift { ignore_nulls, .. } => *ignore_nulls,
-        _ => false,
     }
 }
 

@@ -10,6 +10,7 @@
 //!   rank                                        rows of a partition in order; changes at the end of an epoch
 //!   over                                        rows with what is computed over the rows around them
 //!   interval_join  window_join                  both inputs in state as long as time allows for pairs
+//!   retained                                    around one of them: drops the state of keys that get no rows
 //!   sink  output                                the end of the line
 //! ```
 
@@ -17,6 +18,7 @@ mod aggregate;
 mod aggregates;
 mod as_of_join;
 mod build;
+mod build_retained;
 mod build_timed;
 mod changes;
 mod clock;
@@ -31,6 +33,7 @@ mod over;
 mod project;
 mod rank;
 mod residual;
+mod retained;
 mod session;
 mod set_operation;
 mod sides;

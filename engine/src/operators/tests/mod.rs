@@ -7,6 +7,7 @@ mod join;
 mod kernels;
 mod over;
 mod rank;
+mod retained;
 mod session;
 mod set_operation;
 mod sink;
