@@ -12,6 +12,7 @@
 
 mod arguments;
 mod check;
+mod checkpoints;
 mod exit;
 mod explain;
 mod print;
@@ -39,6 +40,8 @@ fn main() -> ExitCode {
         Command::Run(options) => run::run(&options),
         Command::Explain(options) => explain::explain(&options),
         Command::Check(options) => check::check(&options),
+        Command::Checkpoints(options) => checkpoints::checkpoints(&options),
+        Command::Doctor(options) => checkpoints::doctor(&options),
     };
     match ended {
         Ok(code) => code.into(),

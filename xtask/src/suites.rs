@@ -66,6 +66,12 @@ pub(crate) const SUITES: &[Suite] = &[
         about: "one thread, virtual time, seeded faults",
     },
     Suite {
+        name: "checkpoints",
+        seconds: 90,
+        floor: 20,
+        about: "every setting of checkpoints and restarts, storage that fails and stalls",
+    },
+    Suite {
         name: "failpoints",
         seconds: 120,
         floor: 6,
