@@ -55,6 +55,8 @@ pub struct JobOptions {
     pub simulation_seed: Option<u64>,
     /// Random batch cuts, chunk sizes and epoch lengths from this seed, on threads too (tests).
     pub test_cuts: Option<u64>,
+    /// Processing time stands still at this many microseconds since the Unix epoch (tests).
+    pub test_clock: Option<i64>,
     /// In a simulation: storage that fails and stalls, and crashes, drawn from this seed (tests).
     pub simulation_faults: Option<u64>,
 }
@@ -178,6 +180,7 @@ impl JobOptions {
             simulation_seed: None,
             test_cuts: None,
             simulation_faults: None,
+            test_clock: None,
         };
         for (key, value) in &plan.settings {
             settings::check(key, value)

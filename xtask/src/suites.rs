@@ -62,7 +62,7 @@ pub(crate) const SUITES: &[Suite] = &[
     Suite {
         name: "simulation",
         seconds: 120,
-        floor: 20,
+        floor: 320,
         about: "one thread, virtual time, seeded faults",
     },
     Suite {

@@ -142,19 +142,18 @@ impl CheckpointLedger {
         self.has_room() && (self.unsaved || open_rows) && now >= self.due_at()
     }
 
-    /// How long until one may be due, or is over its time; `None` if neither can be.
-    pub(crate) fn wait(&self, now: Duration) -> Option<Duration> {
-        let due = (self.has_room() && self.unsaved).then(|| self.due_at());
-        let expires = self
-            .gathering
+    /// How long until one may be due; `None` if there is nothing to save, or no room.
+    pub(crate) fn due_in(&self, now: Duration) -> Option<Duration> {
+        (self.has_room() && self.unsaved).then(|| self.due_at().saturating_sub(now))
+    }
+
+    /// How long until one is over its time.
+    pub(crate) fn expires_in(&self, now: Duration) -> Option<Duration> {
+        self.gathering
             .iter()
             .filter(|gathering| !gathering.expired)
-            .map(|gathering| gathering.begun + self.rules.timeout)
-            .min();
-        due.into_iter()
-            .chain(expires)
+            .map(|gathering| (gathering.begun + self.rules.timeout).saturating_sub(now))
             .min()
-            .map(|at| at.saturating_sub(now))
     }
 
     /// Whether something happened that no checkpoint holds.
@@ -483,7 +482,7 @@ mod tests {
         let mut ledger = ledger();
         let first = ledger.begin(ZERO);
         ledger.on_aligned(part("a"));
-        assert_eq!(ledger.wait(seconds(50)), Some(seconds(10)));
+        assert_eq!(ledger.expires_in(seconds(50)), Some(seconds(10)));
         assert!(ledger.expire(seconds(59)).is_empty());
         assert_eq!(ledger.expire(seconds(60)), [first]);
         assert!(ledger.expire(seconds(61)).is_empty(), "told once");
@@ -523,7 +522,7 @@ mod tests {
         assert!(ledger.complete(seconds(12)).is_some());
         ledger.on_published(true, seconds(12));
         assert!(!ledger.is_due(seconds(26), true));
-        assert_eq!(ledger.wait(seconds(20)), Some(seconds(7)));
+        assert_eq!(ledger.due_in(seconds(20)), Some(seconds(7)));
         assert!(ledger.is_due(seconds(27), true));
     }
 

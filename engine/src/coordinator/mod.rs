@@ -69,6 +69,8 @@ pub(crate) struct EpochReport {
     pub(crate) counters: BTreeMap<String, u64>,
     /// By operator of the plan.
     pub(crate) figures: Vec<OperatorFigures>,
+    /// The first moment of processing time at which an operator has something to do.
+    pub(crate) due: Option<i64>,
 }
 
 /// Tells the coordinator and wakes it.
@@ -112,6 +114,8 @@ pub(crate) struct Coordinator {
     /// Set when the last epoch was closed.
     ending: Option<Outcome>,
     ending_through: bool,
+    /// The first moment of processing time at which an operator of any worker has something to do.
+    due: Option<i64>,
 }
 
 /// What belongs to the place in the streams where a checkpoint's barrier is.
@@ -130,6 +134,7 @@ struct Closing {
     budget_used: bool,
     checkpoint: Option<CheckpointId>,
     done: usize,
+    due: Option<i64>,
 }
 
 /// Nothing to do: look again after this time at the latest.
@@ -146,6 +151,9 @@ impl Coordinator {
         let seed = job.options.simulation_seed.or(job.options.test_cuts);
         let random = seed.map(SmallRng::seed_from_u64);
         let pacer = Pacer::new(job.options.epoch_interval, job.budget_min(), random);
+        // What restored operators wait for is known at the end of an epoch: there is one at once.
+        let has_timers = crate::operators::by_clock(&job.plan).contains(&true);
+        let due = (job.restore.is_some() && has_timers).then_some(i64::MIN);
         Self {
             job,
             events,
@@ -158,6 +166,7 @@ impl Coordinator {
             closing: None,
             ending: None,
             ending_through: false,
+            due,
         }
     }
 
@@ -192,7 +201,7 @@ impl Coordinator {
             });
         }
         if self.closing.is_none() {
-            let facts = self.job.control.facts(self.epoch);
+            let facts = self.facts();
             self.decide(now, facts);
         }
         Ok(Pace::Wait(self.pause(now)))
@@ -202,15 +211,30 @@ impl Coordinator {
     fn pause(&self, now: Duration) -> Duration {
         let mut wait = WAIT_MAX;
         if self.closing.is_none() {
-            let facts = self.job.control.facts(self.epoch);
+            let facts = self.facts();
             if facts.records > 0 || facts.news {
                 wait = wait.min(self.pacer.wait(now));
             }
+            if let Some(due) = self.due {
+                let micros = due.saturating_sub(self.job.clock.wall_micros()).max(0);
+                wait = wait.min(Duration::from_micros(micros as u64));
+            }
+            if let Some(checkpoint) = self.ledger.due_in(now) {
+                wait = wait.min(checkpoint);
+            }
         }
-        if let Some(checkpoint) = self.ledger.wait(now) {
-            wait = wait.min(checkpoint);
+        if let Some(expires) = self.ledger.expires_in(now) {
+            wait = wait.min(expires);
         }
         wait.max(Duration::from_micros(200))
+    }
+
+    /// What is known of the open epoch; a timer that is due is news.
+    fn facts(&self) -> EpochFacts {
+        let mut facts = self.job.control.facts(self.epoch);
+        let now = self.job.clock.wall_micros();
+        facts.news |= self.due.is_some_and(|due| due <= now);
+        facts
     }
 
     /// Closes the open epoch if there is reason to.
@@ -267,6 +291,7 @@ impl Coordinator {
             budget_used: facts.budget_used,
             checkpoint,
             done: 0,
+            due: None,
         });
         self.job.wake_workers();
     }
@@ -352,6 +377,7 @@ impl Coordinator {
         };
         debug_assert_eq!(report.epoch, self.epoch);
         closing.done += 1;
+        closing.due = closing.due.into_iter().chain(report.due).min();
         if let Some(checkpoint) = closing.checkpoint {
             if let Some(collector) = &mut self.collector {
                 let now = self.job.clock.elapsed();
@@ -384,6 +410,12 @@ impl Coordinator {
         let Some(closing) = self.closing.take() else {
             return Ok(());
         };
+        let now = self.job.control.now(self.epoch).0;
+        // SQL sees the clock in whole milliseconds, and what was due by this epoch's has been done.
+        let next = |due: i64| due.max(now.saturating_add(1)).saturating_add(999);
+        self.due = closing
+            .due
+            .map(|due| next(due).div_euclid(1000).saturating_mul(1000));
         if let Some(checkpoint) = closing.checkpoint {
             let cut = self.cuts.entry(checkpoint).or_default();
             cut.sources = self
@@ -392,7 +424,7 @@ impl Coordinator {
                 .iter()
                 .map(|source| (source.id.to_string(), source.checkpoint(self.epoch)))
                 .collect();
-            cut.processing_time = self.job.control.now(self.epoch).0;
+            cut.processing_time = now;
             cut.drained = self.ending == Some(Outcome::Drained);
         } else {
             self.ledger.on_epoch();

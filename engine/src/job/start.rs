@@ -77,10 +77,9 @@ pub(super) fn prepare(
         (None, Some(path)) => *folder = Some(JobFolder::take(path, job, options.file.as_deref())?),
         (None, None) => {}
     }
-    let (clock, said) = match (again, options.simulation_seed) {
-        (Some(again), _) => (again.clock, again.warnings),
-        (None, Some(_)) => (Clock::simulated(), Vec::new()),
-        (None, None) => (Clock::system(), Vec::new()),
+    let (clock, said) = match again {
+        Some(again) => (again.clock, again.warnings),
+        None => (new_clock(&options), Vec::new()),
     };
     let store = match folder.as_mut() {
         Some(folder) => {
@@ -248,6 +247,14 @@ pub(super) fn prepare(
         collector,
         resumed_from: last,
     })))
+}
+
+fn new_clock(options: &JobOptions) -> Arc<Clock> {
+    match (options.simulation_seed, options.test_clock) {
+        (Some(_), _) => Clock::simulated(),
+        (None, Some(wall_micros)) => Clock::fixed(wall_micros),
+        (None, None) => Clock::system(),
+    }
 }
 
 /// Where the job's checkpoints are.

@@ -45,7 +45,9 @@ use std::time::Instant;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use weir_state::{PendingSnapshot, WorkerState};
-use weir_types::{ChangeBatch, CheckpointId, OperatorId, Watermark, WorkerId, failpoint};
+use weir_types::{
+    ChangeBatch, CheckpointId, OperatorId, ProcessingTime, Watermark, WorkerId, failpoint,
+};
 
 use align::Change;
 use inlet::Received;
@@ -332,11 +334,20 @@ impl Worker {
                     of.figures.alignment = started.saturating_duration_since(since);
                     stack.push(Item::ForwardBarrier { node });
                     stack.push(Item::ForwardHeld { node });
+                    if self.nodes[node].is_clock() {
+                        let value = clock_watermark(self.job.control.now(self.epoch));
+                        stack.push(Item::Forward { node, value });
+                    }
                     self.call(node, stack, |operator, ctx| operator.on_epoch_end(ctx))?;
                     self.nodes[node].figures.flush = started.elapsed();
                 }
                 Ok(())
             }
+            // A clock says at the barrier what time it is, and passes on only that its input has ended.
+            Item::Fire { node, value } if self.nodes[node].is_clock() && value < Watermark::MAX => {
+                Ok(())
+            }
+            Item::ForwardIdle { node } if self.nodes[node].is_clock() => Ok(()),
             Item::Fire { node, value } => {
                 let forwarded = value.minus(self.nodes[node].watermark_delay());
                 stack.push(Item::Forward {
@@ -475,6 +486,11 @@ impl Worker {
             message: message.to_owned(),
         }
     }
+}
+
+/// What the clock of an epoch promises: SQL sees its time in whole milliseconds.
+fn clock_watermark(now: ProcessingTime) -> Watermark {
+    Watermark(now.0.div_euclid(1000).saturating_mul(1000))
 }
 
 fn push_change(node: usize, change: Change, stack: &mut Vec<Item>) {
