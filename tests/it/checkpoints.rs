@@ -560,7 +560,7 @@ fn a_storage_that_the_build_cannot_reach_is_refused_at_the_start() {
         .run(&[("checkpoint.storage", "carrierpigeon://loft/7")], None)
         .unwrap_err();
     assert!(
-        error.contains("carrierpigeon") && error.contains("folder"),
+        error.contains("[J0020]") && error.contains("carrierpigeon") && error.contains("folder"),
         "{error}"
     );
 }

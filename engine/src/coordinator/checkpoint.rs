@@ -232,7 +232,8 @@ impl CheckpointLedger {
                 Ok(snapshot) => {
                     gathering.snapshots.insert(worker, snapshot);
                 }
-                Err(error) => gathering.failed = Some(error),
+                // Of one that is over its time the rest is given up: that is not why it failed.
+                Err(error) => drop(gathering.failed.get_or_insert(error)),
             }
         }
     }

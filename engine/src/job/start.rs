@@ -16,7 +16,7 @@ use weir_connectors::{Sink, SinkEnvironment, TableRequest, open_sink, open_sourc
 use weir_planner::plan::{Changelog, OperatorKind, StreamPlan};
 use weir_planner::settings::parse_duration;
 use weir_state::{CheckpointStore, Manifest, RestoreFrom, SharedState, StorageOptions};
-use weir_types::{CheckpointId, EventTime, Generation};
+use weir_types::{CheckpointId, Diagnostic, EventTime, Generation};
 
 use super::Shared;
 use super::folder::JobFolder;
@@ -83,7 +83,8 @@ pub(super) fn prepare(
     };
     let store = match folder.as_mut() {
         Some(folder) => {
-            let store = CheckpointStore::open(storage(job, folder, &options, &clock))?;
+            let store = CheckpointStore::open(storage(job, folder, &options, &clock))
+                .map_err(storage_refused)?;
             if let Some(seen) = runtime.block_on(store.generation())? {
                 folder.note_generation(seen)?;
             }
@@ -254,6 +255,17 @@ fn new_clock(options: &JobOptions) -> Arc<Clock> {
         (Some(_), _) => Clock::simulated(),
         (None, Some(wall_micros)) => Clock::fixed(wall_micros),
         (None, None) => Clock::system(),
+    }
+}
+
+/// A URL that this build cannot reach is the user's to change.
+fn storage_refused(error: weir_state::Error) -> Error {
+    match error {
+        weir_state::Error::Incompatible(what) => {
+            let help = "a folder (one that is mounted from elsewhere will do), file:///folder and 'memory:' are possible";
+            Error::Plan(Diagnostic::error("J0020", what).help(help).into())
+        }
+        other => Error::State(other),
     }
 }
 

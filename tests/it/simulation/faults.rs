@@ -31,7 +31,7 @@ fn options(folder: &Path, random: &mut SmallRng) -> Result<JobOptions, String> {
         true => BackendKind::Memory,
         false => BackendKind::Rocksdb,
     };
-    options.checkpoint_interval = Duration::from_millis(random.random_range(1..30));
+    options.checkpoint_interval = Duration::from_millis(random.random_range(5..300));
     options.checkpoints_retained = random.random_range(1..=3);
     let checkpoints = &mut options.checkpoints;
     checkpoints.max_concurrent = random.random_range(1..=3);
@@ -99,8 +99,8 @@ fn faults_and_crashes_lose_nothing_and_double_nothing() {
         .unwrap_or(0);
     let root = tempfile::tempdir().unwrap();
     let orders = Orders {
-        rows: 300,
-        customers: 40,
+        rows: 150,
+        customers: 20,
     };
     orders.write(root.path());
     let expected = orders.expected();
