@@ -13,6 +13,7 @@
 mod arguments;
 mod check;
 mod checkpoints;
+mod diff;
 mod exit;
 mod explain;
 mod print;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         Command::Check(options) => check::check(&options),
         Command::Checkpoints(options) => checkpoints::checkpoints(&options),
         Command::Doctor(options) => checkpoints::doctor(&options),
+        Command::Diff(options) => diff::diff(&options),
     };
     match ended {
         Ok(code) => code.into(),

@@ -339,8 +339,8 @@ fn a_checkpoint_whose_storage_stalls_is_dropped_after_its_timeout_and_the_job_go
 
 #[test]
 fn as_many_checkpoints_are_kept_as_the_user_says() {
-    for retain in [1, 4] {
-        let job = Job::new(2000);
+    for retain in [1, 3] {
+        let job = Job::new(5000);
         let text = retain.to_string();
         job.must_run(
             &[
@@ -349,7 +349,7 @@ fn as_many_checkpoints_are_kept_as_the_user_says() {
             ],
             None,
         );
-        assert!(job.records().len() > 5);
+        assert!(job.records().len() > retain, "too few to tell");
         let kept = job.manifests();
         assert_eq!(kept.len(), retain);
         assert_eq!(

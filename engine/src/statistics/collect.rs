@@ -177,13 +177,17 @@ fn bound_of(bounds: impl Iterator<Item = StateBound>) -> &'static str {
     let rank = |bound: &StateBound| match bound {
         StateBound::Constant => 0,
         StateBound::Watermark => 1,
-        StateBound::Keys => 2,
-        StateBound::Nothing => 3,
+        StateBound::Ttl => 2,
+        StateBound::BoundedInput => 3,
+        StateBound::Keys => 4,
+        StateBound::Nothing => 5,
     };
     match bounds.max_by_key(rank) {
         None => "",
         Some(StateBound::Constant) => "constant",
         Some(StateBound::Watermark) => "watermark",
+        Some(StateBound::Ttl) => "ttl",
+        Some(StateBound::BoundedInput) => "bounded input",
         Some(StateBound::Keys) => "keys",
         Some(StateBound::Nothing) => "nothing",
     }
