@@ -443,6 +443,7 @@ impl Binder<'_> {
                         | NodeKind::TimedJoin { .. }
                         | NodeKind::Session { .. }
                         | NodeKind::TemporalFilter { .. }
+                        | NodeKind::Over { .. }
                 )
         };
         let stateful = own.iter().any(keeps_state) || keeps_result(table);
