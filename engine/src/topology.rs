@@ -90,7 +90,9 @@ fn leaving(operator: &Operator, arriving: &[Option<Vec<usize>>]) -> Option<Vec<u
         OperatorKind::Filter { .. }
         | OperatorKind::WindowAssign { .. }
         | OperatorKind::Expand { .. }
+        | OperatorKind::Arrival { .. }
         | OperatorKind::Clock { .. }
+        | OperatorKind::TemporalFilter { .. }
         | OperatorKind::Session { .. } => Some(first.clone()),
         OperatorKind::Project { exprs } => through(&|column| {
             exprs
@@ -126,7 +128,9 @@ fn leaving(operator: &Operator, arriving: &[Option<Vec<usize>>]) -> Option<Vec<u
             None
         }
         OperatorKind::Join { .. } | OperatorKind::TimedJoin { .. } => Some(first.clone()),
-        OperatorKind::Rank { .. } | OperatorKind::FinalRank { .. } => Some(first.clone()),
+        OperatorKind::Rank { .. } | OperatorKind::FinalRank { .. } | OperatorKind::Over { .. } => {
+            Some(first.clone())
+        }
         OperatorKind::Source { .. } | OperatorKind::Sink { .. } | OperatorKind::Output { .. } => {
             None
         }

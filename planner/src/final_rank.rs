@@ -7,6 +7,7 @@
 //!
 //! Both need rows that are only inserted. Any other ranking follows its input as it changes.
 
+use crate::binder::clock::is_arrival;
 use crate::logical::{Graph, NodeId, NodeKind, Properties};
 use crate::plan::{Changelog, RankTiming};
 
@@ -19,7 +20,7 @@ pub(crate) fn timing(graph: &Graph, input: NodeId, kind: &NodeKind) -> Option<Ra
         return None;
     };
     let properties = &graph.nodes[input].properties;
-    if properties.changelog != Changelog::AppendOnly {
+    if properties.changelog != Changelog::AppendOnly || is_arrival(order) {
         return None;
     }
     let is_key = |column: usize| {

@@ -51,6 +51,7 @@ pub(crate) fn fingerprints(
         | OperatorKind::WindowAssign { .. }
         | OperatorKind::Session { .. }
         | OperatorKind::FinalRank { .. }
+        | OperatorKind::Over { time: Some(_), .. }
         | OperatorKind::TimedJoin { .. } => Timed::Yes,
         _ => Timed::No,
     };

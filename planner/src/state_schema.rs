@@ -18,6 +18,13 @@
 //! | | `left_times`, `right_times` | slices | join keys | when | watermark |
 //! | join of windows | `left`, `right` | multimap | join keys | all columns of that side | watermark |
 //! | | `windows` | slices | join keys | when | watermark |
+//! | condition on the clock | `rows` | multimap | when its rows enter and leave | all columns | processing time |
+//! | | `times` | slices | the same | when | processing time |
+//! | first rows by arrival | `counts` | map | PARTITION BY | how many came | keys |
+//! | last row by arrival | `rows` | map | PARTITION BY | all columns | keys |
+//! | over | `rows` | sorted by its order | PARTITION BY | all columns | keys of an updating input, else nothing |
+//! | over in event-time order | `waiting`, `rows` | sorted by its order | PARTITION BY | all columns | watermark; keys, or nothing |
+//! | | `running` | map | PARTITION BY | numbers of rows and groups, accumulators | keys |
 //! | join as of a point in time | `left`, `right` | sorted by event time | join keys | all columns of that side | watermark; keys |
 //! | sink that keeps its result | `rows` | multimap | unique key, else all columns | all columns | keys, else nothing |
 //!
@@ -26,6 +33,7 @@
 use weir_types::{Column, DataType, Schema, SortColumn};
 
 use crate::accumulator::{Side, accumulator_layout};
+use crate::over::{OverCall, Reach, accumulated};
 use crate::plan::{
     Changelog, JoinKind, JoinTiming, OperatorKind, RankTiming, StateBound, StateLayout, StateTable,
     TableDefinition,
@@ -157,6 +165,52 @@ pub(crate) fn state_tables(
         }
         OperatorKind::Rank { .. } => vec![rank_table(kind, &inputs[0])],
         OperatorKind::FinalRank { timing, .. } => final_rank_tables(*timing, kind, &inputs[0]),
+        OperatorKind::TemporalFilter { enters, leaves } => {
+            let mut moments: Vec<usize> = enters.iter().chain(leaves).copied().collect();
+            moments.sort_unstable();
+            moments.dedup();
+            let key = columns(inputs[0].schema, &moments);
+            let rows = StateTable {
+                name: "rows".to_owned(),
+                layout: StateLayout::MultiMap,
+                key: key.clone(),
+                value: inputs[0].schema.clone(),
+                bound: StateBound::Clock,
+                order: Vec::new(),
+            };
+            let times = StateTable {
+                bound: StateBound::Clock,
+                ..due_keys("times", key)
+            };
+            vec![rows, times]
+        }
+        OperatorKind::Arrival {
+            partition, last, ..
+        } => {
+            let (name, value) = if *last {
+                ("rows", inputs[0].schema.clone())
+            } else {
+                ("counts", vec![Column::new("count", DataType::Int64)])
+            };
+            vec![StateTable {
+                name: name.to_owned(),
+                layout: StateLayout::Map,
+                key: columns(inputs[0].schema, partition),
+                value,
+                bound: if partition.is_empty() {
+                    StateBound::Constant
+                } else {
+                    StateBound::Keys
+                },
+                order: Vec::new(),
+            }]
+        }
+        OperatorKind::Over {
+            partition,
+            order,
+            time,
+            calls,
+        } => over_tables(partition, order, *time, calls, &inputs[0]),
         OperatorKind::Session { time, keys, .. } => {
             let input = &inputs[0];
             let key = columns(input.schema, keys);
@@ -262,6 +316,61 @@ fn final_rank_tables(
             },
         ],
     }
+}
+
+/// What OVER keeps. In event-time order: the rows that wait for the watermark, those that later rows still look at, and what is
+/// counted and accumulated of those before. Else: all rows of the input.
+fn over_tables(
+    partition: &[usize],
+    order: &[SortColumn],
+    time: Option<usize>,
+    calls: &[OverCall],
+    input: &InputFacts<'_>,
+) -> Vec<StateTable> {
+    let key: Schema = partition
+        .iter()
+        .map(|&column| input.schema[column].clone())
+        .collect();
+    let keys = if partition.is_empty() {
+        StateBound::Constant
+    } else {
+        StateBound::Keys
+    };
+    let rows = |name: &str, bound: StateBound| StateTable {
+        name: name.to_owned(),
+        layout: StateLayout::Sorted,
+        key: key.clone(),
+        value: input.schema.clone(),
+        bound,
+        order: order.to_vec(),
+    };
+    if time.is_none() {
+        return vec![rows("rows", side_bound(input.changelog, input.unique_key))];
+    }
+    let reach = Reach::of(calls, input.schema);
+    let bound = if reach.all { StateBound::Nothing } else { keys };
+    let mut tables = vec![
+        rows("waiting", StateBound::Watermark),
+        due_keys("times", key.clone()),
+        rows("rows", bound),
+    ];
+    if reach.running {
+        let counted = ["rows", "groups"].map(|name| Column::new(name, DataType::Int64));
+        let (aggregates, _) = accumulated(calls, input.schema);
+        let mut value = counted.to_vec();
+        if !aggregates.is_empty() {
+            value.extend(accumulator_layout(&aggregates, input.schema, false).columns);
+        }
+        tables.push(StateTable {
+            name: "running".to_owned(),
+            layout: StateLayout::Map,
+            key,
+            value,
+            bound: keys,
+            order: Vec::new(),
+        });
+    }
+    tables
 }
 
 /// The tables beside the groups of an aggregate. `slice`: the column that says to which slice of time a row belongs.

@@ -8,6 +8,7 @@
 //!   set_operation                               counts the rows of both inputs; changes at the end of an epoch
 //!   join  outer_join                            both inputs in state
 //!   rank                                        rows of a partition in order; changes at the end of an epoch
+//!   over                                        rows with what is computed over the rows around them
 //!   window_rank  timed_rank                     rankings that are final: when a window ends, in event-time order
 //!   interval_join  window_join  as_of_join      both inputs in state as long as time allows for pairs
 //!   retained                                    around one of them: drops the state of keys that get no rows
@@ -16,8 +17,10 @@
 
 mod aggregate;
 mod aggregates;
+mod arrival;
 mod as_of_join;
 mod build;
+mod build_clock;
 mod build_retained;
 mod build_timed;
 mod changes;
@@ -30,6 +33,7 @@ mod interval_join;
 mod join;
 mod outer_join;
 mod output;
+mod over;
 mod project;
 mod rank;
 mod ready;
@@ -40,6 +44,7 @@ mod set_operation;
 mod shape;
 mod sides;
 mod sink;
+mod temporal_filter;
 mod timed_rank;
 mod union;
 mod unnest;

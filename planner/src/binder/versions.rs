@@ -18,7 +18,7 @@ use crate::codes;
 use crate::logical::{NodeId, NodeKind};
 use crate::names::Path;
 use crate::plan::{Changelog, Expr, RankFunction};
-use crate::ranks::is_first;
+use crate::ranks::asks_for_first;
 
 use super::{Binder, Failed};
 
@@ -92,7 +92,7 @@ impl Binder<'_> {
                     let conjuncts = predicate.clone().conjuncts();
                     if !conjuncts
                         .iter()
-                        .all(|one| is_first(&self.graph, input, one))
+                        .all(|one| asks_for_first(&self.graph, input, one))
                     {
                         return Err("it leaves out some of the last rows by a condition");
                     }

@@ -22,6 +22,7 @@ mod ddl;
 mod dialect;
 mod elsewhere;
 mod errors;
+mod frame;
 mod function;
 mod hints;
 mod like;
@@ -40,6 +41,7 @@ use sqlparser::ast;
 use weir_types::{DataType, Diagnostics, Span};
 
 pub(crate) use as_of::as_of_mark;
+pub(crate) use frame::exclusion;
 pub(crate) use function::of_type;
 pub use hints::TtlHint;
 pub use like::Like;
