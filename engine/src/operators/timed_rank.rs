@@ -156,7 +156,7 @@ impl TimedRank {
         let hashes: Vec<u64> = of_rows.iter().map(|&p| chunk.hashes[p as usize]).collect();
         let keys = taken(&chunk.keys, &found.probe_rows)?;
         rows.apply(&keys, &hashes, &found.rows, &gone)?;
-        let same = self.same(&chunk, of_rows[0], &found.rows)?;
+        let mut same = self.same(&chunk, of_rows[0], &found.rows)?;
         let mut slots = Vec::new();
         self.numbered.slots(&keys, &hashes, &mut slots)?;
         let mut result = Collected::default();
@@ -165,6 +165,12 @@ impl TimedRank {
             let partition = of_rows[start];
             let end = start + of_rows[start..].partition_point(|&p| p == partition);
             let slot = slots[start];
+            // The row before it is one of another partition.
+            if start > 0
+                && let Some(same) = &mut same
+            {
+                same[start] = false;
+            }
             let mut position = self.position(slot);
             self.rank.number(
                 &mut position,
