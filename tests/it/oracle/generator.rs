@@ -20,7 +20,7 @@ use rand::rngs::SmallRng;
 
 use weir_tests::data::{SqlType, Table};
 
-use super::{groups, joins, ranks, select, sets, subqueries, timed, windows};
+use super::{groups, joins, over, ranks, select, sets, subqueries, timed, windows};
 
 /// The shapes of every area.
 const AREAS: &[&[Shape]] = &[
@@ -32,6 +32,7 @@ const AREAS: &[&[Shape]] = &[
     sets::SHAPES,
     subqueries::SHAPES,
     ranks::SHAPES,
+    over::SHAPES,
 ];
 
 /// A kind of block.

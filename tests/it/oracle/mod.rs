@@ -10,6 +10,7 @@ mod generator;
 mod groups;
 mod joins;
 mod kill;
+mod over;
 mod ranks;
 mod select;
 mod sets;
