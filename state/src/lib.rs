@@ -36,7 +36,8 @@ pub use keyed::{
 };
 pub use shared::{SharedState, StateStatistics};
 pub use snapshot::{
-    CheckpointStore, FileEntry, MANIFEST_FORMAT_VERSION, Manifest, PendingSnapshot, RestoreFrom,
+    CheckpointStore, Compression, FileEntry, MANIFEST_FORMAT_VERSION, Manifest, PendingSnapshot,
+    RestoreFrom, SnapshotOptions, StorageHook, StorageOptions, StorageStep, TableFigures,
     WorkerSnapshot,
 };
 pub use spec::{BackendKind, Layout, TableSpec};
