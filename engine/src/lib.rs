@@ -26,6 +26,7 @@ mod job;
 pub mod operators;
 mod options;
 mod progress;
+mod savepoint;
 mod simulate;
 mod source;
 mod sync;
@@ -37,3 +38,7 @@ pub use error::{Error, Result, RowError};
 pub use job::JobHandle;
 pub use options::JobOptions;
 pub use progress::{JobSummary, Outcome, OutputEvent, OutputHandler, Progress};
+pub use savepoint::{
+    ControlClient, ControlServer, JobControl, SAVEPOINTS, SavepointOrder, StopOrder,
+    savepoint_of_checkpoint, savepoints_in,
+};

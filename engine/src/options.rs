@@ -47,6 +47,14 @@ pub struct JobOptions {
     pub savepoint: Option<PathBuf>,
     /// `--from DIR`: start from this savepoint instead of the job's last checkpoint.
     pub restore_from: Option<PathBuf>,
+    /// 'savepoint.interval': a savepoint each time so much has passed. `None`: none.
+    pub savepoint_interval: Option<Duration>,
+    /// 'savepoint.retain': periodic savepoints that are kept.
+    pub savepoints_retained: usize,
+    /// 'savepoint.dir': where periodic savepoints go; below `state_dir` unless set.
+    pub savepoint_dir: Option<PathBuf>,
+    /// By which the job can be asked for savepoints and a stop while it runs: keep a clone.
+    pub control: crate::JobControl,
     /// Run everything on one thread, with paused time, the interleaving decided by this seed (tests).
     pub simulation_seed: Option<u64>,
     /// Random batch cuts, chunk sizes and epoch lengths from this seed, on threads too (tests).
@@ -78,6 +86,10 @@ impl JobOptions {
             stop_after: Vec::new(),
             savepoint: None,
             restore_from: None,
+            savepoint_interval: None,
+            savepoints_retained: 3,
+            savepoint_dir: None,
+            control: crate::JobControl::default(),
             simulation_seed: None,
             test_cuts: None,
         };
@@ -116,6 +128,12 @@ impl JobOptions {
             ),
             "checkpoint.retain" => set(&mut self.checkpoints_retained, number(value)),
             "checkpoint.mode" => self.exactly_once = value != "at-least-once",
+            "savepoint.interval" => {
+                self.savepoint_interval =
+                    settings::parse_duration(value).filter(|interval| !interval.is_zero());
+            }
+            "savepoint.retain" => set(&mut self.savepoints_retained, number(value)),
+            "savepoint.dir" => self.savepoint_dir = Some(PathBuf::from(value)),
             "epoch.interval" => set(&mut self.epoch_interval, settings::parse_duration(value)),
             "key.groups" => set(&mut self.key_groups, number(value)),
             "batch.rows" => set(&mut self.batch_rows, number(value)),

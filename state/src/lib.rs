@@ -20,6 +20,8 @@ mod backend;
 mod encoding;
 mod error;
 mod keyed;
+mod parquet;
+mod savepoint;
 mod shared;
 mod snapshot;
 mod spec;
@@ -34,10 +36,15 @@ pub use keyed::{
     Columns, MapTable, Matches, MultiMapTable, ProbeCursor, SliceTable, SortBound, SortedRange,
     SortedTable,
 };
+pub use savepoint::{
+    ColumnRole, EventTimeRange, SAVEPOINT_FORMAT_VERSION, SavedColumn, SavedFile, SavedTable,
+    SavedTotals, Savepoint, SavepointAbout, SavepointManifest, StateReader, StateTableInfo,
+    import_savepoint, saved_columns, write_savepoint,
+};
 pub use shared::{SharedState, StateStatistics};
 pub use snapshot::{
-    CheckpointStore, FileEntry, MANIFEST_FORMAT_VERSION, Manifest, PendingSnapshot, RestoreFrom,
-    WorkerSnapshot,
+    CheckpointStore, FileEntry, FileForm, MANIFEST_FORMAT_VERSION, Manifest, PendingSnapshot,
+    RestoreFrom, WorkerSnapshot,
 };
 pub use spec::{BackendKind, Layout, TableSpec};
 pub use worker::{WorkerOptions, WorkerState};

@@ -128,6 +128,7 @@ impl Coordinator {
     ) -> Self {
         let seed = job.options.simulation_seed.or(job.options.test_cuts);
         let random = seed.map(SmallRng::seed_from_u64);
+        job.options.control.attach(&job.events.wake);
         let pacer = Pacer::new(job.options.epoch_interval, job.budget_min(), random);
         Self {
             job,
@@ -194,6 +195,11 @@ impl Coordinator {
 
     /// Closes the open epoch if there is reason to.
     fn decide(&mut self, now: Duration, facts: EpochFacts) {
+        if self.job.options.control.is_draining() {
+            for source in self.job.sources.iter().filter(|source| !source.has_ended()) {
+                source.drain(&self.job.control);
+            }
+        }
         let drained = self.job.sources.iter().all(SharedSource::has_ended);
         // With `--stop-after TABLE=…` bounded sources are read to their end, but an unbounded one would never get there.
         let limited = self.job.sources.iter().any(|source| source.limit.is_some());
@@ -212,7 +218,7 @@ impl Coordinator {
                 let save = self.job.store.is_some()
                     && (drained
                         || !nothing_new
-                        || (self.job.options.savepoint.is_some() && self.ledger.last.is_none()));
+                        || (self.wants_savepoint_at_end() && self.ledger.last.is_none()));
                 self.ending = Some(outcome);
                 self.job.control.finish_with(self.epoch);
                 self.close(now, facts, save);
@@ -220,7 +226,8 @@ impl Coordinator {
             return;
         }
         let open_rows = facts.records > 0 || facts.news;
-        let checkpoint = self.job.store.is_some() && self.ledger.is_due(now, open_rows);
+        let checkpoint = self.job.store.is_some()
+            && (self.ledger.is_due(now, open_rows) || self.is_asked(now, open_rows));
         if facts.pressed {
             self.pacer.on_memory_pressure();
         }
@@ -233,8 +240,25 @@ impl Coordinator {
         }
     }
 
+    /// Whether somebody wants a savepoint, for which a checkpoint may begin now.
+    fn is_asked(&self, now: Duration, open_rows: bool) -> bool {
+        let options = &self.job.options;
+        let news = open_rows || self.ledger.has_unsaved();
+        let wanted = options
+            .control
+            .wants_checkpoint(now, options.savepoint_interval, news);
+        wanted && self.ledger.is_free()
+    }
+
+    fn wants_savepoint_at_end(&self) -> bool {
+        self.job.options.savepoint.is_some() || self.job.options.control.wants_at_end()
+    }
+
     fn close(&mut self, now: Duration, facts: EpochFacts, checkpoint: bool) {
         let checkpoint = checkpoint.then(|| self.ledger.begin(now));
+        if let (Some(checkpoint), Some(store)) = (checkpoint, &self.job.store) {
+            self.job.options.control.on_begin(checkpoint, store);
+        }
         self.pacer.on_close(now, facts);
         self.job
             .control
@@ -266,6 +290,9 @@ impl Coordinator {
                 self.job
                     .last_checkpoint
                     .store(checkpoint.0, Ordering::Release);
+                if let Some(around) = self.job.around_savepoint() {
+                    self.job.options.control.on_published(checkpoint, around);
+                }
                 Ok(())
             }
             Event::Published(Published::NotWritten(reason)) => {
@@ -278,6 +305,9 @@ impl Coordinator {
 
     /// A failed checkpoint aborts nothing, unless it was the last one.
     fn checkpoint_failed(&mut self, reason: &str) -> Result<()> {
+        if let Some(store) = &self.job.store {
+            self.job.options.control.on_failed(None, reason, store);
+        }
         if self.ending.is_some() {
             return Err(Error::Job(format!("the last checkpoint failed: {reason}")));
         }

@@ -18,6 +18,8 @@ mod resume;
 mod start;
 mod supervise;
 
+pub(crate) use folder::JobFolder;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -33,6 +35,7 @@ use weir_types::{CheckpointId, Generation, Watermark};
 use crate::clock::Clock;
 use crate::coordinator::{EpochControl, Event, EventSender, Outputs};
 use crate::exchange::Channel;
+use crate::savepoint::Around;
 use crate::source::SharedSource;
 use crate::sync::lock;
 use crate::topology::Topology;
@@ -102,7 +105,19 @@ impl Shared {
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
+        self.stopping.load(Ordering::Acquire) || self.options.control.is_stopping()
+    }
+
+    /// What a savepoint needs to know; `None`: an ephemeral job.
+    pub(crate) fn around_savepoint(&self) -> Option<Around> {
+        Some(Around {
+            store: self.store.clone()?,
+            state_dir: self.options.state_dir.clone()?,
+            wall_micros: self.clock.wall_micros(),
+            retain: self.options.savepoints_retained,
+            periodic_dir: self.options.savepoint_dir.clone(),
+            inline: self.options.simulation_seed.is_some(),
+        })
     }
 
     /// The handle was dropped without a wait: leave without a checkpoint.
@@ -261,9 +276,17 @@ impl JobHandle {
             }),
             start::Prepared::Ready(ready) => {
                 let shared = ready.shared.clone();
+                let control = shared.options.control.clone();
                 let thread = std::thread::Builder::new()
                     .name("weir-coordinator".to_owned())
-                    .spawn(move || supervise::run(*ready))
+                    .spawn(move || {
+                        let ended = supervise::run(*ready);
+                        control.close(match &ended {
+                            Ok(_) => "the job has ended",
+                            Err(_) => "the job has failed; its messages say why",
+                        });
+                        ended
+                    })
                     .map_err(|error| {
                         Error::Job(format!("cannot start the coordinator: {error}"))
                     })?;

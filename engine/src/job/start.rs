@@ -20,14 +20,17 @@ use weir_types::{CheckpointId, EventTime, Generation};
 
 use super::Shared;
 use super::folder::JobFolder;
-use super::restore::{Committers, Restore, Start, settled, start_afresh};
+use super::restore::{Committers, Restore, Start, start_afresh};
 use crate::clock::Clock;
 use crate::coordinator::{CheckpointLedger, EpochControl, Event, EventSender, Outputs, Publisher};
 use crate::exchange::Channel;
+use crate::savepoint::{Target, write_of};
 use crate::source::{ColumnPlan, SharedSource, SourceCheckpoint, wire_dead_letters};
 use crate::topology::Topology;
 use crate::worker::WorkerCounters;
-use crate::{Error, JobOptions, JobSummary, Outcome, OutputHandler, Progress, Result};
+use crate::{
+    Error, JobOptions, JobSummary, Outcome, OutputHandler, Progress, Result, SavepointOrder,
+};
 
 /// What a start came to.
 pub(super) enum Prepared {
@@ -105,8 +108,19 @@ pub(super) fn prepare(
     }
     if let (true, Some(manifest), Some(store)) = (start.drained, &start.manifest, &store) {
         if let Some(target) = &options.savepoint {
-            let target = CheckpointStore::local(target.clone())?;
-            runtime.block_on(store.export(&settled(manifest.clone()), &target))?;
+            let order = SavepointOrder {
+                folder: Some(target.clone()),
+                ..SavepointOrder::default()
+            };
+            let state_dir = options.state_dir.clone().unwrap_or_default();
+            let target = Target::new(&state_dir, manifest.checkpoint, &order)?;
+            write_of(
+                store,
+                manifest.checkpoint,
+                &state_dir,
+                target,
+                clock.wall_micros(),
+            )?;
         }
         return Ok(Prepared::Drained(Box::new(already_drained(
             manifest,

@@ -18,8 +18,11 @@ mod writer;
 
 pub(crate) use freeze::FreezeTrack;
 pub(crate) use gate::Gate;
-pub use manifest::{FileEntry, MANIFEST_FORMAT_VERSION, Manifest, RestoreFrom, WorkerSnapshot};
-pub(crate) use restore::restore;
+pub use manifest::{
+    FileEntry, FileForm, MANIFEST_FORMAT_VERSION, Manifest, RestoreFrom, WorkerSnapshot,
+};
+pub(crate) use place::checksum;
+pub(crate) use restore::{fetch, restore};
 pub use store::CheckpointStore;
 pub use writer::PendingSnapshot;
 pub(crate) use writer::{SnapshotJob, Uploader, Writer};

@@ -41,6 +41,8 @@ struct Known {
     unreadable: bool,
     /// Files that this process uploaded, with the attempt that did so last.
     uploaded: HashMap<String, CheckpointId>,
+    /// Checkpoints that somebody reads or will read: they are not forgotten.
+    pinned: HashSet<u64>,
 }
 
 fn manifest_name(checkpoint: CheckpointId) -> String {
@@ -252,6 +254,9 @@ impl CheckpointStore {
         let numbers = self.numbers()?;
         let forgotten = numbers.len().saturating_sub(retain.max(1));
         for &checkpoint in &numbers[..forgotten] {
+            if known.pinned.contains(&checkpoint.0) {
+                continue;
+            }
             // The manifest goes first: files without a manifest are garbage, a manifest without files is damage.
             self.place.delete(&manifest_name(checkpoint))?;
             pass("state.retain.between")?;
@@ -278,6 +283,16 @@ impl CheckpointStore {
             }
         }
         Ok(())
+    }
+
+    /// Keeps a checkpoint, taken or still to be, whatever [`Self::retain`] is told, until [`Self::unpin`].
+    pub fn pin(&self, checkpoint: CheckpointId) {
+        self.known().pinned.insert(checkpoint.0);
+    }
+
+    /// See [`Self::pin`].
+    pub fn unpin(&self, checkpoint: CheckpointId) {
+        self.known().pinned.remove(&checkpoint.0);
     }
 
     /// Removes one manifest (a withdrawn checkpoint). Its number stays used; its files go with the next `retain`.
@@ -368,7 +383,10 @@ impl CheckpointStore {
     pub(crate) fn fetch(&self, entry: &FileEntry, to: &Path) -> Result<()> {
         self.check_size(entry, "the checkpoint")?;
         let from = self.place.path(&entry.path);
-        if entry.name.ends_with(".sst") && std::fs::hard_link(&from, to).is_ok() {
+        let immutable = [".sst", ".parquet"]
+            .iter()
+            .any(|end| entry.name.ends_with(end));
+        if immutable && std::fs::hard_link(&from, to).is_ok() {
             return Ok(());
         }
         std::fs::copy(&from, to).map(drop).map_err(|error| {

@@ -123,13 +123,13 @@ impl Uploader {
         let (files, bytes_new) = uploaded?;
         let (worker, range) = (self.worker, self.range);
         Ok(WorkerSnapshot {
-            worker,
             range,
             files,
             frozen_micros,
             write_micros,
             bytes_new,
             entries,
+            ..WorkerSnapshot::empty(worker)
         })
     }
 
