@@ -18,8 +18,12 @@ mod print;
 mod progress;
 mod query_file;
 mod run;
+mod savepoint;
 mod signals;
+mod state;
+mod stop;
 mod summary;
+mod target;
 mod text;
 
 use std::process::ExitCode;
@@ -39,6 +43,9 @@ fn main() -> ExitCode {
         Command::Run(options) => run::run(&options),
         Command::Explain(options) => explain::explain(&options),
         Command::Check(options) => check::check(&options),
+        Command::Savepoint(options) => savepoint::run(&options),
+        Command::Stop(options) => stop::stop(&options),
+        Command::State(options) => state::run(&options),
     };
     match ended {
         Ok(code) => code.into(),

@@ -39,6 +39,6 @@ pub use job::JobHandle;
 pub use options::JobOptions;
 pub use progress::{JobSummary, Outcome, OutputEvent, OutputHandler, Progress};
 pub use savepoint::{
-    ControlClient, ControlServer, JobControl, SAVEPOINTS, SavepointOrder, StopOrder,
-    savepoint_of_checkpoint, savepoints_in,
+    ControlClient, ControlServer, JobControl, SAVEPOINTS, SavepointOrder, StateQuery, StopOrder,
+    checkpoint_state, savepoint_of_checkpoint, savepoints_in,
 };

@@ -1,6 +1,7 @@
 //! How to run a job: from `SET` in its text, overridden by flags.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use weir_planner::plan::{OperatorKind, StreamPlan};
@@ -55,6 +56,8 @@ pub struct JobOptions {
     pub savepoint_dir: Option<PathBuf>,
     /// By which the job can be asked for savepoints and a stop while it runs: keep a clone.
     pub control: crate::JobControl,
+    /// State tables that the query reads: see [`crate::StateQuery`].
+    pub state_tables: Option<Arc<weir_state::StateReader>>,
     /// Run everything on one thread, with paused time, the interleaving decided by this seed (tests).
     pub simulation_seed: Option<u64>,
     /// Random batch cuts, chunk sizes and epoch lengths from this seed, on threads too (tests).
@@ -90,6 +93,7 @@ impl JobOptions {
             savepoints_retained: 3,
             savepoint_dir: None,
             control: crate::JobControl::default(),
+            state_tables: None,
             simulation_seed: None,
             test_cuts: None,
         };

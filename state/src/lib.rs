@@ -37,9 +37,9 @@ pub use keyed::{
     SortedTable,
 };
 pub use savepoint::{
-    ColumnRole, EventTimeRange, SAVEPOINT_FORMAT_VERSION, SavedColumn, SavedFile, SavedTable,
-    SavedTotals, Savepoint, SavepointAbout, SavepointManifest, StateReader, StateTableInfo,
-    import_savepoint, saved_columns, write_savepoint,
+    ColumnRole, Difference, EventTimeRange, SAVEPOINT_FORMAT_VERSION, SavedColumn, SavedFile,
+    SavedTable, SavedTotals, Savepoint, SavepointAbout, SavepointManifest, StateReader,
+    StateTableInfo, import_savepoint, saved_columns, write_savepoint,
 };
 pub use shared::{SharedState, StateStatistics};
 pub use snapshot::{

@@ -24,7 +24,7 @@ use super::restore::{Committers, Restore, Start, start_afresh};
 use crate::clock::Clock;
 use crate::coordinator::{CheckpointLedger, EpochControl, Event, EventSender, Outputs, Publisher};
 use crate::exchange::Channel;
-use crate::savepoint::{Target, write_of};
+use crate::savepoint::{Target, is_state_table, state_source, write_of};
 use crate::source::{ColumnPlan, SharedSource, SourceCheckpoint, wire_dead_letters};
 use crate::topology::Topology;
 use crate::worker::WorkerCounters;
@@ -353,7 +353,11 @@ fn open_sources(
             message: format!("the plan does not define table `{table}`"),
         })?;
         let columns = ColumnPlan::new(plan, index)?;
-        let source = open_source(columns.request(plan, index, &options.base)?)?;
+        let request = columns.request(plan, index, &options.base)?;
+        let source = match &options.state_tables {
+            Some(tables) if is_state_table(&request) => state_source(tables, &request)?,
+            _ => open_source(request)?,
+        };
         if !source.replayable() && options.state_dir.is_some() {
             warnings.push(format!(
                 "table `{table}` cannot be read again: a crash loses what was not checkpointed"

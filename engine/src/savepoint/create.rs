@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use weir_state::{CheckpointStore, Savepoint, SavepointAbout, write_savepoint};
+use weir_state::{
+    CheckpointStore, Manifest, Savepoint, SavepointAbout, StateReader, write_savepoint,
+};
 use weir_types::CheckpointId;
 
 use super::{SAVEPOINTS, SavepointOrder};
@@ -118,6 +120,40 @@ pub fn savepoint_of_checkpoint(
     order: &SavepointOrder,
 ) -> Result<Savepoint> {
     let folder = JobFolder::hold(state_dir, job)?;
+    let (store, manifest) = whole_checkpoint(&folder, job, state_dir, checkpoint)?;
+    let target = Target::new(state_dir, manifest.checkpoint, order)?;
+    write_of(
+        &store,
+        manifest.checkpoint,
+        state_dir,
+        target,
+        Clock::system().wall_micros(),
+    )
+}
+
+/// The state in a checkpoint of a job that is not running, or in its newest whole one, and the manifest.
+///
+/// # Errors
+/// When the job is running, or has no such checkpoint.
+pub fn checkpoint_state(
+    job: &str,
+    state_dir: &Path,
+    checkpoint: Option<CheckpointId>,
+) -> Result<(StateReader, Manifest)> {
+    let folder = JobFolder::hold(state_dir, job)?;
+    let (store, manifest) = whole_checkpoint(&folder, job, state_dir, checkpoint)?;
+    let name = format!("scratch-state-{}", std::process::id());
+    let reader = StateReader::of_checkpoint(&store, &manifest, &state_dir.join(name))?;
+    Ok((reader, manifest))
+}
+
+/// A checkpoint that was verified.
+fn whole_checkpoint(
+    folder: &JobFolder,
+    job: &str,
+    state_dir: &Path,
+    checkpoint: Option<CheckpointId>,
+) -> Result<(Arc<CheckpointStore>, Manifest)> {
     let store = CheckpointStore::local(folder.checkpoints())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -143,14 +179,7 @@ pub fn savepoint_of_checkpoint(
             })?
         }
     };
-    let target = Target::new(state_dir, manifest.checkpoint, order)?;
-    write_of(
-        &store,
-        manifest.checkpoint,
-        state_dir,
-        target,
-        Clock::system().wall_micros(),
-    )
+    Ok((store, manifest))
 }
 
 /// The savepoints directly below a folder, the oldest first, and why others there cannot be read.

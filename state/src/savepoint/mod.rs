@@ -14,6 +14,7 @@
 //! 3. Memory is bounded by a row group, not by a table.
 
 mod columns;
+mod diff;
 mod entries;
 mod import;
 mod manifest;
@@ -25,6 +26,7 @@ mod write;
 mod tests;
 
 pub use columns::{ColumnRole, SavedColumn, saved_columns};
+pub use diff::Difference;
 pub(crate) use import::SavedPart;
 pub use import::import_savepoint;
 pub use manifest::{

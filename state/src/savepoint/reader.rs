@@ -8,7 +8,7 @@ use arrow::array::{RecordBatch, RecordBatchOptions};
 use weir_types::{Column, DataType, KeyGroupRange, OperatorId};
 
 use super::columns::{ColumnRole, SavedColumn};
-use super::entries::{Entries, group_of};
+use super::entries::{Batch, Entries, group_of};
 use super::import::scan_file;
 use super::stored::Stored;
 use super::{Savepoint, saved_columns};
@@ -37,6 +37,12 @@ pub struct StateReader {
     tables: Vec<TableSpec>,
     key_groups: u16,
     from: From,
+}
+
+impl std::fmt::Debug for StateReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "StateReader({} tables)", self.tables.len())
+    }
 }
 
 impl StateReader {
@@ -105,7 +111,7 @@ impl StateReader {
         }
     }
 
-    fn entries(
+    pub(super) fn entries(
         &self,
         table: usize,
         range: KeyGroupRange,
@@ -129,6 +135,26 @@ impl StateReader {
         }
     }
 
+    pub(super) fn spec(&self, table: usize) -> &TableSpec {
+        &self.tables[table]
+    }
+
+    pub(super) fn codec(&self, table: usize) -> Entries {
+        Entries::new(&self.tables[table], self.key_groups)
+    }
+
+    /// What was decoded, with the names of the table's columns.
+    pub(super) fn record_batch(&self, table: usize, batch: Batch) -> Result<RecordBatch> {
+        let columns: Vec<Column> = saved_columns(&self.tables[table])
+            .into_iter()
+            .map(|column| Column::new(column.name, column.data_type))
+            .collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.rows()));
+        let schema = DataType::arrow_schema(&columns);
+        RecordBatch::try_new_with_options(schema, batch.finish(), &options)
+            .map_err(|error| crate::Error::io("building a batch of state", error))
+    }
+
     /// Gives the rows of a table in a range of key groups (or all), batch by batch, in the order of their keys.
     ///
     /// # Errors
@@ -139,21 +165,10 @@ impl StateReader {
         range: Option<KeyGroupRange>,
         f: &mut dyn FnMut(RecordBatch) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
-        let entries = Entries::new(&self.tables[table], self.key_groups);
-        let columns: Vec<Column> = entries
-            .columns
-            .iter()
-            .map(|column| Column::new(column.name.clone(), column.data_type.clone()))
-            .collect();
-        let schema = DataType::arrow_schema(&columns);
+        let entries = self.codec(table);
         let mut batch = entries.batch();
         let mut ended = false;
-        let mut give = |batch: super::entries::Batch| {
-            let options = RecordBatchOptions::new().with_row_count(Some(batch.rows()));
-            let rows = RecordBatch::try_new_with_options(schema.clone(), batch.finish(), &options)
-                .map_err(|error| crate::Error::io("building a batch of state", error))?;
-            f(rows)
-        };
+        let mut give = |batch: Batch| f(self.record_batch(table, batch)?);
         self.entries(
             table,
             range.unwrap_or_else(|| self.all()),
