@@ -14,6 +14,8 @@ pub(crate) enum Clock {
     System(Instant),
     /// Microseconds since the start, moved by the simulation alone.
     Virtual(AtomicI64),
+    /// Wall time stands still at this many microseconds since the Unix epoch; the machine's clock paces. For tests.
+    Fixed(Instant, i64),
 }
 
 /// Where virtual time starts: 2024-01-01T00:00:00Z, in microseconds.
@@ -30,6 +32,11 @@ impl Clock {
         Arc::new(Self::Virtual(AtomicI64::new(0)))
     }
 
+    /// Wall time that stands still.
+    pub(crate) fn fixed(wall_micros: i64) -> Arc<Self> {
+        Arc::new(Self::Fixed(Instant::now(), wall_micros))
+    }
+
     /// Microseconds since the Unix epoch. May go back with the machine's clock: whoever needs more keeps a maximum.
     #[expect(clippy::disallowed_methods, reason = "this is the seam")]
     pub(crate) fn wall_micros(&self) -> i64 {
@@ -38,13 +45,14 @@ impl Clock {
                 .duration_since(std::time::UNIX_EPOCH)
                 .map_or(0, |since| since.as_micros() as i64),
             Self::Virtual(micros) => VIRTUAL_START_MICROS + micros.load(Ordering::SeqCst),
+            Self::Fixed(_, wall_micros) => *wall_micros,
         }
     }
 
     /// Time since the job's start; never goes back.
     pub(crate) fn elapsed(&self) -> Duration {
         match self {
-            Self::System(start) => start.elapsed(),
+            Self::System(start) | Self::Fixed(start, _) => start.elapsed(),
             Self::Virtual(micros) => Duration::from_micros(micros.load(Ordering::SeqCst) as u64),
         }
     }

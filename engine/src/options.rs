@@ -62,6 +62,8 @@ pub struct JobOptions {
     pub simulation_seed: Option<u64>,
     /// Random batch cuts, chunk sizes and epoch lengths from this seed, on threads too (tests).
     pub test_cuts: Option<u64>,
+    /// Processing time stands still at this many microseconds since the Unix epoch (tests).
+    pub test_clock: Option<i64>,
 }
 
 impl JobOptions {
@@ -96,6 +98,7 @@ impl JobOptions {
             state_tables: None,
             simulation_seed: None,
             test_cuts: None,
+            test_clock: None,
         };
         for (key, value) in &plan.settings {
             settings::check(key, value)

@@ -92,6 +92,7 @@ fn leaving(operator: &Operator, arriving: &[Option<Vec<usize>>]) -> Option<Vec<u
         OperatorKind::Filter { .. }
         | OperatorKind::WindowAssign { .. }
         | OperatorKind::Expand { .. }
+        | OperatorKind::Clock { .. }
         | OperatorKind::Session { .. } => Some(first.clone()),
         OperatorKind::Project { exprs } => through(&|column| {
             exprs

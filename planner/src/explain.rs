@@ -158,6 +158,7 @@ impl Printer<'_> {
                     canonical::window(window, &schemas[0][*time].name)
                 )
             }
+            OperatorKind::Clock { time } => format!("Clock {}", schemas[0][*time].name),
             OperatorKind::Session { gap, time, keys } => {
                 let name = |&column: &usize| schemas[0][column].name.as_str();
                 let keys: Vec<&str> = keys.iter().map(name).collect();

@@ -297,6 +297,15 @@ impl Logic {
         }
     }
 
+    /// By the clock: no declared watermark decides any more which rows are late.
+    pub(crate) fn clocked(&self) -> Self {
+        let timed_base = hash(&format!("{} by the clock", self.base));
+        Self {
+            timed_base,
+            ..self.clone()
+        }
+    }
+
     /// After a UNION ALL.
     pub(crate) fn united(branches: &[&Self]) -> Self {
         let Some(first) = branches.first() else {
@@ -463,6 +472,7 @@ pub(crate) fn kind_name(kind: &OperatorKind) -> &'static str {
         OperatorKind::Rank { .. } => "Rank",
         OperatorKind::TimedJoin { .. } => "TimedJoin",
         OperatorKind::Session { .. } => "Session",
+        OperatorKind::Clock { .. } => "Clock",
         OperatorKind::Sink { .. } => "Sink",
         OperatorKind::Output { .. } => "Output",
     }

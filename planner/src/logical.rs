@@ -76,6 +76,8 @@ pub(crate) enum NodeKind {
     SetOperation { operator: SetOperator, all: bool },
     /// Three columns appended: the window's start, end and time.
     WindowAssign { window: Window, time: usize },
+    /// The same rows; from here on the clock is their event time, in that column.
+    Clock { time: usize },
     /// Three columns appended: start, end and time of the row's session among the rows of equal `keys`.
     Session {
         gap: i64,

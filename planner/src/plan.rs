@@ -223,6 +223,12 @@ pub enum OperatorKind {
         /// The input's event-time column.
         time: usize,
     },
+    /// Gives its rows as they are, and the processing time of each epoch as their watermark: from here on `time`, the
+    /// processing time of the epoch in which a row came, is event time. The input's own watermark ends here.
+    Clock {
+        /// The input's column of processing time.
+        time: usize,
+    },
     /// Gives each row once its session is over, with `window_start`, `window_end`, `window_time` appended. A session is a
     /// run of rows of one partition in which no two neighbours are `gap` or more apart; it ends `gap` after its last row.
     /// Rows older than their own watermark (late) are left out and counted.

@@ -120,6 +120,10 @@ impl StreamPlan {
                     Err("its inputs have different types".to_owned())
                 }
             }
+            OperatorKind::Clock { time } => {
+                within("time", [time], below.len())?;
+                same_width(below.len(), operator)
+            }
             OperatorKind::Session { time, keys, .. } => {
                 within("time", [time], below.len())?;
                 within("keys", keys, below.len())?;

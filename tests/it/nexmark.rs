@@ -350,7 +350,9 @@ fn every_query_gives_what_a_batch_engine_gives() {
             expected = Multiset::of(expected.0.into_keys().map(time_as_text));
         }
         assert!(!expected.is_empty(), "q{query} gives nothing");
-        for way in ways(query, events) {
+        for mut way in ways(query, events) {
+            // By a clock that stands still there is one window.
+            way.setup.clock = (query == 12).then_some(1_714_564_800_000_000);
             let started = std::time::Instant::now();
             let wrong = match arena.answer(query, &way) {
                 Ok(answer) => answer.difference(&expected),

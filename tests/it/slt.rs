@@ -4,6 +4,8 @@
 //!
 //! * `statement ok` with `FILE name`, then lines: writes a file into the script's folder.
 //! * `statement ok` with `CREATE …` or `SET …`: planned, and added to the text that later queries run with.
+//! * `statement ok` with `CLOCK 2024-01-01T00:00:00Z [10]`: processing time stands still there; in `CHANGELOG` queries it is so many
+//!   seconds later with each record.
 //! * `statement ok` with `RESET`: forgets the text and the files.
 //! * `query …` with a SELECT: runs text and SELECT as one job to its end; the answer is the folded result.
 //! * `query …` with `CHANGELOG SELECT …`: the job is stopped and resumed after each record, so that every record is an epoch; the
@@ -33,6 +35,8 @@ struct Script {
     /// The statements so far.
     text: String,
     jobs: usize,
+    /// Microseconds from one record of a `CHANGELOG` query to the next.
+    tick: i64,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +52,7 @@ impl Script {
             folder: tempfile::tempdir().unwrap(),
             text: String::new(),
             jobs: 0,
+            tick: 0,
         }
     }
 
@@ -58,6 +63,16 @@ impl Script {
         // The parser drops the last line's end.
         let end = if lines.is_empty() { "" } else { "\n" };
         std::fs::write(path, format!("{lines}{end}")).unwrap();
+        DBOutput::StatementComplete(0)
+    }
+
+    fn clock(&mut self, rest: &str) -> Answer {
+        let mut words = rest.split_whitespace();
+        let start = words.next().expect("CLOCK has a time");
+        let start = arrow::compute::kernels::cast_utils::string_to_timestamp_nanos(start);
+        self.setup.clock = Some(start.unwrap() / 1000);
+        let seconds = words.next().map_or(0, |seconds| seconds.parse().unwrap());
+        self.tick = seconds * 1_000_000;
         DBOutput::StatementComplete(0)
     }
 
@@ -80,6 +95,10 @@ impl Script {
             let setup = Setup {
                 state: state.clone(),
                 stop_after: Some(record),
+                clock: self
+                    .setup
+                    .clock
+                    .map(|clock| clock + record as i64 * self.tick),
                 ..self.setup.clone()
             };
             let ran = job::run_from("changelog", &text, self.folder.path(), &setup, &before)
@@ -173,9 +192,13 @@ impl sqllogictest::DB for Script {
         match word {
             "FILE" => Ok(self.file(rest)),
             "RESET" if rest.is_empty() => {
-                *self = Self::new(self.setup.clone());
+                *self = Self::new(Setup {
+                    clock: None,
+                    ..self.setup.clone()
+                });
                 Ok(DBOutput::StatementComplete(0))
             }
+            "CLOCK" => Ok(self.clock(rest)),
             "CHANGELOG" => self.changelog(rest),
             "SINK" => self.sink(rest),
             "LATE" => self.late(rest),

@@ -31,6 +31,8 @@ pub struct Setup {
     pub stop_after: Option<u64>,
     /// One thread, interleaved by this seed.
     pub simulation: Option<u64>,
+    /// Processing time stands still, at this many microseconds since 1970.
+    pub clock: Option<i64>,
 }
 
 impl Default for Setup {
@@ -43,6 +45,7 @@ impl Default for Setup {
             state: None,
             stop_after: None,
             simulation: None,
+            clock: None,
         }
     }
 }
@@ -77,6 +80,7 @@ impl Setup {
             .into_iter()
             .collect();
         options.test_cuts = self.cuts;
+        options.test_clock = self.clock;
         Ok(options)
     }
 }

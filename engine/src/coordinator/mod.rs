@@ -64,6 +64,8 @@ pub(crate) struct EpochReport {
     /// Watermark of each input.
     pub(crate) watermarks: BTreeMap<OperatorId, Vec<Watermark>>,
     pub(crate) counters: BTreeMap<String, u64>,
+    /// The first moment of processing time at which an operator has something to do.
+    pub(crate) due: Option<i64>,
 }
 
 /// Tells the coordinator and wakes it.
@@ -107,6 +109,8 @@ pub(crate) struct Coordinator {
     counters: BTreeMap<String, u64>,
     sources: SourceCheckpoint,
     processing_time: i64,
+    /// The first moment of processing time at which an operator of any worker has something to do.
+    due: Option<i64>,
 }
 
 struct Closing {
@@ -114,6 +118,7 @@ struct Closing {
     budget_used: bool,
     checkpoint: Option<CheckpointId>,
     done: usize,
+    due: Option<i64>,
 }
 
 /// Nothing to do: look again after this time at the latest.
@@ -130,6 +135,9 @@ impl Coordinator {
         let random = seed.map(SmallRng::seed_from_u64);
         job.options.control.attach(&job.events.wake);
         let pacer = Pacer::new(job.options.epoch_interval, job.budget_min(), random);
+        // What restored operators wait for is known at the end of an epoch: there is one at once.
+        let has_timers = crate::operators::by_clock(&job.plan).contains(&true);
+        let due = (job.restore.is_some() && has_timers).then_some(i64::MIN);
         Self {
             job,
             events,
@@ -144,6 +152,7 @@ impl Coordinator {
             counters: BTreeMap::new(),
             sources: SourceCheckpoint::new(),
             processing_time: 0,
+            due,
         }
     }
 
@@ -172,7 +181,7 @@ impl Coordinator {
             });
         }
         if self.closing.is_none() {
-            let facts = self.job.control.facts(self.epoch);
+            let facts = self.facts();
             self.decide(now, facts);
         }
         Ok(Pace::Wait(self.pause(now)))
@@ -182,15 +191,27 @@ impl Coordinator {
     fn pause(&self, now: Duration) -> Duration {
         let mut wait = WAIT_MAX;
         if self.closing.is_none() {
-            let facts = self.job.control.facts(self.epoch);
+            let facts = self.facts();
             if facts.records > 0 || facts.news {
                 wait = wait.min(self.pacer.wait(now));
+            }
+            if let Some(due) = self.due {
+                let micros = due.saturating_sub(self.job.clock.wall_micros()).max(0);
+                wait = wait.min(Duration::from_micros(micros as u64));
             }
             if let Some(checkpoint) = self.ledger.wait(now) {
                 wait = wait.min(checkpoint);
             }
         }
         wait.max(Duration::from_micros(200))
+    }
+
+    /// What is known of the open epoch; a timer that is due is news.
+    fn facts(&self) -> EpochFacts {
+        let mut facts = self.job.control.facts(self.epoch);
+        let now = self.job.clock.wall_micros();
+        facts.news |= self.due.is_some_and(|due| due <= now);
+        facts
     }
 
     /// Closes the open epoch if there is reason to.
@@ -268,6 +289,7 @@ impl Coordinator {
             budget_used: facts.budget_used,
             checkpoint,
             done: 0,
+            due: None,
         });
         self.job.wake_workers();
     }
@@ -325,6 +347,7 @@ impl Coordinator {
         };
         debug_assert_eq!(report.epoch, self.epoch);
         closing.done += 1;
+        closing.due = closing.due.into_iter().chain(report.due).min();
         if closing.checkpoint.is_some() {
             if closing.done == 1 {
                 self.watermarks.clear();
@@ -356,6 +379,12 @@ impl Coordinator {
         let Some(closing) = self.closing.take() else {
             return Ok(());
         };
+        let now = self.job.control.now(self.epoch).0;
+        // SQL sees the clock in whole milliseconds, and what was due by this epoch's has been done.
+        let next = |due: i64| due.max(now.saturating_add(1)).saturating_add(999);
+        self.due = closing
+            .due
+            .map(|due| next(due).div_euclid(1000).saturating_mul(1000));
         if closing.checkpoint.is_some() {
             self.sources = self
                 .job

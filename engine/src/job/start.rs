@@ -68,9 +68,10 @@ pub(super) fn prepare(
         Some(path) => Some(JobFolder::take(path, job, options.file.as_deref())?),
         None => None,
     };
-    let clock = match options.simulation_seed {
-        Some(_) => Clock::simulated(),
-        None => Clock::system(),
+    let clock = match (options.simulation_seed, options.test_clock) {
+        (Some(_), _) => Clock::simulated(),
+        (None, Some(wall_micros)) => Clock::fixed(wall_micros),
+        (None, None) => Clock::system(),
     };
     // What an ephemeral job writes (malformed records, say) must not get the names of the run before.
     let generation = match &folder {

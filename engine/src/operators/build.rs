@@ -98,6 +98,7 @@ pub fn build(mut context: BuildContext<'_>) -> Result<Box<dyn Operator>> {
         OperatorKind::Join { .. } => Box::new(built.outer_join()?),
         OperatorKind::Rank { .. } => Box::new(super::rank::build(&context)?),
         OperatorKind::Session { .. } => Box::new(built.session()?),
+        OperatorKind::Clock { .. } => Box::new(super::clock::ProcessingClock),
         OperatorKind::TimedJoin { .. } => built.timed_join()?,
         OperatorKind::Sink { table } => {
             let (writer, wants_snapshot) =

@@ -10,8 +10,10 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::take;
+use arrow::datatypes::Int64Type;
+use weir_planner::plan::{OperatorKind, StreamPlan};
 use weir_state::{SliceTable, SortedTable};
 use weir_types::hash;
 
@@ -102,6 +104,27 @@ impl DueKeys {
         ends
     }
 
+    /// The first moment after `now` at which a key may have something to do; exact where the first stretch has begun.
+    pub(super) fn next(&self, now: i64) -> Result<Option<i64>> {
+        for slice in self.table.ends() {
+            if slice > now {
+                return Ok(Some(slice));
+            }
+            let mut next: Option<i64> = None;
+            for batch in self.keys(slice)? {
+                let at = batch
+                    .column(batch.num_columns() - 1)
+                    .as_primitive::<Int64Type>();
+                let first = at.values().iter().copied().filter(|&at| at > now).min();
+                next = next.into_iter().chain(first).min();
+            }
+            if next.is_some() {
+                return Ok(next);
+            }
+        }
+        Ok(None)
+    }
+
     /// The keys of a slice: key columns, then `at`.
     pub(super) fn keys(&self, slice: i64) -> Result<Vec<RecordBatch>> {
         let mut batches = Vec::new();
@@ -125,6 +148,16 @@ impl DueKeys {
     pub(super) fn drop_slice(&self, slice: i64) -> Result<()> {
         Ok(self.table.drop_slice(slice)?)
     }
+}
+
+/// Of each operator of a plan whether it may have something to do at a moment of processing time.
+pub(crate) fn by_clock(plan: &StreamPlan) -> Vec<bool> {
+    let mut known: Vec<bool> = Vec::with_capacity(plan.operators.len());
+    for operator in &plan.operators {
+        let is_driven = matches!(operator.kind, OperatorKind::Clock { .. });
+        known.push(is_driven || operator.inputs.iter().any(|input| known[input.from]));
+    }
+    known
 }
 
 /// The same rows of every array.

@@ -18,6 +18,7 @@ mod as_of_join;
 mod build;
 mod build_timed;
 mod changes;
+mod clock;
 mod due;
 mod expand;
 mod filter;
@@ -48,6 +49,7 @@ use weir_planner::plan::StreamPlan;
 use weir_types::{ChangeBatch, ProcessingTime, Watermark};
 
 pub use self::build::{build, table_specs};
+pub(crate) use self::due::by_clock;
 use crate::Result;
 
 /// Whether an operator has more to give before it can take new input.
@@ -159,6 +161,22 @@ pub trait Operator {
     /// By how many microseconds its rows can be older than its watermark: the forwarded one is lowered by it.
     fn watermark_delay(&self) -> i64 {
         0
+    }
+
+    /// The runtime gives the epoch's processing time as its watermark, and nothing of its input's but the last.
+    fn is_clock(&self) -> bool {
+        false
+    }
+
+    /// When, in processing time, it has something to do even if no row comes: an epoch begins then. Asked at the end of
+    /// an epoch, where `now` is the epoch's, and only of operators whose time is the clock. A moment that is too early
+    /// costs an epoch; one that is not later than `now` is none.
+    ///
+    /// # Errors
+    /// State.
+    fn next_due(&self, now: ProcessingTime) -> Result<Option<i64>> {
+        let _ = now;
+        Ok(None)
     }
 
     /// Rows that it has left out since it was built, because an expression failed on them (`'row.error' = 'skip'`).

@@ -25,7 +25,7 @@ use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Arra
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Int64Type, SchemaRef};
 use weir_state::{SortBound, SortedRange, SortedTable};
-use weir_types::{ChangeBatch, DataType, OperatorId, Watermark, hash};
+use weir_types::{ChangeBatch, DataType, OperatorId, ProcessingTime, Watermark, hash};
 
 use super::build::{internal, internal_text};
 use super::due::{Due, DueKeys, taken};
@@ -331,6 +331,10 @@ impl Operator for Session {
             ready_rows: 0,
         };
         self.fire(firing, ctx)
+    }
+
+    fn next_due(&self, now: ProcessingTime) -> Result<Option<i64>> {
+        self.times.next(now.0)
     }
 
     fn resume(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {

@@ -22,7 +22,7 @@ use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use weir_state::{Matches, MultiMapTable, ProbeCursor};
-use weir_types::{ChangeBatch, OperatorId, Watermark, hash};
+use weir_types::{ChangeBatch, OperatorId, ProcessingTime, Watermark, hash};
 
 use super::build::{internal, internal_text};
 use super::due::{Due, DueKeys, taken};
@@ -288,6 +288,10 @@ impl Operator for WindowJoin {
             chunk: None,
         };
         self.fire(firing, ctx)
+    }
+
+    fn next_due(&self, now: ProcessingTime) -> Result<Option<i64>> {
+        self.windows.next(now.0)
     }
 
     fn resume(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {

@@ -28,8 +28,10 @@ impl Worker {
         let state = open_state(id, &job)?;
         let output_epoch = Arc::new(AtomicU64::new(1));
         let mut nodes = Vec::with_capacity(job.plan.operators.len());
-        for index in 0..job.plan.operators.len() {
-            nodes.push(build_node(id, &job, &state, index, &output_epoch)?);
+        for (index, by_clock) in operators::by_clock(&job.plan).into_iter().enumerate() {
+            let mut node = build_node(id, &job, &state, index, &output_epoch)?;
+            node.by_clock = by_clock;
+            nodes.push(node);
         }
         let roots = build_roots(id, &job, &nodes)?;
         let simulated = job.options.simulation_seed.is_some();
@@ -147,6 +149,7 @@ fn build_node(
             operator.kind,
             OperatorKind::Sink { .. } | OperatorKind::Output { .. }
         ),
+        by_clock: false,
         rejected: 0,
         // A sink may keep its whole result.
         is_stateful: operator.is_stateful() || matches!(operator.kind, OperatorKind::Sink { .. }),

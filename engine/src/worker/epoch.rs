@@ -22,6 +22,7 @@ impl Worker {
             prepared: BTreeMap::new(),
             watermarks: BTreeMap::new(),
             counters: BTreeMap::new(),
+            due: self.next_due()?,
         };
         if let Some(checkpoint) = self.job.control.checkpoint(self.epoch) {
             pass("engine.barrier.aligned")?;
@@ -55,6 +56,18 @@ impl Worker {
         }
         self.job.tell(Event::EpochDone(Box::new(report)));
         Ok(())
+    }
+
+    /// The first moment of processing time at which an operator has something to do.
+    fn next_due(&self) -> Result<Option<i64>> {
+        let now = self.job.control.now(self.epoch);
+        let mut next: Option<i64> = None;
+        for node in self.nodes.iter().filter(|node| node.by_clock) {
+            if let Some(operator) = &node.operator {
+                next = next.into_iter().chain(operator.next_due(now)?).min();
+            }
+        }
+        Ok(next)
     }
 
     /// Freezes this worker's state. A failure is one of the checkpoint, not of the job.

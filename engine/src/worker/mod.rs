@@ -44,7 +44,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use weir_state::{PendingSnapshot, WorkerState};
-use weir_types::{ChangeBatch, CheckpointId, OperatorId, Watermark, WorkerId, failpoint};
+use weir_types::{
+    ChangeBatch, CheckpointId, OperatorId, ProcessingTime, Watermark, WorkerId, failpoint,
+};
 
 use align::Change;
 use inlet::Received;
@@ -310,10 +312,19 @@ impl Worker {
                 if self.nodes[node].alignment.on_barrier() {
                     stack.push(Item::ForwardBarrier { node });
                     stack.push(Item::ForwardHeld { node });
+                    if self.nodes[node].is_clock() {
+                        let value = clock_watermark(self.job.control.now(self.epoch));
+                        stack.push(Item::Forward { node, value });
+                    }
                     self.call(node, stack, |operator, ctx| operator.on_epoch_end(ctx))?;
                 }
                 Ok(())
             }
+            // A clock says at the barrier what time it is, and passes on only that its input has ended.
+            Item::Fire { node, value } if self.nodes[node].is_clock() && value < Watermark::MAX => {
+                Ok(())
+            }
+            Item::ForwardIdle { node } if self.nodes[node].is_clock() => Ok(()),
             Item::Fire { node, value } => {
                 let forwarded = value.minus(self.nodes[node].watermark_delay());
                 stack.push(Item::Forward {
@@ -447,6 +458,11 @@ impl Worker {
             message: message.to_owned(),
         }
     }
+}
+
+/// What the clock of an epoch promises: SQL sees its time in whole milliseconds.
+fn clock_watermark(now: ProcessingTime) -> Watermark {
+    Watermark(now.0.div_euclid(1000).saturating_mul(1000))
 }
 
 fn push_change(node: usize, change: Change, stack: &mut Vec<Item>) {

@@ -24,6 +24,8 @@ pub(crate) struct Node {
     pub(crate) is_sink: bool,
     /// It keeps state that has to stay within the memory budget.
     pub(crate) is_stateful: bool,
+    /// It may have something to do at a moment of processing time.
+    pub(crate) by_clock: bool,
     /// Rows left out that are counted already.
     pub(crate) rejected: u64,
 }
@@ -39,6 +41,13 @@ impl Node {
         self.operator
             .as_ref()
             .map_or(0, |operator| operator.watermark_delay())
+    }
+
+    /// The epoch's processing time is its watermark.
+    pub(crate) fn is_clock(&self) -> bool {
+        self.operator
+            .as_ref()
+            .is_some_and(|operator| operator.is_clock())
     }
 
     /// Holds rows until the barrier, and so the watermark.

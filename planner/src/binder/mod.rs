@@ -17,6 +17,7 @@
 pub(crate) mod aggregate;
 mod as_of;
 mod call;
+mod clock;
 mod column;
 mod expr;
 mod from;

@@ -207,7 +207,13 @@ impl Binder<'_> {
         }
         let branch_properties: Vec<&Properties> =
             inputs.iter().map(|&input| self.properties(input)).collect();
-        let properties = Properties::united(&branch_properties);
+        let mut properties = Properties::united(&branch_properties);
+        let mut times = inputs.iter().map(|&input| self.goes_by_clock(input));
+        let first = times.next();
+        if times.any(|time| Some(time) != first) {
+            // The clock of some branches and the event time of others: no watermark speaks of both.
+            (properties.event_time, properties.window) = (None, None);
+        }
         let node = self.add(Node {
             kind: NodeKind::Union,
             inputs,

@@ -44,7 +44,7 @@ impl Binder<'_> {
         let append_only = [left_properties, right_properties]
             .iter()
             .all(|side| side.changelog == Changelog::AppendOnly);
-        if !append_only {
+        if !append_only || self.goes_by_clock(left) != self.goes_by_clock(right) {
             return None;
         }
         windows(left_properties, right_properties, conditions).or_else(|| {

@@ -15,7 +15,7 @@ impl Binder<'_> {
         call: &WindowCall,
         context: &Context,
     ) -> Result<(Relation, Option<Name>), Failed> {
-        let (relation, name) = match &call.relation {
+        let (mut relation, name) = match &call.relation {
             WindowRelation::Named(name) => {
                 (self.named_relation(name, context)?, Some(name.clone()))
             }
@@ -29,6 +29,13 @@ impl Binder<'_> {
         };
         let alias = call.alias.clone().or(name.clone());
         let time = self.window_time(&relation, call, name.as_ref())?;
+        let is_event_time = self
+            .properties(relation.node)
+            .event_times()
+            .any(|known| known == time);
+        if !is_event_time {
+            relation.node = self.clocked(relation.node, time, &context.path, call.span);
+        }
         let added = ["window_start", "window_end", "window_time"];
         if let Some(taken) = relation
             .columns
@@ -71,7 +78,7 @@ impl Binder<'_> {
         Ok((Relation { node, columns }, alias))
     }
 
-    /// The column of the window call, which has to be the relation's event time.
+    /// The column of the window call, which has to be the relation's event time, or its processing time.
     fn window_time(
         &mut self,
         relation: &Relation,
@@ -95,6 +102,9 @@ impl Binder<'_> {
                 .nearest(near),
             );
         };
+        if self.is_processing_time(relation.node, column) {
+            return Ok(column);
+        }
         match self.properties(relation.node).event_time {
             Some(_)
                 if self

@@ -12,6 +12,7 @@
 //! 3. A source's filter is pushed into it only if it has one reader.
 
 mod aggregate;
+mod clock;
 mod emit;
 mod expand;
 mod join;
@@ -239,6 +240,7 @@ impl Lowering<'_> {
                 below.insert(*time);
                 vec![below]
             }
+            NodeKind::Clock { time } => vec![wanted | &Columns::from([*time])],
             NodeKind::Expand { keys, .. } => {
                 let kept = wanted.iter().copied().filter(|&column| column < width(0));
                 vec![kept.chain(columns_of(keys.iter())).collect()]

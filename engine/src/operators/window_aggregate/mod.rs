@@ -31,7 +31,9 @@ use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::SchemaRef;
 use weir_planner::plan::GroupColumn;
 use weir_state::SliceTable;
-use weir_types::{ChangeBatch, Diagnostic, Diagnostics, OperatorId, Schema, Span, Watermark, hash};
+use weir_types::{
+    ChangeBatch, Diagnostic, Diagnostics, OperatorId, ProcessingTime, Schema, Span, Watermark, hash,
+};
 
 use self::fire::Firing;
 use self::slices::SliceNames;
@@ -298,6 +300,15 @@ impl Operator for WindowAggregate {
         // The restored watermark comes before anything else; whatever comes after this is new.
         self.awaits_restored_watermark = false;
         Ok(Progress::Done)
+    }
+
+    fn next_due(&self, now: ProcessingTime) -> Result<Option<i64>> {
+        let windows = self
+            .table
+            .ends()
+            .into_iter()
+            .filter_map(|name| self.names.next_window(&self.names.read(name), now.0));
+        Ok(windows.min())
     }
 
     fn resume(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {

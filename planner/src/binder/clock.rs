@@ -1,0 +1,100 @@
+//! Processing time: which columns are the clock of their epoch, and what goes by it.
+//!
+//! ```text
+//!   proc AS PROCTIME()  ──▶ filters, projections, windows without state ──▶ still the processing time of the row's epoch
+//!                       ──▶ anything that holds rows ──▶ a plain timestamp: the row may leave in a later epoch
+//! ```
+//!
+//! A window over such a column stands on a [`NodeKind::Clock`], whose watermark is the processing time of each epoch: whatever
+//! goes by event time goes by the clock above it.
+
+use crate::logical::{Node, NodeId, NodeKind, Properties};
+use crate::names::Path;
+use crate::plan::{ColumnOrigin, Expr, ExprKind};
+
+use super::Binder;
+use weir_types::Span;
+
+impl Binder<'_> {
+    /// Whether a column holds, in every row, the processing time of the epoch in which the row comes out of `node`.
+    pub(super) fn is_processing_time(&self, node: NodeId, column: usize) -> bool {
+        let mut open = vec![(node, column)];
+        while let Some((node, column)) = open.pop() {
+            let current = &self.graph.nodes[node];
+            let width = |input: usize| self.graph.nodes[current.inputs[input]].columns.len();
+            match &current.kind {
+                NodeKind::Scan { table } => {
+                    let origin = self.tables.get(table).map(|t| &t.columns[column].origin);
+                    if !matches!(origin, Some(ColumnOrigin::Computed(expr)) if is_clock(expr)) {
+                        return false;
+                    }
+                }
+                NodeKind::Project { exprs } if is_clock(&exprs[column]) => {}
+                NodeKind::Project { exprs } => match exprs[column].as_column() {
+                    Some(column) => open.push((current.inputs[0], column)),
+                    None => return false,
+                },
+                NodeKind::Filter { .. } | NodeKind::Clock { .. } => {
+                    open.push((current.inputs[0], column));
+                }
+                NodeKind::WindowAssign { .. }
+                | NodeKind::Unnest { .. }
+                | NodeKind::Expand { .. }
+                    if column < width(0) =>
+                {
+                    open.push((current.inputs[0], column));
+                }
+                NodeKind::Union => {
+                    open.extend(current.inputs.iter().map(|&input| (input, column)));
+                }
+                _ => return false,
+            }
+        }
+        true
+    }
+
+    /// Whether the event time of a node's rows is the clock's.
+    pub(super) fn goes_by_clock(&self, mut node: NodeId) -> bool {
+        loop {
+            let current = &self.graph.nodes[node];
+            match (&current.kind, current.inputs.first()) {
+                (NodeKind::Clock { .. }, _) => return true,
+                // The inputs of a union or a timed join go by the same time.
+                (_, Some(&input)) => node = input,
+                (_, None) => return false,
+            }
+        }
+    }
+
+    /// The relation whose event time is its processing-time column `time`.
+    pub(super) fn clocked(
+        &mut self,
+        input: NodeId,
+        time: usize,
+        path: &Path,
+        span: Span,
+    ) -> NodeId {
+        let below = self.properties(input).clone();
+        let properties = Properties {
+            unique_key: below.unique_key,
+            event_time: Some(time),
+            ..Properties::of(below.changelog)
+        };
+        let columns = self.graph.nodes[input].columns.clone();
+        self.add(Node {
+            kind: NodeKind::Clock { time },
+            inputs: vec![input],
+            columns,
+            properties,
+            path: path.clone(),
+            id: None,
+            shared: false,
+            span,
+        })
+    }
+}
+
+/// The clock itself: as it is, in its own type.
+fn is_clock(expr: &Expr) -> bool {
+    matches!(expr.kind, ExprKind::ProcessingTime)
+}

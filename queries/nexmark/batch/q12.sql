@@ -1,0 +1,3 @@
+SELECT bidder, count(*) AS bids
+FROM bid
+GROUP BY bidder;
