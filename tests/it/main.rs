@@ -17,5 +17,6 @@ mod nexmark;
 mod oracle;
 mod orders;
 mod resume;
+mod savepoints;
 mod simulation;
 mod slt;

@@ -20,5 +20,6 @@
 pub mod data;
 pub mod job;
 pub mod process;
+pub mod python;
 pub mod suite;
 pub mod value;
