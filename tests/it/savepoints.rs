@@ -128,9 +128,9 @@ fn a_running_job_gives_savepoints_and_nothing_is_lost_or_doubled_afterwards() {
             .as_i64()
             .unwrap_or_else(|| panic!("{text}"))
     };
-    let saved = n("numbers/first");
-    until("the job goes on", || n("numbers") > saved);
-    assert_eq!(n("numbers/first"), saved);
+    let saved = n("numbers/first").unwrap_or(0);
+    until("the job goes on", || n("numbers") > Some(saved));
+    assert_eq!(n("numbers/first").unwrap_or(0), saved);
     kill(&mut child);
     // A crash goes on from the newest checkpoint; the savepoint is an older one.
     refused(here, &["savepoint", "create", "numbers"], "S0027");
@@ -145,7 +145,7 @@ fn a_running_job_gives_savepoints_and_nothing_is_lost_or_doubled_afterwards() {
             "crashed",
         ],
     );
-    assert!(n("numbers/crashed") >= saved);
+    assert!(n("numbers/crashed") >= Some(saved));
     assert_eq!(
         n("numbers"),
         n("numbers/crashed"),
@@ -375,11 +375,11 @@ fn duckdb_opens_the_files_and_a_sum_over_state_is_the_running_aggregate() {
     let arguments = [
         saved.to_str().unwrap(),
         "by_customer/aggregate",
-        "sum(amount)",
+        "sum(CAST(amount AS BIGINT))",
     ];
     assert_eq!(python::run(DUCKDB, &arguments).trim(), amount.to_string());
     // Weir's own engine says the same.
-    let sql = "SELECT sum(\"sum(amount)\") AS total FROM \"by_customer/aggregate\".\"groups\"";
+    let sql = "SELECT sum(\"sum(CAST(amount AS BIGINT))\") AS total FROM \"by_customer/aggregate\".\"groups\"";
     let own = must(&place.folder, &["state", "saved", sql, "--format", "json"]);
     assert_eq!(json(own.trim())["total"].to_string(), amount.to_string());
 }
@@ -390,11 +390,10 @@ CREATE TABLE t (id BIGINT, b BOOLEAN, d DECIMAL(12, 2), w DECIMAL(38, 10), s STR
   l TIMESTAMP_LTZ(6), f DOUBLE, r REAL, a ARRAY<INT>, m MAP<STRING, BIGINT>, o ROW<x INT, y ARRAY<STRING>>)
 WITH ('connector' = 'filesystem', 'path' = 't.json', 'format' = 'json');
 CREATE TABLE u (id BIGINT) WITH ('connector' = 'filesystem', 'path' = 'u.json', 'format' = 'json');
-CREATE TABLE joined (id BIGINT, o ROW<x INT, y ARRAY<STRING>>, a ARRAY<INT>)
+CREATE TABLE joined (id BIGINT, b BOOLEAN, d DECIMAL(12, 2), w DECIMAL(38, 10), s STRING, y BYTES, day DATE, at TIMESTAMP(3),
+  l TIMESTAMP_LTZ(6), f DOUBLE, r REAL, a ARRAY<INT>, m MAP<STRING, BIGINT>, o ROW<x INT, y ARRAY<STRING>>)
 WITH ('connector' = 'filesystem', 'path' = 'out', 'format' = 'changelog-json');
-INSERT INTO joined SELECT t.id, t.o, t.a FROM t JOIN u ON t.id = u.id
-WHERE t.b OR t.d > 0 OR t.w > 0 OR t.s = '' OR t.y IS NULL OR t.day IS NULL OR t.at IS NULL OR t.l IS NULL OR t.f > 0 OR t.r > 0
-  OR t.m IS NULL OR t.id >= 0;
+INSERT INTO joined SELECT t.* FROM t JOIN u ON t.id = u.id;
 ";
 
 #[test]
