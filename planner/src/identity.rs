@@ -88,6 +88,14 @@ impl Identity {
         }
     }
 
+    /// Another identity, for an aggregate whose input has a column of its own: `count(*)` of rows that hold a `count(*)`.
+    pub(crate) fn above_itself(&self) -> Self {
+        Self::new(
+            format!("{} of groups", self.name),
+            format!("{} of groups", self.typed),
+        )
+    }
+
     /// The identity of an aggregate call.
     pub(crate) fn of_aggregate(
         call: &AggregateCall,

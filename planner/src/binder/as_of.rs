@@ -121,7 +121,7 @@ impl Binder<'_> {
         path: &Path,
     ) -> Result<NodeId, Failed> {
         let relation = &from.relations[index];
-        let first = from.scope.relations[index].first;
+        let first = relation.first;
         let timing = self.as_of_timing([left, right], as_of, first, relation.span)?;
         let mut conditions = Conditions {
             left_keys: Vec::new(),

@@ -153,12 +153,16 @@ impl<'a> ExprBinder<'a> {
                 time_zone,
             } => self.bind_zone(timestamp, time_zone, span),
             ast::Expr::Function(call) => self.bind_call(expr, call, span),
-            ast::Expr::Exists { .. } | ast::Expr::InSubquery { .. } | ast::Expr::Subquery(_) => {
+            ast::Expr::Exists { .. }
+            | ast::Expr::InSubquery { .. }
+            | ast::Expr::Subquery(_)
+            | ast::Expr::AnyOp { .. }
+            | ast::Expr::AllOp { .. } => {
                 self.fail(
-                    Diagnostic::error(codes::SUBQUERY, "a subquery cannot stand here yet")
-                        .at(span, "EXISTS and IN are conditions of WHERE, joined to others by AND")
-                        .help("join it in FROM: LEFT JOIN (SELECT …) AS s ON …, and ask whether a column of s IS NULL")
-                        .help("or write the two cases as two queries with UNION ALL"),
+                    Diagnostic::error(codes::SUBQUERY, "a subquery cannot stand here")
+                        .at(span, "subqueries stand in WHERE, SELECT, HAVING and the ON of inner joins")
+                        .help("compute it in a subquery in FROM, whose columns can be used anywhere: FROM (SELECT *, (SELECT …) AS x FROM t) AS s")
+                        .help("or join it in FROM: LEFT JOIN (SELECT …) AS s ON …"),
                 )
             }
             ast::Expr::BinaryOp {

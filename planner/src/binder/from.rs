@@ -17,6 +17,7 @@ use super::unnest::Unnest;
 use super::{Binder, Failed, Relation};
 
 /// The relations of a block, and the conditions of its joins.
+#[derive(Default)]
 pub(crate) struct From {
     pub(crate) scope: Scope,
     pub(crate) relations: Vec<FromRelation>,
@@ -69,6 +70,30 @@ impl From {
         });
     }
 
+    /// Adds relations that are joined already as one on the right, their names in sight.
+    pub(super) fn push_scope(
+        &mut self,
+        scope: Scope,
+        relation: Relation,
+        name: String,
+        role: String,
+        span: Span,
+    ) {
+        let first = self.scope.columns.len();
+        self.scope.append(scope);
+        self.relations.push(FromRelation {
+            relation,
+            name,
+            role,
+            join: JoinKind::Inner,
+            on: Vec::new(),
+            first,
+            span,
+            unnest: None,
+            as_of: None,
+        });
+    }
+
     /// Says how the last relation is joined: its columns, or those before it, may be NULL now, or are out of sight.
     pub(crate) fn join_last(&mut self, join: JoinKind, on: Vec<Expr>) {
         let Some(relation) = self.relations.last_mut() else {
@@ -77,7 +102,7 @@ impl From {
         (relation.join, relation.on) = (join, on);
         let first = relation.first;
         if !join.gives_right() {
-            self.scope.pop();
+            self.scope.truncate(first);
             return;
         }
         let (left, right) = self.scope.columns.split_at_mut(first);
@@ -97,11 +122,7 @@ impl Binder<'_> {
         tables: &[ast::TableWithJoins],
         context: &Context,
     ) -> Result<From, Failed> {
-        let mut from = From {
-            scope: Scope::default(),
-            relations: Vec::new(),
-            stateful: false,
-        };
+        let mut from = From::default();
         let mut failed = false;
         for table in tables {
             failed |= self.bind_tree(table, context, &mut from).is_err();
@@ -118,7 +139,15 @@ impl Binder<'_> {
         if let Some(moment) = version_of(&tree.relation) {
             return self.misplaced_version(moment);
         }
-        let is_first = from.relations.is_empty();
+        if !from.relations.is_empty()
+            && tree
+                .joins
+                .iter()
+                .any(|join| keeps_right(&join.join_operator))
+        {
+            // Its rows without partner are made before it meets what stands before the comma.
+            return self.bind_nested(tree, context, from);
+        }
         let mut result = self.bind_factor(&tree.relation, context, from);
         for join in &tree.joins {
             if let Some(call) = unnest_call(&join.relation) {
@@ -127,19 +156,6 @@ impl Binder<'_> {
                 }
                 continue;
             }
-            if !is_first && keeps_right(&join.join_operator) {
-                return self.fail(
-                    Diagnostic::error(
-                        codes::JOIN_KIND,
-                        "a RIGHT or FULL JOIN behind a comma is not there yet",
-                    )
-                    .at(
-                        span_of(&join.relation),
-                        "the relations before the comma would have to wait",
-                    )
-                    .help("put this join first, or into a subquery with a name"),
-                );
-            }
             // After a failed relation the rest is bound for its own mistakes; conditions would only echo the first.
             let joined = self.bind_factor(&join.relation, context, from);
             let healthy = result.is_ok() && joined.is_ok();
@@ -147,7 +163,7 @@ impl Binder<'_> {
             if healthy {
                 result = match self.as_of_conditions(join, from) {
                     Ok(true) => Ok(()),
-                    Ok(false) => self.join_condition(join, from),
+                    Ok(false) => self.join_condition(join, from, context),
                     Err(Failed) => Err(Failed),
                 };
             }
@@ -166,7 +182,10 @@ impl Binder<'_> {
             alias: None,
         } = factor
         {
-            return self.bind_tree(table_with_joins, context, from);
+            if from.relations.is_empty() {
+                return self.bind_tree(table_with_joins, context, from);
+            }
+            return self.bind_nested(table_with_joins, context, from);
         }
         if let Some(call) = unnest_call(factor) {
             return self.bind_unnest(&call, false, from);
@@ -297,7 +316,12 @@ impl Binder<'_> {
 
     // ------------------------------------------------------------------ conditions
 
-    fn join_condition(&mut self, join: &ast::Join, from: &mut From) -> Result<(), Failed> {
+    fn join_condition(
+        &mut self,
+        join: &ast::Join,
+        from: &mut From,
+        context: &Context,
+    ) -> Result<(), Failed> {
         use JoinOperator as J;
         let (kind, constraint) = match &join.join_operator {
             J::Join(constraint) | J::Inner(constraint) | J::CrossJoin(constraint) => {
@@ -329,48 +353,52 @@ impl Binder<'_> {
                     columns
                         .push(Name::from_object(name).or_else(|diagnostic| self.fail(diagnostic))?);
                 }
-                self.using(&columns, kind, from)?
+                return self.join_using(&columns, kind, from, context);
             }
             JoinConstraint::Natural => {
-                let columns = common_names(&from.scope, join);
-                self.using(&columns, kind, from)?
+                let columns = common_names(from, join);
+                return self.join_using(&columns, kind, from, context);
             }
         };
         from.join_last(kind, on);
         Ok(())
     }
 
-    /// USING: the columns are equal, and one hides behind the other: the one that may be NULL for want of a partner.
-    fn using(
+    /// USING and NATURAL: the columns are equal, and one hides behind the other: the one that may be NULL for want of a
+    /// partner. In a full join that is either, and both hide behind the one that is there.
+    fn join_using(
         &mut self,
         names: &[Name],
         kind: JoinKind,
         from: &mut From,
-    ) -> Result<Vec<Expr>, Failed> {
-        let right = from.scope.relations.len() - 1;
-        let right_first = from.scope.relations[right].first;
-        let mut equalities = Vec::with_capacity(names.len());
+        context: &Context,
+    ) -> Result<(), Failed> {
+        let right_first = from.relations.last().map_or(0, |relation| relation.first);
+        let (mut equalities, mut pairs) = (Vec::with_capacity(names.len()), Vec::new());
         for name in names {
-            if kind == JoinKind::Full {
-                return self.fail(
-                    Diagnostic::error(
-                        codes::JOIN_KIND,
-                        "a FULL JOIN by equal names is not there yet",
-                    )
-                    .at(name.span, "the common column would be that of either side")
-                    .help("write ON, and coalesce(a.id, b.id) for the common column"),
-                );
-            }
             let find = |columns: std::ops::Range<usize>| {
-                columns.into_iter().find(|&column| {
+                let mut found = columns.filter(|&column| {
                     from.scope.columns[column].name == name.value
                         && !from.scope.columns[column].merged
-                })
+                });
+                (found.next(), found.next().is_some())
             };
-            let (left, right) = (
-                find(0..right_first),
-                find(right_first..from.scope.columns.len()),
-            );
+            let (left, left_twice) = find(0..right_first);
+            let (right, right_twice) = find(right_first..from.scope.columns.len());
+            if left_twice || right_twice {
+                let side = if left_twice { "left" } else { "right" };
+                return self.fail(
+                    Diagnostic::error(
+                        codes::AMBIGUOUS_COLUMN,
+                        format!("`{}` can mean more than one column", name.spelling),
+                    )
+                    .at(
+                        name.span,
+                        format!("the {side} side of the join has several of that name"),
+                    )
+                    .help("write ON with the columns of both sides"),
+                );
+            }
             let (Some(left), Some(right)) = (left, right) else {
                 let side = if left.is_none() { "left" } else { "right" };
                 let diagnostic = Diagnostic::error(
@@ -387,8 +415,15 @@ impl Binder<'_> {
             equalities.push(self.equality(&from.scope, left, right, name)?);
             let hidden = if kind == JoinKind::Right { left } else { right };
             from.scope.columns[hidden].merged = true;
+            if kind == JoinKind::Full {
+                pairs.push((left, right));
+            }
         }
-        Ok(equalities)
+        from.join_last(kind, equalities);
+        if pairs.is_empty() {
+            return Ok(());
+        }
+        self.merge_columns(&pairs, from, context)
     }
 
     pub(super) fn equality(
@@ -438,17 +473,19 @@ impl Binder<'_> {
 }
 
 /// The names that NATURAL joins by: those that both sides have.
-fn common_names(scope: &Scope, join: &ast::Join) -> Vec<Name> {
+fn common_names(from: &From, join: &ast::Join) -> Vec<Name> {
     let span = span_of(&join.relation);
-    let Some(right) = scope.relations.last() else {
+    let Some(right) = from.relations.last() else {
         return Vec::new();
     };
+    let scope = &from.scope;
     scope.columns[right.first..]
         .iter()
         .filter(|column| {
-            scope.columns[..right.first]
-                .iter()
-                .any(|left| left.name == column.name && !left.merged)
+            !column.merged
+                && scope.columns[..right.first]
+                    .iter()
+                    .any(|left| left.name == column.name && !left.merged)
         })
         .map(|column| Name {
             value: column.name.clone(),

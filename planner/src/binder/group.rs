@@ -12,7 +12,9 @@ use crate::plan::{Expr, ExprKind};
 use crate::syntax::{Name, span_of};
 
 use super::expr::{Aggregates, ExprBinder};
+use super::levels::is_literal;
 use super::scope::Scope;
+use super::subquery::has_aggregate;
 use super::{Binder, Failed};
 
 /// The keys of a block, over the columns of FROM, in the order of the text.
@@ -41,11 +43,7 @@ impl Binder<'_> {
         scope: &Scope,
     ) -> Result<Option<GroupKeys>, Failed> {
         let ast::GroupByExpr::Expressions(exprs, modifiers) = &select.group_by else {
-            return self.fail(
-                Diagnostic::error(codes::GROUPING_SETS, "GROUP BY ALL is not there yet")
-                    .at(span_of(select), "cannot be planned")
-                    .help("list the keys"),
-            );
+            return self.all_items(select, scope);
         };
         if exprs.is_empty() {
             return Ok(None);
@@ -83,6 +81,41 @@ impl Binder<'_> {
         Ok(Some(GroupKeys { keys, sets, span }))
     }
 
+    /// GROUP BY ALL: every item of the SELECT list that neither aggregates nor is a literal.
+    fn all_items(
+        &mut self,
+        select: &ast::Select,
+        scope: &Scope,
+    ) -> Result<Option<GroupKeys>, Failed> {
+        let (mut keys, mut failed): (Vec<Expr>, bool) = (Vec::new(), false);
+        let mut add = |key: Expr| {
+            if !keys.iter().any(|known| known.same(&key)) {
+                keys.push(key);
+            }
+        };
+        for item in &select.projection {
+            match item_expr(item) {
+                Some(expr) if has_aggregate(expr) || is_literal(expr) => {}
+                Some(expr) => match self.group_key(expr, select, scope) {
+                    Ok(key) => add(key),
+                    Err(Failed) => failed = true,
+                },
+                None => {
+                    let span = span_of(item);
+                    let reachable = (0..scope.columns.len()).filter(|&c| !scope.columns[c].merged);
+                    reachable.for_each(|column| add(scope.reference(column, span)));
+                }
+            }
+        }
+        let span = span_of(select);
+        let sets = Vec::new();
+        match (failed, keys.is_empty()) {
+            (true, _) => Err(Failed),
+            (false, true) => Ok(None),
+            (false, false) => Ok(Some(GroupKeys { keys, sets, span })),
+        }
+    }
+
     fn group_key(
         &mut self,
         expr: &ast::Expr,
@@ -93,6 +126,23 @@ impl Binder<'_> {
         let mut binder =
             ExprBinder::new(scope, Aggregates::NotIn("GROUP BY"), &mut self.diagnostics);
         let key = binder.bind(target)?;
+        if key
+            .columns()
+            .iter()
+            .any(|&column| column >= scope.columns.len())
+        {
+            return self.fail(
+                Diagnostic::error(
+                    codes::SUBQUERY,
+                    "a subquery cannot stand in a key of GROUP BY",
+                )
+                .at(
+                    key.span.union(span_of(expr)),
+                    "its value would have to be there before the groups",
+                )
+                .help("compute it in a subquery in FROM, and group by its column"),
+            );
+        }
         if key.is_volatile() {
             return self.fail(
                 Diagnostic::error(

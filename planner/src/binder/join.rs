@@ -235,7 +235,8 @@ impl Binder<'_> {
             from.scope.columns.get(from.relations[index].first),
         ) {
             (Some(left), Some(right)) => {
-                let left_name = &from.relations[left.relation].name;
+                let left_name = from.scope.relations[left.relation].alias.as_deref();
+                let left_name = left_name.unwrap_or(&from.relations[0].name);
                 format!(
                     "add an equality: ON {left_name}.{} = {name}.{}",
                     left.name, right.name

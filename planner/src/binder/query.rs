@@ -55,6 +55,17 @@ impl Context {
         names
     }
 
+    /// With one more relation in sight.
+    pub(crate) fn with_relation(&self, name: String, relation: Relation) -> Self {
+        Self {
+            path: self.path.clone(),
+            ctes: Some(Rc::new(CteScope {
+                ctes: BTreeMap::from([(name, Ok(relation))]),
+                outer: self.ctes.clone(),
+            })),
+        }
+    }
+
     /// The same CTEs at another path.
     pub(crate) fn at(&self, path: Path) -> Self {
         Self {
@@ -125,6 +136,9 @@ impl Binder<'_> {
                     outer: context.ctes.clone(),
                 }));
             }
+        }
+        if let Some(ranked) = self.distinct_on(query)? {
+            return self.query(&ranked, &context);
         }
         let Some(tail) = self.tail(query)? else {
             return self.set_expr(&query.body, &context);

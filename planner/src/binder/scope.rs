@@ -16,14 +16,21 @@ pub(crate) struct Scope {
     pub(crate) columns: Vec<ScopeColumn>,
     /// Values of scalar subqueries, over the columns: what stands for the placeholders of [`lifted_name`].
     pub(crate) lifted: Vec<Expr>,
+    /// Values that the subqueries of the block compare with, over the columns: what stands for those of [`outer_name`].
+    pub(crate) values: Vec<Expr>,
     /// Number of the relations that belong to the block around a correlated subquery: their columns come first, and
     /// their names are looked up last.
-    outer: usize,
+    pub(super) outer: usize,
 }
 
 /// The placeholder of the `index`-th scalar subquery; no identifier of a text begins like it.
 pub(crate) fn lifted_name(index: usize) -> Expression {
     Expression::Identifier(Ident::new(format!("\u{1}{index}")))
+}
+
+/// The placeholder of the `index`-th value of a block in its subqueries.
+pub(crate) fn outer_name(index: usize) -> Expression {
+    Expression::Identifier(Ident::new(format!("\u{2}{index}")))
 }
 
 /// A relation of the FROM clause.
@@ -33,8 +40,6 @@ pub(crate) struct ScopeRelation {
     pub(crate) alias: Option<String>,
     /// Number of its first column.
     pub(crate) first: usize,
-    /// Number of its columns.
-    pub(crate) width: usize,
 }
 
 /// A column of the FROM clause.
@@ -58,7 +63,6 @@ impl Scope {
         self.relations.push(ScopeRelation {
             alias,
             first: self.columns.len(),
-            width: columns.len(),
         });
         self.columns
             .extend(columns.iter().map(|column| ScopeColumn {
@@ -71,11 +75,25 @@ impl Scope {
             }));
     }
 
-    /// Takes the last relation away.
-    pub(crate) fn pop(&mut self) {
-        if let Some(relation) = self.relations.pop() {
-            self.columns.truncate(relation.first);
-        }
+    /// Takes the relations away whose columns come from number `first` on.
+    pub(crate) fn truncate(&mut self, first: usize) {
+        self.relations.retain(|relation| relation.first < first);
+        self.columns.truncate(first);
+    }
+
+    /// Adds the relations of another scope on the right.
+    pub(crate) fn append(&mut self, other: Self) {
+        let (relations, width) = (self.relations.len(), self.columns.len());
+        self.relations
+            .extend(other.relations.into_iter().map(|relation| ScopeRelation {
+                first: relation.first + width,
+                ..relation
+            }));
+        self.columns
+            .extend(other.columns.into_iter().map(|column| ScopeColumn {
+                relation: column.relation + relations,
+                ..column
+            }));
     }
 
     /// The columns of an enclosing block, then those of a correlated subquery in it.
@@ -126,8 +144,13 @@ impl Scope {
     /// The value of the placeholder, if the name is one.
     pub(crate) fn lifted_value(&self, names: &[Ident]) -> Option<&Expr> {
         let [name] = names else { return None };
-        let index = name.value.strip_prefix('\u{1}')?;
-        self.lifted.get(index.parse::<usize>().ok()?)
+        let (values, index) = match name.value.strip_prefix('\u{1}') {
+            Some(index) => (&self.lifted, index),
+            // They are of the block around: the columns of it come first.
+            None if self.outer > 0 => (&self.values, name.value.strip_prefix('\u{2}')?),
+            None => return None,
+        };
+        values.get(index.parse::<usize>().ok()?)
     }
 
     /// The columns of one relation alone.

@@ -14,6 +14,7 @@ use super::join::Joined;
 use super::query::{BoundQuery, Context, implied_name};
 use super::rank::{Tail, WINDOW_COLUMNS, WindowCalls, without_aliases};
 use super::scope::Scope;
+use super::subquery::{Groups, hoisted};
 use super::{Binder, Failed, Relation};
 
 /// The SELECT list, bound over FROM's columns and aggregates.
@@ -35,8 +36,23 @@ impl Binder<'_> {
             None => context.clone(),
         };
         let path = &context.path;
+        if let Some(ast::Distinct::On(keys)) = &select.distinct {
+            let span = keys.iter().map(span_of).reduce(|all, key| all.union(key));
+            return self.fail(
+                Diagnostic::error(
+                    codes::DISTINCT,
+                    "this DISTINCT ON does not say which rows stay",
+                )
+                .at(
+                    span.unwrap_or_default(),
+                    "a branch of a set operation has no ORDER BY of its own",
+                )
+                .help("put it in parentheses: (SELECT DISTINCT ON (k) … ORDER BY k, x DESC)"),
+            );
+        }
+        let select = &hoisted(select);
         let mut from = self.from(&select.from, &context)?;
-        let lifted = self.lift_subqueries(select, &mut from, &context)?;
+        let lifted = self.lift_subqueries(select, tail, &mut from, &context)?;
         let select = &lifted.select;
         let (mut failed, mut conjuncts) = (false, lifted.conjuncts);
         if let Some(condition) = &select.selection {
@@ -51,7 +67,7 @@ impl Binder<'_> {
             }
         }
         let keys = self.group_keys(select, &from.scope);
-        let (mut aggregates, mut windows) = (Vec::new(), WindowCalls::new(select));
+        let (mut aggregates, mut windows) = (lifted.calls, WindowCalls::new(select));
         let items = self.items(select, &from.scope, &mut aggregates, &mut windows);
         let having = self.having(select, &from.scope, &mut aggregates);
         let qualify = self.qualify(select, &from.scope, &mut aggregates, &mut windows);
@@ -77,16 +93,6 @@ impl Binder<'_> {
             self.joined(&from, conjuncts, path)?
         };
         let is_grouped = keys.is_some() || !aggregates.is_empty() || having.is_some();
-        if let (true, Some(span)) = (is_grouped, lifted.in_list) {
-            return self.fail(
-                Diagnostic::error(
-                    codes::SUBQUERY_SHAPE,
-                    "a subquery beside aggregates is not there yet",
-                )
-                .at(span, "it would be joined above the groups")
-                .help("group in a subquery in FROM, and compare in the query around it"),
-            );
-        }
         // Everything that is computed behind the groups: items, ORDER BY, QUALIFY, what rows are ranked by.
         let (width, sorted) = (items.exprs.len(), order.len());
         let mut exprs = items.exprs;
@@ -100,15 +106,13 @@ impl Binder<'_> {
                 sets: Vec::new(),
                 span: span_of(select),
             });
-            self.grouped(
-                joined.node,
-                &from.scope,
+            let groups = Groups {
                 keys,
                 aggregates,
                 having,
-                &exprs,
-                path,
-            )?
+                above: lifted.above,
+            };
+            self.groups(joined.node, &from.scope, groups, &exprs, path)?
         } else {
             (joined.node, exprs)
         };
@@ -240,9 +244,9 @@ impl Binder<'_> {
                         .nearest(near),
                     );
                 };
-                let relation = &scope.relations[relation];
-                let columns = (relation.first..relation.first + relation.width).collect();
-                self.expand(columns, scope, span, items)
+                let columns = 0..scope.columns.len();
+                let columns = columns.filter(|&column| scope.columns[column].relation == relation);
+                self.expand(columns.collect(), scope, span, items)
             }
             _ => self.fail(
                 Diagnostic::error(codes::NOT_YET, "this kind of item is not there yet")

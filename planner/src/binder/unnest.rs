@@ -16,7 +16,7 @@ use crate::codes;
 use crate::logical::{Node, NodeId, NodeKind, Properties};
 use crate::names::Path;
 use crate::plan::{Changelog, Expr};
-use crate::syntax::{Name, UnnestCall};
+use crate::syntax::{Name, UnnestCall, side_by_side};
 
 use super::expr::{Aggregates, ExprBinder, with_article};
 use super::from::From;
@@ -67,16 +67,42 @@ impl Binder<'_> {
         outer: bool,
         from: &mut From,
     ) -> Result<(), Failed> {
-        let [argument] = call.arguments.as_slice() else {
-            return self.fail(
-                Diagnostic::error(codes::UNNEST_FORM, "UNNEST takes one array or map")
-                    .at(call.span, super::counted(call.arguments.len(), "argument"))
-                    .help("unnest each WITH ORDINALITY, and compare the numbers in WHERE"),
-            );
-        };
         let aggregates = Aggregates::NotIn("UNNEST");
         let mut binder = ExprBinder::new(&from.scope, aggregates, &mut self.diagnostics);
-        let argument = binder.bind(argument)?;
+        let argument = match call.arguments.as_slice() {
+            [] => {
+                return self.fail(
+                    Diagnostic::error(codes::UNNEST_FORM, "UNNEST takes arrays, or one map")
+                        .at(call.span, "no argument")
+                        .help("UNNEST(tags) AS t (tag)"),
+                );
+            }
+            [argument] => binder.bind(argument)?,
+            several => {
+                let mut failed = false;
+                for argument in several {
+                    match binder.bind(argument) {
+                        Ok(array) if is_plain_array(&array.data_type) => {}
+                        Ok(other) => {
+                            let message = format!(
+                                "UNNEST of several arrays, and one of them is {}",
+                                with_article(&other.data_type)
+                            );
+                            let problem = Diagnostic::error(codes::UNNEST_FORM, message)
+                                .at(other.span, "not an array of single values")
+                                .help("unnest it by itself, WITH ORDINALITY, and compare the numbers in WHERE");
+                            binder.diagnostics.push(problem);
+                            failed = true;
+                        }
+                        Err(Failed) => failed = true,
+                    }
+                }
+                if failed {
+                    return Err(Failed);
+                }
+                binder.bind(&side_by_side(several, call.span))?
+            }
+        };
         let name = call.alias.map(|alias| Name::from_ident(&alias.name));
         if let Some(name) = &name
             && from.scope.relations_called(&name.value).next().is_some()
@@ -88,7 +114,9 @@ impl Binder<'_> {
                     .help("give one of them another alias"),
             );
         }
-        let only = name.as_ref().map_or("unnest", |name| name.value.as_str());
+        let only = name
+            .as_ref()
+            .map_or(call.name.as_str(), |name| name.value.as_str());
         let Some(mut columns) = element_columns(&argument.data_type, only) else {
             let message = format!("{} has no elements", with_article(&argument.data_type));
             return self.fail(
@@ -155,6 +183,11 @@ impl Binder<'_> {
             span,
         }))
     }
+}
+
+/// An array whose elements are one column each.
+fn is_plain_array(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Array(element) if !matches!(element.as_ref(), DataType::Row(_)))
 }
 
 /// What an element is made of; `only` is the name of a column that has none.

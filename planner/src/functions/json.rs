@@ -64,6 +64,17 @@ pub(super) fn functions() -> Vec<Function> {
             Returns::Fixed(list.clone()),
             elements,
         ),
+        Function::new(
+            "json_elements_text",
+            &[Text],
+            Returns::Fixed(list.clone()),
+            |arguments| {
+                lists(&arguments[0], |value| {
+                    let items = value.items().filter(|_| value.kind() == Kind::Array)?;
+                    Some(items.into_iter().map(plain).collect())
+                })
+            },
+        ),
         Function::new("json_object_keys", &[Text], Returns::Fixed(list), keys),
         Function::new(
             "is_json",
@@ -358,7 +369,7 @@ fn elements(arguments: &[ArrayRef]) -> Result<ArrayRef, String> {
         if value.kind() != Kind::Array {
             return None;
         }
-        value.items()?.into_iter().map(raw).collect()
+        Some(value.items()?.into_iter().map(raw).collect())
     })
 }
 
@@ -369,13 +380,13 @@ fn keys(arguments: &[ArrayRef]) -> Result<ArrayRef, String> {
             return None;
         }
         let members = value.members()?.into_iter();
-        Some(members.map(|(name, _)| name).collect())
+        Some(members.map(|(name, _)| Some(name)).collect())
     })
 }
 
 fn lists(
     values: &ArrayRef,
-    list: impl Fn(Json<'_>) -> Option<Vec<String>>,
+    list: impl Fn(Json<'_>) -> Option<Vec<Option<String>>>,
 ) -> Result<ArrayRef, String> {
     let mut out = ListBuilder::new(StringViewBuilder::new());
     for text in texts(values) {
@@ -383,7 +394,7 @@ fn lists(
             Some(items) => {
                 items
                     .iter()
-                    .for_each(|item| out.values().append_value(item));
+                    .for_each(|item| out.values().append_option(item.as_deref()));
                 out.append(true);
             }
             None => out.append(false),

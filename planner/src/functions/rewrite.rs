@@ -53,6 +53,9 @@ pub(crate) fn rewritten(name: &str, call: &Function) -> Option<Expr> {
         ("e", []) => call("exp", vec![number("1", span)]),
         ("regexp", [value, pattern]) => call("regexp_like", vec![value.clone(), pattern.clone()]),
         ("locate", [part, value]) => call("strpos", vec![value.clone(), part.clone()]),
+        ("regexp_split_to_array", [value, pattern]) => {
+            call("regexp_split", vec![value.clone(), pattern.clone()])
+        }
         ("split", [value, delimiter]) => {
             call("string_to_array", vec![value.clone(), delimiter.clone()])
         }

@@ -4,9 +4,10 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Int64Array, StringViewArray, StringViewBuilder,
+    Array, ArrayRef, AsArray, BooleanArray, Int64Array, ListBuilder, StringViewArray,
+    StringViewBuilder,
 };
-use arrow::datatypes::{DataType as ArrowType, Int64Type};
+use arrow::datatypes::{DataType as ArrowType, Field, Int64Type};
 use regex::Regex;
 
 use super::time::{Compiled, text_at, texts};
@@ -43,6 +44,16 @@ pub(super) fn functions() -> Vec<Function> {
             regexp_extract,
         )
         .optional(1),
+        Function::new(
+            "regexp_split",
+            &[Text, Text],
+            Returns::Fixed(ArrowType::List(Arc::new(Field::new(
+                "item",
+                ArrowType::Utf8View,
+                true,
+            )))),
+            regexp_split,
+        ),
         Function::new(
             "locate",
             &[Text, Text, Integer],
@@ -120,6 +131,33 @@ fn regexp_extract(arguments: &[ArrayRef]) -> Result<ArrayRef, String> {
             .ok()
             .and_then(|group| regex.captures(value)?.get(group));
         out.append_option(found.map(|found| found.as_str()));
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+/// The pieces of a text between the matches of a pattern. An empty match at either end separates nothing.
+fn regexp_split(arguments: &[ArrayRef]) -> Result<ArrayRef, String> {
+    let (values, patterns) = (texts(&arguments[0]), texts(&arguments[1]));
+    let mut compiled = Compiled::<Regex>::default();
+    let mut out = ListBuilder::new(StringViewBuilder::new());
+    for row in 0..values.len() {
+        let (Some(value), Some(source)) = (text_at(values, row), text_at(patterns, row)) else {
+            out.append(false);
+            continue;
+        };
+        let regex = compiled.get(source, |source| {
+            Regex::new(source).map_err(|_| format!("'{source}' is not a regular expression"))
+        })?;
+        let mut start = 0;
+        for found in regex.find_iter(value) {
+            if found.is_empty() && (found.start() == 0 || found.end() == value.len()) {
+                continue;
+            }
+            out.values().append_value(&value[start..found.start()]);
+            start = found.end();
+        }
+        out.values().append_value(&value[start..]);
+        out.append(true);
     }
     Ok(Arc::new(out.finish()))
 }

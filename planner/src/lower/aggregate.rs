@@ -98,7 +98,8 @@ impl Lowering<'_> {
         } else {
             self.push_project(below.operator, fitting.measured(), &current.path)
         };
-        let (calls, call_identities, of_call) = canonical_calls(aggregates, &fitting, &identity);
+        let (calls, mut call_identities, of_call) =
+            canonical_calls(aggregates, &fitting, &identity);
         let key_places: Vec<usize> = keys
             .iter()
             .map(|key| fitting.find(&identity(key)))
@@ -107,6 +108,12 @@ impl Lowering<'_> {
             .iter()
             .map(|(identity, _)| identity.clone())
             .collect();
+        // A count of groups that are grouped by a count: two columns, and so two names.
+        for call in &mut call_identities {
+            while key_identities.contains(call) {
+                *call = call.above_itself();
+            }
+        }
         let fitted_time = time.map(|time| fitting.find(&Identity::of(&time, &known)));
 
         // The output: keys, the window's columns that somebody reads, aggregates.

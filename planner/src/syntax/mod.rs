@@ -41,6 +41,7 @@ use weir_types::{DataType, Diagnostics, Span};
 pub(crate) use function::of_type;
 pub use like::Like;
 pub use name::Name;
+pub(crate) use unnest::side_by_side;
 pub use unnest::{UnnestCall, unnest_call};
 pub use window::{WindowCall, WindowFunction, WindowRelation, window_call};
 

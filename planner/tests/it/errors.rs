@@ -6,7 +6,7 @@ use crate::{check_snapshot, diagnose};
 
 #[test]
 fn every_mistake_is_told_in_the_words_of_its_snapshot() {
-    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/errors"));
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/errors"));
     let mut files: Vec<_> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())

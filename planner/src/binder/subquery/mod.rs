@@ -12,28 +12,53 @@
 //! A subquery is bound by itself first. If it names a column that only the block around it has, it is *correlated*: then
 //! its FROM is bound, and its WHERE over the columns of both; what touches the outer block is the condition of the join.
 //!
+//! A subquery anywhere else in WHERE, in the SELECT list and in HAVING is a value (`value.rs`); beside aggregates it is joined
+//! above the groups (`above.rs`).
+//!
 //! # Invariants
 //! 1. What an expression sees of a lifted subquery is a column of the scope that no name reaches.
 //! 2. A subquery that might give two rows where one value is meant is an error of the plan, never of a row.
 
+mod above;
+mod groups;
+mod hoist;
 mod nulls;
 mod scalar;
+mod value;
+mod wording;
 
 use sqlparser::ast;
 use weir_types::{DataType, Diagnostic, Schema, Span};
 
 use crate::codes;
 use crate::convert::{CastKind, cast_to};
-use crate::logical::NodeId;
+use crate::logical::{AggregateCall, NodeId};
 use crate::names::quoted;
 use crate::plan::{BinaryOp, Expr, ExprKind, JoinKind};
 use crate::syntax::{Name, span_of};
 
 use super::expr::{Aggregates, ExprBinder};
-use super::from::From;
+use super::from::{From, FromRelation};
 use super::query::{BoundQuery, Context, common_type};
+use super::rank::Tail;
 use super::scope::Scope;
 use super::{Binder, Failed, Relation};
+
+pub(super) use above::Groups;
+pub(super) use hoist::hoisted;
+pub(super) use wording::has_aggregate;
+use wording::{Shape, for_exists, has_groups, is_grouped_block, only_item, plain_select, shape};
+
+/// The number of the first column that is joined above the groups, as long as the block is bound.
+pub(super) const LIFTED_COLUMNS: usize = 1 << 44;
+
+/// The number of the first aggregate call of the block around a subquery, in an expression that the subquery reads.
+const OUTER_CALLS: usize = 1 << 42;
+
+/// Whether a column is one of the block around a subquery, which has `width` of them.
+fn is_outer(column: usize, width: usize) -> bool {
+    column < width || column >= OUTER_CALLS
+}
 
 /// A block without its subqueries.
 pub(super) struct Lifted {
@@ -41,10 +66,25 @@ pub(super) struct Lifted {
     pub(super) select: ast::Select,
     /// Conjuncts that have to hold beside those of its WHERE.
     pub(super) conjuncts: Vec<Expr>,
-    /// A scalar subquery that stands in the SELECT list or HAVING.
-    pub(super) in_list: Option<Span>,
+    /// What is joined above the block's groups; their conditions read the scope's columns and `calls`.
+    pub(super) above: Vec<FromRelation>,
+    /// Aggregate calls of the block that are compared with subqueries.
+    pub(super) calls: Vec<AggregateCall>,
     /// Whether one of them keeps state of its own.
     pub(super) stateful: bool,
+    /// What is lifted now stands above the groups.
+    is_above: bool,
+}
+
+/// FROM and WHERE of a correlated subquery.
+struct CorrelatedRows {
+    inner: From,
+    /// The outer columns, then the inner ones.
+    nested: Scope,
+    node: NodeId,
+    /// The conjuncts that touch the outer block, over both.
+    on: Vec<Expr>,
+    stateful: bool,
 }
 
 /// A subquery that was taken out of its place.
@@ -60,56 +100,103 @@ impl Binder<'_> {
     pub(super) fn lift_subqueries(
         &mut self,
         select: &ast::Select,
+        tail: Option<&Tail<'_>>,
+        from: &mut From,
+        context: &Context,
+    ) -> Result<Lifted, Failed> {
+        let mut lifted = self.lift_where(select, from, context)?;
+        let mut projection = std::mem::take(&mut lifted.select.projection);
+        let mut having = lifted.select.having.take();
+        let mut exprs: Vec<(&mut ast::Expr, bool)> = projection
+            .iter_mut()
+            .filter_map(|item| match item {
+                ast::SelectItem::UnnamedExpr(expr)
+                | ast::SelectItem::ExprWithAlias { expr, .. } => Some((expr, false)),
+                _ => None,
+            })
+            .chain(having.as_mut().map(|having| (having, true)))
+            .collect();
+        if is_grouped_block(select, tail.map_or(&[], |tail| tail.order)) {
+            for (expr, _) in &mut exprs {
+                self.lift_below_groups(expr, from, context, &mut lifted)?;
+            }
+            self.lift_above_groups(&mut exprs, from, context, &mut lifted)?;
+        } else {
+            for (expr, is_condition) in &mut exprs {
+                self.lift_values(expr, *is_condition, from, context, &mut lifted)?;
+            }
+        }
+        (lifted.select.projection, lifted.select.having) = (projection, having);
+        Ok(lifted)
+    }
+
+    /// Lifts what is joined above the groups: over a scope of its own, whose further columns get numbers far behind.
+    fn lift_above_groups(
+        &mut self,
+        exprs: &mut [(&mut ast::Expr, bool)],
+        from: &mut From,
+        context: &Context,
+        lifted: &mut Lifted,
+    ) -> Result<(), Failed> {
+        let mut above = From {
+            scope: from.scope.clone(),
+            ..From::default()
+        };
+        let (known, width) = (above.scope.lifted.len(), above.scope.columns.len());
+        lifted.is_above = true;
+        for (expr, is_condition) in exprs {
+            self.lift_values(expr, *is_condition, &mut above, context, lifted)?;
+        }
+        lifted.is_above = false;
+        let place = |column: usize| match column {
+            call if call >= OUTER_CALLS => width + (call - OUTER_CALLS),
+            column if column >= width => LIFTED_COLUMNS + (column - width),
+            column => column,
+        };
+        let values = above.scope.lifted.drain(known..);
+        from.scope
+            .lifted
+            .extend(values.map(|value| value.renumbered(&place)));
+        for relation in &mut above.relations {
+            let on = std::mem::take(&mut relation.on);
+            relation.on = on.into_iter().map(|on| on.renumbered(&place)).collect();
+        }
+        lifted.above = above.relations;
+        Ok(())
+    }
+
+    /// Takes the subqueries out of a block's WHERE.
+    fn lift_where(
+        &mut self,
+        select: &ast::Select,
         from: &mut From,
         context: &Context,
     ) -> Result<Lifted, Failed> {
         let mut lifted = Lifted {
             select: select.clone(),
             conjuncts: Vec::new(),
-            in_list: None,
+            above: Vec::new(),
+            calls: Vec::new(),
             stateful: false,
+            is_above: false,
         };
-        if let Some(condition) = lifted.select.selection.take() {
-            let mut kept = Vec::new();
-            let mut conjuncts = Vec::new();
-            split(condition, &mut conjuncts);
-            for conjunct in conjuncts {
-                if let Some(mut kept_one) =
-                    self.lift_conjunct(conjunct, from, context, &mut lifted)?
-                {
-                    self.lift_scalars(&mut kept_one, from, context, &mut lifted)?;
-                    kept.push(kept_one);
-                }
-            }
-            lifted.select.selection = kept.into_iter().reduce(|left, right| ast::Expr::BinaryOp {
-                left: Box::new(left),
-                op: ast::BinaryOperator::And,
-                right: Box::new(right),
-            });
-        }
-        let mut projection = std::mem::take(&mut lifted.select.projection);
-        for item in &mut projection {
-            if let ast::SelectItem::UnnamedExpr(expr)
-            | ast::SelectItem::ExprWithAlias { expr, .. } = item
-            {
-                let before = from.scope.lifted.len();
-                let span = span_of(&*expr);
-                self.lift_scalars(expr, from, context, &mut lifted)?;
-                if from.scope.lifted.len() > before {
-                    lifted.in_list = Some(span);
-                }
+        let Some(condition) = lifted.select.selection.take() else {
+            return Ok(lifted);
+        };
+        let mut kept = Vec::new();
+        let mut conjuncts = Vec::new();
+        split(condition, &mut conjuncts);
+        for conjunct in conjuncts {
+            if let Some(mut kept_one) = self.lift_conjunct(conjunct, from, context, &mut lifted)? {
+                self.lift_values(&mut kept_one, true, from, context, &mut lifted)?;
+                kept.push(kept_one);
             }
         }
-        lifted.select.projection = projection;
-        if let Some(mut having) = lifted.select.having.take() {
-            let before = from.scope.lifted.len();
-            let span = span_of(&having);
-            self.lift_scalars(&mut having, from, context, &mut lifted)?;
-            if from.scope.lifted.len() > before {
-                lifted.in_list = Some(span);
-            }
-            lifted.select.having = Some(having);
-        }
+        lifted.select.selection = kept.into_iter().reduce(|left, right| ast::Expr::BinaryOp {
+            left: Box::new(left),
+            op: ast::BinaryOperator::And,
+            right: Box::new(right),
+        });
         Ok(lifted)
     }
 
@@ -124,7 +211,11 @@ impl Binder<'_> {
         let (plain, turned) = without_not(&conjunct);
         match plain {
             ast::Expr::Exists { subquery, negated } => {
-                let span = span_of(&**subquery);
+                let subquery = &for_exists(subquery);
+                if matches!(shape(subquery), Shape::One(_)) {
+                    return Ok(Some(conjunct));
+                }
+                let span = span_of(subquery);
                 let anti = *negated != turned;
                 let inner = self.inner(subquery, None, from, context, span)?;
                 lifted.stateful |= inner.stateful;
@@ -140,13 +231,15 @@ impl Binder<'_> {
                 negated,
             } => {
                 let anti = *negated != turned;
-                self.lift_in(expr, subquery, anti, from, context, lifted)?;
-                Ok(None)
+                let joined = !matches!(shape(subquery), Shape::One(_))
+                    && self.lift_in(expr, subquery, anti, from, context, lifted)?;
+                Ok((!joined).then_some(conjunct))
             }
             _ => Ok(Some(conjunct)),
         }
     }
 
+    /// `false`: nothing was joined, it has to be lifted as a value.
     fn lift_in(
         &mut self,
         value: &ast::Expr,
@@ -155,11 +248,13 @@ impl Binder<'_> {
         from: &mut From,
         context: &Context,
         lifted: &mut Lifted,
-    ) -> Result<(), Failed> {
+    ) -> Result<bool, Failed> {
         let span = span_of(value).union(span_of(subquery));
         let name = subquery_name(subquery);
         let mut value = value.clone();
-        self.lift_scalars(&mut value, from, context, lifted)?;
+        let untouched = (self.names.clone(), self.locals.clone());
+        let is_plain = !has_subquery(&value);
+        self.lift_values(&mut value, false, from, context, lifted)?;
         let mut binder = ExprBinder::new(
             &from.scope,
             Aggregates::NotIn("WHERE"),
@@ -167,6 +262,11 @@ impl Binder<'_> {
         );
         let value = binder.bind(&value)?;
         let mut inner = self.inner(subquery, Some(&value), from, context, span)?;
+        if anti && inner.on.len() > 1 && is_plain && self.null_counts(&value, &mut inner, from) {
+            // It is bound again, under the same names.
+            (self.names, self.locals) = untouched;
+            return Ok(false);
+        }
         lifted.stateful |= inner.stateful;
         if anti && self.null_counts(&value, &mut inner, from) {
             if inner.on.len() > 1 {
@@ -189,7 +289,7 @@ impl Binder<'_> {
         let role = format!("in({})", quoted(&name));
         from.push(None, inner.relation, name, role, span);
         from.join_last(if anti { JoinKind::Anti } else { JoinKind::Semi }, inner.on);
-        Ok(())
+        Ok(true)
     }
 
     /// Binds a subquery whose rows are looked for: by itself, or over the outer block's columns. `value`: its first
@@ -236,7 +336,18 @@ impl Binder<'_> {
                 let reaches_out = self.diagnostics[reported..]
                     .iter()
                     .any(|found| found.code == codes::UNKNOWN_COLUMN);
-                if !reaches_out || plain_select(subquery).is_none() {
+                if !reaches_out {
+                    return Err(Failed);
+                }
+                if plain_select(subquery).is_none() {
+                    self.diagnostics.push(
+                        Diagnostic::error(
+                            codes::SUBQUERY_SHAPE,
+                            "a correlated subquery with WITH, a set operation, ORDER BY or LIMIT cannot be planned",
+                        )
+                        .at(span_of(subquery), "a column in it could be one of the query around it only")
+                        .help("write it as a subquery in FROM that does not read the outer row, and join it ON the column"),
+                    );
                     return Err(Failed);
                 }
                 // What it reads stays bound; its names are given anew.
@@ -253,9 +364,10 @@ impl Binder<'_> {
         select: &ast::Select,
         outer: &Scope,
         context: &Context,
-    ) -> Result<(From, Scope, NodeId, Vec<Expr>, bool), Failed> {
+    ) -> Result<CorrelatedRows, Failed> {
+        let select = &hoisted(select);
         let mut inner = self.from(&select.from, context)?;
-        let lifted = self.lift_subqueries(select, &mut inner, context)?;
+        let lifted = self.lift_where(select, &mut inner, context)?;
         let nested = Scope::nested(outer, &inner.scope);
         let width = outer.columns.len();
         let (mut local, mut on) = (lifted.conjuncts, Vec::new());
@@ -263,7 +375,7 @@ impl Binder<'_> {
             let mut binder =
                 ExprBinder::new(&nested, Aggregates::NotIn("WHERE"), &mut self.diagnostics);
             for conjunct in binder.bind_condition(condition, "WHERE")?.conjuncts() {
-                if conjunct.columns().iter().any(|&column| column < width) {
+                if conjunct.any(&|part| part.as_column().is_some_and(|c| is_outer(c, width))) {
                     on.push(conjunct);
                 } else {
                     local.push(conjunct.renumbered(&|column| column - width));
@@ -272,7 +384,13 @@ impl Binder<'_> {
         }
         let joined = self.joined(&inner, local, &context.path)?;
         let stateful = joined.stateful || lifted.stateful;
-        Ok((inner, nested, joined.node, on, stateful))
+        Ok(CorrelatedRows {
+            inner,
+            nested,
+            node: joined.node,
+            on,
+            stateful,
+        })
     }
 
     fn correlated(
@@ -286,24 +404,18 @@ impl Binder<'_> {
         let Some(select) = plain_select(subquery) else {
             return Err(Failed);
         };
-        if is_grouped(select) {
-            return self.fail(
-                Diagnostic::error(
-                    codes::SUBQUERY_SHAPE,
-                    "a correlated subquery with GROUP BY, HAVING or DISTINCT is not there yet",
-                )
-                .at(span, "it reads a column of the query around it")
-                .help("group in a subquery in FROM and join it"),
-            );
+        if has_groups(select) || select.having.is_some() || select.qualify.is_some() {
+            return self.correlated_groups(select, value, from, context, span);
         }
-        let (inner, nested, node, mut on, stateful) =
-            self.correlated_rows(select, &from.scope, context)?;
+        let CorrelatedRows {
+            inner,
+            nested,
+            node,
+            mut on,
+            stateful,
+        } = self.correlated_rows(select, &from.scope, context)?;
         if let Some(value) = value {
-            let [
-                ast::SelectItem::UnnamedExpr(item)
-                | ast::SelectItem::ExprWithAlias { expr: item, .. },
-            ] = select.projection.as_slice()
-            else {
+            let Some(item) = only_item(select) else {
                 return self.one_column(&Vec::new(), span).and(Err(Failed));
             };
             let mut binder =
@@ -416,24 +528,22 @@ fn without_not(expr: &ast::Expr) -> (&ast::Expr, bool) {
     }
 }
 
-/// The only block of a query without WITH, set operations, ORDER BY and LIMIT.
-fn plain_select(query: &ast::Query) -> Option<&ast::Select> {
-    let plain = query.with.is_none()
-        && query.order_by.is_none()
-        && query.limit_clause.is_none()
-        && query.fetch.is_none();
-    match query.body.as_ref() {
-        ast::SetExpr::Select(select) if plain => Some(select),
-        _ => None,
+/// Whether a subquery stands in the expression.
+fn has_subquery(expr: &ast::Expr) -> bool {
+    fn found(expr: &mut ast::Expr) -> bool {
+        match expr {
+            ast::Expr::Subquery(_) | ast::Expr::Exists { .. } | ast::Expr::InSubquery { .. } => {
+                true
+            }
+            ast::Expr::AnyOp { right, .. } | ast::Expr::AllOp { right, .. }
+                if matches!(right.as_ref(), ast::Expr::Subquery(_)) =>
+            {
+                true
+            }
+            expr => wording::parts_mut(expr).into_iter().any(found),
+        }
     }
-}
-
-fn is_grouped(select: &ast::Select) -> bool {
-    let grouped = match &select.group_by {
-        ast::GroupByExpr::Expressions(exprs, _) => !exprs.is_empty(),
-        ast::GroupByExpr::All(_) => true,
-    };
-    grouped || select.having.is_some() || select.distinct.is_some() || select.qualify.is_some()
+    found(&mut expr.clone())
 }
 
 /// What a subquery is called: its first relation's alias or name.

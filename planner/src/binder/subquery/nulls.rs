@@ -125,7 +125,10 @@ impl Binder<'_> {
 
 fn is_nullable(expr: &Expr, scope: &Scope) -> bool {
     match &expr.kind {
-        ExprKind::Column(index) => scope.columns[*index].nullable,
+        ExprKind::Column(index) => scope
+            .columns
+            .get(*index)
+            .is_none_or(|column| column.nullable),
         ExprKind::Literal(value) => *value == Scalar::Null,
         ExprKind::Cast { expr, safe: false } => is_nullable(expr, scope),
         _ => true,

@@ -224,6 +224,17 @@ impl Walker<'_> {
                 negated: _,
             }
             | Expr::Subquery(subquery) => self.query(subquery),
+            Expr::AnyOp {
+                left,
+                compare_op: _,
+                right,
+                is_some: _,
+            }
+            | Expr::AllOp {
+                left,
+                compare_op: _,
+                right,
+            } if matches!(**right, Expr::Subquery(_)) => self.exprs([&**left, &**right]),
             other => self.refused_expr(other),
         }
     }
@@ -247,23 +258,17 @@ impl Walker<'_> {
             Expr::AnyOp {
                 left: _,
                 compare_op: _,
-                right,
+                right: _,
                 is_some: _,
             }
             | Expr::AllOp {
                 left: _,
                 compare_op: _,
-                right,
-            } => {
-                if matches!(**right, Expr::Subquery(_)) {
-                    self.subquery("ANY or ALL over a subquery", span);
-                    return;
-                }
-                (
-                    "ANY or ALL over an array",
-                    "array_has(array, value) looks for an element",
-                )
-            }
+                right: _,
+            } => (
+                "ANY or ALL over an array",
+                "array_has(array, value) looks for an element",
+            ),
             Expr::JsonAccess { value: _, path: _ } => (
                 "a path into JSON",
                 "declare the fields in CREATE TABLE: person ROW<name STRING>",

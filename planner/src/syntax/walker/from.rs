@@ -156,6 +156,7 @@ impl Walker<'_> {
 
     fn table_factor(&mut self, factor: &TableFactor) {
         match factor {
+            factor if unnest_call(factor).is_some() => self.unnest(factor),
             TableFactor::Table { .. } => self.table(factor),
             TableFactor::Derived {
                 lateral,
@@ -188,7 +189,6 @@ impl Walker<'_> {
                 }
                 self.query(subquery);
             }
-            factor if unnest_call(factor).is_some() => self.unnest(factor),
             TableFactor::TableFunction { expr, alias: _ } => self.refuse(
                 codes::TABLE_FUNCTION,
                 format!("there is no table function `{expr}`"),
@@ -203,9 +203,9 @@ impl Walker<'_> {
                 alias: _,
             } => self.refuse(
                 codes::TABLE_FUNCTION,
-                "LATERAL with a table function is not supported",
+                "there is no such table function",
                 self.since_keyword("LATERAL", span_of(name)),
-                "a function that gives an ARRAY does it: CROSS JOIN UNNEST(f(x)) AS t (y)",
+                "any function that gives an ARRAY is one: CROSS JOIN UNNEST(string_to_array(x, ',')) AS t (y), or LATERAL TABLE(f(x)) AS t (y)",
             ),
             TableFactor::UNNEST { .. } => self.unnest(factor),
             TableFactor::JsonTable {
@@ -235,14 +235,16 @@ impl Walker<'_> {
             }
             TableFactor::NestedJoin {
                 table_with_joins,
-                alias: _,
+                alias,
             } => {
-                self.refuse(
-                    codes::JOIN_KIND,
-                    "a join in parentheses is not supported",
-                    span_of(&table_with_joins.relation),
-                    "write the joins one after another, or as a subquery with a name: FROM (SELECT … FROM a JOIN b ON …) AS ab",
-                );
+                if let Some(alias) = alias {
+                    self.refuse(
+                        codes::JOIN_KIND,
+                        "a join in parentheses takes no name",
+                        to_span(alias.name.span),
+                        "leave the name out, the relations in it keep theirs; or write a subquery: FROM (SELECT … FROM a JOIN b ON …) AS ab",
+                    );
+                }
                 self.table_with_joins(table_with_joins);
             }
             TableFactor::Pivot {
@@ -303,13 +305,14 @@ impl Walker<'_> {
             name,
             alias,
             args,
-            with_hints,
-            version,
             with_ordinality,
-            partitions,
-            json_path,
-            sample,
-            index_hints,
+            // `behind_table` looks over these.
+            with_hints: _,
+            version: _,
+            partitions: _,
+            json_path: _,
+            sample: _,
+            index_hints: _,
         } = factor
         else {
             return;
@@ -338,6 +341,34 @@ impl Walker<'_> {
         if let Some(alias) = alias {
             self.table_alias(alias);
         }
+        if *with_ordinality {
+            self.foreign(
+                "WITH ORDINALITY",
+                self.keyword_after("WITH", span),
+                "rows of a stream have no number",
+            );
+        }
+        self.behind_table(factor);
+    }
+
+    /// What other systems write behind a table, or a function in its stead.
+    pub(super) fn behind_table(&mut self, factor: &TableFactor) {
+        let TableFactor::Table {
+            name,
+            alias: _,
+            args: _,
+            with_hints,
+            version,
+            with_ordinality: _,
+            partitions,
+            json_path,
+            sample,
+            index_hints,
+        } = factor
+        else {
+            return;
+        };
+        let span = span_of(name);
         if let Some(version) = version {
             self.version(version, span);
         }
@@ -346,13 +377,6 @@ impl Walker<'_> {
                 "WITH (…) behind a table",
                 span_of(hint),
                 "remove it; options stand in CREATE TABLE",
-            );
-        }
-        if *with_ordinality {
-            self.foreign(
-                "WITH ORDINALITY",
-                self.keyword_after("WITH", span),
-                "rows of a stream have no number",
             );
         }
         if let Some(partition) = partitions.first() {
@@ -442,4 +466,4 @@ fn subquery_of(arg: &sqlparser::ast::FunctionArg) -> Option<&sqlparser::ast::Que
     }
 }
 const AS_OF: &str = "JOIN … ON joins every version that is kept; give the version's bounds in ON: AND a.at >= b.valid_from";
-const TABLE_FUNCTIONS: &str = "the table functions are TUMBLE(table, column, size), HOP(table, column, slide, size), CUMULATE(table, column, step, size) and SESSION(table, column, gap)";
+const TABLE_FUNCTIONS: &str = "the table functions are TUMBLE(table, column, size), HOP(table, column, slide, size), CUMULATE(table, column, step, size) and SESSION(table, column, gap), and every function that gives an ARRAY, like generate_series(1, 10)";

@@ -30,11 +30,14 @@ impl Walker<'_> {
         }
         self.set_expr(body);
         let body_span = span_of(query);
+        let is_distinct_on = matches!(body.as_ref(), SetExpr::Select(select)
+            if matches!(select.distinct, Some(Distinct::On(_))));
         self.tail(
             order_by.as_ref(),
             limit_clause.as_ref(),
             fetch.as_ref(),
             body_span,
+            is_distinct_on,
         );
         if !locks.is_empty() {
             let span = self.keyword_after("FOR", body_span);
@@ -181,7 +184,9 @@ impl Walker<'_> {
             flavor,
         } = select;
         let start = to_span(select_token.0.span);
-        self.distinct(distinct.as_ref(), start);
+        if let Some(Distinct::On(keys)) = distinct {
+            self.exprs(keys);
+        }
         for item in projection {
             self.select_item(item);
         }
@@ -280,20 +285,6 @@ impl Walker<'_> {
         }
     }
 
-    fn distinct(&mut self, distinct: Option<&Distinct>, select: Span) {
-        let message = match distinct {
-            None | Some(Distinct::All | Distinct::Distinct) => return,
-            Some(Distinct::On(_)) => "DISTINCT ON is not supported yet",
-        };
-        let span = self.keyword_near("DISTINCT", select);
-        self.refuse(
-            codes::DISTINCT,
-            message,
-            span,
-            "SELECT DISTINCT makes whole rows unique; one row for each key: min(…), max(…) … GROUP BY the key",
-        );
-    }
-
     fn select_item(&mut self, item: &SelectItem) {
         match item {
             SelectItem::UnnamedExpr(expr) => self.expr(expr),
@@ -370,13 +361,15 @@ impl Walker<'_> {
             "GROUP BY ROLLUP (a, b), CUBE (a, b) or GROUPING SETS ((a, b), (a), ())";
         let (exprs, modifiers) = match group_by {
             GroupByExpr::All(modifiers) => {
-                self.refuse(
-                    codes::GROUPING_SETS,
-                    "GROUP BY ALL is not supported",
-                    self.last_keyword("GROUP"),
-                    "list the columns to group by",
-                );
-                (&[] as &[Expr], modifiers)
+                if !modifiers.is_empty() {
+                    self.refuse(
+                        codes::GROUPING_SETS,
+                        "GROUP BY ALL takes no WITH",
+                        self.last_keyword("GROUP"),
+                        WAY_OUT,
+                    );
+                }
+                return;
             }
             GroupByExpr::Expressions(exprs, modifiers) => (exprs.as_slice(), modifiers),
         };

@@ -18,9 +18,10 @@ impl Walker<'_> {
         limit: Option<&LimitClause>,
         fetch: Option<&Fetch>,
         body: Span,
+        is_distinct_on: bool,
     ) {
         if let Some(order_by) = order_by {
-            let is_limited = limit.is_some() || fetch.is_some();
+            let is_limited = limit.is_some() || fetch.is_some() || is_distinct_on;
             self.order_by(order_by, is_limited, body);
         }
         if let Some(limit) = limit {

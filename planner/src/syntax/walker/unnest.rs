@@ -57,6 +57,9 @@ impl Walker<'_> {
         if let Some(alias) = call.alias {
             self.table_alias(alias);
         }
+        if let TableFactor::Table { .. } = factor {
+            self.behind_table(factor);
+        }
         if let TableFactor::UNNEST {
             alias: _,
             array_exprs: _,
