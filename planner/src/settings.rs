@@ -95,9 +95,9 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "savepoint.interval",
-        default: "off",
+        default: "0 s",
         form: Form::DurationOrOff,
-        help: "A savepoint each time so much has passed and something has happened: a folder of Parquet files that any release and any tool can read. Shorter means more writing: a savepoint is always whole.",
+        help: "A savepoint each time so much has passed and something has happened; zero: none. It is a folder of Parquet files that any release and any tool can read. Shorter means more writing: a savepoint is always whole.",
     },
     Setting {
         key: "savepoint.retain",

@@ -124,9 +124,8 @@ fn a_running_job_gives_savepoints_and_nothing_is_lost_or_doubled_afterwards() {
     let count = "SELECT sum(\"count(*)\") AS n FROM \"digits/aggregate\"";
     let n = |target: &str| {
         let text = must(here, &["state", target, count, "--format", "json"]);
-        json(text.trim())["n"]
-            .as_i64()
-            .unwrap_or_else(|| panic!("{text}"))
+        // Nothing may have come yet.
+        json(text.trim())["n"].as_i64()
     };
     let saved = n("numbers/first").unwrap_or(0);
     until("the job goes on", || n("numbers") > Some(saved));
@@ -367,7 +366,8 @@ fn duckdb_opens_the_files_and_a_sum_over_state_is_the_running_aggregate() {
     let amount: i64 = shown
         .0
         .iter()
-        .map(|(row, count)| match row[2] {
+        .map(|(row, count)| match row[0] {
+            // Columns are in the order of their names.
             Value::Int(amount) => amount * count,
             _ => panic!("an amount is a number"),
         })
@@ -430,7 +430,7 @@ table = next(t for t in json.load(open(folder + "/manifest.json"))["tables"] if 
 files = [folder + "/" + file["path"] for file in table["files"]]
 for name, kind, *_ in duckdb.sql(f"DESCRIBE SELECT * FROM read_parquet({files})").fetchall():
     print(name, kind)
-for row in duckdb.sql(f'SELECT * FROM read_parquet({files}) ORDER BY "key.id"').fetchall():
+for row in duckdb.sql(f'SELECT * REPLACE (CAST(l AS VARCHAR) AS l) FROM read_parquet({files}) ORDER BY "key.id"').fetchall():
     print(row)
 "#;
     let saved = place.folder.join("saved");
