@@ -7,7 +7,6 @@
 
 mod batch;
 mod big_state;
-mod corpus;
 mod corrupt;
 mod crash;
 mod docs;

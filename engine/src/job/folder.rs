@@ -69,6 +69,16 @@ impl JobFolder {
         Ok(folder)
     }
 
+    /// This start comes after those that a savepoint knows of: parts of sinks are named by their start, and those of the
+    /// savepoint's job may be where this job writes.
+    pub(crate) fn come_after(&mut self, seen: Generation) -> Result<()> {
+        if self.counters.generation <= seen.0 {
+            self.counters.generation = seen.0 + 1;
+            self.write_counters()?;
+        }
+        Ok(())
+    }
+
     /// Takes the lock of a job that is not running, to read what it left; it does not count as a start.
     pub(crate) fn hold(folder: &Path, job: &str) -> Result<Self> {
         if !folder.join("owner.json").is_file() {

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use weir_connectors::{Sink, SinkEnvironment, TableRequest, open_sink, open_source};
 use weir_planner::plan::{Changelog, OperatorKind, StreamPlan};
 use weir_planner::settings::parse_duration;
-use weir_state::{CheckpointStore, Manifest, RestoreFrom, SharedState};
+use weir_state::{CheckpointStore, Manifest, RestoreFrom, Savepoint, SharedState};
 use weir_types::{CheckpointId, EventTime, Generation};
 
 use super::Shared;
@@ -73,6 +73,11 @@ pub(super) fn prepare(
         (None, Some(wall_micros)) => Clock::fixed(wall_micros),
         (None, None) => Clock::system(),
     };
+    if let (Some(folder), Some(from)) = (&mut folder, &options.restore_from)
+        && Savepoint::is_one(from)
+    {
+        folder.come_after(Savepoint::open(from)?.manifest.checkpoint.generation)?;
+    }
     // What an ephemeral job writes (malformed records, say) must not get the names of the run before.
     let generation = match &folder {
         Some(folder) => folder.generation(),
