@@ -12,6 +12,7 @@
 
 mod arguments;
 mod check;
+mod diff;
 mod exit;
 mod explain;
 mod print;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         Command::Savepoint(options) => savepoint::run(&options),
         Command::Stop(options) => stop::stop(&options),
         Command::State(options) => state::run(&options),
+        Command::Diff(options) => diff::diff(&options),
     };
     match ended {
         Ok(code) => code.into(),

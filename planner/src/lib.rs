@@ -24,6 +24,7 @@ mod accumulator;
 mod binder;
 mod canonical;
 pub mod codes;
+pub mod compare;
 mod convert;
 mod explain;
 mod expr_form;

@@ -114,7 +114,10 @@ fn write_corpus(to: &Path) {
         ];
         place.must_run(&stop);
         let job = to.join(format!("job-{backend}"));
-        copy_folder(&place.folder.join(".weir/job/checkpoints"), &job.join("checkpoints"));
+        copy_folder(
+            &place.folder.join(".weir/job/checkpoints"),
+            &job.join("checkpoints"),
+        );
         for file in ["owner.json", "counters.json"] {
             std::fs::copy(place.folder.join(".weir/job").join(file), job.join(file)).unwrap();
         }
@@ -188,7 +191,10 @@ fn what_every_version_wrote_is_restored() {
                     if form == "savepoint" {
                         // What had been written before the savepoint is elsewhere.
                         let before = folded_changelog(&corpus.join("job-rocksdb/out").join(&table));
-                        before.0.into_iter().for_each(|(row, count)| rows.add(row, count));
+                        before
+                            .0
+                            .into_iter()
+                            .for_each(|(row, count)| rows.add(row, count));
                     }
                     let (_, wanted) = expected.iter().find(|(name, _)| *name == table).unwrap();
                     if let Some(text) = rows.difference(wanted) {
