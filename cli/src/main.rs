@@ -12,6 +12,7 @@
 
 mod arguments;
 mod check;
+mod checkpoints;
 mod diff;
 mod exit;
 mod explain;
@@ -47,6 +48,8 @@ fn main() -> ExitCode {
         Command::Savepoint(options) => savepoint::run(&options),
         Command::Stop(options) => stop::stop(&options),
         Command::State(options) => state::run(&options),
+        Command::Checkpoints(options) => checkpoints::checkpoints(&options),
+        Command::Doctor(options) => checkpoints::doctor(&options),
         Command::Diff(options) => diff::diff(&options),
     };
     match ended {

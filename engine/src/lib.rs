@@ -29,6 +29,7 @@ mod progress;
 mod savepoint;
 mod simulate;
 mod source;
+pub mod statistics;
 mod sync;
 mod topology;
 mod worker;
@@ -36,7 +37,7 @@ mod worker;
 pub use catalog::ConnectorCatalog;
 pub use error::{Error, Result, RowError};
 pub use job::JobHandle;
-pub use options::JobOptions;
+pub use options::{CheckpointOptions, JobOptions, RestartOptions, RestartStrategy};
 pub use progress::{JobSummary, Outcome, OutputEvent, OutputHandler, Progress};
 pub use savepoint::{
     ControlClient, ControlServer, JobControl, SAVEPOINTS, SavepointOrder, StateQuery, StopOrder,

@@ -33,8 +33,8 @@ mod tests;
 pub use encoding::{decode_values, encode_value};
 pub use error::{Error, Result};
 pub use keyed::{
-    Columns, MapTable, Matches, MultiMapTable, ProbeCursor, SliceTable, SortBound, SortedRange,
-    SortedTable,
+    Columns, MapTable, Matches, MultiMapTable, ProbeCursor, Scratch, SliceTable, SortBound,
+    SortedRange, SortedTable,
 };
 pub use savepoint::{
     ColumnRole, Difference, EventTimeRange, SAVEPOINT_FORMAT_VERSION, SavedColumn, SavedFile,
@@ -43,8 +43,9 @@ pub use savepoint::{
 };
 pub use shared::{SharedState, StateStatistics};
 pub use snapshot::{
-    CheckpointStore, FileEntry, FileForm, MANIFEST_FORMAT_VERSION, Manifest, PendingSnapshot,
-    RestoreFrom, WorkerSnapshot,
+    CheckpointStore, Compression, FileEntry, FileForm, MANIFEST_FORMAT_VERSION, Manifest,
+    PendingSnapshot, RestoreFrom, SnapshotOptions, StorageHook, StorageOptions, StorageStep,
+    TableFigures, WorkerSnapshot,
 };
 pub use spec::{BackendKind, Layout, TableSpec};
 pub use worker::{WorkerOptions, WorkerState};

@@ -69,10 +69,21 @@ impl JobFolder {
         Ok(folder)
     }
 
-    /// This start comes after those that a savepoint knows of: parts of sinks are named by their start, and those of the
-    /// savepoint's job may be where this job writes.
-    pub(crate) fn come_after(&mut self, seen: Generation) -> Result<()> {
-        if self.counters.generation <= seen.0 {
+    /// Another start of the same process, under the same lock.
+    pub(crate) fn renew(&mut self) -> Result<()> {
+        self.counters.generation += 1;
+        self.write_counters()?;
+        let scratch = self.scratch();
+        if scratch.exists() {
+            std::fs::remove_dir_all(&scratch)
+                .map_err(|error| failed("cannot clear", &scratch, &error))?;
+        }
+        Ok(())
+    }
+
+    /// Goes on after a generation that somebody else has seen: a storage outlives a folder.
+    pub(crate) fn note_generation(&mut self, seen: Generation) -> Result<()> {
+        if seen.0 >= self.counters.generation {
             self.counters.generation = seen.0 + 1;
             self.write_counters()?;
         }
@@ -92,6 +103,11 @@ impl JobFolder {
             _lock: lock(&folder.join("lock"), job)?,
             counters: Counters::default(),
         })
+    }
+
+    /// The folder itself.
+    pub(crate) fn path(&self) -> &Path {
+        &self.folder
     }
 
     /// The number of this start.
@@ -121,16 +137,6 @@ impl JobFolder {
     /// Where databases are.
     pub(crate) fn scratch(&self) -> PathBuf {
         self.folder.join("scratch")
-    }
-
-    /// Forgets all checkpoints (`--fresh`). Numbers go on.
-    pub(crate) fn forget(&self) -> Result<()> {
-        let checkpoints = self.checkpoints();
-        if checkpoints.exists() {
-            std::fs::remove_dir_all(&checkpoints)
-                .map_err(|error| failed("cannot remove", &checkpoints, &error))?;
-        }
-        Ok(())
     }
 
     fn write_counters(&self) -> Result<()> {

@@ -10,7 +10,7 @@
 //! reader reads what the writer writes, and says so of any other file.
 //!
 //! Why not the `parquet` crate: it turns on a feature of a hash library below Arrow, so that Arrow and all of DataFusion
-//! compile anew for everybody, and the subset that a savepoint needs is small (`docs/decisions/0005-parquet.md`).
+//! compile anew for everybody, and the subset that a savepoint needs is small (`docs/decisions/0006-parquet.md`).
 //!
 //! # Invariants
 //! 1. A row group holds at most [`GROUP_ROWS_MAX`] rows and about [`GROUP_BYTES_MAX`] bytes: that is the memory of either side.

@@ -79,6 +79,7 @@ pub async fn import_savepoint(
                 name,
                 size: file.size,
                 checksum: file.checksum.clone(),
+                compression: None,
             });
         }
     }

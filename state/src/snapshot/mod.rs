@@ -4,25 +4,36 @@
 //!   WorkerState::freeze ──▶ Frozen (Arcs of dirty chunks) ──▶ writer thread
 //!        gate closed                                            write · flush · link
 //!        gate open  ◀───────────────────────────────────────────┘
+//!                                                             uploading thread
 //!                                                               upload new files ──▶ CheckpointStore
 //!   coordinator ── all WorkerSnapshots ──▶ publish(Manifest)     create-if-absent: now it exists
 //! ```
 
+mod compress;
 mod freeze;
 mod gate;
+mod local;
+mod location;
 mod manifest;
+mod object;
 mod place;
 mod restore;
 mod store;
+mod upload;
 mod writer;
 
+pub use compress::Compression;
 pub(crate) use freeze::FreezeTrack;
 pub(crate) use gate::Gate;
+pub(crate) use local::checksum;
+pub use location::StorageOptions;
 pub use manifest::{
-    FileEntry, FileForm, MANIFEST_FORMAT_VERSION, Manifest, RestoreFrom, WorkerSnapshot,
+    FileEntry, FileForm, MANIFEST_FORMAT_VERSION, Manifest, RestoreFrom, TableFigures,
+    WorkerSnapshot,
 };
-pub(crate) use place::checksum;
+pub use place::{StorageHook, StorageStep};
 pub(crate) use restore::{fetch, restore};
 pub use store::CheckpointStore;
-pub use writer::PendingSnapshot;
-pub(crate) use writer::{SnapshotJob, Uploader, Writer};
+pub(crate) use upload::Uploader;
+pub(crate) use writer::{Linker, Room, SnapshotJob, Writer, run_inline};
+pub use writer::{PendingSnapshot, SnapshotOptions};
