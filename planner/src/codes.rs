@@ -101,6 +101,8 @@ codes! {
     FUNCTION_FORM "P1283" "a function that is not one SQL expression, or a call that does not fit it"
     TABLE_AS "P1284" "a column of CREATE TABLE AS that cannot be one"
     DROP_IN_USE "P1285" "a DROP of something that the text uses"
+    OVER_ARGUMENTS "P1400" "arguments of a window function that do not fit"
+    FRAME "P1401" "a window frame that cannot be"
     STATE_TTL "P1460" "a TTL of state that cannot be"
     ORDINAL_ID "W1001" "a stateful operator whose ID rests on an ordinal"
     UNBOUNDED_STATE "W1002" "state that nothing bounds"

@@ -479,6 +479,7 @@ pub(crate) fn kind_name(kind: &OperatorKind) -> &'static str {
         OperatorKind::Aggregate { .. } => "Aggregate",
         OperatorKind::Join { .. } => "Join",
         OperatorKind::Rank { .. } => "Rank",
+        OperatorKind::Over { .. } => "Over",
         OperatorKind::TimedJoin { .. } => "TimedJoin",
         OperatorKind::Session { .. } => "Session",
         OperatorKind::Clock { .. } => "Clock",

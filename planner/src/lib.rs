@@ -38,6 +38,7 @@ mod literals;
 mod logical;
 mod lower;
 mod names;
+pub mod over;
 pub mod plan;
 mod ranks;
 mod retention;

@@ -31,8 +31,8 @@ mod tests;
 pub use encoding::{decode_values, encode_value};
 pub use error::{Error, Result};
 pub use keyed::{
-    Columns, MapTable, Matches, MultiMapTable, ProbeCursor, SliceTable, SortBound, SortedRange,
-    SortedTable,
+    Columns, MapTable, Matches, MultiMapTable, ProbeCursor, Scratch, SliceTable, SortBound,
+    SortedRange, SortedTable,
 };
 pub use shared::{SharedState, StateStatistics};
 pub use snapshot::{

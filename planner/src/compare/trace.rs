@@ -108,6 +108,7 @@ pub(super) fn drops_late_rows(kind: &OperatorKind) -> bool {
         OperatorKind::WindowAggregate { .. }
             | OperatorKind::WindowAssign { .. }
             | OperatorKind::Session { .. }
+            | OperatorKind::Over { time: Some(_), .. }
             | OperatorKind::TimedJoin { .. }
     )
 }
@@ -211,6 +212,7 @@ impl<'p> Trace<'p> {
             OperatorKind::Aggregate { .. }
                 | OperatorKind::Join { .. }
                 | OperatorKind::Rank { .. }
+                | OperatorKind::Over { time: None, .. }
                 | OperatorKind::SetOperation { .. }
         )
     }
