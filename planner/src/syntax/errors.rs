@@ -23,6 +23,9 @@ const FORMS: &[&str] = &["CAST", "TRIM", "TOP", "EXISTS", "INTERVAL"];
 
 /// `what` should stand at token `at` and does not.
 pub(crate) fn expected(what: &str, tokens: &[TokenWithSpan], at: usize, end: Span) -> Diagnostic {
+    if let Some(foreign) = super::phrases::foreign(tokens, at) {
+        return foreign;
+    }
     let Some(found) = tokens.get(at) else {
         let diagnostic = Diagnostic::error(
             codes::UNEXPECTED_TOKEN,
