@@ -25,6 +25,8 @@ pub(crate) enum Command {
     Explain(ExplainOptions),
     /// Plans a query file and reports every mistake and warning, without running it.
     Check(CheckOptions),
+    /// Says what an edited query would do to the state of the one that runs: operator by operator, before anything stops.
+    Diff(DiffOptions),
 }
 
 /// `weir run`.
@@ -102,6 +104,25 @@ pub(crate) struct ExplainOptions {
 pub(crate) struct CheckOptions {
     /// The query file.
     pub(crate) file: PathBuf,
+}
+
+/// `weir diff`.
+#[derive(Args)]
+pub(crate) struct DiffOptions {
+    /// The edited query file.
+    pub(crate) file: PathBuf,
+    /// The query file as it runs now.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from: PathBuf,
+    /// Computes these operators from their sources again, or `all` that need it.
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    pub(crate) replay: Vec<String>,
+    /// A view or table of the old query that the new one calls otherwise.
+    #[arg(long, value_name = "OLD=NEW", value_parser = key_and_value)]
+    pub(crate) rename: Vec<(String, String)>,
+    /// The report as JSON (docs/formats/report.md).
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// How results are printed.

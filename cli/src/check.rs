@@ -7,7 +7,8 @@ use crate::exit::{Code, Failure};
 use crate::query_file::QueryFile;
 use crate::text::counted;
 
-/// Warnings go to standard error and leave the exit code at 0; one line on standard output says that all is well.
+/// Warnings go to standard error and leave the exit code at 0; on standard output one line says that all is well, and a
+/// table what bounds each state table.
 pub(crate) fn check(options: &CheckOptions) -> Result<Code, Failure> {
     let file = QueryFile::read(&options.file)?;
     let planned = file.plan()?;
@@ -17,7 +18,35 @@ pub(crate) fn check(options: &CheckOptions) -> Result<Code, Failure> {
         file.shown,
         describe(&planned.plan, planned.warnings.len())
     );
+    print!("{}", bounds(&planned.plan));
     Ok(Code::Done)
+}
+
+/// What bounds each state table, one line each; nothing for a plan without state.
+fn bounds(plan: &StreamPlan) -> String {
+    let lines = weir_planner::bounds_summary(plan);
+    let width = |column: usize, title: &str| {
+        let longest = lines.iter().map(|line| line[column].chars().count()).max();
+        longest.unwrap_or(0).max(title.len())
+    };
+    let widths = [
+        width(0, "operator"),
+        width(1, "state"),
+        width(2, "bounded by"),
+    ];
+    let row = |cells: [&str; 4]| {
+        let [operator, table, bound, place] = cells;
+        let [first, second, third] = widths;
+        format!("  {operator:<first$}  {table:<second$}  {bound:<third$}  {place}\n")
+    };
+    let mut text = String::new();
+    if !lines.is_empty() {
+        text.push_str(&row(["operator", "state", "bounded by", "line"]));
+    }
+    for [operator, table, bound, place] in &lines {
+        text.push_str(&row([operator, table, bound, place]));
+    }
+    text
 }
 
 fn describe(plan: &StreamPlan, warnings: usize) -> String {

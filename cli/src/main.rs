@@ -12,6 +12,7 @@
 
 mod arguments;
 mod check;
+mod diff;
 mod exit;
 mod explain;
 mod print;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         Command::Run(options) => run::run(&options),
         Command::Explain(options) => explain::explain(&options),
         Command::Check(options) => check::check(&options),
+        Command::Diff(options) => diff::diff(&options),
     };
     match ended {
         Ok(code) => code.into(),

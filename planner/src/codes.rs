@@ -101,9 +101,11 @@ codes! {
     FUNCTION_FORM "P1283" "a function that is not one SQL expression, or a call that does not fit it"
     TABLE_AS "P1284" "a column of CREATE TABLE AS that cannot be one"
     DROP_IN_USE "P1285" "a DROP of something that the text uses"
+    STATE_TTL "P1460" "a TTL of state that cannot be"
     ORDINAL_ID "W1001" "a stateful operator whose ID rests on an ordinal"
     UNBOUNDED_STATE "W1002" "state that nothing bounds"
     VOLATILE "W1003" "a volatile function in a projection"
+    TTL_WITHOUT_EFFECT "W1004" "a TTL that has no effect on an operator"
 }
 
 /// What `code` means, in a few words.

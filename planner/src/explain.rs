@@ -98,11 +98,15 @@ impl Printer<'_> {
 
     /// What the operator does.
     fn what(&self, operator: &Operator) -> String {
-        let schemas: Vec<&Schema> = operator
+        let visible: Vec<Schema> = operator
             .inputs
             .iter()
-            .map(|input| &self.plan.operators[input.from].schema)
+            .map(|input| {
+                let given = &self.plan.operators[input.from].schema;
+                operator.visible(given).to_vec()
+            })
             .collect();
+        let schemas: Vec<&Schema> = visible.iter().collect();
         let text = |expr: &Expr| canonical::text(expr, &|column| schemas[0][column].name.clone());
         match &operator.kind {
             OperatorKind::Source {
@@ -295,6 +299,9 @@ impl Printer<'_> {
             });
             facts.push(format!("watermark {text}"));
         }
+        if let Some(ttl) = operator.ttl {
+            facts.push(crate::retention::ttl_text(ttl));
+        }
         let mut lines = vec![facts.join(" · ")];
         lines.extend(operator.state.iter().map(state));
         lines
@@ -342,6 +349,8 @@ fn state(table: &StateTable) -> String {
         StateBound::Watermark => "bounded by the watermark",
         StateBound::Keys => "bounded by keys",
         StateBound::Constant => "constant",
+        StateBound::Ttl => "bounded by its TTL",
+        StateBound::BoundedInput => "bounded by its input, which ends",
         StateBound::Nothing => "bounded by nothing",
     };
     let columns = |schema: &Schema| {

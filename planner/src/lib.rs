@@ -24,6 +24,7 @@ mod accumulator;
 mod binder;
 mod canonical;
 pub mod codes;
+pub mod compare;
 mod convert;
 mod explain;
 mod expr_form;
@@ -39,6 +40,7 @@ mod lower;
 mod names;
 pub mod plan;
 mod ranks;
+mod retention;
 pub mod settings;
 mod similar;
 mod state_schema;
@@ -53,6 +55,7 @@ use weir_types::{DataType, Diagnostic, Diagnostics, Severity};
 
 pub use accumulator::{AccumulatorLayout, Side, accumulator_layout, is_folded, is_moment};
 pub use explain::explain;
+pub use retention::bounds_summary;
 pub use settings::Setting;
 pub use state_schema::keeps_result;
 
@@ -182,9 +185,11 @@ pub fn plan(sql: &str, catalog: &dyn Catalog) -> Result<Planned, Diagnostics> {
     let all_roots: Vec<usize> = explained_roots.chain(&roots).copied().collect();
     let problems = ranks::bound(&mut binder.graph, &all_roots);
     binder.diagnostics.extend(problems);
+    let problems = retention::resolve(&mut binder.graph, &binder.settings, &all_roots);
+    binder.diagnostics.extend(problems);
     binder.check_dead_letters();
     binder.check_unused_tables();
-    let (mut errors, warnings): (Vec<_>, Vec<_>) = std::mem::take(&mut binder.diagnostics)
+    let (mut errors, mut warnings): (Vec<_>, Vec<_>) = std::mem::take(&mut binder.diagnostics)
         .into_iter()
         .partition(|found| found.severity == Severity::Error);
     if !unreadable.0.is_empty() {
@@ -194,7 +199,8 @@ pub fn plan(sql: &str, catalog: &dyn Catalog) -> Result<Planned, Diagnostics> {
     if !errors.is_empty() {
         return Err(Diagnostics(errors.into_iter().chain(warnings).collect()));
     }
-    let lowered = |roots: &[usize]| {
+    let mut unbounded: Vec<Diagnostic> = Vec::new();
+    let mut lowered = |roots: &[usize]| {
         let mut plan = lower::lower(
             &binder.graph,
             roots,
@@ -203,6 +209,15 @@ pub fn plan(sql: &str, catalog: &dyn Catalog) -> Result<Planned, Diagnostics> {
             binder.names.clone(),
         );
         time_zone::apply(&mut plan);
+        for warning in retention::bounds(&mut plan, catalog) {
+            // What is explained and run is the same operator.
+            if unbounded
+                .iter()
+                .all(|known| known.message != warning.message)
+            {
+                unbounded.push(warning);
+            }
+        }
         plan
     };
     let plan = lowered(&roots);
@@ -217,6 +232,8 @@ pub fn plan(sql: &str, catalog: &dyn Catalog) -> Result<Planned, Diagnostics> {
             Answer::Text(text) => text.clone(),
         })
         .collect();
+    warnings.extend(unbounded);
+    warnings.sort_by_key(|warning| warning.labels.first().map(|label| label.span.start));
     Ok(Planned {
         plan,
         explains,

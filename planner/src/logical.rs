@@ -9,12 +9,14 @@
 //! 2. There is one `Scan` node for a table, however often the text reads it.
 //! 3. A `shared` node is a wall or is planned once for another reason: all of its columns are needed, whoever reads it.
 
+use std::collections::BTreeMap;
+
 use weir_types::{Column, DataType, OperatorId, Scalar, Schema, Span};
 
 use crate::names::Path;
 use crate::plan::{
     Changelog, Expr, GroupColumn, JoinKind, JoinTiming, RankBounds, RankFunction, SetOperator,
-    Window, WindowColumns,
+    StateTtl, Window, WindowColumns,
 };
 
 /// A node's number in the graph.
@@ -24,6 +26,10 @@ pub(crate) type NodeId = usize;
 #[derive(Debug, Default)]
 pub(crate) struct Graph {
     pub(crate) nodes: Vec<Node>,
+    /// What hints say of how long state is kept: microseconds, and the hint.
+    pub(crate) hinted_ttls: BTreeMap<NodeId, (i64, Span)>,
+    /// How long state is kept, once hints and settings are put together (`retention.rs`).
+    pub(crate) ttls: BTreeMap<NodeId, StateTtl>,
 }
 
 /// One step of a query.

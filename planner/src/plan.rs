@@ -120,12 +120,37 @@ pub struct Operator {
     pub window: Option<WindowColumns>,
     /// The state tables that it keeps; empty for a stateless operator.
     pub state: Vec<StateTable>,
+    /// How long the state of a key is kept that gets no rows; `None`: as long as the table's bound says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<StateTtl>,
     /// Hash (hex) of its own logic; see `fingerprint.rs`.
     pub fingerprint: String,
     /// Hash (hex) of all logic upstream of it, its own not included.
     pub upstream_fingerprint: String,
     /// The place in the SQL that made it.
     pub span: Span,
+}
+
+/// How long an operator keeps the state of a key that gets no rows.
+///
+/// By event time the last column of each of its inputs is the event time of the rows. It is there for this alone: neither
+/// what the operator keeps nor what it gives has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateTtl {
+    /// In microseconds; greater than zero.
+    pub micros: i64,
+    /// By which time.
+    pub time: TtlTime,
+}
+
+/// The time that a TTL goes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TtlTime {
+    /// That of the rows and of the watermark.
+    Event,
+    /// The epoch's processing time.
+    Processing,
 }
 
 /// The columns of a window.
@@ -633,6 +658,10 @@ pub enum StateBound {
     Keys,
     /// Constant size.
     Constant,
+    /// The state of a key that gets no rows is dropped after a time.
+    Ttl,
+    /// All inputs end, so that what is kept of them does too.
+    BoundedInput,
     /// Nothing: it grows with the input.
     Nothing,
 }
@@ -777,6 +806,19 @@ impl StreamPlan {
 }
 
 impl Operator {
+    /// How many columns at the end of each input are there for its TTL alone.
+    pub fn hidden_columns(&self) -> usize {
+        usize::from(
+            self.ttl
+                .is_some_and(|ttl| matches!(ttl.time, TtlTime::Event)),
+        )
+    }
+
+    /// The columns of an input's schema that it works with: all but those that are there for its TTL.
+    pub fn visible<'s>(&self, input: &'s [Column]) -> &'s [Column] {
+        &input[..input.len().saturating_sub(self.hidden_columns())]
+    }
+
     /// Whether it keeps state other than a source's position: such a named node is a wall.
     pub fn is_stateful(&self) -> bool {
         self.state

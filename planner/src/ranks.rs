@@ -19,8 +19,7 @@ use weir_types::{Diagnostic, Scalar, Span};
 
 use crate::codes;
 use crate::logical::{Graph, NodeId, NodeKind};
-use crate::plan::{BinaryOp, Changelog, Expr, ExprKind, StateBound};
-use crate::state_schema::side_bound;
+use crate::plan::{BinaryOp, Expr, ExprKind};
 
 /// Numbers that a condition lets pass: from, to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,13 +69,11 @@ pub(crate) fn bound(graph: &mut Graph, roots: &[NodeId]) -> Vec<Diagnostic> {
     roots
         .iter()
         .for_each(|&root| asked[root] = Some(Asked::default()));
-    let mut reached = vec![false; top + 1];
     let mut problems = Vec::new();
     for node in (0..=top).rev() {
         let Some(of_node) = asked[node].take() else {
             continue;
         };
-        reached[node] = true;
         if let Some(problem) = set_bounds(graph, node, &of_node) {
             problems.push(problem);
         }
@@ -96,11 +93,8 @@ pub(crate) fn bound(graph: &mut Graph, roots: &[NodeId]) -> Vec<Diagnostic> {
             }
         }
     }
-    for (node, &is_reached) in reached.iter().enumerate().take(top + 1) {
+    for node in 0..=top {
         drop_implied(graph, node);
-        if is_reached {
-            problems.extend(unbounded(graph, node));
-        }
     }
     problems
 }
@@ -146,37 +140,6 @@ fn set_bounds(graph: &mut Graph, node: NodeId, asked: &Asked) -> Option<Diagnost
         ),
         _ => None,
     }
-}
-
-/// A warning for a ranking whose state nothing bounds.
-fn unbounded(graph: &Graph, node: NodeId) -> Option<Diagnostic> {
-    let current = &graph.nodes[node];
-    let NodeKind::Rank { bounds, .. } = &current.kind else {
-        return None;
-    };
-    let input = &graph.nodes[current.inputs[0]].properties;
-    let is_append_only = input.changelog == Changelog::AppendOnly;
-    let bound = side_bound(input.changelog, input.unique_key.as_deref());
-    if (is_append_only && bounds.last.is_some()) || bound != StateBound::Nothing {
-        return None;
-    }
-    let (kept, help) = if is_append_only {
-        (
-            "every row is ranked and kept",
-            "that is fine for bounded input; for a stream, keep the first rows: QUALIFY the number <= 10",
-        )
-    } else {
-        (
-            "every row is kept, because those before it may be taken back",
-            "that is fine for bounded input; for a stream, aggregate before, or limit what comes in",
-        )
-    };
-    let message = format!("the state of `{}` grows with its input", current.named());
-    Some(
-        Diagnostic::warning(codes::UNBOUNDED_STATE, message)
-            .at(current.span, kept)
-            .help(help),
-    )
 }
 
 /// What a node asks of its inputs.

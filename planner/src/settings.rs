@@ -29,6 +29,8 @@ pub enum Form {
     Duration,
     /// A time; zero turns the thing off.
     DurationOrOff,
+    /// A time greater than zero, or this word.
+    DurationOrWord(&'static str),
     /// A number of bytes, at least so many.
     Bytes(u64),
     /// A whole number from … to ….
@@ -114,8 +116,14 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "state.ttl",
         default: "off",
-        form: Form::ChoiceSoFar(&["off"], &[""]),
-        help: "How long state that nothing else bounds is kept. There is only `off` so far: state is never dropped silently. `weir explain` shows what bounds each state table.",
+        form: Form::DurationOrWord("off"),
+        help: "How long the state of a key is kept that gets no rows: groups, rows of joins and rankings, distinct rows. Then it is dropped, and rows of that key that come later begin anew; what was given for it stays. `off` keeps it for ever. A hint sets it for one query: `SELECT /*+ STATE_TTL('o' = '1 d') */ …`. Too short, and results begin anew while their rows still come; `docs/sql/state.md` has the rules.",
+    },
+    Setting {
+        key: "state.ttl.time",
+        default: "event",
+        form: Form::Choice(&["event", "processing"]),
+        help: "The time by which state gets old. `event`: the rows' event time and the watermark, so that the same input gives the same answer; an operator whose input has no event time keeps its state. `processing`: the clock, which is the same for a whole epoch and kept with it; for inputs that only grow.",
     },
     Setting {
         key: "row.error",
@@ -206,6 +214,9 @@ pub fn check(key: &str, value: &str) -> Result<(), Problem> {
     let fits = match setting.form {
         Form::Duration => parse_duration(value).is_some_and(|duration| !duration.is_zero()),
         Form::DurationOrOff => parse_duration(value).is_some(),
+        Form::DurationOrWord(word) => {
+            value == word || parse_duration(value).is_some_and(|duration| !duration.is_zero())
+        }
         Form::Bytes(least) => parse_bytes(value).is_some_and(|bytes| bytes >= least),
         Form::Number(least, most) => value
             .trim()
@@ -252,6 +263,9 @@ impl Form {
             Self::DurationOrOff => {
                 "expected a time: `200ms`, `10 s`, `1 min`; `0 s` turns it off".to_owned()
             }
+            Self::DurationOrWord(word) => {
+                format!("expected a time greater than zero, or '{word}': `12 h`, `1 day`, `{word}`")
+            }
             Self::Bytes(least) => format!(
                 "expected a size of at least {} MiB: `64MB`, `64 MiB`, `1 GiB`",
                 least >> 20
@@ -268,6 +282,7 @@ impl Form {
     fn example(&self) -> &'static str {
         match self {
             Self::Duration | Self::DurationOrOff => "10 s",
+            Self::DurationOrWord(_) => "1 day",
             Self::Bytes(_) => "64 MiB",
             Self::Number(..) => "4",
             Self::Text => "nightly",

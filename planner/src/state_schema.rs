@@ -312,7 +312,7 @@ fn timed_join_tables(
 }
 
 /// Keys by when they have something to do.
-fn due_keys(name: &str, key: Schema) -> StateTable {
+pub(crate) fn due_keys(name: &str, key: Schema) -> StateTable {
     StateTable {
         name: name.to_owned(),
         layout: StateLayout::Slices,

@@ -70,9 +70,15 @@ impl StreamPlan {
         if !expected.contains(&inputs.len()) {
             return Err(format!("it has {} inputs", inputs.len()));
         }
+        // What a TTL alone reads is no business of the operator's logic.
         let below = inputs
             .first()
-            .map_or(&[][..], |input| input.schema.as_slice());
+            .map_or(&[][..], |input| operator.visible(&input.schema));
+        if let Some(ttl) = operator.ttl
+            && ttl.micros <= 0
+        {
+            return Err("a TTL that is over at once".to_owned());
+        }
         match &operator.kind {
             OperatorKind::Source {
                 table,
@@ -112,8 +118,9 @@ impl StreamPlan {
                 same_width(exprs.len(), operator)
             }
             OperatorKind::Union | OperatorKind::SetOperation { .. } => {
-                let fits =
-                    |input: &&Operator| types_of(&input.schema) == types_of(&operator.schema);
+                let fits = |input: &&Operator| {
+                    types_of(operator.visible(&input.schema)) == types_of(&operator.schema)
+                };
                 if inputs.iter().all(fits) {
                     Ok(())
                 } else {
@@ -225,7 +232,8 @@ impl StreamPlan {
                 null_equal,
                 residual,
             } => {
-                let (left, right) = (types_of(&inputs[0].schema), types_of(&inputs[1].schema));
+                let side = |input: usize| types_of(operator.visible(&inputs[input].schema));
+                let (left, right) = (side(0), side(1));
                 within("left keys", left_keys, left.len())?;
                 within("right keys", right_keys, right.len())?;
                 let same_type = |(l, r): (&usize, &usize)| left[*l] == right[*r];

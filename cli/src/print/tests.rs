@@ -63,6 +63,7 @@ fn plan(selects: usize, changelog: Changelog) -> StreamPlan {
         further_event_times: Vec::new(),
         window: None,
         state: Vec::new(),
+        ttl: None,
         fingerprint: String::new(),
         upstream_fingerprint: String::new(),
         span: Span::default(),

@@ -126,6 +126,15 @@ fn check_counts_what_it_found_and_is_0() {
         "{}",
         ended.stdout
     );
+    // What bounds each state table, and where it stands.
+    let words: Vec<Vec<&str>> = ended
+        .stdout
+        .lines()
+        .skip(1)
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(words[0], ["operator", "state", "bounded", "by", "line"]);
+    assert_eq!(words[1][..4], ["select/aggregate", "groups", "its", "keys"]);
 }
 
 #[test]

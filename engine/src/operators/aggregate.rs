@@ -24,6 +24,7 @@ use weir_types::{ChangeBatch, OperatorId, Schema, hash};
 
 use super::aggregates::{Aggregates, Failure};
 use super::build::{aggregate_failed, internal, internal_text};
+use super::retained::Forgets;
 use super::sides::Sides;
 use super::{Operator, OperatorContext, Progress};
 use crate::error::RowError;
@@ -355,6 +356,22 @@ impl Aggregate {
             })
         };
         self.config.always.iter().any(is)
+    }
+}
+
+impl Forgets for Aggregate {
+    fn forget(&mut self, keys: &[ArrayRef], hashes: &[u64]) -> Result<()> {
+        let mut slots = Vec::new();
+        self.groups.find(keys, hashes, &mut slots)?;
+        // A group that is there even without rows is no key that gets old.
+        let is_forgotten = |row: &usize| slots[*row] != u32::MAX && !self.is_always(keys, *row);
+        let rows: Vec<usize> = (0..slots.len()).filter(is_forgotten).collect();
+        for &row in &rows {
+            self.sides.forget(keys, row, hashes[row])?;
+        }
+        let gone: Vec<u32> = rows.iter().map(|&row| slots[row]).collect();
+        self.groups.remove(&gone);
+        Ok(())
     }
 }
 

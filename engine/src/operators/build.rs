@@ -43,6 +43,9 @@ pub fn build(mut context: BuildContext<'_>) -> Result<Box<dyn Operator>> {
     let (sink, handler) = (context.sink.take(), context.output.take());
     let built = Builder::new(&context)?;
     let operator = built.operator;
+    if let Some(ttl) = operator.ttl {
+        return Ok(Box::new(built.retained(ttl)?));
+    }
     Ok(match &operator.kind {
         OperatorKind::Source { .. } => panic!("{}: sources are run by the runtime", operator.id),
         OperatorKind::Filter { predicate } => Box::new(Filter {
@@ -179,10 +182,10 @@ impl<'a> Builder<'a> {
     }
 
     pub(super) fn input_schema(&self, input: usize) -> Schema {
-        self.input(input).schema.clone()
+        self.operator.visible(&self.input(input).schema).to_vec()
     }
 
-    fn retractions(&self, input: usize) -> bool {
+    pub(super) fn retractions(&self, input: usize) -> bool {
         self.input(input).changelog == Changelog::Retractions
     }
 
@@ -202,7 +205,7 @@ impl<'a> Builder<'a> {
     /// The operator's only state table; the first, where an aggregate has side tables.
     fn table_name(&self) -> Result<&'a str> {
         match self.operator.state.as_slice() {
-            [table, ..] if table.name == "groups" => Ok(&table.name),
+            [table, ..] if table.name == "groups" || self.operator.ttl.is_some() => Ok(&table.name),
             [table] => Ok(&table.name),
             _ => Err(internal_text(
                 &self.operator.id,
@@ -337,7 +340,7 @@ impl<'a> Builder<'a> {
         )
     }
 
-    fn aggregate(
+    pub(super) fn aggregate(
         &self,
         keys: &[usize],
         aggregates: &[plan::Aggregate],
@@ -368,7 +371,11 @@ impl<'a> Builder<'a> {
         ))
     }
 
-    fn set_operation(&self, operator: plan::SetOperator, all: bool) -> Result<SetOperation> {
+    pub(super) fn set_operation(
+        &self,
+        operator: plan::SetOperator,
+        all: bool,
+    ) -> Result<SetOperation> {
         let rows = self
             .context
             .state
@@ -382,7 +389,7 @@ impl<'a> Builder<'a> {
         ))
     }
 
-    fn join(&self) -> Result<Join> {
+    pub(super) fn join(&self) -> Result<Join> {
         let parts = self.join_parts()?;
         let (id, schema) = (self.id(), self.schema());
         Ok(Join::new(
@@ -394,7 +401,7 @@ impl<'a> Builder<'a> {
         ))
     }
 
-    fn outer_join(&self) -> Result<OuterJoin> {
+    pub(super) fn outer_join(&self) -> Result<OuterJoin> {
         let parts = self.join_parts()?;
         Ok(OuterJoin::new(super::outer_join::Configuration {
             operator: self.id(),

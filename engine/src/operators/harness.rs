@@ -136,6 +136,11 @@ impl Harness {
         self.state = Some(state);
     }
 
+    /// Sets the processing time of the epoch at hand, in microseconds.
+    pub(super) fn at(&mut self, micros: i64) {
+        self.context.now = ProcessingTime(micros);
+    }
+
     /// Rows of weights ±1 come in on an input.
     pub(super) fn send(&mut self, input: usize, batch: ChangeBatch) {
         self.try_send(input, batch).unwrap();
@@ -303,6 +308,7 @@ pub(super) fn plan(
         further_event_times: Vec::new(),
         window: None,
         state,
+        ttl: None,
         fingerprint: String::new(),
         upstream_fingerprint: String::new(),
         span: Span::default(),

@@ -28,9 +28,14 @@ use weir_state::{Matches, MultiMapTable, ProbeCursor};
 use weir_types::{ChangeBatch, OperatorId, hash};
 
 use super::build::internal;
+use super::due::taken;
+use super::retained::Forgets;
 use super::{Operator, OperatorContext, Progress, changes};
 use crate::Result;
 use crate::expr::{CompiledExpr, RowErrorMode, as_filter};
+
+/// Rows that are dropped at a time at most.
+const ROWS_FORGOTTEN: usize = 4096;
 
 struct Side {
     keys: Vec<usize>,
@@ -257,6 +262,25 @@ pub(super) fn null_keys(
     )
 }
 
+/// Drops all rows of these keys.
+pub(super) fn forget_rows(rows: &MultiMapTable, keys: &[ArrayRef], hashes: &[u64]) -> Result<()> {
+    loop {
+        let (found, _) = rows.probe(keys, hashes, None, ProbeCursor::default(), ROWS_FORGOTTEN)?;
+        if found.counts.is_empty() {
+            return Ok(());
+        }
+        let of_key = found.probe_rows.values().iter();
+        let of_key: Vec<u64> = of_key.map(|&key| hashes[key as usize]).collect();
+        let gone: Vec<i64> = found.counts.iter().map(|count| -count).collect();
+        rows.apply(
+            &taken(keys, &found.probe_rows)?,
+            &of_key,
+            &found.rows,
+            &gone,
+        )?;
+    }
+}
+
 impl Join {
     /// Adds changes to their side and pairs them with the other one.
     fn pair(
@@ -301,6 +325,14 @@ impl Join {
         } else {
             Progress::More
         })
+    }
+}
+
+impl Forgets for Join {
+    fn forget(&mut self, keys: &[ArrayRef], hashes: &[u64]) -> Result<()> {
+        self.sides
+            .iter()
+            .try_for_each(|side| forget_rows(&side.rows, keys, hashes))
     }
 }
 

@@ -9,6 +9,7 @@
 //!   join  outer_join                            both inputs in state
 //!   rank                                        rows of a partition in order; changes at the end of an epoch
 //!   interval_join  window_join                  both inputs in state as long as time allows for pairs
+//!   retained                                    around one of them: drops the state of keys that get no rows
 //!   sink  output                                the end of the line
 //! ```
 
@@ -16,6 +17,7 @@ mod aggregate;
 mod aggregates;
 mod as_of_join;
 mod build;
+mod build_retained;
 mod build_timed;
 mod changes;
 mod clock;
@@ -29,6 +31,7 @@ mod output;
 mod project;
 mod rank;
 mod residual;
+mod retained;
 mod session;
 mod set_operation;
 mod sides;

@@ -30,7 +30,8 @@ use weir_state::{Matches, MultiMapTable, ProbeCursor};
 use weir_types::{ChangeBatch, OperatorId, hash};
 
 use super::build::internal;
-use super::join::{Found, SideConfiguration, null_keys};
+use super::join::{Found, SideConfiguration, forget_rows, null_keys};
+use super::retained::Forgets;
 use super::{Operator, OperatorContext, Progress, changes};
 use crate::Result;
 use crate::expr::{CompiledExpr, RowErrorMode, as_filter};
@@ -640,6 +641,14 @@ impl OuterJoin {
                 }
             }
         }
+    }
+}
+
+impl Forgets for OuterJoin {
+    fn forget(&mut self, keys: &[ArrayRef], hashes: &[u64]) -> Result<()> {
+        self.sides
+            .iter()
+            .try_for_each(|side| forget_rows(&side.rows, keys, hashes))
     }
 }
 

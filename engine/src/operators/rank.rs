@@ -28,6 +28,7 @@ use weir_types::{ChangeBatch, DataType, OperatorId, hash};
 
 use super::build::{internal, internal_text};
 use super::changes::net;
+use super::retained::Forgets;
 use super::{BuildContext, Operator, OperatorContext, Progress};
 use crate::Result;
 
@@ -444,6 +445,16 @@ struct Collected {
     /// Where the numbering went past the end: batch, row, whether none of its copies are given.
     stop: Option<(usize, usize, bool)>,
     beyond: Vec<Beyond>,
+}
+
+impl Forgets for Rank {
+    fn forget(&mut self, keys: &[ArrayRef], hashes: &[u64]) -> Result<()> {
+        for (row, &hash) in hashes.iter().enumerate() {
+            self.rows
+                .remove_range(keys, row, hash, &SortedRange::default())?;
+        }
+        Ok(())
+    }
 }
 
 impl Operator for Rank {

@@ -23,6 +23,7 @@ use weir_state::MapTable;
 use weir_types::{ChangeBatch, OperatorId, hash};
 
 use super::build::{internal, internal_text};
+use super::retained::Forgets;
 use super::{Operator, OperatorContext, Progress};
 use crate::Result;
 
@@ -181,6 +182,16 @@ impl SetOperation {
         if !gone.is_empty() {
             self.rows.remove(&gone);
         }
+    }
+}
+
+impl Forgets for SetOperation {
+    fn forget(&mut self, keys: &[ArrayRef], hashes: &[u64]) -> Result<()> {
+        let mut slots = Vec::new();
+        self.rows.find(keys, hashes, &mut slots)?;
+        slots.retain(|&slot| slot != u32::MAX);
+        self.rows.remove(&slots);
+        Ok(())
     }
 }
 

@@ -295,6 +295,15 @@ impl Sides {
         })
     }
 
+    /// Drops the rows of one group.
+    pub(super) fn forget(&self, keys: &[ArrayRef], row: usize, hash: u64) -> Result<()> {
+        for side in &self.tables {
+            side.table
+                .remove_range(keys, row, hash, &SortedRange::default())?;
+        }
+        Ok(())
+    }
+
     /// Takes the rows of a slice out of these groups; into another slice, if there is one.
     pub(super) fn move_slice(
         &self,

@@ -19,8 +19,7 @@ use weir_types::{DataType, Diagnostic, Scalar, Span};
 use crate::codes;
 use crate::logical::{Node, NodeId, NodeKind, Properties};
 use crate::names::Path;
-use crate::plan::{BinaryOp, Expr, ExprKind, JoinKind, StateBound};
-use crate::state_schema::side_bound;
+use crate::plan::{BinaryOp, Expr, ExprKind, JoinKind};
 
 use super::from::From;
 use super::timed::{Conditions, Place};
@@ -146,20 +145,6 @@ impl Binder<'_> {
         let residual = Expr::conjunction(rest);
         self.check_volatile_residual(residual.as_ref())?;
         let id = self.take_id(path, &relation.role, relation.span);
-        let grows = |node: NodeId| {
-            let properties = self.properties(node);
-            side_bound(properties.changelog, properties.unique_key.as_deref())
-                == StateBound::Nothing
-        };
-        let kept = match (grows(left), grows(right)) {
-            (true, true) => Some("both sides are kept for ever"),
-            (true, false) => Some("the rows before this join are kept for ever"),
-            (false, true) => Some("its rows are kept for ever"),
-            (false, false) => None,
-        };
-        if let Some(kept) = kept {
-            self.warn_unbounded(&id, kept, relation.span);
-        }
         let (left_properties, right_properties) = (self.properties(left), self.properties(right));
         let properties = Properties::joined(join, left_properties, right_properties, first);
         let mut columns = self.graph.nodes[left].columns.clone();

@@ -40,6 +40,7 @@ mod statements;
 mod subquery;
 pub(crate) mod table;
 mod timed;
+mod ttl;
 mod types;
 mod unnest;
 mod values;
@@ -289,16 +290,6 @@ impl<'a> Binder<'a> {
             self.diagnostics.push(warning);
         }
         named.id
-    }
-
-    /// Warns of a join whose state grows with its input for ever.
-    fn warn_unbounded(&mut self, id: &OperatorId, kept: &str, span: Span) {
-        let message = format!("the state of `{id}` grows with its input");
-        self.diagnostics.push(
-            Diagnostic::warning(codes::UNBOUNDED_STATE, message)
-                .at(span, kept)
-                .help("that is fine for bounded input; for a stream, aggregate before, or limit what comes in"),
-        );
     }
 
     /// Adds a step on top of a relation.

@@ -24,8 +24,20 @@ struct Items {
 }
 
 impl Binder<'_> {
-    /// Binds a SELECT block, and the ORDER BY … LIMIT behind it.
+    /// Binds a SELECT block, and the ORDER BY … LIMIT behind it; what hints say of its state is noted.
     pub(super) fn select(
+        &mut self,
+        select: &ast::Select,
+        context: &Context,
+        tail: Option<&Tail<'_>>,
+    ) -> Result<BoundQuery, Failed> {
+        let first = self.graph.nodes.len();
+        let bound = self.select_block(select, context, tail)?;
+        self.note_ttls(select, first, &context.path)?;
+        Ok(bound)
+    }
+
+    fn select_block(
         &mut self,
         select: &ast::Select,
         context: &Context,

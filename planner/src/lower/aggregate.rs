@@ -96,7 +96,8 @@ impl Lowering<'_> {
             // `count(*)` alone reads no column: any rows will do.
             below.operator
         } else {
-            self.push_project(below.operator, fitting.measured(), &current.path)
+            let measured = self.with_time(node, 0, fitting.measured(), &below);
+            self.push_project(below.operator, measured, &current.path)
         };
         let (calls, mut call_identities, of_call) =
             canonical_calls(aggregates, &fitting, &identity);
@@ -191,6 +192,7 @@ impl Lowering<'_> {
                     .collect(),
             },
         };
+        self.ttl = self.ttl_of(node);
         let operator = self.push(New {
             id: current.named(),
             kind,

@@ -165,13 +165,16 @@ impl Lowering<'_> {
                 columns: exprs.iter().filter_map(place).collect(),
             };
         }
-        let measured = exprs
-            .iter()
-            .map(|(&column, expr)| Measured {
-                expr: below.moved(expr),
-                column: current.columns[column].clone(),
-            })
-            .collect();
+        let measured =
+            exprs
+                .iter()
+                .map(|(&column, expr)| Measured {
+                    expr: below.moved(expr),
+                    column: current.columns.get(column).cloned().unwrap_or_else(|| {
+                        Column::new(super::ttl::EVENT_TIME, expr.data_type.clone())
+                    }),
+                })
+                .collect();
         let operator = self.push_project(below.operator, measured, &current.path);
         let columns = wanted
             .iter()
@@ -191,7 +194,7 @@ impl Lowering<'_> {
     ) -> (NodeId, BTreeMap<usize, Expr>) {
         let mut merged: BTreeMap<usize, Expr> = wanted
             .iter()
-            .map(|&column| (column, exprs[column].clone()))
+            .map(|&column| (column, self.projected(input, exprs, column)))
             .collect();
         loop {
             let below = &self.graph.nodes[input];
@@ -208,9 +211,9 @@ impl Lowering<'_> {
             if below.shared || !fits {
                 return (input, merged);
             }
-            merged
-                .values_mut()
-                .for_each(|expr| *expr = expr.substituted(&|column| exprs[column].clone()));
+            merged.values_mut().for_each(|expr| {
+                *expr = expr.substituted(&|column| self.projected(below.inputs[0], exprs, column));
+            });
             input = below.inputs[0];
         }
     }

@@ -145,9 +145,11 @@ impl Lowering<'_> {
         let (left_read, right_read) = (left_read.collect(), right_read.collect());
         let wanted_inputs = self.wanted_inputs(node, wanted);
         let (path, keys) = (&current.path, conditions.left_keys);
-        let left = self.side(left_input, &wanted_inputs[0], &left_read, keys, path);
-        let keys = conditions.right_keys;
-        let right = self.side(right_input, &wanted_inputs[1], &right_read, keys, path);
+        let (left_time, right_time) = (self.ttl_time(node, 0), self.ttl_time(node, 1));
+        let wanted = &wanted_inputs[0];
+        let left = self.side_with_time(left_input, wanted, &left_read, keys, path, left_time);
+        let (keys, wanted) = (conditions.right_keys, &wanted_inputs[1]);
+        let right = self.side_with_time(right_input, wanted, &right_read, keys, path, right_time);
 
         let null_equal = |key: usize| conditions.null_equal.get(key).copied().unwrap_or(false);
         let keys = left.keys.iter().zip(&right.keys).enumerate();
@@ -188,9 +190,14 @@ impl Lowering<'_> {
         detail: String,
     ) -> Emitted {
         let current = &self.graph.nodes[node];
-        let mut schema: Schema = self.operators[fitted.left.operator].schema.clone();
+        let hidden = self.hidden_columns(node);
+        let visible = |operator: usize| {
+            let schema = &self.operators[operator].schema;
+            schema[..schema.len() - hidden].iter().cloned()
+        };
+        let mut schema: Schema = visible(fitted.left.operator).collect();
         if fitted.join.gives_right() {
-            schema.extend(self.operators[fitted.right.operator].schema.iter().cloned());
+            schema.extend(visible(fitted.right.operator));
         }
         let edge = |from: usize, keys: Vec<usize>| Input {
             from,
@@ -212,6 +219,7 @@ impl Lowering<'_> {
             fitted.left.identities,
             fitted.right.identities,
         );
+        self.ttl = self.ttl_of(node);
         let operator = self.push(New {
             id,
             kind,
@@ -236,6 +244,19 @@ impl Lowering<'_> {
         keys: &[Expr],
         path: &Path,
     ) -> Side {
+        self.side_with_time(input, wanted, read, keys, path, None)
+    }
+
+    /// The same with a further column at the end that only the join's TTL reads.
+    fn side_with_time(
+        &mut self,
+        input: NodeId,
+        wanted: &Columns,
+        read: &Columns,
+        keys: &[Expr],
+        path: &Path,
+        time: Option<usize>,
+    ) -> Side {
         let below = self.emit(input, wanted);
         let known = self.logic[below.operator].columns.clone();
         let schema = self.operators[below.operator].schema.clone();
@@ -252,7 +273,8 @@ impl Lowering<'_> {
             fitting.place(Identity::of(&key, &known), key);
         }
         fitting.sort_from(0);
-        let operator = self.push_project(below.operator, fitting.measured(), path);
+        let measured = self.with_column(fitting.measured(), &below, time);
+        let operator = self.push_project(below.operator, measured, path);
         let place = |expr: &Expr| fitting.find(&Identity::of(expr, &known));
         Side {
             operator,

@@ -19,6 +19,7 @@ mod join;
 pub(crate) mod rank;
 mod session;
 mod sets;
+pub(crate) mod ttl;
 
 pub(crate) mod unnest;
 
@@ -32,7 +33,7 @@ use crate::identity::Logic;
 use crate::logical::{Graph, NodeId, NodeKind, Properties};
 use crate::names::Names;
 use crate::plan::{
-    Expr, Input, Operator, OperatorKind, PLAN_FORMAT_VERSION, StreamPlan, TableDefinition,
+    Expr, Input, Operator, OperatorKind, PLAN_FORMAT_VERSION, StateTtl, StreamPlan, TableDefinition,
 };
 use crate::state_schema::{InputFacts, state_tables};
 
@@ -57,6 +58,8 @@ pub(crate) struct Lowering<'a> {
     /// The numbers of rankings that a shared node has and nobody reads: they are not given, so that a row whose number
     /// alone changes is no change.
     unread: HashMap<NodeId, Columns>,
+    /// How long the operator that is pushed next keeps its state.
+    ttl: Option<StateTtl>,
 }
 
 /// A node that became an operator's output.
@@ -110,6 +113,7 @@ pub(crate) fn lower(
         wanted: HashMap::new(),
         readers: HashMap::new(),
         unread: HashMap::new(),
+        ttl: None,
     };
     lowering.unread = lowering.unread_numbers(roots);
     let mut visited = BTreeSet::new();
@@ -217,13 +221,24 @@ impl Lowering<'_> {
 
     /// What a node wants of each of its inputs to give the wanted columns.
     pub(crate) fn wanted_inputs(&self, node: NodeId, wanted: &Columns) -> Vec<Columns> {
+        let mut below = self.wanted_by_logic(node, wanted);
+        for (input, below) in below.iter_mut().enumerate() {
+            below.extend(self.ttl_time(node, input));
+        }
+        below
+    }
+
+    /// The same without what only a TTL reads.
+    fn wanted_by_logic(&self, node: NodeId, wanted: &Columns) -> Vec<Columns> {
         let current = &self.graph.nodes[node];
         let width = |input: usize| self.graph.nodes[current.inputs[input]].columns.len();
         match &current.kind {
             NodeKind::Scan { .. } => Vec::new(),
             NodeKind::Filter { predicate } => vec![wanted | &predicate.columns()],
             NodeKind::Project { exprs } => {
-                vec![columns_of(wanted.iter().map(|&column| &exprs[column]))]
+                let input = current.inputs[0];
+                let computed = |&column: &usize| self.projected(input, exprs, column).columns();
+                vec![wanted.iter().flat_map(computed).collect()]
             }
             NodeKind::Union => current.inputs.iter().map(|_| wanted.clone()).collect(),
             NodeKind::SetOperation { .. } => vec![(0..width(0)).collect(), (0..width(1)).collect()],
@@ -308,24 +323,28 @@ impl Lowering<'_> {
             }
             _ => None,
         };
+        let ttl = self.ttl.take();
+        let visible = ttl::visible_inputs(&self.operators, &inputs, ttl);
         let facts: Vec<InputFacts<'_>> = inputs
             .iter()
-            .map(|input| {
-                let from = &self.operators[input.from];
-                InputFacts {
-                    schema: &from.schema,
-                    changelog: from.changelog,
-                    unique_key: from.unique_key.as_deref(),
-                }
+            .zip(&visible)
+            .map(|(input, (schema, unique_key))| InputFacts {
+                schema,
+                changelog: self.operators[input.from].changelog,
+                unique_key: unique_key.as_deref(),
             })
             .collect();
-        let state = state_tables(&kind, &facts, table);
+        let mut state = state_tables(&kind, &facts, table);
+        ttl::add_tables(&mut state, &facts, ttl);
         let below: Vec<&Logic> = inputs.iter().map(|input| &self.logic[input.from]).collect();
         let settings = value_settings(self.settings);
         let (detail, output) = match logic {
             NewLogic::Stateless(detail, output) => (detail, Err(output)),
             NewLogic::Stateful(detail, columns) => (detail, Ok(columns)),
         };
+        let detail = ttl.map_or(detail.clone(), |ttl| {
+            format!("{detail} {}", crate::retention::ttl_text(ttl))
+        });
         let prints = fingerprints(&kind, &detail, &below, table, &settings);
         let output = match output {
             Err(logic) => logic,
@@ -351,6 +370,7 @@ impl Lowering<'_> {
             further_event_times: properties.further_event_times,
             window: properties.window,
             state,
+            ttl,
             fingerprint: prints.own,
             upstream_fingerprint: prints.upstream,
             span,

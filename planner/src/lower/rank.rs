@@ -86,8 +86,10 @@ impl Lowering<'_> {
             // Rows that nobody reads are numbered all the same.
             below.operator
         } else {
-            self.push_project(below.operator, fitting.measured(), &current.path)
+            let measured = self.with_time(node, 0, fitting.measured(), &below);
+            self.push_project(below.operator, measured, &current.path)
         };
+        let hidden = self.hidden_columns(node);
         let mut partition_places: Vec<usize> = partition
             .iter()
             .map(|part| fitting.find(&identity(part)))
@@ -107,13 +109,15 @@ impl Lowering<'_> {
                 });
             }
         }
-        let width = self.operators[input].schema.len();
+        let width = self.operators[input].schema.len() - hidden;
         let mut columns: BTreeMap<usize, usize> = read
             .iter()
             .map(|(column, expr)| (*column, fitting.find(&Identity::of(expr, &known))))
             .collect();
         let mut schema = self.operators[input].schema.clone();
+        schema.truncate(width);
         let mut identities = self.logic[input].columns.clone();
+        identities.truncate(width);
         let over = |form: fn(&Identity) -> &str| {
             let parts: Vec<&str> = partition_places
                 .iter()
@@ -145,7 +149,8 @@ impl Lowering<'_> {
                 format!("{}() over ({typed_over})", function.name()),
             ));
         }
-        let mut properties = deduplicated(self.properties(input));
+        let kept = |column: usize| (column < width).then_some(column);
+        let mut properties = deduplicated(self.properties(input).moved(&kept));
         properties.changelog = crate::plan::Changelog::Retractions;
         (properties.event_time, properties.window) = (None, None);
         if *function == RankFunction::RowNumber {
@@ -156,6 +161,7 @@ impl Lowering<'_> {
                 properties.unique_key = Some(key);
             }
         }
+        self.ttl = self.ttl_of(node);
         let operator = self.push(New {
             id: current.named(),
             kind: OperatorKind::Rank {

@@ -10,7 +10,7 @@ use crate::logical::NodeId;
 use crate::plan::{Expr, Input, OperatorKind, Partitioning, SetOperator};
 
 use super::emit::Measured;
-use super::{Columns, Emitted, Lowering, New, NewLogic};
+use super::{Emitted, Lowering, New, NewLogic};
 
 impl Lowering<'_> {
     pub(crate) fn set_operation(
@@ -22,11 +22,10 @@ impl Lowering<'_> {
         let graph = self.graph;
         let current = &graph.nodes[node];
         let width = current.columns.len();
-        let wanted: Columns = (0..width).collect();
-        let sides: Vec<Emitted> = current
-            .inputs
-            .iter()
-            .map(|&input| self.emit(input, &wanted))
+        let wanted = self.wanted_inputs(node, &(0..width).collect());
+        let inputs = current.inputs.iter().zip(&wanted);
+        let sides: Vec<Emitted> = inputs
+            .map(|(&input, wanted)| self.emit(input, wanted))
             .collect();
         let word = match operator {
             SetOperator::Intersect => "intersect",
@@ -50,7 +49,8 @@ impl Lowering<'_> {
         let sources: Vec<usize> = identities.iter().filter_map(first_of).collect();
         let inputs: Vec<usize> = sides
             .iter()
-            .map(|side| {
+            .enumerate()
+            .map(|(input, side)| {
                 let schema = self.operators[side.operator].schema.clone();
                 let measured = sources.iter().zip(&identities).map(|(column, identity)| {
                     let place = side.columns[column];
@@ -60,16 +60,19 @@ impl Lowering<'_> {
                         expr: Expr::column(place, data_type, Span::default()),
                     }
                 });
-                self.push_project(side.operator, measured.collect(), &current.path)
+                let measured = self.with_time(node, input, measured.collect(), side);
+                self.push_project(side.operator, measured, &current.path)
             })
             .collect();
         let keys: Vec<usize> = (0..identities.len()).collect();
-        let schema = self.operators[inputs[0]].schema.clone();
+        let mut schema = self.operators[inputs[0]].schema.clone();
+        schema.truncate(identities.len());
         let properties = current
             .properties
             .moved(&|column| columns.get(&column).copied());
         let quantifier = if all { " all" } else { "" };
         let detail = format!("{word}{quantifier} {}", sorted(identities.clone()));
+        self.ttl = self.ttl_of(node);
         let pushed = self.push(New {
             id: current.named(),
             kind: OperatorKind::SetOperation { operator, all },

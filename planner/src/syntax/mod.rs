@@ -40,6 +40,7 @@ use sqlparser::ast;
 use weir_types::{DataType, Diagnostics, Span};
 
 pub(crate) use function::of_type;
+pub use hints::TtlHint;
 pub use like::Like;
 pub use name::Name;
 pub(crate) use unnest::side_by_side;
@@ -249,6 +250,12 @@ pub fn hint_of_select(select: &ast::Select) -> Option<Name> {
         .optimizer_hints
         .iter()
         .find_map(|hint| hints::name_in(&hint.text))
+}
+
+/// What `/*+ STATE_TTL('a' = '1 d') */` says in this SELECT block.
+pub fn ttl_hints_of_select(select: &ast::Select) -> Vec<TtlHint> {
+    let hints = select.optimizer_hints.iter();
+    hints.flat_map(|hint| hints::ttls_in(&hint.text)).collect()
 }
 
 /// The type in a CAST, TRY_CAST or `::`: every one arrives as a custom type that this function reads, so that

@@ -247,6 +247,7 @@ fn whole(cursor: &mut Cursor<'_>, start: Span) -> Span {
 fn insert(cursor: &mut Cursor<'_>, start: Span) -> Result<Statement, Diagnostics> {
     let hint = cursor.peek(0).and_then(hints::of_token);
     cursor.skip(usize::from(hint.is_some()));
+    let hint = hint.flatten();
     if cursor.is_keywords(&["OVERWRITE"]) {
         return Err(Diagnostic::error(codes::UNKNOWN_STATEMENT, "INSERT OVERWRITE is not supported")
             .at(cursor.span(), "a stream has no end at which to replace a table")

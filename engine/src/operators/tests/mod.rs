@@ -6,6 +6,7 @@ mod interval_join;
 mod join;
 mod kernels;
 mod rank;
+mod retained;
 mod session;
 mod set_operation;
 mod sink;

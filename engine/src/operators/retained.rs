@@ -1,0 +1,770 @@
+//! State that gets old: around an operator that keeps state by key, what drops the state of keys that get no rows.
+//!
+//! ```text
+//!   rows ─▶ moment of each row ─▶ within the TTL of the key's life? ── yes ──▶ operator
+//!                                                                └─ no ──▶ waiting[key], by moment        (event time)
+//!   end of the epoch ─▶ flush ─▶ what waits, life by life: forget the old one ─▶ operator ─▶ flush
+//!                    └▶ lives that are over by the watermark: forget
+//! ```
+//!
+//! A *life* of a key is a run of its rows in which no two neighbours are a TTL or more apart. While a life lasts its state is kept;
+//! when it is over the state is dropped, nothing is taken back, and the next row begins another life as if none had been.
+//!
+//! **By event time** a row's *moment* is its event time, or its own watermark if it was behind that: no row can touch state in the
+//! past, so none is late for it. A row within the TTL of the last moment belongs to the key's life whatever else is still to come,
+//! and goes on at once. Any other may begin a life, or be joined to this one by rows that have not come yet: it waits until
+//! the watermark has reached its moment. So lives hang on the rows alone. **By processing time** every row's moment is that of
+//! its epoch, and nothing waits.
+//!
+//! # Invariants
+//! 1. No row that is still to come has a moment before the watermark: what is decided at the watermark is decided for good.
+//! 2. The first row of a life is the one with the least moment.
+//! 3. A key's state is dropped only when everything that it has to give was given.
+//! 4. A row whose event time is a TTL or more before its own watermark is late. So the rows of a life are younger than its first
+//!    moment less the TTL, and a retraction that is older takes back what was dropped: it is left out, and counted as late.
+
+use std::collections::VecDeque;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions,
+    UInt32Array,
+};
+use arrow::buffer::BooleanBuffer;
+use arrow::datatypes::{Int64Type, SchemaRef};
+use std::sync::Arc;
+use weir_state::{MapTable, Matches, SortBound, SortedRange, SortedTable};
+use weir_types::{ChangeBatch, OperatorId, Watermark, hash};
+
+use super::build::{internal, internal_text};
+use super::due::{Due, DueKeys, taken};
+use super::window_assign::own_watermark;
+use super::windows::to_micros;
+use super::{Operator, OperatorContext, Progress};
+use crate::Result;
+
+/// Keys whose waiting rows are looked at together, and rows of each.
+const KEYS_AT_ONCE: usize = 64;
+const ROWS_OF_KEY: usize = 256;
+/// Columns of a waiting row before those of the input: its moment, whether it is a retraction, its event time.
+const MARKS: usize = 3;
+/// Waiting keys are kept by stretches of event time no longer than this, in microseconds.
+const WAITING_STRETCH_MAX: i64 = 100_000;
+
+/// An operator that can drop the state of a key.
+///
+/// # Contract
+/// `forget` is called when nothing of these keys is held for the end of the epoch. What was given for them stays given; a row
+/// of them that comes later finds nothing.
+pub(super) trait Forgets: Operator {
+    /// Drops all state of these keys, which stand as in the operator's first state table.
+    fn forget(&mut self, keys: &[ArrayRef], hashes: &[u64]) -> Result<()>;
+}
+
+/// One input of the operator inside.
+pub(super) struct Input {
+    /// The columns that the operator's state is keyed by.
+    pub(super) keys: Vec<usize>,
+    /// Its columns, without the one that only the TTL reads.
+    pub(super) schema: SchemaRef,
+    /// Whether rows may be taken back.
+    pub(super) retractions: bool,
+    /// By event time: rows that may begin a life.
+    pub(super) waiting: Option<SortedTable>,
+}
+
+/// See the module's text.
+pub(super) struct Retained {
+    pub(super) operator: OperatorId,
+    pub(super) inner: Box<dyn Forgets>,
+    /// Microseconds.
+    pub(super) ttl: i64,
+    pub(super) inputs: Vec<Input>,
+    /// key → first and last moment of its life.
+    pub(super) lives: MapTable,
+    pub(super) life_times: DueKeys,
+    /// By event time: the keys of waiting rows.
+    pub(super) waiting_times: Option<DueKeys>,
+    pub(super) work: Work,
+}
+
+/// What is going on.
+#[derive(Default)]
+pub(super) struct Work {
+    watermark: Option<i64>,
+    /// Batches for the operator inside.
+    queue: VecDeque<(usize, ChangeBatch)>,
+    /// It said that it has more to give.
+    inner_has_more: bool,
+    phase: Phase,
+    /// Waiting keys that are due.
+    slices: VecDeque<i64>,
+    slice: Option<i64>,
+    chunks: VecDeque<Keys>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Phase {
+    /// Within an epoch.
+    #[default]
+    Rows,
+    /// The operator inside has to flush, then more rows may be let go.
+    Flush,
+    /// It has flushed.
+    Release,
+}
+
+/// Some keys.
+struct Keys {
+    columns: Vec<ArrayRef>,
+    hashes: Vec<u64>,
+}
+
+/// A waiting row of a key.
+#[derive(Clone, Copy)]
+struct Waiting {
+    moment: i64,
+    retracted: bool,
+    time: i64,
+    input: usize,
+    /// Its place among the rows that were read of that input.
+    row: usize,
+}
+
+impl Retained {
+    fn by_event_time(&self) -> bool {
+        self.waiting_times.is_some()
+    }
+
+    fn life_stretch(&self) -> i64 {
+        (self.ttl / 8).max(1)
+    }
+
+    fn waiting_stretch(&self) -> i64 {
+        self.life_stretch().min(WAITING_STRETCH_MAX)
+    }
+
+    fn failed(&self, error: arrow::error::ArrowError) -> crate::Error {
+        internal(&self.operator, &error)
+    }
+
+    /// Calls the operator inside until there is something to give or nothing left to do.
+    fn advance(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
+        loop {
+            let progress = if self.work.inner_has_more {
+                self.inner.resume(ctx)?
+            } else if let Some((input, batch)) = self.work.queue.pop_front() {
+                self.inner.on_batch(input, batch, ctx)?
+            } else {
+                match self.work.phase {
+                    Phase::Rows => return Ok(Progress::Done),
+                    Phase::Flush => {
+                        self.work.phase = Phase::Release;
+                        self.inner.on_epoch_end(ctx)?
+                    }
+                    Phase::Release => {
+                        let more = self.release(ctx)?;
+                        if !more {
+                            self.expire(ctx)?;
+                        }
+                        self.work.phase = if more { Phase::Flush } else { Phase::Rows };
+                        Progress::Done
+                    }
+                }
+            };
+            self.work.inner_has_more = progress == Progress::More;
+            if ctx.output.is_some() {
+                return Ok(Progress::More);
+            }
+        }
+    }
+
+    // ------------------------------------------------------------------ rows that come
+
+    fn take_by_processing_time(
+        &mut self,
+        input: usize,
+        batch: ChangeBatch,
+        now: i64,
+    ) -> Result<()> {
+        let keys = taken_columns(&batch.rows, &self.inputs[input].keys);
+        let hashes = hash::hash_columns(&keys, batch.num_rows());
+        let mut slots = Vec::new();
+        self.lives.slots(&keys, &hashes, &mut slots)?;
+        let mut over: Vec<u32> = Vec::new();
+        let mut touched: Vec<u32> = Vec::new();
+        let ttl = self.ttl;
+        self.lives.with_columns(|columns| {
+            for (row, &slot) in slots.iter().enumerate() {
+                let last = (!columns.is_null(1, slot)).then(|| columns.i64(1, slot));
+                if last == Some(now) {
+                    continue;
+                }
+                touched.push(row as u32);
+                if last.is_some_and(|last| last.saturating_add(ttl) <= now) {
+                    over.push(row as u32);
+                }
+                if last.is_none_or(|last| last.saturating_add(ttl) <= now) {
+                    columns.set_i64(0, slot, now);
+                }
+                columns.set_i64(1, slot, now);
+            }
+        });
+        self.lives.mark_dirty(&slots);
+        self.forget(&keys, &hashes, over)?;
+        self.note_lives(&keys, &hashes, touched, |_| now)?;
+        self.work.queue.push_back((input, batch));
+        Ok(())
+    }
+
+    /// Notes when the lives of some keys may be over.
+    fn note_lives(
+        &self,
+        keys: &[ArrayRef],
+        hashes: &[u64],
+        rows: Vec<u32>,
+        last: impl Fn(usize) -> i64,
+    ) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let stretch = self.life_stretch();
+        let due =
+            |&row: &u32| Due::in_stretch(last(row as usize).saturating_add(self.ttl), stretch);
+        let dues: Vec<Due> = rows.iter().map(due).collect();
+        let hashes: Vec<u64> = rows.iter().map(|&row| hashes[row as usize]).collect();
+        let keys = taken(keys, &rows.into())?;
+        self.life_times.note(&dues, &keys, &hashes)
+    }
+
+    fn forget(&mut self, keys: &[ArrayRef], hashes: &[u64], rows: Vec<u32>) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let hashes: Vec<u64> = rows.iter().map(|&row| hashes[row as usize]).collect();
+        self.inner.forget(&taken(keys, &rows.into())?, &hashes)
+    }
+
+    fn take_by_event_time(
+        &mut self,
+        input: usize,
+        batch: ChangeBatch,
+        ctx: &mut OperatorContext,
+    ) -> Result<()> {
+        let width = batch.rows.num_columns() - 1;
+        let times = to_micros(batch.rows.column(width)).filter(|times| times.null_count() == 0);
+        let Some(times) = times else {
+            return Err(internal_text(&self.operator, "a row without event time"));
+        };
+        let visible = self.visible(input, &batch, width)?;
+        let mut late = Vec::new();
+        let mut moments = Vec::with_capacity(batch.num_rows());
+        for row in 0..batch.num_rows() {
+            let (time, own) = (times.value(row), own_watermark(&batch, row));
+            if own.is_some_and(|own| time.saturating_add(self.ttl) <= own) {
+                late.push(row as u32);
+            }
+            moments.push(own.map_or(time, |own| own.max(time)));
+        }
+        let is_late = |row: &u32| late.binary_search(row).is_ok();
+        ctx.late_rows += late.len() as u64;
+        let keys = taken_columns(&visible.rows, &self.inputs[input].keys);
+        let hashes = hash::hash_columns(&keys, batch.num_rows());
+        let mut slots = Vec::new();
+        self.lives.find(&keys, &hashes, &mut slots)?;
+        let (mut now, mut later) = (Vec::new(), Vec::new());
+        let ttl = self.ttl;
+        // A retraction may not overtake the row that it takes back, which waits perhaps.
+        let may_go = !self.inputs[input].retractions;
+        self.lives.with_columns(|columns| {
+            for row in (0..slots.len() as u32).filter(|row| !is_late(row)) {
+                let (slot, moment) = (slots[row as usize], moments[row as usize]);
+                if !may_go || slot == u32::MAX {
+                    later.push(row);
+                    continue;
+                }
+                let last = columns.i64(1, slot);
+                if moment >= last.saturating_add(ttl) {
+                    later.push(row);
+                    continue;
+                }
+                columns.set_i64(1, slot, last.max(moment));
+                now.push(row);
+            }
+        });
+        let touched: Vec<u32> = now.iter().map(|&row| slots[row as usize]).collect();
+        self.lives.mark_dirty(&touched);
+        self.note_lives(&keys, &hashes, now.clone(), |row| moments[row])?;
+        self.keep_waiting(input, &visible, (&keys, &hashes), later, &moments, &times)?;
+        if !now.is_empty() {
+            let batch = visible
+                .take(&UInt32Array::from(now))
+                .map_err(|error| self.failed(error))?;
+            self.work.queue.push_back((input, batch));
+        }
+        Ok(())
+    }
+
+    /// The batch without its last column.
+    fn visible(&self, input: usize, batch: &ChangeBatch, width: usize) -> Result<ChangeBatch> {
+        let columns = batch.rows.columns()[..width].to_vec();
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        let schema = Arc::clone(&self.inputs[input].schema);
+        let rows = RecordBatch::try_new_with_options(schema, columns, &options)
+            .map_err(|error| self.failed(error))?;
+        Ok(batch.with_rows(rows))
+    }
+
+    fn keep_waiting(
+        &self,
+        input: usize,
+        batch: &ChangeBatch,
+        (keys, hashes): (&[ArrayRef], &[u64]),
+        rows: Vec<u32>,
+        moments: &[i64],
+        times: &Int64Array,
+    ) -> Result<()> {
+        let (Some(table), Some(due)) = (&self.inputs[input].waiting, &self.waiting_times) else {
+            return Ok(());
+        };
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let stretch = self.waiting_stretch();
+        let moment = |&row: &u32| moments[row as usize];
+        let dues: Vec<Due> = rows
+            .iter()
+            .map(|row| Due::in_stretch(moment(row), stretch))
+            .collect();
+        let hashes: Vec<u64> = rows.iter().map(|&row| hashes[row as usize]).collect();
+        let marks: [ArrayRef; MARKS] = [
+            Arc::new(rows.iter().map(moment).collect::<Int64Array>()),
+            Arc::new(BooleanArray::from_iter(
+                rows.iter()
+                    .map(|&row| Some(batch.is_retracted(row as usize))),
+            )),
+            Arc::new(
+                rows.iter()
+                    .map(|&row| times.value(row as usize))
+                    .collect::<Int64Array>(),
+            ),
+        ];
+        let rows = UInt32Array::from(rows);
+        let keys = taken(keys, &rows)?;
+        let mut columns = marks.to_vec();
+        columns.extend(taken(batch.rows.columns(), &rows)?);
+        let stored = self.waiting_rows(input, columns)?;
+        table.apply(&keys, &hashes, &stored, &vec![1; dues.len()])?;
+        due.note(&dues, &keys, &hashes)
+    }
+
+    fn waiting_rows(&self, input: usize, columns: Vec<ArrayRef>) -> Result<RecordBatch> {
+        use arrow::datatypes::{DataType, Field, Schema};
+        let marks = [
+            ("moment", DataType::Int64),
+            ("retracted", DataType::Boolean),
+            ("row time", DataType::Int64),
+        ];
+        let marks = marks.map(|(name, data_type)| Arc::new(Field::new(name, data_type, true)));
+        let fields = marks.into_iter();
+        let fields: Vec<_> = fields
+            .chain(self.inputs[input].schema.fields().iter().cloned())
+            .collect();
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+            .map_err(|error| self.failed(error))
+    }
+
+    // ------------------------------------------------------------------ rows that waited
+
+    /// Lets the next waiting rows go; `false`: nothing more is due.
+    fn release(&mut self, ctx: &mut OperatorContext) -> Result<bool> {
+        let (Some(watermark), true) = (self.work.watermark, self.by_event_time()) else {
+            return Ok(false);
+        };
+        loop {
+            if let Some(keys) = self.work.chunks.pop_front() {
+                if self.release_keys(&keys, watermark, ctx)? {
+                    // There may be more of the same keys: another life, once this one is given.
+                    self.work.chunks.push_front(keys);
+                    return Ok(true);
+                }
+                continue;
+            }
+            if let Some(slice) = self.work.slice.take() {
+                self.forget_due(self.waiting_times.as_ref(), slice, self.waiting_stretch())?;
+            }
+            let Some(slice) = self.work.slices.pop_front() else {
+                return Ok(false);
+            };
+            self.work.slice = Some(slice);
+            for batch in self.waiting_times.iter().flat_map(|due| due.keys(slice)) {
+                for batch in batch {
+                    self.work.chunks.extend(key_chunks(&batch));
+                }
+            }
+        }
+    }
+
+    /// Forgets the keys of a stretch whose moment has come.
+    fn forget_due(&self, due: Option<&DueKeys>, slice: i64, stretch: i64) -> Result<()> {
+        let (Some(due), Some(watermark)) = (due, self.work.watermark) else {
+            return Ok(());
+        };
+        forget_due(due, slice, stretch, watermark)
+    }
+
+    /// Of each key the waiting rows of one life, as far as they are due; `false`: there are none.
+    fn release_keys(
+        &mut self,
+        keys: &Keys,
+        watermark: i64,
+        ctx: &mut OperatorContext,
+    ) -> Result<bool> {
+        let (read, horizons) = self.read_waiting(keys, watermark)?;
+        let rows_of = by_key(&read, &horizons, keys.hashes.len());
+        if rows_of.iter().all(Vec::is_empty) {
+            return Ok(false);
+        }
+        let mut slots = Vec::new();
+        self.lives.slots(&keys.columns, &keys.hashes, &mut slots)?;
+        let mut lives: Vec<Option<(i64, i64)>> = self.lives.with_columns(|columns| {
+            let life = |&slot: &u32| {
+                (!columns.is_null(1, slot)).then(|| (columns.i64(0, slot), columns.i64(1, slot)))
+            };
+            slots.iter().map(life).collect()
+        });
+        let (mut over, mut touched) = (Vec::new(), Vec::new());
+        let mut gone: Vec<Vec<u32>> = vec![Vec::new(); self.inputs.len()];
+        let mut going: Vec<Vec<Waiting>> = vec![Vec::new(); self.inputs.len()];
+        for (key, rows) in rows_of.iter().enumerate() {
+            let had = lives[key].is_some();
+            let chosen = self.one_life(rows, &mut lives[key]);
+            if chosen.began && had {
+                over.push(key as u32);
+            }
+            if chosen.went > 0 {
+                touched.push(key as u32);
+            }
+            for (place, waiting) in rows[..chosen.seen].iter().enumerate() {
+                gone[waiting.input].push(waiting.row as u32);
+                if chosen.left_out.contains(&place) {
+                    ctx.late_rows += read[waiting.input].counts[waiting.row] as u64;
+                } else {
+                    going[waiting.input].push(*waiting);
+                }
+            }
+        }
+        self.forget(&keys.columns, &keys.hashes, over)?;
+        self.set_lives(keys, &slots, &lives, touched)?;
+        for input in 0..self.inputs.len() {
+            self.remove_waiting(input, keys, &read[input], &gone[input])?;
+            self.queue_rows(input, &read[input], &going[input], ctx.batch_rows)?;
+        }
+        Ok(true)
+    }
+
+    /// The first waiting rows of each key that are due, and up to which moment all of them were read.
+    fn read_waiting(&self, keys: &Keys, watermark: i64) -> Result<(Vec<Matches>, Vec<Vec<i64>>)> {
+        let end: [ArrayRef; 1] = [Arc::new(Int64Array::from(vec![watermark]))];
+        let range = SortedRange {
+            from: None,
+            to: Some(SortBound {
+                values: &end,
+                row: 0,
+                inclusive: true,
+            }),
+            reverse: false,
+        };
+        let (mut read, mut horizons) = (Vec::new(), Vec::new());
+        for input in &self.inputs {
+            let Some(table) = &input.waiting else {
+                return Err(internal_text(&self.operator, "no table of waiting rows"));
+            };
+            let rows = table.range_each(&keys.columns, &keys.hashes, &range, ROWS_OF_KEY)?;
+            let moments = rows.rows.column(0).as_primitive::<Int64Type>();
+            let mut horizon = vec![i64::MAX; keys.hashes.len()];
+            let mut counts = vec![0; keys.hashes.len()];
+            for (row, &key) in rows.probe_rows.values().iter().enumerate() {
+                counts[key as usize] += 1;
+                if counts[key as usize] == ROWS_OF_KEY {
+                    horizon[key as usize] = moments.value(row);
+                }
+            }
+            read.push(rows);
+            horizons.push(horizon);
+        }
+        Ok((read, horizons))
+    }
+
+    /// Which of a key's waiting rows go on together: those of one life. `life` is what it becomes.
+    fn one_life(&self, rows: &[Waiting], life: &mut Option<(i64, i64)>) -> Chosen {
+        let mut chosen = Chosen::default();
+        for (place, row) in rows.iter().enumerate() {
+            match life {
+                Some((first, last)) if row.moment < last.saturating_add(self.ttl) => {
+                    if row.retracted && row.time <= first.saturating_sub(self.ttl) {
+                        chosen.left_out.push(place);
+                    } else {
+                        *last = (*last).max(row.moment);
+                        chosen.went += 1;
+                    }
+                }
+                // What this life has to give comes first.
+                _ if chosen.went > 0 => return chosen,
+                // A life does not begin with a retraction: what it takes back was dropped.
+                _ if row.retracted => chosen.left_out.push(place),
+                _ => {
+                    *life = Some((row.moment, row.moment));
+                    (chosen.began, chosen.went) = (true, 1);
+                }
+            }
+            chosen.seen = place + 1;
+        }
+        chosen
+    }
+
+    fn set_lives(
+        &self,
+        keys: &Keys,
+        slots: &[u32],
+        lives: &[Option<(i64, i64)>],
+        touched: Vec<u32>,
+    ) -> Result<()> {
+        self.lives.with_columns(|columns| {
+            for &key in &touched {
+                if let Some((first, last)) = lives[key as usize] {
+                    columns.set_i64(0, slots[key as usize], first);
+                    columns.set_i64(1, slots[key as usize], last);
+                }
+            }
+        });
+        let changed: Vec<u32> = touched.iter().map(|&key| slots[key as usize]).collect();
+        self.lives.mark_dirty(&changed);
+        let last = |key: usize| lives[key].map_or(i64::MIN, |(_, last)| last);
+        self.note_lives(&keys.columns, &keys.hashes, touched, last)
+    }
+
+    fn remove_waiting(
+        &self,
+        input: usize,
+        keys: &Keys,
+        read: &Matches,
+        gone: &[u32],
+    ) -> Result<()> {
+        let Some(table) = self.inputs[input]
+            .waiting
+            .as_ref()
+            .filter(|_| !gone.is_empty())
+        else {
+            return Ok(());
+        };
+        let of_key: UInt32Array = gone
+            .iter()
+            .map(|&row| Some(read.probe_rows.value(row as usize)))
+            .collect();
+        let hashes: Vec<u64> = of_key
+            .values()
+            .iter()
+            .map(|&key| keys.hashes[key as usize])
+            .collect();
+        let weights: Vec<i64> = gone.iter().map(|&row| -read.counts[row as usize]).collect();
+        let rows = taken(read.rows.columns(), &UInt32Array::from(gone.to_vec()))?;
+        let rows = self.waiting_rows(input, rows)?;
+        let keys = taken(&keys.columns, &of_key)?;
+        Ok(table.apply(&keys, &hashes, &rows, &weights)?)
+    }
+
+    /// Rows that waited go to the operator inside, each as often as it is there, those of a key in order.
+    fn queue_rows(
+        &mut self,
+        input: usize,
+        read: &Matches,
+        going: &[Waiting],
+        batch_rows: usize,
+    ) -> Result<()> {
+        let copies = going.iter().flat_map(|waiting| {
+            let count = read.counts[waiting.row].max(0) as usize;
+            std::iter::repeat_n((waiting.row as u32, waiting.retracted), count)
+        });
+        let (rows, retracted): (Vec<u32>, Vec<bool>) = copies.unzip();
+        for start in (0..rows.len()).step_by(batch_rows.max(1)) {
+            let end = (start + batch_rows.max(1)).min(rows.len());
+            let indices = UInt32Array::from(rows[start..end].to_vec());
+            let columns = taken(&read.rows.columns()[MARKS..], &indices)?;
+            let options = RecordBatchOptions::new().with_row_count(Some(end - start));
+            let schema = Arc::clone(&self.inputs[input].schema);
+            let rows = RecordBatch::try_new_with_options(schema, columns, &options)
+                .map_err(|error| self.failed(error))?;
+            let retracted: BooleanBuffer = retracted[start..end].iter().copied().collect();
+            let batch = ChangeBatch {
+                rows,
+                retracted: (retracted.count_set_bits() > 0).then_some(retracted),
+                own_watermark: None,
+            };
+            self.work.queue.push_back((input, batch));
+        }
+        Ok(())
+    }
+
+    // ------------------------------------------------------------------ lives that are over
+
+    /// Drops the state of keys whose life is over.
+    fn expire(&mut self, ctx: &OperatorContext) -> Result<()> {
+        let now = if self.by_event_time() {
+            self.work.watermark
+        } else {
+            Some(ctx.now.0)
+        };
+        let Some(now) = now else { return Ok(()) };
+        for slice in self.life_times.slices(now) {
+            for batch in self.life_times.keys(slice)? {
+                for keys in key_chunks(&batch) {
+                    self.expire_keys(&keys, now)?;
+                }
+            }
+            forget_due(&self.life_times, slice, self.life_stretch(), now)?;
+        }
+        Ok(())
+    }
+
+    fn expire_keys(&mut self, keys: &Keys, now: i64) -> Result<()> {
+        let mut slots = Vec::new();
+        self.lives.find(&keys.columns, &keys.hashes, &mut slots)?;
+        let ttl = self.ttl;
+        let over: Vec<u32> = self.lives.with_columns(|columns| {
+            let is_over = |&(_, slot): &(usize, &u32)| {
+                **&slot != u32::MAX && columns.i64(1, *slot).saturating_add(ttl) <= now
+            };
+            let over = slots.iter().enumerate().filter(is_over);
+            over.map(|(key, _)| key as u32).collect()
+        });
+        let gone: Vec<u32> = over.iter().map(|&key| slots[key as usize]).collect();
+        self.forget(&keys.columns, &keys.hashes, over)?;
+        self.lives.remove(&gone);
+        Ok(())
+    }
+}
+
+/// Which of a key's waiting rows were dealt with.
+#[derive(Default)]
+struct Chosen {
+    /// So many from the first on.
+    seen: usize,
+    /// So many of them go to the operator.
+    went: usize,
+    /// The others: retractions of what was dropped.
+    left_out: Vec<usize>,
+    /// The first of them that goes begins a life.
+    began: bool,
+}
+
+/// For each key its waiting rows in order, as far as those of all inputs were read.
+fn by_key(read: &[Matches], horizons: &[Vec<i64>], keys: usize) -> Vec<Vec<Waiting>> {
+    let mut rows_of: Vec<Vec<Waiting>> = vec![Vec::new(); keys];
+    for (input, matches) in read.iter().enumerate() {
+        let moments = matches.rows.column(0).as_primitive::<Int64Type>();
+        let retracted = matches.rows.column(1).as_boolean();
+        let times = matches.rows.column(2).as_primitive::<Int64Type>();
+        for (row, &key) in matches.probe_rows.values().iter().enumerate() {
+            let key = key as usize;
+            let horizon = horizons.iter().map(|horizon| horizon[key]).min();
+            if horizon.is_none_or(|horizon| moments.value(row) <= horizon) {
+                rows_of[key].push(Waiting {
+                    moment: moments.value(row),
+                    retracted: retracted.value(row),
+                    time: times.value(row),
+                    input,
+                    row,
+                });
+            }
+        }
+    }
+    for rows in &mut rows_of {
+        rows.sort_by_key(|row| (row.moment, row.retracted));
+    }
+    rows_of
+}
+
+/// The keys of a batch of due keys, some at a time.
+fn key_chunks(batch: &RecordBatch) -> Vec<Keys> {
+    let columns = &batch.columns()[..batch.num_columns() - 1];
+    let pieces = (0..batch.num_rows()).step_by(KEYS_AT_ONCE);
+    pieces
+        .map(|start| {
+            let count = KEYS_AT_ONCE.min(batch.num_rows() - start);
+            let columns: Vec<ArrayRef> = columns.iter().map(|c| c.slice(start, count)).collect();
+            Keys {
+                hashes: hash::hash_columns(&columns, count),
+                columns,
+            }
+        })
+        .collect()
+}
+
+/// Forgets the keys of a stretch whose moment has come.
+fn forget_due(due: &DueKeys, slice: i64, stretch: i64, now: i64) -> Result<()> {
+    if slice.saturating_add(stretch) <= now {
+        return due.drop_slice(slice);
+    }
+    for batch in due.keys(slice)? {
+        let at = batch
+            .column(batch.num_columns() - 1)
+            .as_primitive::<Int64Type>();
+        let over: UInt32Array = (0..batch.num_rows())
+            .filter(|&row| at.value(row) <= now)
+            .map(|row| Some(row as u32))
+            .collect();
+        if !over.is_empty() {
+            let keys = taken(&batch.columns()[..batch.num_columns() - 1], &over)?;
+            due.remove(slice, &keys, &hash::hash_columns(&keys, over.len()))?;
+        }
+    }
+    Ok(())
+}
+
+fn taken_columns(rows: &RecordBatch, columns: &[usize]) -> Vec<ArrayRef> {
+    columns
+        .iter()
+        .map(|&column| rows.column(column).clone())
+        .collect()
+}
+
+impl Operator for Retained {
+    fn on_batch(
+        &mut self,
+        input: usize,
+        batch: ChangeBatch,
+        ctx: &mut OperatorContext,
+    ) -> Result<Progress> {
+        if self.by_event_time() {
+            self.take_by_event_time(input, batch, ctx)?;
+        } else {
+            self.take_by_processing_time(input, batch, ctx.now.0)?;
+        }
+        self.advance(ctx)
+    }
+
+    fn on_watermark(&mut self, watermark: Watermark, _: &mut OperatorContext) -> Result<Progress> {
+        self.work.watermark = Some(watermark.0).filter(|&value| value != i64::MIN);
+        Ok(Progress::Done)
+    }
+
+    fn on_epoch_end(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
+        self.work.phase = Phase::Flush;
+        if let (Some(due), Some(watermark)) = (&self.waiting_times, self.work.watermark) {
+            self.work.slices = due.slices(watermark).into();
+        }
+        self.advance(ctx)
+    }
+
+    fn resume(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
+        self.advance(ctx)
+    }
+
+    fn holds_watermark(&self) -> bool {
+        true
+    }
+
+    fn rejected_rows(&self) -> u64 {
+        self.inner.rejected_rows()
+    }
+}
