@@ -249,6 +249,14 @@ fn with_help(
             "if `{value}` is meant as a name, it has to be quoted: \"{value}\""
         ));
     }
+    if what == "a name behind AS" {
+        return diagnostic
+            .help("an alias is a name, with the names of its columns behind it: AS t (a, b)");
+    }
+    if what.starts_with("a query") {
+        return diagnostic
+            .help("a query begins with SELECT, VALUES or WITH: INSERT INTO t (a, b) SELECT …");
+    }
     if what == "WHEN" {
         return diagnostic.help("if `case` is meant as a name, it has to be quoted: \"case\"");
     }

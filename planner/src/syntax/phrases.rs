@@ -173,7 +173,7 @@ const PHRASES: &[(&[&str], &str, &str)] = &[
         "write WHERE; filters are pushed into sources in any case",
     ),
     (
-        &["ON", "OVERFLOW"],
+        &["ON", "OVERFLOW", "_"],
         "ON OVERFLOW",
         "remove it: a text may have any length; left(x, 100) cuts it",
     ),
@@ -219,17 +219,17 @@ const PHRASES: &[(&[&str], &str, &str)] = &[
     ),
     (&["IS", "NOT", "JSON"], "IS NOT JSON", "NOT is_json(x)"),
     (
-        &["JSON_OBJECT", "("],
+        &["JSON_OBJECT", "(", "_", "_"],
         "this form of JSON_OBJECT",
         "declare a sink's column ROW<a INT>: format json writes it as an object",
     ),
     (
-        &["XMLELEMENT", "("],
+        &["XMLELEMENT", "(", "_"],
         "XMLELEMENT",
         "text is put together with ||",
     ),
     (
-        &["XMLPARSE", "("],
+        &["XMLPARSE", "(", "_"],
         "XMLPARSE",
         "regexp_extract takes a part of a text",
     ),
@@ -290,7 +290,7 @@ const PHRASES: &[(&[&str], &str, &str)] = &[
         "named_struct('a', 1) makes a row, MAP['a', 1] a map",
     ),
     (
-        &["STRUCT", "("],
+        &["STRUCT", "(", "_"],
         "STRUCT with names",
         "named_struct('name', value, …) makes a row",
     ),
@@ -341,6 +341,12 @@ const PHRASES: &[(&[&str], &str, &str)] = &[
     ),
 ];
 
+const FROM_FIRST: &(&[&str], &str, &str) = &(
+    &["FROM"],
+    "a query that begins with FROM",
+    "write SELECT … FROM …",
+);
+
 /// The clause of another system at token `at`, where something else was expected.
 pub(crate) fn foreign(tokens: &[TokenWithSpan], at: usize) -> Option<Diagnostic> {
     let longest = |start: usize| {
@@ -353,7 +359,10 @@ pub(crate) fn foreign(tokens: &[TokenWithSpan], at: usize) -> Option<Diagnostic>
     };
     // Farther ahead first: a phrase that began before the token explains it.
     let found = (at.saturating_sub(4)..=at.min(tokens.len().saturating_sub(1))).find_map(longest);
-    let (start, (words, what, way_out)) = found?;
+    let (start, (words, what, way_out)) = match (found, tokens.first()) {
+        (None, Some(first)) if at == 0 && is_keyword(&first.token, "FROM") => (0, FROM_FIRST),
+        (found, _) => found?,
+    };
     let span = tokens[start..start + words.len()]
         .iter()
         .fold(Span::default(), |all, token| all.union(to_span(token.span)));

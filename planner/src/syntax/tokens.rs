@@ -62,7 +62,11 @@ pub(crate) fn scan(sql: &str) -> (Vec<Chunk>, Vec<Diagnostic>) {
                 end: to_span(token.span),
             }),
             _ => {
-                if let Some(problem) = glued(current.last(), &token) {
+                // `SET key = 10s` is no expression.
+                let is_setting = current
+                    .first()
+                    .is_some_and(|first: &TokenWithSpan| is_keyword(&first.token, "SET"));
+                if let Some(problem) = glued(current.last(), &token).filter(|_| !is_setting) {
                     problems.push(problem);
                 }
                 current.push(without_surprise(token));

@@ -162,7 +162,10 @@ impl Walker<'_> {
                 } => {
                     self.arguments_error(
                         format!("the argument `{name}` has a name"),
-                        to_span(name.span),
+                        // A string in its place has no span.
+                        Some(to_span(name.span))
+                            .filter(|span| !span.is_empty())
+                            .unwrap_or(function),
                         "arguments of functions are given by their place",
                     );
                 }
@@ -173,7 +176,7 @@ impl Walker<'_> {
                 } => {
                     self.arguments_error(
                         format!("the argument `{name}` has a name"),
-                        span_of(name),
+                        function,
                         "arguments of functions are given by their place",
                     );
                 }
