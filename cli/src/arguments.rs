@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::checkpoints::{CheckpointsOptions, DoctorOptions};
+
 /// Streaming SQL: continuous queries over files and streams, with exact results after a crash.
 #[derive(Parser)]
 #[command(
@@ -25,6 +27,10 @@ pub(crate) enum Command {
     Explain(ExplainOptions),
     /// Plans a query file and reports every mistake and warning, without running it.
     Check(CheckOptions),
+    /// Shows what each checkpoint of a job cost: a table, a chart, or JSON.
+    Checkpoints(CheckpointsOptions),
+    /// Says from the figures of a job's checkpoints what to look at.
+    Doctor(DoctorOptions),
     /// Says what an edited query would do to the state of the one that runs: operator by operator, before anything stops.
     Diff(DiffOptions),
 }
@@ -50,6 +56,15 @@ pub(crate) struct RunOptions {
     /// Time between checkpoints, for example 200ms; exactly-once results show at checkpoints [default: 10s].
     #[arg(long, value_name = "TIME", help_heading = "Job")]
     pub(crate) checkpoint_interval: Option<String>,
+    /// Where checkpoints are kept: a folder, file:///folder or memory: [default: in the state folder].
+    #[arg(long, value_name = "URL", help_heading = "Job")]
+    pub(crate) checkpoint_storage: Option<String>,
+    /// When sinks publish: exactly-once at checkpoints, at-least-once at each epoch [default: exactly-once].
+    #[arg(long, value_name = "MODE", help_heading = "Job")]
+    pub(crate) checkpoint_mode: Option<String>,
+    /// Whether a failed job starts again by itself: none, fixed-delay, exponential-delay [default: exponential-delay].
+    #[arg(long, value_name = "STRATEGY", help_heading = "Job")]
+    pub(crate) restart_strategy: Option<String>,
     /// Time between consistent cuts; updating results change once per cut [default: 10ms].
     #[arg(long, value_name = "TIME", help_heading = "Job")]
     pub(crate) epoch_interval: Option<String>,
@@ -168,6 +183,9 @@ impl RunOptions {
             self.state_backend.map(|backend| backend.name().to_owned()),
         );
         flag("checkpoint.interval", self.checkpoint_interval.clone());
+        flag("checkpoint.storage", self.checkpoint_storage.clone());
+        flag("checkpoint.mode", self.checkpoint_mode.clone());
+        flag("restart.strategy", self.restart_strategy.clone());
         flag("epoch.interval", self.epoch_interval.clone());
         settings
     }

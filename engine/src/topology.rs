@@ -92,7 +92,9 @@ fn leaving(operator: &Operator, arriving: &[Option<Vec<usize>>]) -> Option<Vec<u
         OperatorKind::Filter { .. }
         | OperatorKind::WindowAssign { .. }
         | OperatorKind::Expand { .. }
+        | OperatorKind::Arrival { .. }
         | OperatorKind::Clock { .. }
+        | OperatorKind::TemporalFilter { .. }
         | OperatorKind::Session { .. } => Some(first.clone()),
         OperatorKind::Project { exprs } => through(&|column| {
             exprs
@@ -129,7 +131,7 @@ fn leaving(operator: &Operator, arriving: &[Option<Vec<usize>>]) -> Option<Vec<u
             ..
         } => Some(first.clone()),
         OperatorKind::TimedJoin { .. } => None,
-        OperatorKind::Rank { .. } => Some(first.clone()),
+        OperatorKind::Rank { .. } | OperatorKind::Over { .. } => Some(first.clone()),
         OperatorKind::Source { .. } | OperatorKind::Sink { .. } | OperatorKind::Output { .. } => {
             None
         }

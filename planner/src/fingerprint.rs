@@ -50,6 +50,7 @@ pub(crate) fn fingerprints(
         OperatorKind::WindowAggregate { .. }
         | OperatorKind::WindowAssign { .. }
         | OperatorKind::Session { .. }
+        | OperatorKind::Over { time: Some(_), .. }
         | OperatorKind::TimedJoin { .. } => Timed::Yes,
         _ => Timed::No,
     };

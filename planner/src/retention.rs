@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use weir_types::{Diagnostic, Span};
 
 use crate::Catalog;
+use crate::binder::clock::is_arrival;
 use crate::codes;
 use crate::logical::{Graph, NodeId, NodeKind};
 use crate::lower::ttl::time_column;
@@ -71,7 +72,13 @@ fn obstacle(graph: &Graph, node: NodeId, time: TtlTime) -> Option<(&'static str,
     let inputs = || graph.nodes[node].inputs.iter().copied();
     let is_updating =
         |input: NodeId| graph.nodes[input].properties.changelog == Changelog::Retractions;
+    let by_arrival =
+        matches!(&graph.nodes[node].kind, NodeKind::Rank { order, .. } if is_arrival(order));
     match time {
+        _ if by_arrival => Some((
+            "an order by arrival keeps a count or a row of each key for as long as it runs",
+            "rank by an event-time column instead",
+        )),
         TtlTime::Event if inputs().any(|input| time_column(graph, input).is_none()) => Some((
             "an input of it has no event time",
             "declare a WATERMARK for its table, or take the clock: SET 'state.ttl.time' = 'processing'",
@@ -224,6 +231,14 @@ fn unbounded(operator: &Operator) -> Option<Diagnostic> {
             "every row is kept, because those before it may be taken back".to_owned(),
             "aggregate before, or limit what comes in",
         ),
+        (OperatorKind::Over { time: Some(_), .. }, _) => (
+            "every row is kept, because a call looks back to the first".to_owned(),
+            "bound the frame: ROWS BETWEEN 100 PRECEDING AND CURRENT ROW",
+        ),
+        (OperatorKind::Over { time: None, .. }, _) => (
+            "every row is kept, because one that comes later can change its result".to_owned(),
+            "order by the event time and look back only: ORDER BY ts ROWS BETWEEN 10 PRECEDING AND CURRENT ROW",
+        ),
         (OperatorKind::Sink { .. }, _) => (
             "the whole result is kept, and no key says which rows replace others".to_owned(),
             "write changes instead of a snapshot, or give the table a PRIMARY KEY that the query keeps",
@@ -237,11 +252,17 @@ fn unbounded(operator: &Operator) -> Option<Diagnostic> {
     let warning = Diagnostic::warning(codes::UNBOUNDED_STATE, message)
         .at(operator.span, kept)
         .help(help);
-    Some(if matches!(operator.kind, OperatorKind::Sink { .. }) {
-        warning
-    } else {
-        warning.help("or limit for how long it is kept: SET 'state.ttl' = '1 day'")
-    })
+    // Those have no TTL.
+    Some(
+        if matches!(
+            operator.kind,
+            OperatorKind::Sink { .. } | OperatorKind::Over { .. }
+        ) {
+            warning
+        } else {
+            warning.help("or limit for how long it is kept: SET 'state.ttl' = '1 day'")
+        },
+    )
 }
 
 /// What bounds the state of a plan, as a table: one line for each state table but the positions of sources.
@@ -256,6 +277,7 @@ pub fn bounds_summary(plan: &StreamPlan) -> Vec<[String; 4]> {
                 (StateBound::Ttl, Some(ttl)) => ttl_text(ttl),
                 (StateBound::Ttl, None) => "TTL".to_owned(),
                 (StateBound::Watermark, _) => "the watermark".to_owned(),
+                (StateBound::Clock, _) => "the clock".to_owned(),
                 (StateBound::Keys, _) => "its keys".to_owned(),
                 (StateBound::Constant, _) => "constant size".to_owned(),
                 (StateBound::BoundedInput, _) => "its input, which ends".to_owned(),

@@ -8,6 +8,7 @@
 //!   set_operation                               counts the rows of both inputs; changes at the end of an epoch
 //!   join  outer_join                            both inputs in state
 //!   rank                                        rows of a partition in order; changes at the end of an epoch
+//!   over                                        rows with what is computed over the rows around them
 //!   interval_join  window_join                  both inputs in state as long as time allows for pairs
 //!   retained                                    around one of them: drops the state of keys that get no rows
 //!   sink  output                                the end of the line
@@ -15,8 +16,10 @@
 
 mod aggregate;
 mod aggregates;
+mod arrival;
 mod as_of_join;
 mod build;
+mod build_clock;
 mod build_retained;
 mod build_timed;
 mod changes;
@@ -28,6 +31,7 @@ mod interval_join;
 mod join;
 mod outer_join;
 mod output;
+mod over;
 mod project;
 mod rank;
 mod residual;
@@ -36,6 +40,7 @@ mod session;
 mod set_operation;
 mod sides;
 mod sink;
+mod temporal_filter;
 mod union;
 mod unnest;
 mod window_aggregate;

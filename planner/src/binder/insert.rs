@@ -442,6 +442,8 @@ impl Binder<'_> {
                         | NodeKind::Join { .. }
                         | NodeKind::TimedJoin { .. }
                         | NodeKind::Session { .. }
+                        | NodeKind::TemporalFilter { .. }
+                        | NodeKind::Over { .. }
                 )
         };
         let stateful = own.iter().any(keeps_state) || keeps_result(table);

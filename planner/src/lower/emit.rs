@@ -43,10 +43,12 @@ impl Lowering<'_> {
                 self.window_assign(node, *window, *time, &wanted)
             }
             NodeKind::Session { .. } => self.session(node, &wanted),
+            NodeKind::TemporalFilter { .. } => self.temporal_filter(node, &wanted),
             NodeKind::Clock { time } => self.clock(node, *time, &wanted),
             NodeKind::Aggregate { .. } => self.aggregate(node, &wanted),
             NodeKind::Join { .. } => self.join(node, &wanted),
             NodeKind::Rank { .. } => self.rank(node, &wanted),
+            NodeKind::Over { .. } => self.over(node, &wanted),
             NodeKind::TimedJoin { .. } => self.timed_join(node, &wanted),
             NodeKind::Sink { table } => self.sink(node, table),
             NodeKind::Output { names } => self.output(node, names),

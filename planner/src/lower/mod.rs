@@ -16,6 +16,7 @@ mod clock;
 mod emit;
 mod expand;
 mod join;
+pub(crate) mod over;
 pub(crate) mod rank;
 mod session;
 mod sets;
@@ -29,7 +30,7 @@ use weir_types::{OperatorId, Schema, Span};
 
 use crate::binder::table::dead_letters;
 use crate::fingerprint::{fingerprints, value_settings};
-use crate::identity::Logic;
+use crate::identity::{Identity, Logic};
 use crate::logical::{Graph, NodeId, NodeKind, Properties};
 use crate::names::Names;
 use crate::plan::{
@@ -255,6 +256,9 @@ impl Lowering<'_> {
                 below.insert(*time);
                 vec![below]
             }
+            NodeKind::TemporalFilter { enters, leaves } => {
+                vec![wanted | &columns_of(enters.iter().chain(leaves))]
+            }
             NodeKind::Clock { time } => vec![wanted | &Columns::from([*time])],
             NodeKind::Expand { keys, .. } => {
                 let kept = wanted.iter().copied().filter(|&column| column < width(0));
@@ -299,6 +303,19 @@ impl Lowering<'_> {
                 let parts = partition.iter().chain(order.iter().map(|sort| &sort.expr));
                 let mut below = columns_of(parts);
                 below.extend(wanted.iter().filter(|&&column| column < width(0)));
+                vec![below]
+            }
+            NodeKind::Over {
+                partition,
+                order,
+                time,
+                calls,
+            } => {
+                let parts = partition.iter().chain(order.iter().map(|sort| &sort.expr));
+                let calls = calls.iter().flat_map(|call| call.parts());
+                let mut below = columns_of(parts.chain(calls));
+                below.extend(wanted.iter().filter(|&&column| column < width(0)));
+                below.extend(time);
                 vec![below]
             }
             NodeKind::TimedJoin { .. } => self.wanted_of_timed_join(node, wanted),
@@ -350,7 +367,9 @@ impl Lowering<'_> {
             Err(logic) => logic,
             Ok(columns) => {
                 let both = format!("{} over {}", prints.own, prints.upstream);
-                Logic::of_operator(columns(&crate::identity::hash(&both)), &both)
+                let columns = columns(&crate::identity::hash(&both));
+                let columns = columns.into_iter().map(Identity::held).collect();
+                Logic::of_operator(columns, &both)
             }
         };
         debug_assert_eq!(
