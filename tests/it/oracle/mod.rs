@@ -94,6 +94,7 @@ fn check(seed: u64) -> Result<Checked, String> {
     let plain = Way {
         setup: Setup::default(),
         files: 1,
+        by_savepoint: false,
         resume: None,
     };
     let ways = [
