@@ -241,6 +241,7 @@ impl Shared {
             last_checkpoint: (last > 0).then_some(CheckpointId(last)),
             late_rows: self.total("late", |worker| sum(&worker.late)),
             rejected_rows: self.total("rejected", |worker| worker.rejected.load(Ordering::Relaxed)),
+            failed_rows: self.total("failed", |worker| worker.failed.load(Ordering::Relaxed)),
             state: self.state.statistics(),
             warnings: lock(&self.warnings).clone(),
         }

@@ -16,6 +16,7 @@ mod select;
 mod sets;
 mod subqueries;
 mod timed;
+mod unnests;
 mod windows;
 
 use rand::Rng;
