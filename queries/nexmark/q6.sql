@@ -1,7 +1,7 @@
--- q6, how a seller fares: the mean of the winning prices of each seller's last ten auctions.
+-- q6, how a seller fares: with each auction that was won, the mean of the winning prices of the seller's last ten.
 --
--- A ranking over the result of a ranking, which changes as bids come: rows leave the last ten when a later auction is won, and come
--- back when its winner changes.
+-- A frame over the result of a ranking, which changes as bids come: when the winner of an auction changes, so do the means of the
+-- auctions behind it.
 CREATE TABLE auction (
   id          BIGINT,
   item_name   STRING,
@@ -39,10 +39,7 @@ WITH won AS (
   ) AS ranked
   WHERE place = 1
 )
-SELECT seller, avg(price) AS mean_price
-FROM (
-  SELECT seller, price, ROW_NUMBER() OVER (PARTITION BY seller ORDER BY bid_time DESC, id DESC) AS age
-  FROM won
-) AS last_sold
-WHERE age <= 10
-GROUP BY seller;
+SELECT
+  seller, id,
+  avg(price) OVER (PARTITION BY seller ORDER BY bid_time, id ROWS BETWEEN 9 PRECEDING AND CURRENT ROW) AS mean_price
+FROM won;

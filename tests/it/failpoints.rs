@@ -13,6 +13,7 @@ use weir_tests::value::{Multiset, Value};
 
 use crate::corrupt::{damage_newest, flip_byte};
 use crate::orders::{Orders, Results, SQL};
+use crate::resume::copy_folder;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -57,6 +58,9 @@ struct Past {
     arguments: &'static [&'static str],
 }
 
+/// A restart within the process: it takes a failure before (`a_death_at_a_restart_…` in `checkpoints.rs`).
+const AT_RESTART: &str = "engine.restart.before";
+
 /// A spill that finds the gate closed: it has a test of its own, because it takes a writer that is slow enough.
 const AT_GATE: &str = "state.spill.at-gate";
 
@@ -100,6 +104,16 @@ const PASTS: &[Past] = &[
         },
         arguments: &["--from", "saved"],
     },
+    Past {
+        name: "a copy of the checkpoints that is older than the newest checkpoint",
+        prepare: |place, _| {
+            place.must_run(&["--stop-after", "orders=5000"]);
+            let checkpoints = place.folder.join(".weir/orders/checkpoints");
+            copy_folder(&checkpoints, &place.folder.join("saved"));
+            place.must_run(&["--stop-after", "orders=13000"]);
+        },
+        arguments: &["--from", "saved"],
+    },
     // A crash at another failure point leaves half-done work for the restore.
     Past {
         name: "a crash at the failure point",
@@ -114,9 +128,16 @@ impl Past {
     /// A first start restores and withdraws nothing: no need to try.
     fn cannot_strike(&self, name: &str) -> bool {
         self.name == PASTS[0].name
-            && ["restore", "withdraw", "export", "remove"]
-                .iter()
-                .any(|word| name.contains(word))
+            && [
+                "restore",
+                "withdraw",
+                "export",
+                "remove",
+                "savepoint",
+                "import",
+            ]
+            .iter()
+            .any(|word| name.contains(word))
     }
 }
 
@@ -170,7 +191,9 @@ fn every_failure_point_loses_nothing_and_doubles_nothing() {
     orders.write(root.path());
     let expected = orders.expected();
     let mut names = names();
-    assert!(names.remove(AT_GATE), "{AT_GATE} has a test of its own");
+    for own in [AT_GATE, AT_RESTART] {
+        assert!(names.remove(own), "{own} has a test of its own");
+    }
     assert!(names.len() >= 6, "there are failure points: {names:?}");
     let mut places = 0;
     let mut place = || {

@@ -10,10 +10,7 @@ WITH won AS (
   ) AS ranked
   WHERE place = 1
 )
-SELECT seller, avg(price) AS mean_price
-FROM (
-  SELECT seller, price, ROW_NUMBER() OVER (PARTITION BY seller ORDER BY bid_time DESC, id DESC) AS age
-  FROM won
-) AS last_sold
-WHERE age <= 10
-GROUP BY seller;
+SELECT
+  seller, id,
+  avg(price) OVER (PARTITION BY seller ORDER BY bid_time, id ROWS BETWEEN 9 PRECEDING AND CURRENT ROW) AS mean_price
+FROM won

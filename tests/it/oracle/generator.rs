@@ -20,7 +20,9 @@ use rand::rngs::SmallRng;
 
 use weir_tests::data::{SqlType, Table};
 
-use super::{groups, joins, ranks, select, sets, subqueries, timed, windows};
+use super::{
+    groups, joins, over, ranks, select, sets, subqueries, timed, unnests, windows,
+};
 
 /// The shapes of every area.
 const AREAS: &[&[Shape]] = &[
@@ -31,7 +33,9 @@ const AREAS: &[&[Shape]] = &[
     timed::SHAPES,
     sets::SHAPES,
     subqueries::SHAPES,
+    unnests::SHAPES,
     ranks::SHAPES,
+    over::SHAPES,
 ];
 
 /// A kind of block.

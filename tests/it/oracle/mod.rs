@@ -10,11 +10,13 @@ mod generator;
 mod groups;
 mod joins;
 mod kill;
+mod over;
 mod ranks;
 mod select;
 mod sets;
 mod subqueries;
 mod timed;
+mod unnests;
 mod windows;
 
 use rand::Rng;
@@ -93,6 +95,7 @@ fn check(seed: u64) -> Result<Checked, String> {
     let plain = Way {
         setup: Setup::default(),
         files: 1,
+        by_savepoint: false,
         resume: None,
     };
     let ways = [

@@ -33,15 +33,15 @@ pub(super) const SHAPES: &[Shape] = &[
 ];
 
 /// What is selected: the new columns, select items, and the old names.
-struct Selected {
-    columns: Vec<Column>,
-    items: Vec<String>,
-    names: Vec<String>,
+pub(super) struct Selected {
+    pub(super) columns: Vec<Column>,
+    pub(super) items: Vec<String>,
+    pub(super) names: Vec<String>,
 }
 
 impl Generator<'_> {
     /// Some columns whose order is the same everywhere.
-    fn ordered_columns(&mut self, input: &Relation) -> Option<Selected> {
+    pub(super) fn ordered_columns(&mut self, input: &Relation) -> Option<Selected> {
         let mut selected = Selected {
             columns: Vec::new(),
             items: Vec::new(),
