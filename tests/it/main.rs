@@ -12,6 +12,7 @@ mod crash;
 mod docs;
 mod failpoints;
 mod flights;
+mod late;
 mod malformed;
 mod nexmark;
 mod oracle;

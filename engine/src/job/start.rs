@@ -60,7 +60,8 @@ pub(super) fn prepare(
         .build()
         .map_err(|error| Error::Job(format!("cannot start the job: {error}")))?;
     let mut plan = user_plan.clone();
-    let (is_dead_letter, dead_letters) = wire_dead_letters(&mut plan)?;
+    let (mut is_dead_letter, dead_letters) = wire_dead_letters(&mut plan)?;
+    let beside = crate::beside::wire(&mut plan, &mut is_dead_letter)?;
     let mut folder = match &options.state_dir {
         Some(path) => Some(JobFolder::take(path, job, options.file.as_deref())?),
         None => None,
@@ -172,6 +173,7 @@ pub(super) fn prepare(
         clock,
         sources,
         dead_letters,
+        beside,
         sinks,
         counters: (0..workers)
             .map(|_| WorkerCounters::new(plan.operators.len()))
