@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::checkpoints::{CheckpointsOptions, DoctorOptions};
+
 /// Streaming SQL: continuous queries over files and streams, with exact results after a crash.
 #[derive(Parser)]
 #[command(
@@ -25,6 +27,12 @@ pub(crate) enum Command {
     Explain(ExplainOptions),
     /// Plans a query file and reports every mistake and warning, without running it.
     Check(CheckOptions),
+    /// Shows what each checkpoint of a job cost: a table, a chart, or JSON.
+    Checkpoints(CheckpointsOptions),
+    /// Says from the figures of a job's checkpoints what to look at.
+    Doctor(DoctorOptions),
+    /// Says what an edited query would do to the state of the one that runs: operator by operator, before anything stops.
+    Diff(DiffOptions),
 }
 
 /// `weir run`.
@@ -48,6 +56,15 @@ pub(crate) struct RunOptions {
     /// Time between checkpoints, for example 200ms; exactly-once results show at checkpoints [default: 10s].
     #[arg(long, value_name = "TIME", help_heading = "Job")]
     pub(crate) checkpoint_interval: Option<String>,
+    /// Where checkpoints are kept: a folder, file:///folder or memory: [default: in the state folder].
+    #[arg(long, value_name = "URL", help_heading = "Job")]
+    pub(crate) checkpoint_storage: Option<String>,
+    /// When sinks publish: exactly-once at checkpoints, at-least-once at each epoch [default: exactly-once].
+    #[arg(long, value_name = "MODE", help_heading = "Job")]
+    pub(crate) checkpoint_mode: Option<String>,
+    /// Whether a failed job starts again by itself: none, fixed-delay, exponential-delay [default: exponential-delay].
+    #[arg(long, value_name = "STRATEGY", help_heading = "Job")]
+    pub(crate) restart_strategy: Option<String>,
     /// Time between consistent cuts; updating results change once per cut [default: 10ms].
     #[arg(long, value_name = "TIME", help_heading = "Job")]
     pub(crate) epoch_interval: Option<String>,
@@ -104,6 +121,25 @@ pub(crate) struct CheckOptions {
     pub(crate) file: PathBuf,
 }
 
+/// `weir diff`.
+#[derive(Args)]
+pub(crate) struct DiffOptions {
+    /// The edited query file.
+    pub(crate) file: PathBuf,
+    /// The query file as it runs now.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from: PathBuf,
+    /// Computes these operators from their sources again, or `all` that need it.
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    pub(crate) replay: Vec<String>,
+    /// A view or table of the old query that the new one calls otherwise.
+    #[arg(long, value_name = "OLD=NEW", value_parser = key_and_value)]
+    pub(crate) rename: Vec<(String, String)>,
+    /// The report as JSON (docs/formats/report.md).
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// How results are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
@@ -147,6 +183,9 @@ impl RunOptions {
             self.state_backend.map(|backend| backend.name().to_owned()),
         );
         flag("checkpoint.interval", self.checkpoint_interval.clone());
+        flag("checkpoint.storage", self.checkpoint_storage.clone());
+        flag("checkpoint.mode", self.checkpoint_mode.clone());
+        flag("restart.strategy", self.restart_strategy.clone());
         flag("epoch.interval", self.epoch_interval.clone());
         settings
     }

@@ -12,6 +12,8 @@
 
 mod arguments;
 mod check;
+mod checkpoints;
+mod diff;
 mod exit;
 mod explain;
 mod print;
@@ -39,6 +41,9 @@ fn main() -> ExitCode {
         Command::Run(options) => run::run(&options),
         Command::Explain(options) => explain::explain(&options),
         Command::Check(options) => check::check(&options),
+        Command::Checkpoints(options) => checkpoints::checkpoints(&options),
+        Command::Doctor(options) => checkpoints::doctor(&options),
+        Command::Diff(options) => diff::diff(&options),
     };
     match ended {
         Ok(code) => code.into(),

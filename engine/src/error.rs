@@ -20,6 +20,9 @@ pub enum Error {
     /// State or a checkpoint.
     #[error(transparent)]
     State(#[from] weir_state::Error),
+    /// A checkpoint whose failure the job may not survive: the last one, or one too many in a row.
+    #[error("{0}")]
+    Checkpoint(String),
     /// The job's folder, its life: locked, another file's, drained, plan changed; the text says what to do.
     #[error("{0}")]
     Job(String),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use weir_planner::plan::{OperatorKind, StreamPlan};
 use weir_planner::settings;
-use weir_state::BackendKind;
+use weir_state::{BackendKind, Compression, SnapshotOptions, StorageHook};
 
 use crate::{Error, Result};
 
@@ -26,6 +26,10 @@ pub struct JobOptions {
     pub checkpoints_retained: usize,
     /// 'checkpoint.mode': `exactly-once` (default) publishes at checkpoints, `at-least-once` at epochs.
     pub exactly_once: bool,
+    /// The other settings of checkpoints.
+    pub checkpoints: CheckpointOptions,
+    /// The settings of restarts.
+    pub restart: RestartOptions,
     /// 'epoch.interval'. Default 10 ms.
     pub epoch_interval: Duration,
     /// 'key.groups'. Default 128; fixed at the first start.
@@ -53,6 +57,97 @@ pub struct JobOptions {
     pub test_cuts: Option<u64>,
     /// Processing time stands still at this many microseconds since the Unix epoch (tests).
     pub test_clock: Option<i64>,
+    /// In a simulation: storage that fails and stalls, and crashes, drawn from this seed (tests).
+    pub simulation_faults: Option<u64>,
+}
+
+/// How checkpoints are taken: `docs/checkpoints.md`.
+#[derive(Clone)]
+pub struct CheckpointOptions {
+    /// 'checkpoint.timeout'. Default 10 min.
+    pub timeout: Duration,
+    /// 'checkpoint.min-pause'. Default none.
+    pub min_pause: Duration,
+    /// 'checkpoint.max-concurrent'. Default 1.
+    pub max_concurrent: usize,
+    /// 'checkpoint.tolerable-failures', in a row; `None`: any number.
+    pub tolerable_failures: Option<u64>,
+    /// 'checkpoint.on-cancel' is `delete`.
+    pub delete_on_cancel: bool,
+    /// 'checkpoint.asynchronous' is `false`.
+    pub synchronous: bool,
+    /// 'checkpoint.incremental', 'checkpoint.compression' and 'checkpoint.max-concurrent', as the state takes them.
+    pub snapshots: SnapshotOptions,
+    /// 'checkpoint.storage'; `None`: in the state folder.
+    pub storage: Option<String>,
+    /// Between a checkpoint and its storage (tests).
+    pub storage_hook: Option<StorageHook>,
+}
+
+impl Default for CheckpointOptions {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(600),
+            min_pause: Duration::ZERO,
+            max_concurrent: 1,
+            tolerable_failures: None,
+            delete_on_cancel: false,
+            synchronous: false,
+            snapshots: SnapshotOptions::default(),
+            storage: None,
+            storage_hook: None,
+        }
+    }
+}
+
+impl std::fmt::Debug for CheckpointOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CheckpointOptions")
+            .field("timeout", &self.timeout)
+            .field("min_pause", &self.min_pause)
+            .field("max_concurrent", &self.max_concurrent)
+            .field("tolerable_failures", &self.tolerable_failures)
+            .field("delete_on_cancel", &self.delete_on_cancel)
+            .field("synchronous", &self.synchronous)
+            .field("snapshots", &self.snapshots)
+            .field("storage", &self.storage)
+            .finish_non_exhaustive()
+    }
+}
+
+/// When a failed job starts again by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RestartOptions {
+    /// 'restart.strategy'.
+    pub strategy: RestartStrategy,
+    /// 'restart.attempts', in a row. Default 3.
+    pub attempts: u64,
+    /// 'restart.delay'. Default 1 s.
+    pub delay: Duration,
+    /// 'restart.max-delay'. Default 1 min.
+    pub max_delay: Duration,
+}
+
+/// 'restart.strategy'.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestartStrategy {
+    /// Never.
+    None,
+    /// After the same time each time.
+    FixedDelay,
+    /// After twice the time each time.
+    ExponentialDelay,
+}
+
+impl Default for RestartOptions {
+    fn default() -> Self {
+        Self {
+            strategy: RestartStrategy::ExponentialDelay,
+            attempts: 3,
+            delay: Duration::from_secs(1),
+            max_delay: Duration::from_secs(60),
+        }
+    }
 }
 
 impl JobOptions {
@@ -70,6 +165,8 @@ impl JobOptions {
             checkpoint_interval: Duration::from_secs(10),
             checkpoints_retained: 3,
             exactly_once: true,
+            checkpoints: CheckpointOptions::default(),
+            restart: RestartOptions::default(),
             epoch_interval: Duration::from_millis(10),
             key_groups: 128,
             batch_rows: 8192,
@@ -82,6 +179,7 @@ impl JobOptions {
             restore_from: None,
             simulation_seed: None,
             test_cuts: None,
+            simulation_faults: None,
             test_clock: None,
         };
         for (key, value) in &plan.settings {
@@ -123,6 +221,49 @@ impl JobOptions {
             "key.groups" => set(&mut self.key_groups, number(value)),
             "batch.rows" => set(&mut self.batch_rows, number(value)),
             // The others are for operators and sources.
+            _ => {
+                self.checkpoints.apply(key, value);
+                self.restart.apply(key, value);
+            }
+        }
+    }
+}
+
+impl CheckpointOptions {
+    fn apply(&mut self, key: &str, value: &str) {
+        match key {
+            "checkpoint.timeout" => set(&mut self.timeout, settings::parse_duration(value)),
+            "checkpoint.min-pause" => set(&mut self.min_pause, settings::parse_duration(value)),
+            "checkpoint.max-concurrent" => {
+                set(&mut self.max_concurrent, number(value));
+                self.snapshots.concurrent_more = self.max_concurrent - 1;
+            }
+            "checkpoint.tolerable-failures" => self.tolerable_failures = number(value),
+            "checkpoint.on-cancel" => self.delete_on_cancel = value == "delete",
+            "checkpoint.asynchronous" => self.synchronous = value == "false",
+            "checkpoint.incremental" => self.snapshots.full = value == "false",
+            "checkpoint.compression" => {
+                self.snapshots.compression = (value == "zstd").then_some(Compression::Zstd);
+            }
+            "checkpoint.storage" => self.storage = Some(value.to_owned()),
+            _ => {}
+        }
+    }
+}
+
+impl RestartOptions {
+    fn apply(&mut self, key: &str, value: &str) {
+        match key {
+            "restart.strategy" => {
+                self.strategy = match value {
+                    "none" => RestartStrategy::None,
+                    "fixed-delay" => RestartStrategy::FixedDelay,
+                    _ => RestartStrategy::ExponentialDelay,
+                }
+            }
+            "restart.attempts" => set(&mut self.attempts, number(value)),
+            "restart.delay" => set(&mut self.delay, settings::parse_duration(value)),
+            "restart.max-delay" => set(&mut self.max_delay, settings::parse_duration(value)),
             _ => {}
         }
     }
@@ -165,6 +306,45 @@ mod tests {
             operators: Vec::new(),
         };
         JobOptions::resolve(&plan, "job")
+    }
+
+    #[test]
+    fn every_setting_of_checkpoints_and_restarts_arrives() {
+        let options = resolve(&[
+            ("checkpoint.timeout", "5 s"),
+            ("checkpoint.min-pause", "2 s"),
+            ("checkpoint.max-concurrent", "3"),
+            ("checkpoint.tolerable-failures", "0"),
+            ("checkpoint.on-cancel", "delete"),
+            ("checkpoint.asynchronous", "false"),
+            ("checkpoint.incremental", "false"),
+            ("checkpoint.compression", "zstd"),
+            ("checkpoint.storage", "memory:"),
+            ("restart.strategy", "fixed-delay"),
+            ("restart.attempts", "9"),
+            ("restart.delay", "7 s"),
+            ("restart.max-delay", "8 s"),
+        ])
+        .unwrap();
+        let checkpoints = options.checkpoints;
+        assert_eq!(checkpoints.timeout, Duration::from_secs(5));
+        assert_eq!(checkpoints.min_pause, Duration::from_secs(2));
+        assert_eq!(checkpoints.max_concurrent, 3);
+        assert_eq!(checkpoints.snapshots.concurrent_more, 2);
+        assert_eq!(checkpoints.tolerable_failures, Some(0));
+        assert!(checkpoints.delete_on_cancel && checkpoints.synchronous);
+        assert!(checkpoints.snapshots.full);
+        assert_eq!(checkpoints.snapshots.compression, Some(Compression::Zstd));
+        assert_eq!(checkpoints.storage.as_deref(), Some("memory:"));
+        let expected = RestartOptions {
+            strategy: RestartStrategy::FixedDelay,
+            attempts: 9,
+            delay: Duration::from_secs(7),
+            max_delay: Duration::from_secs(8),
+        };
+        assert_eq!(options.restart, expected);
+        let unlimited = resolve(&[("checkpoint.tolerable-failures", "unlimited")]).unwrap();
+        assert_eq!(unlimited.checkpoints.tolerable_failures, None);
     }
 
     #[test]

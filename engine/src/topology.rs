@@ -129,7 +129,7 @@ fn leaving(operator: &Operator, arriving: &[Option<Vec<usize>>]) -> Option<Vec<u
             ..
         } => Some(first.clone()),
         OperatorKind::TimedJoin { .. } => None,
-        OperatorKind::Rank { .. } => Some(first.clone()),
+        OperatorKind::Rank { .. } | OperatorKind::Over { .. } => Some(first.clone()),
         OperatorKind::Source { .. } | OperatorKind::Sink { .. } | OperatorKind::Output { .. } => {
             None
         }

@@ -251,6 +251,12 @@ impl Printer<'_> {
                 text.push_str(&format!(": {}", bounds_text(bounds)));
                 text
             }
+            OperatorKind::Over {
+                partition,
+                order,
+                time,
+                calls,
+            } => crate::lower::over::explained(partition, order, *time, calls, schemas[0]),
             OperatorKind::TimedJoin {
                 timing,
                 join,

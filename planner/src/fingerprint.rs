@@ -55,6 +55,7 @@ pub(crate) fn fingerprints(
         OperatorKind::WindowAggregate { .. }
         | OperatorKind::WindowAssign { .. }
         | OperatorKind::Session { .. }
+        | OperatorKind::Over { time: Some(_), .. }
         | OperatorKind::TimedJoin { .. } => Timed::Yes,
         _ => Timed::No,
     };

@@ -58,7 +58,8 @@ pub(crate) fn hash(text: &str) -> String {
     format!("{:032x}", xxh3_128(text.as_bytes()))
 }
 
-fn shortened(text: String) -> String {
+/// Cuts a text that is longer than [`IDENTITY_MAX`].
+pub(crate) fn shortened(text: String) -> String {
     if text.len() <= IDENTITY_MAX {
         return text;
     }
@@ -478,6 +479,7 @@ pub(crate) fn kind_name(kind: &OperatorKind) -> &'static str {
         OperatorKind::Aggregate { .. } => "Aggregate",
         OperatorKind::Join { .. } => "Join",
         OperatorKind::Rank { .. } => "Rank",
+        OperatorKind::Over { .. } => "Over",
         OperatorKind::TimedJoin { .. } => "TimedJoin",
         OperatorKind::Session { .. } => "Session",
         OperatorKind::Clock { .. } => "Clock",

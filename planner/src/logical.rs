@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use weir_types::{Column, DataType, OperatorId, Scalar, Schema, Span};
 
 use crate::names::Path;
+use crate::over::{Frame, OverFunction};
 use crate::plan::{
     Changelog, Expr, GroupColumn, JoinKind, JoinTiming, RankBounds, RankFunction, SetOperator,
     StateTtl, Window, WindowColumns,
@@ -125,6 +126,14 @@ pub(crate) enum NodeKind {
         /// What the block itself says; `ranks.rs` adds what all readers have in common.
         bounds: RankBounds,
     },
+    /// Columns: those of the input, then one for each call.
+    Over {
+        partition: Vec<Expr>,
+        order: Vec<SortExpr>,
+        /// The event-time column: rows are final when the watermark has passed it.
+        time: Option<usize>,
+        calls: Vec<OverExpr>,
+    },
     /// A join that time bounds. Columns: those of the left input, then those of the right one.
     TimedJoin {
         timing: JoinTiming,
@@ -152,6 +161,49 @@ impl SortExpr {
     pub(crate) fn same(&self, other: &Self) -> bool {
         (self.descending, self.nulls_first) == (other.descending, other.nulls_first)
             && self.expr.same(&other.expr)
+    }
+}
+
+/// A call with OVER over the columns of the node's input.
+#[derive(Clone, Debug)]
+pub(crate) struct OverExpr {
+    pub(crate) function: OverFunction<AggregateCall, Expr>,
+    pub(crate) frame: Frame,
+    pub(crate) data_type: DataType,
+    pub(crate) span: Span,
+}
+
+impl OverExpr {
+    /// Every expression of the call.
+    pub(crate) fn parts(&self) -> Vec<&Expr> {
+        match &self.function {
+            OverFunction::Aggregate(call) => call.parts().collect(),
+            OverFunction::Shift { value, default, .. } => {
+                std::iter::once(value).chain(default).collect()
+            }
+            OverFunction::Nth { value, .. } => vec![value],
+            _ => Vec::new(),
+        }
+    }
+
+    /// The call with each of its expressions replaced.
+    pub(crate) fn mapped(&self, map: &dyn Fn(&Expr) -> Expr) -> Self {
+        Self {
+            function: self.function.mapped(&|call| call.mapped(map), map),
+            ..self.clone()
+        }
+    }
+
+    /// Whether both compute the same.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        let parts = (self.parts(), other.parts());
+        let same_parts =
+            parts.0.len() == parts.1.len() && parts.0.iter().zip(&parts.1).all(|(a, b)| a.same(b));
+        let same_function = match (&self.function, &other.function) {
+            (OverFunction::Aggregate(a), OverFunction::Aggregate(b)) => a.same(b),
+            (a, b) => a.mapped(&|_| (), &|_| ()) == b.mapped(&|_| (), &|_| ()),
+        };
+        self.frame == other.frame && same_parts && same_function
     }
 }
 

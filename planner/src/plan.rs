@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use weir_types::{Column, DataType, OperatorId, Scalar, Schema, SortColumn, Span};
 
 use crate::expr_form::ExprForm;
+use crate::over::OverCall;
 
 /// Version of the serialized plan. A reader refuses a greater one.
 pub const PLAN_FORMAT_VERSION: u32 = 1;
@@ -331,6 +332,20 @@ pub enum OperatorKind {
         bounds: RankBounds,
         /// Whether the number is a column of the output.
         shown: bool,
+    },
+    /// Each row with what its calls compute over the rows around it in its partition. Ties of the order are broken by all
+    /// other columns of the input, ascending, NULLs last. Output: the columns of the input, then one for each call.
+    Over {
+        /// The partition's columns of the input.
+        partition: Vec<usize>,
+        /// The order.
+        order: Vec<SortColumn>,
+        /// The event-time column, first of the order: a row is given once, when the watermark has passed its time; rows older
+        /// than their own watermark (late) are left out and counted. `None`: what changes is given at the barrier.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        time: Option<usize>,
+        /// The calls.
+        calls: Vec<OverCall>,
     },
     /// Join of two append-only inputs that time bounds, so that its result is append-only too and its state ends with
     /// the watermark. Output: the left columns, then the right ones.

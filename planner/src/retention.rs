@@ -224,6 +224,14 @@ fn unbounded(operator: &Operator) -> Option<Diagnostic> {
             "every row is kept, because those before it may be taken back".to_owned(),
             "aggregate before, or limit what comes in",
         ),
+        (OperatorKind::Over { time: Some(_), .. }, _) => (
+            "every row is kept, because a call looks back to the first".to_owned(),
+            "bound the frame: ROWS BETWEEN 100 PRECEDING AND CURRENT ROW",
+        ),
+        (OperatorKind::Over { time: None, .. }, _) => (
+            "every row is kept, because one that comes later can change its result".to_owned(),
+            "order by the event time and look back only: ORDER BY ts ROWS BETWEEN 10 PRECEDING AND CURRENT ROW",
+        ),
         (OperatorKind::Sink { .. }, _) => (
             "the whole result is kept, and no key says which rows replace others".to_owned(),
             "write changes instead of a snapshot, or give the table a PRIMARY KEY that the query keeps",
@@ -237,11 +245,17 @@ fn unbounded(operator: &Operator) -> Option<Diagnostic> {
     let warning = Diagnostic::warning(codes::UNBOUNDED_STATE, message)
         .at(operator.span, kept)
         .help(help);
-    Some(if matches!(operator.kind, OperatorKind::Sink { .. }) {
-        warning
-    } else {
-        warning.help("or limit for how long it is kept: SET 'state.ttl' = '1 day'")
-    })
+    // Those have no TTL.
+    Some(
+        if matches!(
+            operator.kind,
+            OperatorKind::Sink { .. } | OperatorKind::Over { .. }
+        ) {
+            warning
+        } else {
+            warning.help("or limit for how long it is kept: SET 'state.ttl' = '1 day'")
+        },
+    )
 }
 
 /// What bounds the state of a plan, as a table: one line for each state table but the positions of sources.

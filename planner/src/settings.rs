@@ -35,14 +35,14 @@ pub enum Form {
     Bytes(u64),
     /// A whole number from … to ….
     Number(u64, u64),
+    /// A whole number from … to …, or this word.
+    NumberOr(u64, u64, &'static str),
     /// Any text that is not empty.
     Text,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// One of these words, or this prefix and something behind it.
     ChoiceOrPrefix(&'static [&'static str], &'static str),
-    /// One of the first words; the others are known and not supported yet.
-    ChoiceSoFar(&'static [&'static str], &'static [&'static str]),
     /// A time zone.
     Zone,
 }
@@ -89,7 +89,85 @@ pub const SETTINGS: &[Setting] = &[
         key: "checkpoint.retain",
         default: "3",
         form: Form::Number(1, 1_000),
-        help: "How many checkpoints are kept: if the newest is damaged, the job goes on from an older one.",
+        help: "How many checkpoints are kept: if the newest is damaged, the job goes on from an older one. More take more space.",
+    },
+    Setting {
+        key: "checkpoint.timeout",
+        default: "10 min",
+        form: Form::Duration,
+        help: "A checkpoint that has not been written after this time is dropped and counts as failed; the job goes on, and what its sinks had prepared is committed with the next one. Also how long the storage of a URL may take for an answer. Too short, and large state is never saved; too long, and a storage that hangs is noticed late.",
+    },
+    Setting {
+        key: "checkpoint.min-pause",
+        default: "0 s",
+        form: Form::DurationOrOff,
+        help: "At least this time passes between the end of a checkpoint and the beginning of the next, however short the interval is. Longer leaves more of a slow storage to the job; more is read again after a crash. With a pause there is never more than one checkpoint under way.",
+    },
+    Setting {
+        key: "checkpoint.max-concurrent",
+        default: "1",
+        form: Form::Number(1, 16),
+        help: "How many checkpoints may be under way at once. More than one keeps to the interval where the storage is slow to answer; each holds its files until it is written, and a file that two of them need is uploaded twice.",
+    },
+    Setting {
+        key: "checkpoint.tolerable-failures",
+        default: "unlimited",
+        form: Form::NumberOr(0, 1_000_000, "unlimited"),
+        help: "How many checkpoints in a row may fail or time out; one more, and the job fails (and restarts, as 'restart.strategy' says). `0` fails at the first. While checkpoints fail nothing is lost, but sinks do not publish and more is read again after a crash.",
+    },
+    Setting {
+        key: "checkpoint.on-cancel",
+        default: "retain",
+        form: Form::Choice(&["retain", "delete"]),
+        help: "What becomes of the checkpoints when the job is stopped on request (Ctrl-C, SIGTERM, a closed pipe). `retain` keeps them, and the same command goes on. `delete` removes them after the last one is committed: no space is kept, and the job can go on from a savepoint alone.",
+    },
+    Setting {
+        key: "checkpoint.incremental",
+        default: "true",
+        form: Form::Choice(&["true", "false"]),
+        help: "Whether a checkpoint shares the files of earlier ones and uploads only what is new. `false` uploads everything each time: more to write, but each checkpoint lies in folders of its own.",
+    },
+    Setting {
+        key: "checkpoint.asynchronous",
+        default: "true",
+        form: Form::Choice(&["true", "false"]),
+        help: "Whether the job goes on while a checkpoint is written. `false` stops each worker until its part is stored: no memory for both versions of what changes meanwhile, at the price of a pause.",
+    },
+    Setting {
+        key: "checkpoint.compression",
+        default: "none",
+        form: Form::Choice(&["none", "zstd"]),
+        help: "How files are packed before they are uploaded. The tables of RocksDB hold LZ4 blocks already; `zstd` is for the backend `memory` and for storage that is slow or dear. Packed files cannot be linked, so a restart from a local folder takes longer.",
+    },
+    Setting {
+        key: "checkpoint.storage",
+        default: "(`checkpoints/` in the job's state folder)",
+        form: Form::Text,
+        help: "Where checkpoints are kept: a folder or `file:` URL, in which the job gets a folder of its name; `memory:`, gone with the process; or the URL of an object store that this build can reach. The state folder itself stays local.",
+    },
+    Setting {
+        key: "restart.strategy",
+        default: "exponential-delay",
+        form: Form::Choice(&["none", "fixed-delay", "exponential-delay"]),
+        help: "What happens when a job fails for a reason that may pass (a disk, a network, a worker): it goes on from its newest whole checkpoint in the same process, after 'restart.delay', or after twice as long each time. An error in a row or in the SQL is never retried, nor is a job that prints rows or reads what cannot be read again.",
+    },
+    Setting {
+        key: "restart.attempts",
+        default: "3",
+        form: Form::Number(1, 1_000_000),
+        help: "How often a job is restarted in a row; a checkpoint that completes sets the count back. Then it fails for good.",
+    },
+    Setting {
+        key: "restart.delay",
+        default: "1 s",
+        form: Form::Duration,
+        help: "The time before the first restart (with `fixed-delay` before each). Shorter is sooner back; longer gives what failed more time.",
+    },
+    Setting {
+        key: "restart.max-delay",
+        default: "1 min",
+        form: Form::Duration,
+        help: "With `exponential-delay` no wait is longer than this.",
     },
     Setting {
         key: "checkpoint.mode",
@@ -230,21 +308,18 @@ pub fn check(key: &str, value: &str) -> Result<(), Problem> {
             .trim()
             .parse::<u64>()
             .is_ok_and(|number| (least..=most).contains(&number)),
+        Form::NumberOr(least, most, word) => {
+            value == word
+                || value
+                    .trim()
+                    .parse::<u64>()
+                    .is_ok_and(|number| (least..=most).contains(&number))
+        }
         Form::Text => !value.trim().is_empty(),
         Form::Choice(words) => words.contains(&value),
         Form::ChoiceOrPrefix(words, prefix) => {
             let behind = value.strip_prefix(prefix);
             words.contains(&value) || behind.is_some_and(|behind| !behind.trim().is_empty())
-        }
-        Form::ChoiceSoFar(words, later) => {
-            if !words.contains(&value) && later.iter().any(|prefix| value.starts_with(prefix)) {
-                return Err(wrong(
-                    codes::SETTING_NOT_YET,
-                    format!("'{value}' is not supported yet for '{key}'"),
-                    format!("for now: {}", quoted(words)),
-                ));
-            }
-            words.contains(&value)
         }
         Form::Zone => crate::functions::parse_zone(value).is_ok(),
     };
@@ -252,9 +327,7 @@ pub fn check(key: &str, value: &str) -> Result<(), Problem> {
         return Ok(());
     }
     let mut problem = misfit();
-    if let Form::Choice(words) | Form::ChoiceSoFar(words, _) | Form::ChoiceOrPrefix(words, _) =
-        setting.form
-    {
+    if let Form::Choice(words) | Form::ChoiceOrPrefix(words, _) = setting.form {
         problem.diagnostic = problem
             .diagnostic
             .nearest(nearest(value, words.iter().copied()));
@@ -297,8 +370,11 @@ impl Form {
                 least >> 20
             ),
             Self::Number(least, most) => format!("expected a whole number from {least} to {most}"),
+            Self::NumberOr(least, most, word) => {
+                format!("expected a whole number from {least} to {most}, or '{word}'")
+            }
             Self::Text => "expected a text that is not empty".to_owned(),
-            Self::Choice(words) | Self::ChoiceSoFar(words, _) => {
+            Self::Choice(words) => {
                 format!("expected {}", quoted(words))
             }
             Self::ChoiceOrPrefix(words, prefix) => {
@@ -313,11 +389,9 @@ impl Form {
             Self::Duration | Self::DurationOrOff => "10 s",
             Self::DurationOrWord(_) => "1 day",
             Self::Bytes(_) => "64 MiB",
-            Self::Number(..) => "4",
+            Self::Number(..) | Self::NumberOr(..) => "4",
             Self::Text => "nightly",
-            Self::Choice(words) | Self::ChoiceSoFar(words, _) | Self::ChoiceOrPrefix(words, _) => {
-                words[0]
-            }
+            Self::Choice(words) | Self::ChoiceOrPrefix(words, _) => words[0],
             Self::Zone => "Europe/Oslo",
         }
     }

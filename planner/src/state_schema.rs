@@ -11,6 +11,9 @@
 //! | join | `left`, `right` | multimap | join keys | all columns of that side | keys of an updating input, else nothing |
 //! | session | `rows` | sorted by event time | PARTITION BY | all columns | watermark |
 //! | | `times` | slices | PARTITION BY | when | watermark |
+//! | over | `rows` | sorted by its order | PARTITION BY | all columns | keys of an updating input, else nothing |
+//! | over in event-time order | `waiting`, `rows` | sorted by its order | PARTITION BY | all columns | watermark; keys, or nothing |
+//! | | `running` | map | PARTITION BY | numbers of rows and groups, accumulators | keys |
 //! | join that time bounds | `left`, `right` | multimap | join keys | all columns of that side (interval: and the own watermark) | watermark |
 //! | | `left_times`, `right_times` or `windows` | slices | join keys | when | watermark |
 //! | join as of a point in time | `left`, `right` | sorted by event time | join keys | all columns of that side | watermark; keys |
@@ -21,6 +24,7 @@
 use weir_types::{Column, DataType, Schema, SortColumn};
 
 use crate::accumulator::{Side, accumulator_layout};
+use crate::over::{OverCall, Reach, accumulated};
 use crate::plan::{
     Changelog, JoinTiming, OperatorKind, StateBound, StateLayout, StateTable, TableDefinition,
 };
@@ -150,6 +154,12 @@ pub(crate) fn state_tables(
             ]
         }
         OperatorKind::Rank { .. } => vec![rank_table(kind, &inputs[0])],
+        OperatorKind::Over {
+            partition,
+            order,
+            time,
+            calls,
+        } => over_tables(partition, order, *time, calls, &inputs[0]),
         OperatorKind::Session { time, keys, .. } => {
             let input = &inputs[0];
             let key = columns(input.schema, keys);
@@ -216,6 +226,61 @@ fn rank_table(kind: &OperatorKind, input: &InputFacts<'_>) -> StateTable {
         bound,
         order: order.clone(),
     }
+}
+
+/// What OVER keeps. In event-time order: the rows that wait for the watermark, those that later rows still look at, and what is
+/// counted and accumulated of those before. Else: all rows of the input.
+fn over_tables(
+    partition: &[usize],
+    order: &[SortColumn],
+    time: Option<usize>,
+    calls: &[OverCall],
+    input: &InputFacts<'_>,
+) -> Vec<StateTable> {
+    let key: Schema = partition
+        .iter()
+        .map(|&column| input.schema[column].clone())
+        .collect();
+    let keys = if partition.is_empty() {
+        StateBound::Constant
+    } else {
+        StateBound::Keys
+    };
+    let rows = |name: &str, bound: StateBound| StateTable {
+        name: name.to_owned(),
+        layout: StateLayout::Sorted,
+        key: key.clone(),
+        value: input.schema.clone(),
+        bound,
+        order: order.to_vec(),
+    };
+    if time.is_none() {
+        return vec![rows("rows", side_bound(input.changelog, input.unique_key))];
+    }
+    let reach = Reach::of(calls, input.schema);
+    let bound = if reach.all { StateBound::Nothing } else { keys };
+    let mut tables = vec![
+        rows("waiting", StateBound::Watermark),
+        due_keys("times", key.clone()),
+        rows("rows", bound),
+    ];
+    if reach.running {
+        let counted = ["rows", "groups"].map(|name| Column::new(name, DataType::Int64));
+        let (aggregates, _) = accumulated(calls, input.schema);
+        let mut value = counted.to_vec();
+        if !aggregates.is_empty() {
+            value.extend(accumulator_layout(&aggregates, input.schema, false).columns);
+        }
+        tables.push(StateTable {
+            name: "running".to_owned(),
+            layout: StateLayout::Map,
+            key,
+            value,
+            bound: keys,
+            order: Vec::new(),
+        });
+    }
+    tables
 }
 
 /// The tables beside the groups of an aggregate. `slice`: the column that says to which slice of time a row belongs.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use weir_types::DataType;
 
 use crate::lower::unnest::element_types;
+use crate::over::{OverCall, OverFunction};
 use crate::plan::{
     Aggregate, Expr, GroupColumn, Operator, OperatorKind, PLAN_FORMAT_VERSION, Partitioning,
     StreamPlan,
@@ -271,6 +272,18 @@ impl StreamPlan {
                 }
                 same_width(below.len() + usize::from(*shown), operator)
             }
+            OperatorKind::Over {
+                partition,
+                order,
+                time,
+                calls,
+            } => {
+                within("partition", partition, below.len())?;
+                within("order", order.iter().map(|sort| &sort.column), below.len())?;
+                within("event time", time, below.len())?;
+                check_over(calls, below.len())?;
+                same_width(below.len() + calls.len(), operator)
+            }
             OperatorKind::Sink { table } => {
                 if !self.tables.contains_key(table) {
                     return Err(format!("there is no table `{table}`"));
@@ -323,6 +336,25 @@ fn check_aggregates(aggregates: &[Aggregate], width: usize) -> Result<(), String
                 .chain(aggregate.order_by.iter().map(|item| &item.column)),
             width,
         )
+    })
+}
+
+fn check_over(calls: &[OverCall], width: usize) -> Result<(), String> {
+    calls.iter().try_for_each(|call| match &call.function {
+        OverFunction::Aggregate(aggregate) => {
+            check_aggregates(std::slice::from_ref(aggregate), width)
+        }
+        OverFunction::Shift { value, default, .. } => {
+            within(&call.name, std::iter::once(value).chain(default), width)
+        }
+        OverFunction::Nth { value, place, .. } => {
+            if *place == 0 {
+                return Err("the rows of a frame are counted from 1".to_owned());
+            }
+            within(&call.name, [value], width)
+        }
+        OverFunction::Ntile(0) => Err("a partition is cut into one part at least".to_owned()),
+        _ => Ok(()),
     })
 }
 

@@ -31,12 +31,13 @@ mod tests;
 pub use encoding::{decode_values, encode_value};
 pub use error::{Error, Result};
 pub use keyed::{
-    Columns, MapTable, Matches, MultiMapTable, ProbeCursor, SliceTable, SortBound, SortedRange,
-    SortedTable,
+    Columns, MapTable, Matches, MultiMapTable, ProbeCursor, Scratch, SliceTable, SortBound,
+    SortedRange, SortedTable,
 };
 pub use shared::{SharedState, StateStatistics};
 pub use snapshot::{
-    CheckpointStore, FileEntry, MANIFEST_FORMAT_VERSION, Manifest, PendingSnapshot, RestoreFrom,
+    CheckpointStore, Compression, FileEntry, MANIFEST_FORMAT_VERSION, Manifest, PendingSnapshot,
+    RestoreFrom, SnapshotOptions, StorageHook, StorageOptions, StorageStep, TableFigures,
     WorkerSnapshot,
 };
 pub use spec::{BackendKind, Layout, TableSpec};

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
 use tokio::sync::oneshot;
@@ -22,8 +22,8 @@ use crate::keyed::{
     TableContext, stored_slices,
 };
 use crate::snapshot::{
-    CheckpointStore, FileEntry, Gate, PendingSnapshot, RestoreFrom, SnapshotJob, Uploader, Writer,
-    restore,
+    CheckpointStore, FileEntry, Gate, Linker, PendingSnapshot, RestoreFrom, Room, SnapshotJob,
+    SnapshotOptions, TableFigures, Uploader, Writer, restore, run_inline,
 };
 use crate::{BackendKind, Error, Layout, Result, SharedState, TableSpec};
 
@@ -40,8 +40,10 @@ pub struct WorkerOptions {
     pub generation: Generation,
     /// A scratch folder of this worker and generation; made empty at open. Not part of any checkpoint.
     pub scratch: PathBuf,
-    /// Write snapshots on the calling thread (simulation) instead of the worker's writer thread.
+    /// Write snapshots on the calling thread (simulation, synchronous checkpoints) instead of the worker's own threads.
     pub inline_writes: bool,
+    /// How snapshots are taken.
+    pub snapshots: SnapshotOptions,
 }
 
 /// All state of one worker. Not `Send`: lives on the worker's thread.
@@ -50,7 +52,12 @@ pub struct WorkerState {
     registry: Rc<Registry>,
     gate: Arc<Gate>,
     tables: HashMap<(OperatorId, String), Table>,
+    /// Operator and name of each table, by index.
+    names: Vec<(OperatorId, String)>,
     output: Output,
+    /// Snapshots under way, and how many may be.
+    under_way: Arc<AtomicUsize>,
+    under_way_max: usize,
 }
 
 enum Table {
@@ -61,7 +68,7 @@ enum Table {
 /// Who writes snapshots.
 enum Output {
     Thread(Writer),
-    Inline(RefCell<Uploader>),
+    Inline(RefCell<(Linker, Uploader)>),
 }
 
 impl WorkerState {
@@ -87,9 +94,14 @@ impl WorkerState {
             registry,
             gate,
             tables: HashMap::new(),
+            names: Vec::new(),
+            under_way: Arc::default(),
+            // One that was given up may still be uploading while the next ones begin.
+            under_way_max: 2 + options.snapshots.concurrent_more,
         };
         for (index, spec) in tables.into_iter().enumerate() {
             let name = (spec.operator.clone(), spec.table.clone());
+            state.names.push(name.clone());
             let table = state.open_table(index, spec, &options, &backend)?;
             assert!(
                 state.tables.insert(name, table).is_none(),
@@ -276,6 +288,12 @@ impl WorkerState {
         checkpoint: CheckpointId,
         store: &Arc<CheckpointStore>,
     ) -> Result<PendingSnapshot> {
+        let room = Room::take(&self.under_way, self.under_way_max).ok_or_else(|| {
+            Error::io(
+                format!("checkpoint {checkpoint}"),
+                "earlier checkpoints are still being uploaded: the storage is too slow for 'checkpoint.interval'",
+            )
+        })?;
         self.gate.wait_open(&self.shared.budget);
         // The monotonic clock measures the freeze for the statistics; nothing is decided by it.
         let start = Instant::now();
@@ -285,10 +303,15 @@ impl WorkerState {
             .iter()
             .for_each(|cache| cache.borrow_mut().acknowledge());
         self.gate.close();
-        let frozen: Vec<_> = caches
-            .iter()
-            .filter_map(|cache| cache.borrow_mut().freeze())
-            .collect();
+        let mut figures = self.figures();
+        let mut frozen = Vec::new();
+        for cache in &caches {
+            let before = start.elapsed();
+            let mut cache = cache.borrow_mut();
+            frozen.extend(cache.freeze());
+            let took = start.elapsed().saturating_sub(before);
+            figures[cache.table.index].frozen_micros += took.as_micros() as u64;
+        }
         let frozen_micros = start.elapsed().as_micros() as u64;
         let (reply, receiver) = oneshot::channel();
         let job = SnapshotJob {
@@ -296,14 +319,29 @@ impl WorkerState {
             store: store.clone(),
             frozen,
             frozen_micros,
+            figures,
             reply,
+            room,
         };
         pass("state.freeze.after").inspect_err(|_| self.gate.open())?;
         match &self.output {
-            Output::Inline(uploader) => uploader.borrow_mut().run(job),
+            Output::Inline(steps) => {
+                let (linker, uploader) = &mut *steps.borrow_mut();
+                run_inline(linker, uploader, job);
+            }
             Output::Thread(writer) => writer.send(job).inspect_err(|_| self.gate.open())?,
         }
         Ok(PendingSnapshot::new(receiver))
+    }
+
+    /// Figures of each table, with nothing in them yet.
+    fn figures(&self) -> Vec<TableFigures> {
+        let named = self.names.iter().map(|(operator, table)| TableFigures {
+            operator: operator.to_string(),
+            table: table.clone(),
+            ..TableFigures::default()
+        });
+        named.collect()
     }
 
     /// Checks the promises of [`crate::keyed`] for every cache; for tests.
@@ -371,20 +409,25 @@ fn start_output(
     gate: &Arc<Gate>,
     known: HashMap<String, FileEntry>,
 ) -> Result<Output> {
-    let uploader = Uploader {
+    let stop = Arc::new(AtomicBool::new(false));
+    let linker = Linker {
         worker: options.worker,
         range: options.range,
-        prefix: format!("data/g{}/w{}", options.generation, options.worker),
         scratch: options.scratch.clone(),
         backend: backend.clone(),
         gate: gate.clone(),
+        stop: stop.clone(),
+    };
+    let uploader = Uploader {
+        prefix: format!("data/g{}/w{}", options.generation, options.worker),
+        options: options.snapshots,
         known,
-        stop: Arc::new(AtomicBool::new(false)),
+        stop,
     };
     Ok(if options.inline_writes {
-        Output::Inline(RefCell::new(uploader))
+        Output::Inline(RefCell::new((linker, uploader)))
     } else {
-        Output::Thread(Writer::start(uploader)?)
+        Output::Thread(Writer::start(linker, uploader)?)
     })
 }
 

@@ -7,6 +7,7 @@
 
 mod batch;
 mod big_state;
+mod checkpoints;
 mod corrupt;
 mod crash;
 mod docs;

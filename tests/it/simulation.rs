@@ -1,5 +1,7 @@
 //! The whole job on one thread, interleaved by a seed: any seed gives the same answer, and one seed the same run.
 
+mod faults;
+
 use weir_engine::Outcome;
 use weir_state::BackendKind;
 use weir_tests::data::{Table, rng};
@@ -27,7 +29,7 @@ fn trace(outputs: &[Output]) -> String {
 
 #[test]
 fn any_seed_gives_the_same_answer_and_one_seed_the_same_run() {
-    let mut suite = Suite::begin("simulation", 20, 20);
+    let mut suite = Suite::with_share("simulation", 20.0 / 320.0, 320, 320);
     let mut generator = rng(11);
     let tables: Vec<Table> = ["alpha", "beta"]
         .iter()

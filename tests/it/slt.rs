@@ -153,21 +153,18 @@ impl Script {
                 .map(str::to_owned)
                 .collect()
         } else {
-            self.published(table, &target)
+            self.published(&target)
         };
         let answer = answer(lines.into_iter().map(|line| vec![line]).collect());
         let _ = std::fs::remove_dir_all(&target).or_else(|_| std::fs::remove_file(&target));
         Ok(answer)
     }
 
-    /// The lines that a sink has published; a header counts once, however many files a job was cut into.
-    fn published(&self, table: &str, folder: &Path) -> Vec<String> {
+    /// The lines that a sink has published; a CSV header counts once, however many files a job was cut into.
+    fn published(&self, folder: &Path) -> Vec<String> {
         let mut lines = published_lines(folder, None);
-        let statement = self.text.rfind(&format!("CREATE TABLE {table} "));
-        let statement = statement.map_or("", |at| &self.text[at..]);
-        let options = statement.split(';').next().unwrap_or_default();
         let first = lines.first().cloned();
-        if let Some(header) = first.filter(|_| options.contains("'csv'")) {
+        if let Some(header) = first.filter(|line| !line.starts_with(['{', '['])) {
             lines.retain(|line| *line != header);
             lines.insert(0, header);
         }
@@ -196,7 +193,7 @@ impl Script {
             let ran = job::run_from(&name, &text, self.folder.path(), &setup, &before);
             before = ran.map_err(Failure)?.outputs;
         }
-        let lines = self.published(table, &target);
+        let lines = self.published(&target);
         let _ = std::fs::remove_dir_all(&target);
         Ok(answer(lines.into_iter().map(|line| vec![line]).collect()))
     }

@@ -17,6 +17,7 @@
     reason = "test code: it watches real processes and may panic"
 )]
 
+pub mod checkpoint_bench;
 pub mod data;
 pub mod job;
 pub mod process;

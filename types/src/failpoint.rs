@@ -6,6 +6,7 @@
 //! lets a snapshot's writer wait for a spill that finds the gate closed. Points are separated by commas. Without the
 //! variable a point costs one load of a flag.
 
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 
@@ -81,6 +82,50 @@ impl Armed {
     }
 }
 
+/// What a thread does at its failure points instead of what the environment says: for simulations, where a whole job runs on
+/// one thread.
+type Plan = Box<dyn FnMut(&'static str) -> Strike>;
+
+/// What a planned failure point does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strike {
+    /// Nothing.
+    Pass,
+    /// Returns an error.
+    Error,
+    /// Unwinds the thread with a [`SimulatedCrash`]: nothing of the job runs after it but destructors.
+    Crash,
+}
+
+/// The payload with which a thread is unwound where its process would have died. Whoever catches panics passes it on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SimulatedCrash(pub &'static str);
+
+thread_local! {
+    static PLAN: RefCell<Option<Plan>> = const { RefCell::new(None) };
+}
+
+/// Runs `run` with failure points of this thread planned. Plans do not nest: the inner one holds, then none.
+pub fn with_plan<T>(
+    plan: impl FnMut(&'static str) -> Strike + 'static,
+    run: impl FnOnce() -> T,
+) -> T {
+    struct Ends;
+    impl Drop for Ends {
+        fn drop(&mut self) {
+            PLAN.with(|planned| *planned.borrow_mut() = None);
+        }
+    }
+    PLAN.with(|planned| *planned.borrow_mut() = Some(Box::new(plan)));
+    let _ends = Ends;
+    run()
+}
+
+/// What this thread's plan says, if it has one.
+fn planned(name: &'static str) -> Option<Strike> {
+    PLAN.with(|plan| plan.borrow_mut().as_mut().map(|plan| plan(name)))
+}
+
 fn armed() -> Option<&'static Armed> {
     static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
     ARMED
@@ -93,6 +138,14 @@ fn armed() -> Option<&'static Armed> {
 /// # Errors
 /// An I/O error that names the point, when it was armed with `error`.
 pub fn pass(name: &'static str) -> std::io::Result<()> {
+    match planned(name) {
+        Some(Strike::Error) => {
+            return Err(std::io::Error::other(format!("failure point {name}")));
+        }
+        // No message is printed: it is no panic.
+        Some(Strike::Crash) => std::panic::resume_unwind(Box::new(SimulatedCrash(name))),
+        Some(Strike::Pass) | None => {}
+    }
     let Some(armed) = armed() else { return Ok(()) };
     match armed.strikes(name) {
         None => Ok(()),
@@ -120,6 +173,27 @@ mod tests {
         let (error, kill) = (Some(Action::Error), Some(Action::Kill));
         assert_eq!(passings, [None, None, error, None, kill, None]);
         assert!(Armed::parse("").is_none());
+    }
+
+    #[test]
+    fn a_planned_crash_unwinds_with_its_name_and_the_plan_ends_with_it() {
+        let run = || {
+            with_plan(
+                |name| match name {
+                    "a" => Strike::Error,
+                    "b" => Strike::Crash,
+                    _ => Strike::Pass,
+                },
+                || {
+                    assert!(pass("c").is_ok());
+                    assert!(pass("a").is_err());
+                    drop(pass("b"));
+                },
+            )
+        };
+        let payload = std::panic::catch_unwind(run).unwrap_err();
+        assert_eq!(payload.downcast_ref(), Some(&SimulatedCrash("b")));
+        assert!(pass("a").is_ok());
     }
 
     #[test]

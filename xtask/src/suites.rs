@@ -68,8 +68,14 @@ pub(crate) const SUITES: &[Suite] = &[
     Suite {
         name: "simulation",
         seconds: 120,
-        floor: 20,
+        floor: 320,
         about: "one thread, virtual time, seeded faults",
+    },
+    Suite {
+        name: "checkpoints",
+        seconds: 90,
+        floor: 20,
+        about: "every setting of checkpoints and restarts, storage that fails and stalls",
     },
     Suite {
         name: "failpoints",

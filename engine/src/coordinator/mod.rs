@@ -32,16 +32,18 @@ use tokio::sync::Notify;
 use weir_state::{MANIFEST_FORMAT_VERSION, Manifest, WorkerSnapshot};
 use weir_types::{CheckpointId, OperatorId, Watermark, WorkerId};
 
-pub(crate) use checkpoint::CheckpointLedger;
-use checkpoint::Complete;
+pub(crate) use checkpoint::{CheckpointLedger, Rules};
+use checkpoint::{Complete, Dropped};
 pub(crate) use control::EpochControl;
 use control::EpochFacts;
 pub(crate) use output::Outputs;
 use pacer::Pacer;
+use publish::Order;
 pub(crate) use publish::{Published, Publisher, Publishing};
 
 use crate::job::Shared;
 use crate::source::{SharedSource, SourceCheckpoint};
+use crate::statistics::{Collector, Ending, OperatorFigures};
 use crate::{Error, Outcome, Result};
 
 /// What workers and the publisher tell the coordinator.
@@ -59,11 +61,14 @@ pub(crate) enum Event {
 /// A worker has completed an epoch. All but the first field are for checkpoints.
 pub(crate) struct EpochReport {
     pub(crate) epoch: u64,
+    pub(crate) worker: WorkerId,
     /// What sinks prepared.
     pub(crate) prepared: BTreeMap<OperatorId, Value>,
     /// Watermark of each input.
     pub(crate) watermarks: BTreeMap<OperatorId, Vec<Watermark>>,
     pub(crate) counters: BTreeMap<String, u64>,
+    /// By operator of the plan.
+    pub(crate) figures: Vec<OperatorFigures>,
     /// The first moment of processing time at which an operator has something to do.
     pub(crate) due: Option<i64>,
 }
@@ -99,18 +104,29 @@ pub(crate) struct Coordinator {
     pacer: Pacer,
     ledger: CheckpointLedger,
     publishing: Option<Publishing>,
+    /// Records of checkpoints; `None`: an ephemeral job.
+    collector: Option<Collector>,
+    /// What the manifests of checkpoints under way say beside their parts.
+    cuts: BTreeMap<CheckpointId, Cut>,
     /// The open epoch: the next one to be closed.
     epoch: u64,
     closing: Option<Closing>,
     /// Set when the last epoch was closed.
     ending: Option<Outcome>,
     ending_through: bool,
+    /// The first moment of processing time at which an operator of any worker has something to do.
+    due: Option<i64>,
+}
+
+/// What belongs to the place in the streams where a checkpoint's barrier is.
+#[derive(Default)]
+struct Cut {
     watermarks: BTreeMap<OperatorId, Vec<Watermark>>,
     counters: BTreeMap<String, u64>,
     sources: SourceCheckpoint,
     processing_time: i64,
-    /// The first moment of processing time at which an operator of any worker has something to do.
-    due: Option<i64>,
+    /// It ends a job whose inputs have ended.
+    drained: bool,
 }
 
 struct Closing {
@@ -130,6 +146,7 @@ impl Coordinator {
         events: Receiver<Event>,
         ledger: CheckpointLedger,
         publishing: Option<Publishing>,
+        collector: Option<Collector>,
     ) -> Self {
         let seed = job.options.simulation_seed.or(job.options.test_cuts);
         let random = seed.map(SmallRng::seed_from_u64);
@@ -143,14 +160,12 @@ impl Coordinator {
             pacer,
             ledger,
             publishing,
+            collector,
+            cuts: BTreeMap::new(),
             epoch: 1,
             closing: None,
             ending: None,
             ending_through: false,
-            watermarks: BTreeMap::new(),
-            counters: BTreeMap::new(),
-            sources: SourceCheckpoint::new(),
-            processing_time: 0,
             due,
         }
     }
@@ -160,10 +175,16 @@ impl Coordinator {
         while let Ok(event) = self.events.try_recv() {
             self.take(event)?;
         }
-        if let Some(complete) = self.ledger.complete() {
+        let now = self.job.clock.elapsed();
+        for expired in self.ledger.expire(now) {
+            if let Some(store) = &self.job.store {
+                store.give_up(expired);
+            }
+        }
+        while let Some(complete) = self.ledger.complete(now) {
             match complete {
                 Ok(complete) => self.publish(complete)?,
-                Err(reason) => self.checkpoint_failed(&reason)?,
+                Err(dropped) => self.on_dropped(&dropped)?,
             }
             // An inline publisher has answered already.
             while let Ok(event) = self.events.try_recv() {
@@ -198,9 +219,12 @@ impl Coordinator {
                 let micros = due.saturating_sub(self.job.clock.wall_micros()).max(0);
                 wait = wait.min(Duration::from_micros(micros as u64));
             }
-            if let Some(checkpoint) = self.ledger.wait(now) {
+            if let Some(checkpoint) = self.ledger.due_in(now) {
                 wait = wait.min(checkpoint);
             }
+        }
+        if let Some(expires) = self.ledger.expires_in(now) {
+            wait = wait.min(expires);
         }
         wait.max(Duration::from_micros(200))
     }
@@ -255,11 +279,13 @@ impl Coordinator {
     }
 
     fn close(&mut self, now: Duration, facts: EpochFacts, checkpoint: bool) {
+        let wall_micros = self.job.clock.wall_micros();
         let checkpoint = checkpoint.then(|| self.ledger.begin(now));
+        if let (Some(checkpoint), Some(collector)) = (checkpoint, &mut self.collector) {
+            collector.begin(checkpoint, wall_micros, now);
+        }
         self.pacer.on_close(now, facts);
-        self.job
-            .control
-            .close(self.epoch, checkpoint, self.job.clock.wall_micros());
+        self.job.control.close(self.epoch, checkpoint, wall_micros);
         self.closing = Some(Closing {
             at: now,
             budget_used: facts.budget_used,
@@ -284,27 +310,61 @@ impl Coordinator {
                 Ok(())
             }
             Event::Published(Published::Done(checkpoint)) => {
-                self.ledger.on_published(true);
+                let now = self.job.clock.elapsed();
+                self.ledger.on_published(true, now);
                 self.job
                     .last_checkpoint
                     .store(checkpoint.0, Ordering::Release);
+                if let Some(collector) = &mut self.collector {
+                    collector.on_end(checkpoint, Ending::Completed, None, now);
+                }
                 Ok(())
             }
-            Event::Published(Published::NotWritten(reason)) => {
-                self.ledger.on_published(false);
-                self.checkpoint_failed(&reason)
+            Event::Published(Published::NotWritten(checkpoint, reason)) => {
+                let now = self.job.clock.elapsed();
+                self.ledger.on_published(false, now);
+                self.on_dropped(&Dropped {
+                    checkpoint,
+                    reason,
+                    expired: false,
+                })
             }
             Event::Published(Published::CommitFailed(error)) => Err(error),
         }
     }
 
-    /// A failed checkpoint aborts nothing, unless it was the last one.
-    fn checkpoint_failed(&mut self, reason: &str) -> Result<()> {
+    /// A failed checkpoint aborts nothing, unless it was the last one, or one too many.
+    fn on_dropped(&mut self, dropped: &Dropped) -> Result<()> {
+        let Dropped {
+            checkpoint,
+            reason,
+            expired,
+        } = dropped;
+        self.cuts.remove(checkpoint);
+        if let Some(collector) = &mut self.collector {
+            let ending = match expired {
+                true => Ending::Expired,
+                false => Ending::Failed,
+            };
+            collector.on_end(
+                *checkpoint,
+                ending,
+                Some(reason.clone()),
+                self.job.clock.elapsed(),
+            );
+        }
         if self.ending.is_some() {
-            return Err(Error::Job(format!("the last checkpoint failed: {reason}")));
+            return Err(Error::Checkpoint(format!(
+                "the last checkpoint failed: {reason}"
+            )));
+        }
+        if self.ledger.is_beyond_tolerance() {
+            return Err(Error::Checkpoint(format!(
+                "checkpoint {checkpoint} failed: {reason}; 'checkpoint.tolerable-failures' allows no more of them in a row"
+            )));
         }
         self.job.warn(format!(
-            "a checkpoint failed and is taken up by the next one: {reason}"
+            "checkpoint {checkpoint} failed and is taken up by the next one: {reason}"
         ));
         Ok(())
     }
@@ -318,13 +378,14 @@ impl Coordinator {
         debug_assert_eq!(report.epoch, self.epoch);
         closing.done += 1;
         closing.due = closing.due.into_iter().chain(report.due).min();
-        if closing.checkpoint.is_some() {
-            if closing.done == 1 {
-                self.watermarks.clear();
-                self.counters.clear();
+        if let Some(checkpoint) = closing.checkpoint {
+            if let Some(collector) = &mut self.collector {
+                let now = self.job.clock.elapsed();
+                collector.on_aligned(checkpoint, report.worker, &report.figures, now);
             }
+            let cut = self.cuts.entry(checkpoint).or_default();
             for (operator, inputs) in report.watermarks {
-                let least = self
+                let least = cut
                     .watermarks
                     .entry(operator)
                     .or_insert_with(|| inputs.clone());
@@ -334,7 +395,7 @@ impl Coordinator {
                     .for_each(|(least, other)| *least = (*least).min(other));
             }
             for (name, value) in report.counters {
-                *self.counters.entry(name).or_default() += value;
+                *cut.counters.entry(name).or_default() += value;
             }
             self.ledger.on_aligned(report.prepared);
         }
@@ -355,14 +416,16 @@ impl Coordinator {
         self.due = closing
             .due
             .map(|due| next(due).div_euclid(1000).saturating_mul(1000));
-        if closing.checkpoint.is_some() {
-            self.sources = self
+        if let Some(checkpoint) = closing.checkpoint {
+            let cut = self.cuts.entry(checkpoint).or_default();
+            cut.sources = self
                 .job
                 .sources
                 .iter()
                 .map(|source| (source.id.to_string(), source.checkpoint(self.epoch)))
                 .collect();
-            self.processing_time = self.job.control.now(self.epoch).0;
+            cut.processing_time = now;
+            cut.drained = self.ending == Some(Outcome::Drained);
         } else {
             self.ledger.on_epoch();
         }
@@ -393,8 +456,13 @@ impl Coordinator {
                 Error::Job(format!("cannot write {what} to the manifest: {error}"))
             })
         };
+        let cut = self.cuts.remove(&complete.checkpoint).unwrap_or_default();
+        if let Some(collector) = &mut self.collector {
+            let now = self.job.clock.elapsed();
+            collector.on_ready(complete.checkpoint, &complete.snapshots, now);
+        }
         let mut counters = self.job.restored_counters.clone();
-        for (name, value) in &self.counters {
+        for (name, value) in &cut.counters {
             *counters.entry(name.clone()).or_default() += value;
         }
         let manifest = Manifest {
@@ -402,7 +470,7 @@ impl Coordinator {
             job: self.job.name.clone(),
             generation: self.job.generation,
             checkpoint: complete.checkpoint,
-            processing_time: self.processing_time,
+            processing_time: cut.processing_time,
             sql: self.job.sql.clone(),
             plan: json("the plan", serde_json::to_value(&self.job.user_plan))?,
             parallelism: self.job.options.parallelism,
@@ -410,14 +478,18 @@ impl Coordinator {
             backend: self.job.options.backend,
             tables: crate::operators::table_specs(&self.job.plan),
             workers: complete.snapshots,
-            sources: json("positions", serde_json::to_value(&self.sources))?,
-            watermarks: json("watermarks", serde_json::to_value(&self.watermarks))?,
+            sources: json("positions", serde_json::to_value(&cut.sources))?,
+            watermarks: json("watermarks", serde_json::to_value(&cut.watermarks))?,
             sinks: json("sinks", serde_json::to_value(&complete.parts))?,
-            drained: self.ending == Some(Outcome::Drained),
+            drained: cut.drained,
             counters: json("counters", serde_json::to_value(&counters))?,
         };
         if let Some(publishing) = &mut self.publishing {
-            publishing.send(manifest, complete.parts);
+            publishing.send(Order {
+                oldest_in_flight: self.ledger.oldest_in_flight(manifest.checkpoint),
+                manifest,
+                parts: complete.parts,
+            });
         }
         Ok(())
     }

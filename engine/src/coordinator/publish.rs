@@ -25,9 +25,17 @@ pub(crate) enum Published {
     /// Manifest and commits are durable.
     Done(CheckpointId),
     /// The manifest was not written: nothing happened.
-    NotWritten(String),
+    NotWritten(CheckpointId, String),
     /// The manifest is there, a commit failed: the next start finishes it.
     CommitFailed(Error),
+}
+
+/// What is to be published.
+pub(crate) struct Order {
+    pub(crate) manifest: Manifest,
+    pub(crate) parts: Parts,
+    /// Files of this and newer attempts are no garbage.
+    pub(crate) oldest_in_flight: CheckpointId,
 }
 
 /// Publishes one checkpoint after another.
@@ -35,6 +43,9 @@ pub(crate) struct Publisher {
     store: Arc<CheckpointStore>,
     committers: Vec<(OperatorId, Box<dyn SinkCommitter>)>,
     retain: usize,
+    /// Manifests whose writing failed: a storage may have kept one all the same. What their sinks prepared is in the next
+    /// manifest, so they have to be gone before that is there.
+    doubtful: Vec<CheckpointId>,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -52,35 +63,51 @@ impl Publisher {
             store,
             committers,
             retain,
+            doubtful: Vec::new(),
             runtime,
         })
     }
 
-    fn publish(&mut self, manifest: &Manifest, parts: &Parts) -> Published {
-        let written = pass("engine.manifest.before").and_then(|()| {
-            self.runtime
-                .block_on(self.store.publish(manifest))
-                .map_err(Error::from)
+    fn publish(&mut self, order: &Order) -> Published {
+        let checkpoint = order.manifest.checkpoint;
+        let ready = self.remove_doubtful();
+        let written = ready.and_then(|()| {
+            self.write(&order.manifest)
+                .inspect_err(|_| self.doubtful.push(checkpoint))
         });
         if let Err(error) = written {
-            return Published::NotWritten(error.to_string());
+            return Published::NotWritten(checkpoint, error.to_string());
         }
-        match self.commit(manifest.checkpoint, parts) {
-            Ok(()) => Published::Done(manifest.checkpoint),
+        match self.commit(checkpoint, order) {
+            Ok(()) => Published::Done(checkpoint),
             Err(error) => Published::CommitFailed(error),
         }
     }
 
-    fn commit(&mut self, checkpoint: CheckpointId, parts: &Parts) -> Result<()> {
+    fn remove_doubtful(&mut self) -> Result<()> {
+        while let Some(&doubtful) = self.doubtful.last() {
+            self.runtime.block_on(self.store.remove(doubtful))?;
+            self.doubtful.pop();
+        }
+        Ok(())
+    }
+
+    fn write(&self, manifest: &Manifest) -> Result<()> {
+        pass("engine.manifest.before")?;
+        Ok(self.runtime.block_on(self.store.publish(manifest))?)
+    }
+
+    fn commit(&mut self, checkpoint: CheckpointId, order: &Order) -> Result<()> {
         pass("engine.manifest.after")?;
         for (operator, committer) in &mut self.committers {
-            if let Some(prepared) = parts.get(operator) {
+            if let Some(prepared) = order.parts.get(operator) {
                 committer.commit(checkpoint, prepared)?;
             }
         }
         pass("engine.commit.after")?;
         // What cannot be deleted now is garbage of the next time; the checkpoint stands.
-        if let Err(error) = self.runtime.block_on(self.store.retain(self.retain, None)) {
+        let retained = self.store.retain(self.retain, Some(order.oldest_in_flight));
+        if let Err(error) = self.runtime.block_on(retained) {
             tracing::warn!(%error, "old checkpoints could not be removed");
         }
         Ok(())
@@ -92,7 +119,7 @@ pub(crate) enum Publishing {
     /// On the caller's thread (simulation).
     Inline(Box<Publisher>, EventSender),
     /// On a thread of its own.
-    Thread(Option<Sender<(Manifest, Parts)>>, Option<JoinHandle<()>>),
+    Thread(Option<Sender<Order>>, Option<JoinHandle<()>>),
 }
 
 impl Publishing {
@@ -101,14 +128,14 @@ impl Publishing {
     }
 
     pub(crate) fn thread(publisher: Publisher, events: EventSender) -> Result<Self> {
-        // The queue never holds more than one order: the ledger makes one checkpoint at a time.
-        let (sender, orders): (Sender<(Manifest, Parts)>, Receiver<_>) = channel();
+        // The queue never holds more than one order: the ledger publishes one checkpoint at a time.
+        let (sender, orders): (Sender<Order>, Receiver<_>) = channel();
         let mut publisher = publisher;
         let handle = std::thread::Builder::new()
             .name("weir-publisher".to_owned())
             .spawn(move || {
-                while let Ok((manifest, parts)) = orders.recv() {
-                    events.tell(Event::Published(publisher.publish(&manifest, &parts)));
+                while let Ok(order) = orders.recv() {
+                    events.tell(Event::Published(publisher.publish(&order)));
                 }
             })
             .map_err(|error| Error::Job(format!("cannot start the publisher: {error}")))?;
@@ -116,16 +143,16 @@ impl Publishing {
     }
 
     /// Publishes; the answer comes as an event.
-    pub(crate) fn send(&mut self, manifest: Manifest, parts: Parts) {
+    pub(crate) fn send(&mut self, order: Order) {
         match self {
             Self::Inline(publisher, events) => {
-                let published = publisher.publish(&manifest, &parts);
+                let published = publisher.publish(&order);
                 events.tell(Event::Published(published));
             }
             Self::Thread(sender, _) => {
                 // A closed queue means that the thread panicked; `join` reports that.
                 if let Some(sender) = sender {
-                    let _ = sender.send((manifest, parts));
+                    let _ = sender.send(order);
                 }
             }
         }

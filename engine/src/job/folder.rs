@@ -69,6 +69,32 @@ impl JobFolder {
         Ok(folder)
     }
 
+    /// Another start of the same process, under the same lock.
+    pub(crate) fn renew(&mut self) -> Result<()> {
+        self.counters.generation += 1;
+        self.write_counters()?;
+        let scratch = self.scratch();
+        if scratch.exists() {
+            std::fs::remove_dir_all(&scratch)
+                .map_err(|error| failed("cannot clear", &scratch, &error))?;
+        }
+        Ok(())
+    }
+
+    /// Goes on after a generation that somebody else has seen: a storage outlives a folder.
+    pub(crate) fn note_generation(&mut self, seen: Generation) -> Result<()> {
+        if seen.0 >= self.counters.generation {
+            self.counters.generation = seen.0 + 1;
+            self.write_counters()?;
+        }
+        Ok(())
+    }
+
+    /// The folder itself.
+    pub(crate) fn path(&self) -> &Path {
+        &self.folder
+    }
+
     /// The number of this start.
     pub(crate) fn generation(&self) -> Generation {
         Generation(self.counters.generation)
@@ -96,16 +122,6 @@ impl JobFolder {
     /// Where databases are.
     pub(crate) fn scratch(&self) -> PathBuf {
         self.folder.join("scratch")
-    }
-
-    /// Forgets all checkpoints (`--fresh`). Numbers go on.
-    pub(crate) fn forget(&self) -> Result<()> {
-        let checkpoints = self.checkpoints();
-        if checkpoints.exists() {
-            std::fs::remove_dir_all(&checkpoints)
-                .map_err(|error| failed("cannot remove", &checkpoints, &error))?;
-        }
-        Ok(())
     }
 
     fn write_counters(&self) -> Result<()> {

@@ -13,6 +13,7 @@
 //! 3. After a failure nothing is committed any more.
 
 mod folder;
+mod restart;
 mod restore;
 mod resume;
 mod start;
@@ -37,7 +38,8 @@ use crate::source::SharedSource;
 use crate::sync::lock;
 use crate::topology::Topology;
 use crate::worker::WorkerCounters;
-use crate::{Error, JobOptions, JobSummary, OutputHandler, Progress, Result};
+use crate::{Error, JobOptions, JobSummary, OutputHandler, Progress, Result, simulate};
+use restart::Lives;
 pub(crate) use supervise::Ended;
 
 /// What the threads of a job share.
@@ -80,6 +82,8 @@ pub(crate) struct Shared {
     pub(crate) restored_counters: BTreeMap<String, u64>,
     /// Number of the newest checkpoint; 0: none.
     pub(crate) last_checkpoint: AtomicU64,
+    /// The one that this start went on from; 0: none.
+    restored_checkpoint: u64,
     watermark: AtomicI64,
     stopping: AtomicBool,
     abandoned: AtomicBool,
@@ -110,6 +114,22 @@ impl Shared {
     /// The handle was dropped without a wait: leave without a checkpoint.
     pub(crate) fn is_abandoned(&self) -> bool {
         self.abandoned.load(Ordering::Acquire)
+    }
+
+    /// Asks for an end without a checkpoint.
+    pub(crate) fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Release);
+        self.events.wake.notify_one();
+    }
+
+    /// Whether this start has completed a checkpoint.
+    pub(crate) fn completed_a_checkpoint(&self) -> bool {
+        self.last_checkpoint.load(Ordering::Acquire) > self.restored_checkpoint
+    }
+
+    /// All that the user should know so far.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        lock(&self.warnings).clone()
     }
 
     /// Something that the user should know.
@@ -236,7 +256,7 @@ impl Shared {
 
 /// A job that runs.
 pub struct JobHandle {
-    shared: Option<Arc<Shared>>,
+    lives: Option<Arc<Lives>>,
     thread: Option<JoinHandle<Result<JobSummary>>>,
     /// Of a job that had been drained before: there is nothing to run.
     ended: Option<JobSummary>,
@@ -255,22 +275,32 @@ impl JobHandle {
         options: JobOptions,
         output: OutputHandler,
     ) -> Result<Self> {
-        match start::prepare(job, sql, plan, options, output)? {
+        let mut folder = None;
+        let prepared = simulate::with_faults(&options.clone(), || {
+            start::prepare(job, sql, plan, options, output, &mut folder, None)
+        })?;
+        match prepared {
             start::Prepared::Drained(summary) => Ok(Self {
-                shared: None,
+                lives: None,
                 thread: None,
                 ended: Some(*summary),
             }),
             start::Prepared::Ready(ready) => {
-                let shared = ready.shared.clone();
+                let lives = Lives::new(ready.shared.clone());
+                let of_thread = lives.clone();
                 let thread = std::thread::Builder::new()
                     .name("weir-coordinator".to_owned())
-                    .spawn(move || supervise::run(*ready))
+                    .spawn(move || {
+                        let options = ready.shared.options.clone();
+                        simulate::with_faults(&options, || {
+                            supervise::run(*ready, folder, &of_thread)
+                        })
+                    })
                     .map_err(|error| {
                         Error::Job(format!("cannot start the coordinator: {error}"))
                     })?;
                 Ok(Self {
-                    shared: Some(shared),
+                    lives: Some(lives),
                     thread: Some(thread),
                     ended: None,
                 })
@@ -280,8 +310,8 @@ impl JobHandle {
 
     /// A snapshot of the progress; cheap.
     pub fn progress(&self) -> Progress {
-        match (&self.shared, &self.ended) {
-            (Some(shared), _) => shared.progress(),
+        match (&self.lives, &self.ended) {
+            (Some(lives), _) => lives.current().progress(),
             (None, Some(summary)) => summary.progress.clone(),
             (None, None) => Progress::default(),
         }
@@ -289,8 +319,8 @@ impl JobHandle {
 
     /// Asks for a stop with a last checkpoint (Ctrl-C).
     pub fn stop(&self) {
-        if let Some(shared) = &self.shared {
-            shared.stop();
+        if let Some(lives) = &self.lives {
+            lives.stop();
         }
     }
 
@@ -320,9 +350,8 @@ impl JobHandle {
 impl Drop for JobHandle {
     /// A handle that nobody waits for takes its threads along, without a last checkpoint.
     fn drop(&mut self) {
-        if let (Some(shared), Some(thread)) = (&self.shared, self.thread.take()) {
-            shared.abandoned.store(true, Ordering::Release);
-            shared.events.wake.notify_one();
+        if let (Some(lives), Some(thread)) = (&self.lives, self.thread.take()) {
+            lives.abandon();
             let _ = thread.join();
         }
     }

@@ -74,7 +74,7 @@ impl Restore<'_> {
             return self.start_at_the_beginning(highest, warnings);
         };
         if manifest.drained && self.only_prints() {
-            self.folder.forget()?;
+            self.runtime.block_on(self.store.clear())?;
             return Ok(Start {
                 manifest: None,
                 highest,
@@ -244,7 +244,8 @@ pub(super) fn settled(mut manifest: Manifest) -> Manifest {
 pub(crate) fn start_afresh(
     job: &str,
     options: &JobOptions,
-    folder: &JobFolder,
+    store: &CheckpointStore,
+    runtime: &tokio::runtime::Runtime,
     committers: &mut Committers,
 ) -> Result<()> {
     for (operator, committer) in committers.iter_mut() {
@@ -256,7 +257,7 @@ pub(crate) fn start_afresh(
         }
     }
     // Checkpoints first: without output but with checkpoints, a later start would go on without the rows.
-    folder.forget()?;
+    runtime.block_on(store.clear())?;
     for (_, committer) in committers.iter_mut() {
         if options.replace_output {
             committer.remove_output()?;

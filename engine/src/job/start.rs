@@ -15,19 +15,22 @@ use tokio::sync::Notify;
 use weir_connectors::{Sink, SinkEnvironment, TableRequest, open_sink, open_source};
 use weir_planner::plan::{Changelog, OperatorKind, StreamPlan};
 use weir_planner::settings::parse_duration;
-use weir_state::{CheckpointStore, Manifest, RestoreFrom, SharedState};
-use weir_types::{CheckpointId, EventTime, Generation};
+use weir_state::{CheckpointStore, Manifest, RestoreFrom, SharedState, StorageOptions};
+use weir_types::{CheckpointId, Diagnostic, EventTime, Generation};
 
 use super::Shared;
 use super::folder::JobFolder;
 use super::restore::{Committers, Restore, Start, settled, start_afresh};
 use crate::clock::Clock;
-use crate::coordinator::{CheckpointLedger, EpochControl, Event, EventSender, Outputs, Publisher};
+use crate::coordinator::{
+    CheckpointLedger, EpochControl, Event, EventSender, Outputs, Publisher, Rules,
+};
 use crate::exchange::Channel;
 use crate::source::{ColumnPlan, SharedSource, SourceCheckpoint, wire_dead_letters};
+use crate::statistics::{Collector, Log};
 use crate::topology::Topology;
 use crate::worker::WorkerCounters;
-use crate::{Error, JobOptions, JobSummary, Outcome, OutputHandler, Progress, Result};
+use crate::{Error, JobOptions, JobSummary, Outcome, OutputHandler, Progress, Result, simulate};
 
 /// What a start came to.
 pub(super) enum Prepared {
@@ -42,18 +45,26 @@ pub(super) struct Ready {
     pub(super) events: Receiver<Event>,
     pub(super) ledger: CheckpointLedger,
     pub(super) publisher: Option<Publisher>,
+    pub(super) collector: Option<Collector>,
     pub(super) resumed_from: Option<CheckpointId>,
-    /// Holds the lock.
-    pub(super) folder: Option<JobFolder>,
 }
 
-/// Prepares a job.
+/// What another start of the same process goes on with.
+pub(super) struct Again {
+    pub(super) clock: Arc<Clock>,
+    /// What was said so far.
+    pub(super) warnings: Vec<String>,
+}
+
+/// Prepares a job. `folder` holds the lock: it is taken if it is not held yet, and stays the caller's whatever happens.
 pub(super) fn prepare(
     job: &str,
     sql: &str,
     user_plan: StreamPlan,
     mut options: JobOptions,
     output: OutputHandler,
+    folder: &mut Option<JobFolder>,
+    again: Option<Again>,
 ) -> Result<Prepared> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -62,17 +73,28 @@ pub(super) fn prepare(
     let mut plan = user_plan.clone();
     let (mut is_dead_letter, dead_letters) = wire_dead_letters(&mut plan)?;
     let beside = crate::beside::wire(&mut plan, &mut is_dead_letter)?;
-    let mut folder = match &options.state_dir {
-        Some(path) => Some(JobFolder::take(path, job, options.file.as_deref())?),
+    match (folder.as_mut(), &options.state_dir) {
+        (Some(held), _) => held.renew()?,
+        (None, Some(path)) => *folder = Some(JobFolder::take(path, job, options.file.as_deref())?),
+        (None, None) => {}
+    }
+    let (clock, said) = match again {
+        Some(again) => (again.clock, again.warnings),
+        None => (new_clock(&options), Vec::new()),
+    };
+    let store = match folder.as_mut() {
+        Some(folder) => {
+            let store = CheckpointStore::open(storage(job, folder, &options, &clock))
+                .map_err(storage_refused)?;
+            if let Some(seen) = runtime.block_on(store.generation())? {
+                folder.note_generation(seen)?;
+            }
+            Some(store)
+        }
         None => None,
     };
-    let clock = match (options.simulation_seed, options.test_clock) {
-        (Some(_), _) => Clock::simulated(),
-        (None, Some(wall_micros)) => Clock::fixed(wall_micros),
-        (None, None) => Clock::system(),
-    };
     // What an ephemeral job writes (malformed records, say) must not get the names of the run before.
-    let generation = match &folder {
+    let generation = match &*folder {
         Some(folder) => folder.generation(),
         None => Generation(clock.wall_micros() as u64),
     };
@@ -86,24 +108,20 @@ pub(super) fn prepare(
         warnings: Vec::new(),
         drained: false,
     };
-    let mut store = None;
-    if let Some(folder) = &mut folder {
+    if let (Some(folder), Some(store)) = (folder.as_mut(), &store) {
         if options.fresh {
-            start_afresh(job, &options, folder, &mut committers)?;
+            start_afresh(job, &options, store, &runtime, &mut committers)?;
         }
-        let opened = CheckpointStore::local(folder.checkpoints())?;
         start = Restore {
             job,
             plan: &user_plan,
             options: &options,
             folder,
-            store: &opened,
+            store,
             committers: &mut committers,
             runtime: &runtime,
         }
         .run()?;
-        // The restore may have forgotten the old folder.
-        store = Some(CheckpointStore::local(folder.checkpoints())?);
     }
     if let (true, Some(manifest), Some(store)) = (start.drained, &start.manifest, &store) {
         if let Some(target) = &options.savepoint {
@@ -119,21 +137,37 @@ pub(super) fn prepare(
         // Fixed at the first start: keys would be looked for where they are not.
         options.key_groups = manifest.key_groups;
     }
-    let scratch = match &folder {
+    let scratch = match &*folder {
         Some(folder) => folder.scratch(),
         None => {
             let name = format!("weir-{}-{}", std::process::id(), next_ephemeral());
             std::env::temp_dir().join(name)
         }
     };
-    let (sources, mut warnings) = open_sources(&plan, &options, start.manifest.as_ref())?;
-    warnings.extend(start.warnings);
+    let (sources, opened) = open_sources(&plan, &options, start.manifest.as_ref())?;
+    let mut warnings = said;
+    for warning in opened.into_iter().chain(start.warnings) {
+        // What was said at the first start need not be said again.
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
+    }
     let (sender, events) = channel();
     let wake = Arc::new(Notify::new());
     let manifest = start.manifest;
     let last = manifest.as_ref().map(|manifest| manifest.checkpoint);
     let workers = options.parallelism as usize;
-    let ledger = CheckpointLedger::new(options.checkpoint_interval, workers, start.highest, last);
+    let rules = Rules {
+        interval: options.checkpoint_interval,
+        timeout: options.checkpoints.timeout,
+        pause: options.checkpoints.min_pause,
+        concurrent: options.checkpoints.max_concurrent,
+        tolerable: options.checkpoints.tolerable_failures,
+    };
+    let ledger = CheckpointLedger::new(rules, workers, start.highest, last, clock.elapsed());
+    let collector = folder
+        .as_ref()
+        .map(|folder| Collector::new(Log::new(folder.path()), &plan, workers, generation.0));
     let publisher = match &store {
         Some(store) => Some(Publisher::new(
             store.clone(),
@@ -200,6 +234,7 @@ pub(super) fn prepare(
             }),
         store,
         last_checkpoint: AtomicU64::new(last.map_or(0, |last| last.0)),
+        restored_checkpoint: last.map_or(0, |last| last.0),
         watermark: AtomicI64::new(i64::MIN),
         stopping: AtomicBool::new(false),
         abandoned: AtomicBool::new(false),
@@ -212,9 +247,49 @@ pub(super) fn prepare(
         events,
         ledger,
         publisher,
+        collector,
         resumed_from: last,
-        folder,
     })))
+}
+
+fn new_clock(options: &JobOptions) -> Arc<Clock> {
+    match (options.simulation_seed, options.test_clock) {
+        (Some(_), _) => Clock::simulated(),
+        (None, Some(wall_micros)) => Clock::fixed(wall_micros),
+        (None, None) => Clock::system(),
+    }
+}
+
+/// A URL that this build cannot reach is the user's to change.
+fn storage_refused(error: weir_state::Error) -> Error {
+    match error {
+        weir_state::Error::Incompatible(what) => {
+            let help = "a folder (one that is mounted from elsewhere will do), file:///folder and 'memory:' are possible";
+            Error::Plan(Diagnostic::error("J0020", what).help(help).into())
+        }
+        other => Error::State(other),
+    }
+}
+
+/// Where the job's checkpoints are.
+fn storage(
+    job: &str,
+    folder: &JobFolder,
+    options: &JobOptions,
+    clock: &Arc<Clock>,
+) -> StorageOptions {
+    let hook = match options.simulation_faults {
+        Some(seed) => Some(simulate::storage_faults(seed, clock)),
+        None => options.checkpoints.storage_hook.clone(),
+    };
+    StorageOptions {
+        url: options.checkpoints.storage.clone(),
+        home: folder.checkpoints(),
+        base: options.base.clone(),
+        job: job.to_owned(),
+        patience: options.checkpoints.timeout,
+        hook,
+    }
 }
 
 /// Ephemeral jobs of one process have scratch folders of their own.

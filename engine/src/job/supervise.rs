@@ -8,30 +8,135 @@ use weir_state::CheckpointStore;
 use weir_types::{CheckpointId, WorkerId};
 
 use super::Shared;
+use super::folder::JobFolder;
+use super::restart::{Lives, RestartPolicy, can_go_back, may_pass};
 use super::restore::settled;
-use super::start::Ready;
+use super::start::{Again, Prepared, Ready, prepare};
 use crate::coordinator::{CheckpointLedger, Coordinator, Event, Pace, Publisher, Publishing};
+use crate::statistics::Collector;
+use crate::worker::pass;
 use crate::{Error, JobSummary, Outcome, Result, simulate, worker};
 
 /// What a finished run says: outcome, checkpoints taken, the last one.
 pub(crate) type Ended = (Outcome, u64, Option<CheckpointId>);
 
-/// Runs a job to its end.
-pub(super) fn run(ready: Ready) -> Result<JobSummary> {
+/// Runs a job to its end, which may be several starts later.
+pub(super) fn run(
+    first: Ready,
+    mut folder: Option<JobFolder>,
+    lives: &Lives,
+) -> Result<JobSummary> {
+    let mut policy = RestartPolicy::new(first.shared.options.restart);
+    let resumed_from = first.resumed_from;
+    let mut checkpoints = 0;
+    let mut next = first;
+    loop {
+        let shared = next.shared.clone();
+        let mut error = match run_once(next, &mut checkpoints, resumed_from) {
+            Ok(summary) => return Ok(summary),
+            Err(error) => error,
+        };
+        if shared.completed_a_checkpoint() {
+            policy.forgive();
+        }
+        if !can_go_back(&shared) {
+            return Err(error);
+        }
+        next = loop {
+            if !may_pass(&error) || lives.is_over() {
+                return Err(error);
+            }
+            let Some((attempt, delay)) = policy.next() else {
+                return Err(error);
+            };
+            shared.warn(format!(
+                "the job failed and starts again from its newest checkpoint in {} s (attempt {attempt} of {}): {error}",
+                delay.as_secs_f64(),
+                policy.attempts()
+            ));
+            if !pause(&shared, lives, delay) {
+                return Err(error);
+            }
+            match start_again(&shared, &mut folder) {
+                Ok(Prepared::Ready(ready)) => break *ready,
+                // It failed after the checkpoint that ended it was durable: the restore has finished its commits.
+                Ok(Prepared::Drained(mut summary)) => {
+                    summary.outcome = Outcome::Drained;
+                    summary.checkpoints = checkpoints;
+                    summary.resumed_from = resumed_from;
+                    summary.elapsed = shared.clock.elapsed();
+                    return Ok(*summary);
+                }
+                Err(again) => error = again,
+            }
+        };
+        lives.go_on_with(&next.shared);
+    }
+}
+
+/// Waits for the time of a restart; false if nobody wants it any more.
+fn pause(shared: &Shared, lives: &Lives, delay: Duration) -> bool {
+    if shared.options.simulation_seed.is_some() {
+        shared.clock.advance(delay);
+        return !lives.is_over();
+    }
+    let until = shared.clock.elapsed() + delay;
+    while !lives.is_over() {
+        let left = until.saturating_sub(shared.clock.elapsed());
+        if left.is_zero() {
+            return true;
+        }
+        std::thread::park_timeout(left.min(Duration::from_millis(20)));
+    }
+    false
+}
+
+/// Prepares another start of the same job, under the same lock and clock.
+fn start_again(shared: &Shared, folder: &mut Option<JobFolder>) -> Result<Prepared> {
+    pass("engine.restart.before")?;
+    let mut options = shared.options.clone();
+    // What these asked for has been done.
+    options.fresh = false;
+    options.restore_from = None;
+    prepare(
+        &shared.name,
+        &shared.sql,
+        shared.user_plan.clone(),
+        options,
+        shared.output.clone(),
+        folder,
+        Some(Again {
+            clock: shared.clock.clone(),
+            warnings: shared.warnings(),
+        }),
+    )
+}
+
+/// One start, to its end. `checkpoints` counts on.
+fn run_once(
+    ready: Ready,
+    checkpoints: &mut u64,
+    resumed_from: Option<CheckpointId>,
+) -> Result<JobSummary> {
     let Ready {
         shared,
         events,
         ledger,
         publisher,
-        resumed_from,
-        folder,
+        collector,
+        resumed_from: _,
     } = ready;
     let ended = match shared.options.simulation_seed {
-        Some(seed) => simulate::run(seed, &shared, events, ledger, publisher),
-        None => run_threads(&shared, events, ledger, publisher),
+        Some(seed) => simulate::run(seed, &shared, events, ledger, publisher, collector),
+        None => run_threads(&shared, events, ledger, publisher, collector),
     };
-    let summary = ended.and_then(|(outcome, checkpoints, last)| {
+    let summary = ended.and_then(|(outcome, taken, last)| {
+        *checkpoints += taken;
+        let checkpoints = *checkpoints;
         write_savepoint(&shared, last)?;
+        if outcome == Outcome::Stopped {
+            delete_on_cancel(&shared)?;
+        }
         let (late, written) = shared.by_operator();
         Ok(JobSummary {
             outcome,
@@ -49,8 +154,32 @@ pub(super) fn run(ready: Ready) -> Result<JobSummary> {
     if shared.scratch.exists() {
         let _ = std::fs::remove_dir_all(&shared.scratch);
     }
-    drop(folder);
     summary
+}
+
+/// 'checkpoint.on-cancel' = 'delete': after a stop on request nothing is kept. The last checkpoint was taken all the same:
+/// the sinks have committed all that was read.
+fn delete_on_cancel(shared: &Shared) -> Result<()> {
+    let (true, true, Some(store)) = (
+        shared.options.checkpoints.delete_on_cancel,
+        shared.is_stopping(),
+        &shared.store,
+    ) else {
+        return Ok(());
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .map_err(|error| Error::Job(format!("cannot delete the checkpoints: {error}")))?;
+    runtime.block_on(store.clear())?;
+    shared
+        .last_checkpoint
+        .store(0, std::sync::atomic::Ordering::Release);
+    shared.warn(
+        "the checkpoints were deleted, as 'checkpoint.on-cancel' = 'delete' says: the next start begins at the beginning"
+            .to_owned(),
+    );
+    Ok(())
 }
 
 fn run_threads(
@@ -58,6 +187,7 @@ fn run_threads(
     events: Receiver<Event>,
     ledger: CheckpointLedger,
     publisher: Option<Publisher>,
+    collector: Option<Collector>,
 ) -> Result<Ended> {
     let publishing = publisher
         .map(|publisher| Publishing::thread(publisher, shared.events.clone()))
@@ -74,7 +204,7 @@ fn run_threads(
             Err(error) => spawned = Err(Error::Job(format!("cannot start worker {id}: {error}"))),
         }
     }
-    let mut coordinator = Coordinator::new(shared.clone(), events, ledger, publishing);
+    let mut coordinator = Coordinator::new(shared.clone(), events, ledger, publishing, collector);
     let ended = spawned.and_then(|()| coordinate(shared, &mut coordinator));
     let (checkpoints, last) = coordinator.checkpoints();
     shared.control.shut_down();

@@ -100,6 +100,7 @@ pub fn build(mut context: BuildContext<'_>) -> Result<Box<dyn Operator>> {
         } => Box::new(built.join()?),
         OperatorKind::Join { .. } => Box::new(built.outer_join()?),
         OperatorKind::Rank { .. } => Box::new(super::rank::build(&context)?),
+        OperatorKind::Over { .. } => super::over::build(&built)?,
         OperatorKind::Session { .. } => Box::new(built.session()?),
         OperatorKind::Clock { .. } => Box::new(super::clock::ProcessingClock),
         OperatorKind::TimedJoin { .. } => built.timed_join()?,
@@ -521,7 +522,7 @@ pub(super) fn aggregate_failed(
     }))
 }
 
-fn cannot_aggregate(span: Span, message: String) -> Error {
+pub(super) fn cannot_aggregate(span: Span, message: String) -> Error {
     Error::Plan(Diagnostics::from(
         Diagnostic::error("E0203", "this aggregate cannot be run").at(span, message),
     ))

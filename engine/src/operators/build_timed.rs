@@ -98,7 +98,7 @@ impl Builder<'_> {
         Ok(Residual::new(residual))
     }
 
-    fn due_keys(&self, table: &str) -> DueKeys {
+    pub(super) fn due_keys(&self, table: &str) -> DueKeys {
         DueKeys::new(self.context.state.slice_table(&self.operator.id, table))
     }
 

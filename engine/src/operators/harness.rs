@@ -115,6 +115,7 @@ impl Harness {
             generation: Generation(self.starts),
             scratch: self.folder.path().join(format!("scratch-{}", self.starts)),
             inline_writes: true,
+            snapshots: weir_state::SnapshotOptions::default(),
         };
         let state =
             WorkerState::open(shared.unwrap(), options, table_specs(&self.plan), restore).unwrap();

@@ -8,6 +8,7 @@
 //!   set_operation                               counts the rows of both inputs; changes at the end of an epoch
 //!   join  outer_join                            both inputs in state
 //!   rank                                        rows of a partition in order; changes at the end of an epoch
+//!   over                                        rows with what is computed over the rows around them
 //!   interval_join  window_join                  both inputs in state as long as time allows for pairs
 //!   retained                                    around one of them: drops the state of keys that get no rows
 //!   sink  output                                the end of the line
@@ -28,6 +29,7 @@ mod interval_join;
 mod join;
 mod outer_join;
 mod output;
+mod over;
 mod project;
 mod rank;
 mod residual;

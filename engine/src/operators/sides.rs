@@ -379,7 +379,7 @@ impl SideTable {
 }
 
 /// Floats that are equal become the same bytes.
-fn one_form(values: ArrayRef) -> ArrayRef {
+pub(super) fn one_form(values: ArrayRef) -> ArrayRef {
     match values.data_type() {
         ArrowType::Float64 => Arc::new(
             values
@@ -407,7 +407,7 @@ fn one_form(values: ArrayRef) -> ArrayRef {
     }
 }
 
-fn sort_options(column: ByColumn) -> SortOptions {
+pub(super) fn sort_options(column: ByColumn) -> SortOptions {
     SortOptions {
         descending: column.descending,
         nulls_first: column.nulls_first,

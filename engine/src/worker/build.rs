@@ -19,6 +19,7 @@ use crate::exchange::{Channel, Outlet};
 use crate::job::Shared;
 use crate::operators::{self, BuildContext, OperatorContext};
 use crate::source::{DeadLetters, Reader};
+use crate::statistics::OperatorFigures;
 use crate::topology::Route;
 use crate::{OutputHandler, Result};
 
@@ -66,7 +67,8 @@ fn open_state(id: WorkerId, job: &Shared) -> Result<WorkerState> {
         key_groups: job.options.key_groups,
         generation: job.generation,
         scratch: job.scratch.join(format!("g{}-w{id}", job.generation)),
-        inline_writes: job.options.simulation_seed.is_some(),
+        inline_writes: job.options.simulation_seed.is_some() || job.options.checkpoints.synchronous,
+        snapshots: job.options.checkpoints.snapshots,
     };
     let tables = operators::table_specs(&job.plan);
     Ok(WorkerState::open(
@@ -154,6 +156,8 @@ fn build_node(
         ),
         by_clock: false,
         rejected: 0,
+        figures: OperatorFigures::default(),
+        barrier_since: None,
         // A sink may keep its whole result.
         is_stateful: operator.is_stateful() || matches!(operator.kind, OperatorKind::Sink { .. }),
     })

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use weir_types::CheckpointId;
 
@@ -19,9 +20,11 @@ impl Worker {
     pub(super) fn complete_epoch(&mut self) -> Result<()> {
         let mut report = EpochReport {
             epoch: self.epoch,
+            worker: self.id,
             prepared: BTreeMap::new(),
             watermarks: BTreeMap::new(),
             counters: BTreeMap::new(),
+            figures: Vec::new(),
             due: self.next_due()?,
         };
         if let Some(checkpoint) = self.job.control.checkpoint(self.epoch) {
@@ -31,9 +34,11 @@ impl Worker {
                 let Some(operator) = &mut node.operator else {
                     continue;
                 };
+                let started = Instant::now();
                 if let Some(part) = operator.prepare(checkpoint)? {
                     report.prepared.insert(node.id.clone(), part);
                 }
+                node.figures.prepare = started.elapsed();
                 report
                     .watermarks
                     .insert(node.id.clone(), node.alignment.input_watermarks());
@@ -42,6 +47,11 @@ impl Worker {
             self.freeze(checkpoint);
             pass("engine.freeze.after")?;
             report.counters = self.counters();
+            let figures = self
+                .nodes
+                .iter_mut()
+                .map(|node| std::mem::take(&mut node.figures));
+            report.figures = figures.collect();
         }
         self.state.end_epoch()?;
         self.epoch += 1;

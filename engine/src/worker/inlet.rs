@@ -5,6 +5,7 @@
 //! 2. The inlet's barrier has come when that of every channel has.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::Notify;
 
@@ -17,6 +18,8 @@ pub(crate) struct Inlet {
     pub(crate) input: usize,
     channels: Vec<(Arc<Channel>, Arc<Notify>)>,
     at_barrier: Vec<bool>,
+    /// When the first barrier of the epoch came: for statistics.
+    barrier_since: Option<Instant>,
     next: usize,
 }
 
@@ -41,6 +44,7 @@ impl Inlet {
             input,
             channels,
             at_barrier,
+            barrier_since: None,
             next: 0,
         }
     }
@@ -60,6 +64,7 @@ impl Inlet {
             self.next = index + 1;
             if matches!(message, Message::Barrier) {
                 self.at_barrier[index] = true;
+                self.barrier_since.get_or_insert_with(Instant::now);
                 if self.at_barrier.iter().all(|&came| came) {
                     return Some(Received::Barrier);
                 }
@@ -69,6 +74,11 @@ impl Inlet {
             return Some(Received::Message(index, message));
         }
         None
+    }
+
+    /// When the first barrier of this epoch came.
+    pub(crate) fn take_barrier_since(&mut self) -> Option<Instant> {
+        self.barrier_since.take()
     }
 
     /// The worker begins the next epoch: what waited behind the barriers may come.

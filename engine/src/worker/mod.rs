@@ -40,6 +40,7 @@ mod thread;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
@@ -197,7 +198,12 @@ impl Worker {
                 let (node, input) = (inlet.node, inlet.input);
                 match inlet.receive() {
                     None => return Ok(false),
-                    Some(Received::Barrier) => stack.push(Item::Barrier { node }),
+                    Some(Received::Barrier) => {
+                        let since = inlet.take_barrier_since();
+                        let first = &mut self.nodes[node].barrier_since;
+                        *first = first.or(since).min(since.or(*first));
+                        stack.push(Item::Barrier { node });
+                    }
                     Some(Received::Message(channel, message)) => stack.push(match message {
                         Message::Batch(batch) => Item::Batch { node, input, batch },
                         Message::Watermark(value) => Item::Watermark {
@@ -226,6 +232,7 @@ impl Worker {
                 let source = &self.job.sources[*index];
                 let node = source.node;
                 self.running = node;
+                let started = Instant::now();
                 let turn = reader.turn(Surroundings {
                     worker: self.id,
                     source,
@@ -237,6 +244,13 @@ impl Worker {
                 })?;
                 let worked = !matches!(turn, Turn::Nothing);
                 let published = matches!(turn, Turn::Worked | Turn::Barrier);
+                let figures = &mut self.nodes[node].figures;
+                if worked {
+                    figures.busy += started.elapsed();
+                }
+                if let Turn::Rows(batch) = &turn {
+                    figures.rows += batch.num_rows() as u64;
+                }
                 match turn {
                     Turn::Nothing | Turn::Worked => {}
                     Turn::Rows(batch) => stack.push(Item::Give { node, batch }),
@@ -291,6 +305,7 @@ impl Worker {
     fn run(&mut self, item: Item, stack: &mut Vec<Item>) -> Result<()> {
         match item {
             Item::Batch { node, input, batch } => {
+                self.nodes[node].figures.rows += batch.num_rows() as u64;
                 if self.nodes[node].is_sink {
                     let written = &self.job.counters[self.id.0 as usize].written[node];
                     written.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
@@ -321,7 +336,14 @@ impl Worker {
                 Ok(())
             }
             Item::Barrier { node } => {
+                let since = *self.nodes[node]
+                    .barrier_since
+                    .get_or_insert_with(Instant::now);
                 if self.nodes[node].alignment.on_barrier() {
+                    let started = Instant::now();
+                    let of = &mut self.nodes[node];
+                    of.barrier_since = None;
+                    of.figures.alignment = started.saturating_duration_since(since);
                     stack.push(Item::ForwardBarrier { node });
                     stack.push(Item::ForwardHeld { node });
                     if self.nodes[node].is_clock() {
@@ -329,6 +351,7 @@ impl Worker {
                         stack.push(Item::Forward { node, value });
                     }
                     self.call(node, stack, |operator, ctx| operator.on_epoch_end(ctx))?;
+                    self.nodes[node].figures.flush = started.elapsed();
                 }
                 Ok(())
             }
@@ -393,7 +416,12 @@ impl Worker {
         let Some(operator) = self.nodes[node].operator.as_mut() else {
             return Err(self.wrong(node, "a source was called as an operator"));
         };
+        let started = Instant::now();
         let progress = call(operator.as_mut(), &mut self.ctx)?;
+        self.nodes[node].figures.busy += started.elapsed();
+        let Some(operator) = self.nodes[node].operator.as_mut() else {
+            return Err(self.wrong(node, "a source was called as an operator"));
+        };
         let rejected = operator.rejected_rows();
         let newly = rejected - std::mem::replace(&mut self.nodes[node].rejected, rejected);
         if newly > 0 {
@@ -520,7 +548,12 @@ fn push_change(node: usize, change: Change, stack: &mut Vec<Item>) {
     }
 }
 
-/// A failure point of the tests.
+/// A failure point of the tests: its error is one of the world, which may pass.
 pub(crate) fn pass(name: &'static str) -> Result<()> {
-    failpoint::pass(name).map_err(|error| Error::Job(error.to_string()))
+    failpoint::pass(name).map_err(|source| {
+        Error::Connector(weir_connectors::Error::Io {
+            context: name.to_owned(),
+            source,
+        })
+    })
 }

@@ -1,10 +1,13 @@
 //! An operator on one worker, with its inputs' promises and its ways out.
 
+use std::time::Instant;
+
 use weir_types::{OperatorId, Watermark};
 
 use super::align::Alignment;
 use crate::exchange::Outlet;
 use crate::operators::Operator;
+use crate::statistics::OperatorFigures;
 
 /// One operator instance.
 pub(crate) struct Node {
@@ -28,6 +31,10 @@ pub(crate) struct Node {
     pub(crate) by_clock: bool,
     /// Rows left out that are counted already.
     pub(crate) rejected: u64,
+    /// What it cost since the last checkpoint. The monotonic clock measures it; nothing is decided by it.
+    pub(crate) figures: OperatorFigures,
+    /// When the first barrier of the epoch came, while others are missing.
+    pub(crate) barrier_since: Option<Instant>,
 }
 
 impl Node {

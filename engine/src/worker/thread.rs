@@ -1,10 +1,11 @@
 //! A worker on a thread of its own: steps while there is work, parks when there is none.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use weir_types::WorkerId;
+use weir_types::failpoint::SimulatedCrash;
 
 use super::{Step, Worker};
 use crate::coordinator::Event;
@@ -55,6 +56,8 @@ fn drive(id: WorkerId, job: &Arc<Shared>) -> Result<()> {
 pub(crate) fn step(worker: &mut Worker) -> Result<Step> {
     match catch_unwind(AssertUnwindSafe(|| worker.step())) {
         Ok(result) => result,
+        // The process would have died here: nobody reports it.
+        Err(panic) if panic.is::<SimulatedCrash>() => resume_unwind(panic),
         Err(panic) => Err(Error::Panic {
             operator: worker.running(),
             message: message(&*panic),
@@ -69,6 +72,7 @@ pub(crate) fn guarded<T>(
 ) -> Result<T> {
     match catch_unwind(AssertUnwindSafe(f)) {
         Ok(result) => result,
+        Err(panic) if panic.is::<SimulatedCrash>() => resume_unwind(panic),
         Err(panic) => Err(Error::Panic {
             operator: operator().unwrap_or_else(|| weir_types::OperatorId::new("(start)")),
             message: message(&*panic),

@@ -130,7 +130,7 @@ impl ExprBinder<'_> {
     }
 
     /// The call over the scope's columns, its arguments cast to what it accumulates.
-    fn aggregate_call(
+    pub(super) fn aggregate_call(
         &mut self,
         name: &Name,
         call: &ast::Function,
@@ -205,7 +205,7 @@ impl ExprBinder<'_> {
         }
     }
 
-    fn own_arguments(&mut self, call: &mut ast::Function) -> Result<Vec<Expr>, Failed> {
+    pub(super) fn own_arguments(&mut self, call: &mut ast::Function) -> Result<Vec<Expr>, Failed> {
         let span = span_of(&*call);
         let mut level = ast::Expr::Function(call.clone());
         let Some(arguments) = operands_mut(&mut level) else {
@@ -277,16 +277,16 @@ impl ExprBinder<'_> {
 }
 
 /// What stands within or behind the parentheses of an aggregate call beside its arguments.
-struct Modifiers {
-    distinct: bool,
-    ignores_nulls: bool,
-    within_group: bool,
-    order_by: Vec<ast::OrderByExpr>,
+pub(super) struct Modifiers {
+    pub(super) distinct: bool,
+    pub(super) ignores_nulls: bool,
+    pub(super) within_group: bool,
+    pub(super) order_by: Vec<ast::OrderByExpr>,
 }
 
 impl Modifiers {
     /// Takes them out of the call; DISTINCT stays where it is, too.
-    fn taken_from(call: &mut ast::Function) -> Self {
+    pub(super) fn taken_from(call: &mut ast::Function) -> Self {
         use ast::{FunctionArgumentClause as Clause, NullTreatment};
         let mut order_by = std::mem::take(&mut call.within_group);
         let within_group = !order_by.is_empty();

@@ -442,6 +442,7 @@ impl Binder<'_> {
                         | NodeKind::Join { .. }
                         | NodeKind::TimedJoin { .. }
                         | NodeKind::Session { .. }
+                        | NodeKind::Over { .. }
                 )
         };
         let stateful = own.iter().any(keeps_state) || keeps_result(table);

@@ -8,8 +8,9 @@ use sqlparser::ast;
 use weir_types::{DataType, Diagnostic, Span};
 
 use crate::codes;
-use crate::logical::{Node, NodeId, NodeKind, SortExpr, column};
+use crate::logical::{Node, NodeId, NodeKind, OverExpr, SortExpr, column};
 use crate::names::Path;
+use crate::over::Exclusion;
 use crate::plan::{Changelog, Expr, RankBounds, RankFunction};
 use crate::syntax::{Name, span_of};
 
@@ -23,16 +24,21 @@ pub(crate) const WINDOW_COLUMNS: usize = 1 << 40;
 /// A window call of a block.
 #[derive(Clone, Debug)]
 pub(crate) struct WindowCall {
-    pub(crate) function: RankFunction,
+    pub(crate) call: OverExpr,
     pub(crate) partition: Vec<Expr>,
     pub(crate) order: Vec<SortExpr>,
-    pub(crate) span: Span,
+    /// What the window is called in IDs: its name in the WINDOW clause, or its text.
+    pub(crate) window: String,
 }
 
 impl WindowCall {
     fn same(&self, other: &Self) -> bool {
-        self.function == other.function
-            && self.partition.len() == other.partition.len()
+        self.call.same(&other.call) && self.same_window(other)
+    }
+
+    /// Whether both have the same rows in the same order.
+    pub(super) fn same_window(&self, other: &Self) -> bool {
+        self.partition.len() == other.partition.len()
             && self.order.len() == other.order.len()
             && self
                 .partition
@@ -42,11 +48,12 @@ impl WindowCall {
             && self.order.iter().zip(&other.order).all(|(a, b)| a.same(b))
     }
 
-    /// Its expressions, in the order in which [`Self::take_exprs`] wants them back.
+    /// Its expressions, in the order in which [`WindowCalls::take_exprs`] wants them back.
     fn exprs(&self) -> impl Iterator<Item = &Expr> {
         self.partition
             .iter()
             .chain(self.order.iter().map(|sort| &sort.expr))
+            .chain(self.call.parts())
     }
 }
 
@@ -84,18 +91,23 @@ impl WindowCalls {
                     *part = expr;
                 }
             }
+            let parts: Vec<Expr> = exprs.by_ref().take(call.call.parts().len()).collect();
+            let parts = std::cell::RefCell::new(parts.into_iter());
+            call.call = call
+                .call
+                .mapped(&|part| parts.borrow_mut().next().unwrap_or_else(|| part.clone()));
         }
     }
 
     /// The specification of an OVER, names replaced by what WINDOW says of them.
-    fn resolved(&self, over: &ast::WindowType) -> Result<ast::WindowSpec, Box<Diagnostic>> {
+    pub(super) fn resolved(&self, over: &ast::WindowType) -> Result<Specified, Box<Diagnostic>> {
         match over {
             ast::WindowType::NamedWindow(name) => self.named(name, 0),
             ast::WindowType::WindowSpec(spec) => self.inherited(spec, 0),
         }
     }
 
-    fn named(&self, ident: &ast::Ident, depth: usize) -> Result<ast::WindowSpec, Box<Diagnostic>> {
+    fn named(&self, ident: &ast::Ident, depth: usize) -> Result<Specified, Box<Diagnostic>> {
         let name = Name::from_ident(ident);
         let found = self
             .named
@@ -125,20 +137,35 @@ impl WindowCalls {
         &self,
         spec: &ast::WindowSpec,
         depth: usize,
-    ) -> Result<ast::WindowSpec, Box<Diagnostic>> {
+    ) -> Result<Specified, Box<Diagnostic>> {
         let mut spec = spec.clone();
+        let mut exclude = None;
         if let Some(base) = spec.window_name.take() {
-            let base = self.named(&base, depth + 1)?;
-            if spec.partition_by.is_empty() {
-                spec.partition_by = base.partition_by;
+            let (left_out, base) = crate::syntax::exclusion(base);
+            exclude = left_out;
+            if let Some(base) = base {
+                let known = self.named(&base, depth + 1)?;
+                if spec.partition_by.is_empty() {
+                    spec.partition_by = known.spec.partition_by;
+                }
+                if spec.order_by.is_empty() {
+                    spec.order_by = known.spec.order_by;
+                }
+                if spec.window_frame.is_none() {
+                    spec.window_frame = known.spec.window_frame;
+                    exclude = known.exclude;
+                }
             }
-            if spec.order_by.is_empty() {
-                spec.order_by = base.order_by;
-            }
-            spec.window_frame = spec.window_frame.or(base.window_frame);
         }
-        Ok(spec)
+        Ok(Specified { spec, exclude })
     }
+}
+
+/// What an OVER says, with what the windows say that it is built on.
+pub(super) struct Specified {
+    pub(super) spec: ast::WindowSpec,
+    /// The EXCLUDE of its frame.
+    pub(super) exclude: Option<Exclusion>,
 }
 
 impl ExprBinder<'_> {
@@ -184,96 +211,19 @@ impl ExprBinder<'_> {
                 windows.calls.len() - 1
             })
         });
+        let (index, data_type) = match index {
+            Ok(index) => (index, windows.calls[index].call.data_type.clone()),
+            Err(Failed) => {
+                self.windows = Some(windows);
+                return Err(Failed);
+            }
+        };
         self.windows = Some(windows);
-        Ok(Expr::column(WINDOW_COLUMNS + index?, DataType::Int64, span))
-    }
-
-    fn window_call(
-        &mut self,
-        name: &Name,
-        call: &ast::Function,
-        over: &ast::WindowType,
-        span: Span,
-        windows: &WindowCalls,
-    ) -> Result<WindowCall, Failed> {
-        let function = match name.value.as_str() {
-            "row_number" => RankFunction::RowNumber,
-            "rank" => RankFunction::Rank,
-            "dense_rank" => RankFunction::DenseRank,
-            _ => {
-                return self.fail(
-                    Diagnostic::error(
-                        codes::WINDOW_FUNCTION,
-                        format!("`{}` with OVER is not there yet", name.spelling),
-                    )
-                    .at(span, "row_number, rank and dense_rank can be planned")
-                    .help("aggregate with GROUP BY, over a TUMBLE or HOP window where it is about time"),
-                );
-            }
-        };
-        let has_arguments = match &call.args {
-            ast::FunctionArguments::None => false,
-            ast::FunctionArguments::Subquery(_) => true,
-            ast::FunctionArguments::List(list) => {
-                !list.args.is_empty()
-                    || !list.clauses.is_empty()
-                    || list.duplicate_treatment.is_some()
-            }
-        };
-        let spec = windows
-            .resolved(over)
-            .or_else(|diagnostic| self.fail(*diagnostic))?;
-        if has_arguments
-            || call.filter.is_some()
-            || call.null_treatment.is_some()
-            || spec.window_frame.is_some()
-        {
-            return self.fail(
-                Diagnostic::error(
-                    codes::WINDOW_FUNCTION,
-                    format!(
-                        "`{}` takes no arguments, no FILTER and no frame",
-                        name.spelling
-                    ),
-                )
-                .at(span, "it numbers all rows of its partition")
-                .help(format!("{}() OVER (PARTITION BY … ORDER BY …)", name.value)),
-            );
-        }
-        let (mut partition, mut failed): (Vec<Expr>, bool) = (Vec::new(), false);
-        for expr in &spec.partition_by {
-            match self.bind(expr) {
-                Ok(part) if partition.iter().any(|known| known.same(&part)) => {}
-                Ok(part) => partition.push(part),
-                Err(Failed) => failed = true,
-            }
-        }
-        let mut order = Vec::new();
-        for sort in &spec.order_by {
-            match self.bind(&sort.expr) {
-                Ok(expr) => order.push(sort_expr(expr, sort)),
-                Err(Failed) => failed = true,
-            }
-        }
-        for part in partition.iter().chain(order.iter().map(|sort| &sort.expr)) {
-            if part.is_volatile() {
-                self.diagnostics.push(changing_order(part.span));
-                failed = true;
-            }
-        }
-        if failed {
-            return Err(Failed);
-        }
-        Ok(WindowCall {
-            function,
-            partition,
-            order,
-            span,
-        })
+        Ok(Expr::column(WINDOW_COLUMNS + index, data_type, span))
     }
 }
 
-fn changing_order(span: Span) -> Diagnostic {
+pub(super) fn changing_order(span: Span) -> Diagnostic {
     Diagnostic::error(
         codes::RANK_ORDER,
         "rows cannot be ranked by something that changes by itself",
@@ -383,25 +333,21 @@ impl Binder<'_> {
         )
     }
 
-    /// Numbers rows: the node, and for each call the column that holds its number.
+    /// Numbers rows: the number is the node's last column.
     pub(super) fn ranked(
         &mut self,
-        mut node: NodeId,
-        calls: &[WindowCall],
+        node: NodeId,
+        call: &WindowCall,
+        function: RankFunction,
         path: &Path,
-    ) -> (NodeId, Vec<usize>) {
-        let mut numbers = Vec::with_capacity(calls.len());
-        for call in calls {
-            let kind = NodeKind::Rank {
-                partition: call.partition.clone(),
-                order: call.order.clone(),
-                function: call.function,
-                bounds: RankBounds::ALL,
-            };
-            numbers.push(self.graph.nodes[node].columns.len());
-            node = self.rank_node(node, kind, "rank", path, call.span);
-        }
-        (node, numbers)
+    ) -> NodeId {
+        let kind = NodeKind::Rank {
+            partition: call.partition.clone(),
+            order: call.order.clone(),
+            function,
+            bounds: RankBounds::ALL,
+        };
+        self.rank_node(node, kind, "rank", path, call.call.span)
     }
 
     fn rank_node(

@@ -129,7 +129,7 @@ impl Binder<'_> {
             (joined.node, exprs)
         };
         windows.take_exprs(exprs.split_off(above));
-        let (node, numbers) = self.ranked(node, &windows.calls, path);
+        let (node, numbers) = self.computed_over(node, &windows.calls, path)?;
         let number = |column: usize| match column.checked_sub(WINDOW_COLUMNS) {
             Some(call) => numbers[call],
             None => column,

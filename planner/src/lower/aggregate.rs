@@ -214,7 +214,7 @@ impl Lowering<'_> {
 }
 
 /// The aggregates in the order of their canonical names, each once; and for each call of the text its place among them.
-fn canonical_calls(
+pub(super) fn canonical_calls(
     calls: &[AggregateCall],
     fitting: &Fitting,
     identity: &dyn Fn(&Expr) -> Identity,

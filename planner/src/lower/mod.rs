@@ -16,6 +16,7 @@ mod clock;
 mod emit;
 mod expand;
 mod join;
+pub(crate) mod over;
 pub(crate) mod rank;
 mod session;
 mod sets;
@@ -304,6 +305,19 @@ impl Lowering<'_> {
                 let parts = partition.iter().chain(order.iter().map(|sort| &sort.expr));
                 let mut below = columns_of(parts);
                 below.extend(wanted.iter().filter(|&&column| column < width(0)));
+                vec![below]
+            }
+            NodeKind::Over {
+                partition,
+                order,
+                time,
+                calls,
+            } => {
+                let parts = partition.iter().chain(order.iter().map(|sort| &sort.expr));
+                let calls = calls.iter().flat_map(|call| call.parts());
+                let mut below = columns_of(parts.chain(calls));
+                below.extend(wanted.iter().filter(|&&column| column < width(0)));
+                below.extend(time);
                 vec![below]
             }
             NodeKind::TimedJoin { .. } => self.wanted_of_timed_join(node, wanted),

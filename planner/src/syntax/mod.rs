@@ -21,6 +21,7 @@ mod ddl;
 mod dialect;
 mod elsewhere;
 mod errors;
+mod frame;
 mod function;
 mod hints;
 mod like;
@@ -38,6 +39,7 @@ mod window;
 use sqlparser::ast;
 use weir_types::{DataType, Diagnostics, Span};
 
+pub(crate) use frame::exclusion;
 pub(crate) use function::of_type;
 pub use hints::TtlHint;
 pub use like::Like;

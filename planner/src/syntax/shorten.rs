@@ -89,6 +89,9 @@ impl Shortener {
                 }
             };
         }
+        if let Some(taken) = super::frame::taken(tokens, &mut self.out) {
+            return taken;
+        }
         self.out.push(tokens[0].clone());
         1
     }

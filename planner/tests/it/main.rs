@@ -4,6 +4,7 @@
 
 mod accepted;
 mod errors;
+mod evolution;
 mod hostile;
 mod pages;
 mod plans;
@@ -15,13 +16,18 @@ use std::collections::BTreeMap;
 use weir_planner::{Catalog, SourceTraits};
 use weir_types::{DataType, Diagnostics};
 
-/// A catalog with two rules of real connectors: a file of plain CSV or JSON rows cannot take rows back, and a folder that
-/// is followed has no end.
+/// A catalog with three rules of real connectors: a file of plain CSV or JSON rows cannot take rows back, one of
+/// changelog records can, and a folder that is followed has no end.
 struct Files;
 
 impl Catalog for Files {
     fn source_traits(&self, options: &BTreeMap<String, String>) -> SourceTraits {
-        weir_planner::AnyCatalog.source_traits(options)
+        SourceTraits {
+            retractions: options
+                .get("format")
+                .is_some_and(|format| format == "changelog-json"),
+            ..weir_planner::AnyCatalog.source_traits(options)
+        }
     }
 
     fn sink_accepts_retractions(&self, options: &BTreeMap<String, String>) -> bool {

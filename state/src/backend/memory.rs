@@ -146,6 +146,15 @@ impl StateBackend for MemoryBackend {
             immutable_name: false,
         }])
     }
+
+    fn size(&self, table: TableIndex) -> (u64, u64) {
+        let map = &self.read()[table];
+        let bytes = map
+            .iter()
+            .map(|(key, row)| key.len() + row.len())
+            .sum::<usize>();
+        (map.len() as u64, bytes as u64)
+    }
 }
 
 impl MemoryBackend {

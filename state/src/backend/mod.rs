@@ -65,6 +65,9 @@ pub(crate) trait StateBackend: Send + Sync {
     /// Makes everything written so far durable in immutable files below `folder` (which does not exist yet) and
     /// gives their names and places.
     fn link(&self, folder: &Path) -> Result<Vec<LinkedFile>>;
+
+    /// Entries and bytes of a table, roughly: for statistics.
+    fn size(&self, table: TableIndex) -> (u64, u64);
 }
 
 /// A file of a snapshot, before it is uploaded.
@@ -175,6 +178,23 @@ impl Writes {
     pub(crate) fn end_delete_range(&mut self, table: TableIndex) {
         self.entries
             .push((Kind::DeleteRange, table, self.middle, self.bytes.len()));
+    }
+
+    /// Counts the writes from number `first` on by the key group of their keys.
+    pub(crate) fn count_groups(&self, first: usize, groups: &mut [u64]) {
+        let mut start = match first.checked_sub(1) {
+            Some(before) => self.entries[before].3,
+            None => 0,
+        };
+        for &(_, _, _, end) in &self.entries[first..] {
+            if let [high, low, ..] = self.bytes[start..end] {
+                let group = usize::from(u16::from_be_bytes([high, low]));
+                if let Some(count) = groups.get_mut(group) {
+                    *count += 1;
+                }
+            }
+            start = end;
+        }
     }
 
     pub(crate) fn put(&mut self, table: TableIndex, key: &[u8], row: &[u8]) {

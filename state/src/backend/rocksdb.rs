@@ -270,6 +270,19 @@ impl StateBackend for RocksBackend {
         files.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(files)
     }
+
+    fn size(&self, table: TableIndex) -> (u64, u64) {
+        let family = self.family(table);
+        // An estimate that the database cannot give is none; nothing is decided by it.
+        let property = |name: &str| {
+            let value = self.db.property_int_value_cf(family, name);
+            value.ok().flatten().unwrap_or(0)
+        };
+        (
+            property("rocksdb.estimate-num-keys"),
+            property("rocksdb.estimate-live-data-size"),
+        )
+    }
 }
 
 fn scan(

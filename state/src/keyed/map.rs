@@ -3,10 +3,10 @@
 use std::ops::ControlFlow;
 
 use arrow::array::{ArrayRef, RecordBatch};
-use weir_types::{DataType, hash::hash_columns};
+use weir_types::{DataType, Schema, hash::hash_columns};
 
 use super::cache::{CacheRef, Missing};
-use super::chunk::{ColumnData, KeyRef};
+use super::chunk::{Chunk, ColumnData, KeyRef};
 use super::columns::Columns;
 use super::context::TableContext;
 use crate::encoding::{Builder, Reader, canonical, key, value};
@@ -144,28 +144,7 @@ impl MapTable {
     /// When a nested value that an operator set does not decode.
     pub fn values(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
         let cache = self.cache.borrow();
-        let mut arrays = Vec::with_capacity(cache.table.spec.value.len());
-        for (column, spec) in cache.table.spec.value.iter().enumerate() {
-            let mut builder = Builder::new(&spec.data_type);
-            for &slot in slots {
-                let (chunk, i) = cache.chunk(slot);
-                let values = &chunk.columns[column];
-                if values.nulls.get(i) {
-                    builder.push_null();
-                    continue;
-                }
-                match &values.data {
-                    ColumnData::I64(values) => builder.push_i64(values[i]),
-                    ColumnData::F64(values) => builder.push_f64(values[i]),
-                    ColumnData::I128(values) => builder.push_i128(values[i]),
-                    ColumnData::Bytes(arena) => {
-                        push_bytes(&mut builder, &spec.data_type, arena.get(i))?
-                    }
-                }
-            }
-            arrays.push(builder.finish());
-        }
-        Ok(arrays)
+        values_of(&cache.table.spec.value, slots, &|slot| cache.chunk(slot))
     }
 
     /// Every live entry, in batches (key columns then value columns), cache and database merged; for snapshot sinks.
@@ -275,6 +254,36 @@ pub(crate) fn take_key(bytes: &mut &[u8], builders: &mut [Builder]) -> Result<()
 }
 
 /// Adds a value that the cache keeps as bytes.
+/// The value columns of some slots, which `chunk` finds.
+pub(super) fn values_of<'c>(
+    schema: &Schema,
+    slots: &[u32],
+    chunk: &dyn Fn(u32) -> (&'c Chunk, usize),
+) -> Result<Vec<ArrayRef>> {
+    let mut arrays = Vec::with_capacity(schema.len());
+    for (column, spec) in schema.iter().enumerate() {
+        let mut builder = Builder::new(&spec.data_type);
+        for &slot in slots {
+            let (chunk, i) = chunk(slot);
+            let values = &chunk.columns[column];
+            if values.nulls.get(i) {
+                builder.push_null();
+                continue;
+            }
+            match &values.data {
+                ColumnData::I64(values) => builder.push_i64(values[i]),
+                ColumnData::F64(values) => builder.push_f64(values[i]),
+                ColumnData::I128(values) => builder.push_i128(values[i]),
+                ColumnData::Bytes(arena) => {
+                    push_bytes(&mut builder, &spec.data_type, arena.get(i))?;
+                }
+            }
+        }
+        arrays.push(builder.finish());
+    }
+    Ok(arrays)
+}
+
 fn push_bytes(builder: &mut Builder, data_type: &DataType, bytes: &[u8]) -> Result<()> {
     debug_assert_eq!(Storage::of(data_type), Storage::Bytes);
     match data_type {

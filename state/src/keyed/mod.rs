@@ -27,6 +27,7 @@ mod ordered;
 mod probe;
 mod registry;
 mod room;
+mod scratch;
 mod slices;
 mod sorted;
 
@@ -40,6 +41,7 @@ pub use map::MapTable;
 pub use multimap::{Matches, MultiMapTable, ProbeCursor};
 pub(crate) use registry::Registry;
 pub(crate) use room::Keep;
+pub use scratch::Scratch;
 pub use slices::SliceTable;
 pub(crate) use slices::{Slices, stored_slices};
 pub use sorted::{SortBound, SortedRange, SortedTable};

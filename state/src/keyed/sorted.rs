@@ -101,6 +101,31 @@ impl SortedTable {
         Ok(encoded.iter().map(Box::from).collect())
     }
 
+    /// Where rows stand in the table's order: bytes that sort like them.
+    ///
+    /// # Errors
+    /// When the columns are not those of the rows.
+    pub fn order_keys(&self, rows: &RecordBatch) -> Result<Vec<Box<[u8]>>> {
+        let table = self.cache.borrow().table.clone();
+        let columns: Vec<ArrayRef> = rows
+            .columns()
+            .iter()
+            .zip(&table.spec.value)
+            .map(|(array, column)| canonical(array, &column.data_type))
+            .collect::<Result<_>>()?;
+        let readers: Vec<Reader<'_>> = columns
+            .iter()
+            .zip(&table.spec.value)
+            .map(|(array, column)| Reader::new(array, &column.data_type))
+            .collect();
+        let place = |row: usize| {
+            let mut bytes = Vec::new();
+            self.order.put_row(&readers, row, &mut bytes);
+            bytes.into_boxed_slice()
+        };
+        Ok((0..rows.num_rows()).map(place).collect())
+    }
+
     /// Adds `weights[i]` (±) to the multiplicity of row i under key i. A multiplicity of zero removes the row; below
     /// zero (after the whole batch) is an error of ours.
     ///

@@ -29,6 +29,11 @@ pub(crate) struct Frozen {
 }
 
 impl Frozen {
+    /// Whose entries they are.
+    pub(crate) fn table(&self) -> TableIndex {
+        self.table
+    }
+
     /// Appends the writes of chunk `number`; gives the number of entries.
     pub(crate) fn put_writes(&self, number: usize, writes: &mut Writes) -> u64 {
         let Some(frozen) = &self.chunks[number] else {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use weir_types::{CheckpointId, Generation, KeyGroupRange, WorkerId};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::CheckpointStore;
+use super::{CheckpointStore, Compression};
 use crate::{BackendKind, Error, Result, TableSpec};
 
 /// The version of manifests that this release writes, and the newest that it reads.
@@ -37,6 +37,36 @@ pub struct WorkerSnapshot {
     pub bytes_new: u64,
     /// Entries that were frozen.
     pub entries: u64,
+    /// Figures of each table, for the statistics of the job; not part of the manifest.
+    #[serde(skip)]
+    pub tables: Vec<TableFigures>,
+}
+
+/// What a snapshot of one table cost, and how large it is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TableFigures {
+    /// Whose table it is.
+    pub operator: String,
+    /// Its name within the operator.
+    pub table: String,
+    /// How long its freeze took.
+    pub frozen_micros: u64,
+    /// How long writing its frozen entries took.
+    pub write_micros: u64,
+    /// Entries that had changed.
+    pub entries: u64,
+    /// Their bytes, keys included.
+    pub bytes: u64,
+    /// All entries of the table (RocksDB's estimate).
+    pub entries_total: u64,
+    /// All bytes of the table (RocksDB's estimate, compressed).
+    pub bytes_total: u64,
+    /// Of the changed entries those of the key group that has most of them.
+    pub hottest_entries: u64,
+    /// That key group.
+    pub hottest_group: u16,
+    /// Key groups that changed.
+    pub groups: u16,
 }
 
 /// A file of a checkpoint.
@@ -50,6 +80,9 @@ pub struct FileEntry {
     pub size: u64,
     /// XXH3-64 of the content, hex.
     pub checksum: String,
+    /// How the content is packed; size and checksum are those of the packed file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compression: Option<Compression>,
 }
 
 /// The state part of a manifest, and where its files are.

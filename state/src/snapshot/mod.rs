@@ -4,22 +4,34 @@
 //!   WorkerState::freeze ──▶ Frozen (Arcs of dirty chunks) ──▶ writer thread
 //!        gate closed                                            write · flush · link
 //!        gate open  ◀───────────────────────────────────────────┘
+//!                                                             uploading thread
 //!                                                               upload new files ──▶ CheckpointStore
 //!   coordinator ── all WorkerSnapshots ──▶ publish(Manifest)     create-if-absent: now it exists
 //! ```
 
+mod compress;
 mod freeze;
 mod gate;
+mod local;
+mod location;
 mod manifest;
+mod object;
 mod place;
 mod restore;
 mod store;
+mod upload;
 mod writer;
 
+pub use compress::Compression;
 pub(crate) use freeze::FreezeTrack;
 pub(crate) use gate::Gate;
-pub use manifest::{FileEntry, MANIFEST_FORMAT_VERSION, Manifest, RestoreFrom, WorkerSnapshot};
+pub use location::StorageOptions;
+pub use manifest::{
+    FileEntry, MANIFEST_FORMAT_VERSION, Manifest, RestoreFrom, TableFigures, WorkerSnapshot,
+};
+pub use place::{StorageHook, StorageStep};
 pub(crate) use restore::restore;
 pub use store::CheckpointStore;
-pub use writer::PendingSnapshot;
-pub(crate) use writer::{SnapshotJob, Uploader, Writer};
+pub(crate) use upload::Uploader;
+pub(crate) use writer::{Linker, Room, SnapshotJob, Writer, run_inline};
+pub use writer::{PendingSnapshot, SnapshotOptions};

@@ -15,10 +15,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use weir_types::CheckpointId;
+use weir_types::{CheckpointId, Generation};
 
-use super::place::{Place, checksum};
-use super::{FileEntry, Manifest};
+use super::compress;
+use super::local;
+use super::place::Place;
+use super::{FileEntry, Manifest, StorageOptions};
 use crate::error::pass;
 use crate::{Error, Result};
 
@@ -26,7 +28,7 @@ const MANIFESTS: &str = "manifests";
 const DATA: &str = "data";
 const HIGHEST: &str = "manifests/highest";
 
-/// See the module's text. Today a local folder.
+/// See the module's text; `place.rs` says where it can be.
 pub struct CheckpointStore {
     place: Place,
     known: Mutex<Known>,
@@ -39,8 +41,10 @@ struct Known {
     named: Option<BTreeMap<u64, HashSet<String>>>,
     /// A manifest could not be read: nobody knows which files it names.
     unreadable: bool,
-    /// Files that this process uploaded, with the attempt that did so last.
+    /// Files that this process uploaded, with the newest attempt that did so.
     uploaded: HashMap<String, CheckpointId>,
+    /// Attempts that nobody waits for any more: what is left of their upload need not be done.
+    given_up: HashSet<CheckpointId>,
 }
 
 fn manifest_name(checkpoint: CheckpointId) -> String {
@@ -53,10 +57,70 @@ impl CheckpointStore {
     /// # Errors
     /// When the folder cannot be made.
     pub fn local(folder: PathBuf) -> Result<Arc<Self>> {
+        Self::open(StorageOptions::home(folder))
+    }
+
+    /// Whatever the options name (a local folder is made if missing).
+    ///
+    /// # Errors
+    /// `Incompatible` for a URL that this build cannot reach; when the folder cannot be made.
+    pub fn open(options: StorageOptions) -> Result<Arc<Self>> {
         Ok(Arc::new(Self {
-            place: Place::new(folder)?,
+            place: options.open()?,
             known: Mutex::default(),
         }))
+    }
+
+    /// Says that nobody waits for this attempt any more: its upload ends at the next file.
+    pub fn give_up(&self, attempt: CheckpointId) {
+        self.known().given_up.insert(attempt);
+    }
+
+    /// Whether [`Self::give_up`] was called.
+    pub(crate) fn is_given_up(&self, attempt: CheckpointId) -> bool {
+        self.known().given_up.contains(&attempt)
+    }
+
+    /// The greatest generation that a readable manifest names: a start without the job's folder goes on after it.
+    ///
+    /// # Errors
+    /// When the storage cannot be read.
+    pub async fn generation(&self) -> Result<Option<Generation>> {
+        let mut greatest = None;
+        for checkpoint in self.numbers()? {
+            match self.read_manifest(checkpoint) {
+                Ok(manifest) => greatest = greatest.max(Some(manifest.generation)),
+                Err(Error::Io { context, source }) => return Err(Error::Io { context, source }),
+                // The restore says what is wrong with it.
+                Err(_) => {}
+            }
+        }
+        Ok(greatest)
+    }
+
+    /// Forgets every checkpoint and removes every file. Numbers stay used.
+    ///
+    /// # Errors
+    /// When the storage cannot be written.
+    pub async fn clear(&self) -> Result<()> {
+        let numbers = self.numbers()?;
+        let Some(newest) = self.highest_number()? else {
+            return Ok(());
+        };
+        self.place
+            .replace(HIGHEST, format!("{}\n", newest.0).as_bytes())?;
+        pass("state.clear.before")?;
+        // The oldest first: whatever interrupts this, the newest checkpoint that is left is whole.
+        for checkpoint in numbers {
+            self.place.delete(&manifest_name(checkpoint))?;
+            pass("state.clear.between")?;
+        }
+        self.place.sync_folders(HIGHEST)?;
+        self.known().named = None;
+        for path in self.place.list_all(DATA)? {
+            self.place.delete(&path)?;
+        }
+        Ok(())
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -96,7 +160,7 @@ impl CheckpointStore {
             Some(text) => Some(CheckpointId(String::from_utf8_lossy(&text).trim().parse().map_err(|_| {
                 Error::Corrupt(format!(
                     "the file {} should hold the highest number of a checkpoint: write it there",
-                    self.place.path(HIGHEST).display()
+                    self.place.shown(HIGHEST)
                 ))
             })?)),
         };
@@ -113,18 +177,16 @@ impl CheckpointStore {
 
     fn read_manifest(&self, checkpoint: CheckpointId) -> Result<Manifest> {
         let name = manifest_name(checkpoint);
-        let path = self.place.path(&name);
+        let shown = self.place.shown(&name);
         let text = self.place.read(&name)?.ok_or_else(|| {
             Error::Corrupt(format!(
-                "there is no checkpoint {checkpoint}: {} is missing",
-                path.display()
+                "there is no checkpoint {checkpoint}: {shown} is missing"
             ))
         })?;
-        let manifest = Manifest::from_text(&text, &path)?;
+        let manifest = Manifest::from_text(&text, Path::new(&shown))?;
         if manifest.checkpoint != checkpoint {
             return Err(Error::Corrupt(format!(
-                "{} holds the manifest of checkpoint {}: give it its own name again",
-                path.display(),
+                "{shown} holds the manifest of checkpoint {}: give it its own name again",
                 manifest.checkpoint
             )));
         }
@@ -143,12 +205,11 @@ impl CheckpointStore {
 
     fn verify_file(&self, checkpoint: CheckpointId, entry: &FileEntry) -> Result<()> {
         self.check_size(entry, &format!("checkpoint {checkpoint}"))?;
-        let path = self.place.path(&entry.path);
-        let (_, sum) = checksum(&path)?;
+        let (_, sum) = self.place.checksum(&entry.path)?;
         if sum != entry.checksum {
             return Err(Error::Corrupt(format!(
                 "the state file {} of checkpoint {checkpoint} is damaged: its checksum is {sum} and should be {}",
-                path.display(),
+                self.place.shown(&entry.path),
                 entry.checksum
             )));
         }
@@ -156,17 +217,17 @@ impl CheckpointStore {
     }
 
     fn check_size(&self, entry: &FileEntry, whose: &str) -> Result<()> {
-        let path = self.place.path(&entry.path);
+        let shown = || self.place.shown(&entry.path);
         match self.place.size(&entry.path)? {
             Some(size) if size == entry.size => Ok(()),
             Some(size) => Err(Error::Corrupt(format!(
                 "the state file {} of {whose} is damaged: it has {size} bytes and should have {}",
-                path.display(),
+                shown(),
                 entry.size
             ))),
             None => Err(Error::Corrupt(format!(
                 "the state file {} of {whose} is missing",
-                path.display()
+                shown()
             ))),
         }
     }
@@ -305,19 +366,14 @@ impl CheckpointStore {
     pub async fn export(&self, manifest: &Manifest, target: &Arc<Self>) -> Result<()> {
         for entry in manifest.files() {
             self.check_size(entry, &format!("checkpoint {}", manifest.checkpoint))?;
-            target.copy_in(&self.place.path(&entry.path), &entry.path)?;
+            // Copied, never linked: a savepoint does not share its bytes with a checkpoint.
+            let content = self.place.read(&entry.path)?.unwrap_or_default();
+            target.place.replace(&entry.path, &content)?;
             // What arrived is what counts.
             target.verify_file(manifest.checkpoint, entry)?;
             pass("state.export.between")?;
         }
         target.publish(manifest).await
-    }
-
-    /// Copies, never links: a savepoint does not share its bytes with a checkpoint.
-    fn copy_in(&self, from: &Path, name: &str) -> Result<()> {
-        let content = std::fs::read(from)
-            .map_err(|error| Error::io(format!("reading {}", from.display()), error))?;
-        self.place.replace(name, &content)
     }
 
     /// Reads the names of all files that manifests name.
@@ -355,7 +411,11 @@ impl CheckpointStore {
     /// Uploads a file on behalf of an attempt; its folders are synced by [`Self::sync_uploads`].
     pub(crate) fn upload(&self, attempt: CheckpointId, from: &Path, path: &str) -> Result<()> {
         // Before the file is there: nobody may take it for garbage.
-        self.known().uploaded.insert(path.to_owned(), attempt);
+        let mut known = self.known();
+        // An attempt that was given up may still be writing what a newer one has uploaded again.
+        let newest = known.uploaded.entry(path.to_owned()).or_insert(attempt);
+        *newest = attempt.max(*newest);
+        drop(known);
         self.place.adopt(from, path)
     }
 
@@ -364,26 +424,29 @@ impl CheckpointStore {
         self.place.sync_folders(path)
     }
 
-    /// Brings a file of a checkpoint to `to`: linked where it never changes, copied otherwise.
+    /// Brings a file of a checkpoint to `to`: linked where it never changes, copied (and unpacked) otherwise.
     pub(crate) fn fetch(&self, entry: &FileEntry, to: &Path) -> Result<()> {
         self.check_size(entry, "the checkpoint")?;
-        let from = self.place.path(&entry.path);
-        if entry.name.ends_with(".sst") && std::fs::hard_link(&from, to).is_ok() {
+        let packed = entry.compression.is_some();
+        let arrived = if packed {
+            to.with_extension("packed")
+        } else {
+            to.to_path_buf()
+        };
+        let never_changes = entry.name.ends_with(".sst") && !packed;
+        if self.place.fetch(&entry.path, &arrived, never_changes)? {
             return Ok(());
         }
-        std::fs::copy(&from, to).map(drop).map_err(|error| {
-            Error::io(
-                format!("copying {} to {}", from.display(), to.display()),
-                error,
-            )
-        })?;
-        let (_, sum) = checksum(to)?;
-        if sum == entry.checksum {
-            return Ok(());
+        let (_, sum) = local::checksum(&arrived)?;
+        if sum != entry.checksum {
+            return Err(Error::Corrupt(format!(
+                "the state file {} is damaged: its checksum is wrong",
+                self.place.shown(&entry.path)
+            )));
         }
-        Err(Error::Corrupt(format!(
-            "the state file {} is damaged: its checksum is wrong",
-            from.display()
-        )))
+        match &entry.compression {
+            None => Ok(()),
+            Some(compression) => compress::unpack(*compression, &arrived, to),
+        }
     }
 }

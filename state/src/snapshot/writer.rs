@@ -1,17 +1,20 @@
-//! The writer: brings frozen entries into the database, links its files, and uploads what is new.
+//! The writer: brings frozen entries into the database, links its files, and has what is new uploaded.
 //!
-//! One thread for each worker, with an inbox of one snapshot: a second freeze waits for the first one's links anyway.
-//! In a simulation the same steps run on the calling thread.
+//! Two threads for each worker: one writes and links, the other uploads (`upload.rs`), so that a slow storage keeps no
+//! gate closed. In a simulation, and with synchronous checkpoints, the same steps run on the calling thread.
 //!
 //! ```text
-//!   write chunk by chunk ─▶ flush ─▶ hard links ─▶ gate opens ─▶ upload new files ─▶ sync ─▶ WorkerSnapshot
+//!   write chunk by chunk ─▶ flush ─▶ hard links ─▶ gate opens ──▶ upload new files ─▶ sync ─▶ WorkerSnapshot
+//!   ───────────────── writer thread ──────────────────────────    ───────── uploading thread ─────────────────
 //! ```
+//!
+//! How many snapshots may be under way is bounded by [`Room`]: a freeze that finds none fails its checkpoint, and waits
+//! for nobody.
 
-use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -20,8 +23,8 @@ use weir_types::{CheckpointId, KeyGroupRange, WorkerId};
 
 use super::freeze::Frozen;
 use super::gate::{Gate, OpensGate};
-use super::place::checksum;
-use super::{CheckpointStore, FileEntry, WorkerSnapshot};
+use super::upload::Uploader;
+use super::{CheckpointStore, Compression, TableFigures, WorkerSnapshot};
 use crate::backend::{LinkedFile, StateBackend, Writes};
 use crate::error::pass;
 use crate::{Error, Result};
@@ -29,13 +32,49 @@ use crate::{Error, Result};
 /// Bytes of one batch of writes.
 const BATCH_BYTES: usize = 1 << 20;
 
+/// How snapshots are taken.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SnapshotOptions {
+    /// Every snapshot has all its files to itself, instead of sharing those that an earlier one uploaded.
+    pub full: bool,
+    /// How uploaded files are packed.
+    pub compression: Option<Compression>,
+    /// Snapshots that may be under way beside the first one.
+    pub concurrent_more: usize,
+}
+
 /// A snapshot to be written.
 pub(crate) struct SnapshotJob {
     pub(crate) checkpoint: CheckpointId,
     pub(crate) store: Arc<CheckpointStore>,
     pub(crate) frozen: Vec<Frozen>,
     pub(crate) frozen_micros: u64,
+    /// By table: its freeze is noted, the rest is to be filled in.
+    pub(crate) figures: Vec<TableFigures>,
     pub(crate) reply: oneshot::Sender<Result<WorkerSnapshot>>,
+    /// Given back when the snapshot is over.
+    pub(crate) room: Room,
+}
+
+/// A place among the snapshots under way.
+pub(crate) struct Room(Arc<AtomicUsize>);
+
+impl Room {
+    /// Takes one, if fewer than `limit` are taken.
+    pub(crate) fn take(taken: &Arc<AtomicUsize>, limit: usize) -> Option<Self> {
+        // Only the worker's own thread takes; others give back.
+        if taken.load(Ordering::Acquire) >= limit {
+            return None;
+        }
+        taken.fetch_add(1, Ordering::AcqRel);
+        Some(Self(taken.clone()))
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// A snapshot being written and uploaded in the background.
@@ -66,81 +105,106 @@ impl PendingSnapshot {
     }
 }
 
-fn stopped() -> Error {
+pub(super) fn stopped() -> Error {
     Error::io("writing a snapshot", "the state's writer has stopped")
 }
 
-/// Does the work of a snapshot: on the writer thread, or on the caller's in a simulation.
-pub(crate) struct Uploader {
+/// Writes and links: on the writer thread, or on the caller's in a simulation.
+pub(crate) struct Linker {
     pub(crate) worker: WorkerId,
     pub(crate) range: KeyGroupRange,
-    /// `data/g{generation}/w{worker}`.
-    pub(crate) prefix: String,
     /// Where links are made.
     pub(crate) scratch: PathBuf,
     pub(crate) backend: Arc<dyn StateBackend>,
     pub(crate) gate: Arc<Gate>,
-    /// Database files whose content is known, by name: names are unique while a database is open, and only then.
-    pub(crate) known: HashMap<String, FileEntry>,
     pub(crate) stop: Arc<AtomicBool>,
 }
 
-impl Uploader {
-    /// Runs a job; whatever happens, the gate is open afterwards.
-    pub(crate) fn run(&mut self, job: SnapshotJob) {
+/// A snapshot whose files are linked and not uploaded yet.
+struct Linked {
+    checkpoint: CheckpointId,
+    store: Arc<CheckpointStore>,
+    folder: PathBuf,
+    links: Vec<LinkedFile>,
+    /// All of it but the files.
+    snapshot: WorkerSnapshot,
+    reply: oneshot::Sender<Result<WorkerSnapshot>>,
+    room: Room,
+}
+
+impl Linker {
+    /// Writes and links; whatever happens, the gate is open afterwards. A failure is told at once.
+    fn run(&mut self, job: SnapshotJob) -> Option<Linked> {
         let SnapshotJob {
             checkpoint,
             store,
-            frozen,
+            mut frozen,
             frozen_micros,
+            mut figures,
             reply,
+            room,
         } = job;
-        let result = self.snapshot(checkpoint, &store, frozen, frozen_micros);
-        // Nobody may be waiting any more: the attempt was given up.
-        drop(reply.send(result));
-    }
-
-    fn snapshot(
-        &mut self,
-        checkpoint: CheckpointId,
-        store: &Arc<CheckpointStore>,
-        mut frozen: Vec<Frozen>,
-        frozen_micros: u64,
-    ) -> Result<WorkerSnapshot> {
         let start = Instant::now();
         let folder = self.scratch.join(format!("links-{}", checkpoint.0));
-        let (entries, links) = {
+        let linked = (|| {
             let gate = self.gate.clone();
             let _opens = OpensGate(&gate);
-            let entries = self.write(&mut frozen)?;
+            let entries = self.write(&mut frozen, &mut figures)?;
             drop(frozen);
-            (entries, self.link(&folder)?)
-        };
-        let write_micros = start.elapsed().as_micros() as u64;
-        let uploaded = self.upload(checkpoint, store, &links);
-        // The links are no longer needed; a failed removal costs space until the next start.
-        drop(std::fs::remove_dir_all(&folder));
-        let (files, bytes_new) = uploaded?;
-        let (worker, range) = (self.worker, self.range);
-        Ok(WorkerSnapshot {
-            worker,
-            range,
-            files,
-            frozen_micros,
-            write_micros,
-            bytes_new,
-            entries,
-        })
+            let links = self.link(&folder)?;
+            for (table, figures) in figures.iter_mut().enumerate() {
+                (figures.entries_total, figures.bytes_total) = self.backend.size(table);
+            }
+            Ok((entries, links))
+        })();
+        match linked {
+            Ok((entries, links)) => Some(Linked {
+                checkpoint,
+                store,
+                folder,
+                links,
+                snapshot: WorkerSnapshot {
+                    worker: self.worker,
+                    range: self.range,
+                    files: Vec::new(),
+                    frozen_micros,
+                    write_micros: start.elapsed().as_micros() as u64,
+                    bytes_new: 0,
+                    entries,
+                    tables: figures,
+                },
+                reply,
+                room,
+            }),
+            Err(error) => {
+                drop(room);
+                // Nobody may be waiting any more: the attempt was given up.
+                drop(reply.send(Err(error)));
+                None
+            }
+        }
     }
 
-    fn write(&self, frozen: &mut [Frozen]) -> Result<u64> {
+    fn write(&self, frozen: &mut [Frozen], figures: &mut [TableFigures]) -> Result<u64> {
         pass("state.write.before")?;
         let mut writes = Writes::default();
+        let mut groups = Vec::new();
         let mut entries = 0;
         for table in frozen {
+            let start = Instant::now();
+            groups.clear();
+            groups.resize(usize::from(self.range.end), 0u64);
+            let figures = &mut figures[table.table()];
             for number in 0..table.chunks.len() {
-                self.check_stop()?;
-                entries += table.put_writes(number, &mut writes);
+                if self.stop.load(Ordering::Relaxed) {
+                    return Err(stopped());
+                }
+                let (before, bytes) = (writes.len(), writes.bytes.len());
+                let written = table.put_writes(number, &mut writes);
+                entries += written;
+                figures.entries += written;
+                figures.bytes += (writes.bytes.len() - bytes) as u64;
+                writes.count_groups(before, &mut groups);
                 let last = number + 1 == table.chunks.len();
                 if last || writes.bytes.len() >= BATCH_BYTES {
                     self.backend.write(&writes)?;
@@ -150,6 +214,8 @@ impl Uploader {
                     pass("state.write.between")?;
                 }
             }
+            figures.note_groups(&groups);
+            figures.write_micros += start.elapsed().as_micros() as u64;
         }
         pass("state.write.after")?;
         Ok(entries)
@@ -162,105 +228,87 @@ impl Uploader {
         pass("state.links.after")?;
         Ok(links)
     }
+}
 
-    /// Uploads the files that no completed checkpoint has.
-    fn upload(
-        &mut self,
-        checkpoint: CheckpointId,
-        store: &Arc<CheckpointStore>,
-        links: &[LinkedFile],
-    ) -> Result<(Vec<FileEntry>, u64)> {
-        let (mut files, mut bytes_new, mut folders) = (Vec::new(), 0, BTreeSet::new());
-        for link in links {
-            self.check_stop()?;
-            let entry = match self.known.get(&link.name).filter(|_| link.immutable_name) {
-                Some(entry) => entry.clone(),
-                None => self.identify(link)?,
-            };
-            let entry = if store.is_published(&entry.path)? {
-                entry
-            } else {
-                // A file that was restored from another store has a path of that store.
-                let path = format!(
-                    "{}/{}",
-                    self.prefix,
-                    content_name(&entry.name, &entry.checksum)
-                );
-                let entry = FileEntry { path, ..entry };
-                store.upload(checkpoint, &link.path, &entry.path)?;
-                folders.insert(entry.path.clone());
-                bytes_new += entry.size;
-                pass("state.upload.between")?;
-                entry
-            };
-            if link.immutable_name {
-                self.known.insert(link.name.clone(), entry.clone());
-            }
-            files.push(entry);
-        }
-        if let Some(path) = folders.first() {
-            // All are in one folder.
-            store.sync_uploads(path)?;
-        }
-        let present: std::collections::HashSet<&str> =
-            links.iter().map(|link| link.name.as_str()).collect();
-        self.known.retain(|name, _| present.contains(name.as_str()));
-        pass("state.upload.after")?;
-        Ok((files, bytes_new))
-    }
-
-    fn identify(&self, link: &LinkedFile) -> Result<FileEntry> {
-        let (size, checksum) = checksum(&link.path)?;
-        let path = format!("{}/{}", self.prefix, content_name(&link.name, &checksum));
-        Ok(FileEntry {
-            path,
-            name: link.name.clone(),
-            size,
-            checksum,
-        })
-    }
-
-    fn check_stop(&self) -> Result<()> {
-        if self.stop.load(Ordering::Relaxed) {
-            Err(stopped())
-        } else {
-            Ok(())
+impl TableFigures {
+    /// Takes note of the key group that has most of the entries; slices of one table come one by one.
+    fn note_groups(&mut self, groups: &[u64]) {
+        let touched = groups.iter().filter(|&&entries| entries > 0).count();
+        self.groups = self.groups.max(touched as u16);
+        if let Some((group, &entries)) = groups
+            .iter()
+            .enumerate()
+            .max_by_key(|(_, entries)| **entries)
+            && entries > self.hottest_entries
+        {
+            (self.hottest_group, self.hottest_entries) = (group as u16, entries);
         }
     }
 }
 
-/// `000017.sst` of content c becomes `000017-c.sst`: RocksDB gives numbers again after a restart, so the content is
-/// part of the name.
-fn content_name(name: &str, checksum: &str) -> String {
-    match name.rsplit_once('.') {
-        Some((stem, extension)) => format!("{stem}-{checksum}.{extension}"),
-        None => format!("{name}-{checksum}"),
+impl Linked {
+    /// Uploads, and tells whoever waits.
+    fn finish(self, uploader: &mut Uploader) {
+        let uploaded = uploader.upload(self.checkpoint, &self.store, &self.links, &self.folder);
+        // The links are no longer needed; a failed removal costs space until the next start.
+        drop(std::fs::remove_dir_all(&self.folder));
+        let result = uploaded.map(|(files, bytes_new)| WorkerSnapshot {
+            files,
+            bytes_new,
+            ..self.snapshot
+        });
+        drop(self.room);
+        // Nobody may be waiting any more: the attempt was given up.
+        drop(self.reply.send(result));
     }
 }
 
-/// The thread that does it.
+/// All steps on the calling thread.
+pub(crate) fn run_inline(linker: &mut Linker, uploader: &mut Uploader, job: SnapshotJob) {
+    if let Some(linked) = linker.run(job) {
+        linked.finish(uploader);
+    }
+}
+
+/// The threads that do it.
 pub(crate) struct Writer {
-    /// Bounded by one: the sender waits, which it never has to, because a freeze waits for the links before.
-    inbox: Option<SyncSender<SnapshotJob>>,
-    thread: Option<JoinHandle<()>>,
+    /// Never holds more than [`Room`] lets in.
+    inbox: Option<Sender<SnapshotJob>>,
+    threads: Vec<JoinHandle<()>>,
     stop: Arc<AtomicBool>,
 }
 
 impl Writer {
-    pub(crate) fn start(mut uploader: Uploader) -> Result<Self> {
-        let (inbox, jobs) = sync_channel::<SnapshotJob>(1);
-        let stop = uploader.stop.clone();
-        let thread = std::thread::Builder::new()
-            .name(format!("weir-state-{}", uploader.worker))
+    pub(crate) fn start(mut linker: Linker, mut uploader: Uploader) -> Result<Self> {
+        let (inbox, jobs) = channel::<SnapshotJob>();
+        // Bounded by the same room.
+        let (outbox, linked) = channel::<Linked>();
+        let (stop, worker) = (linker.stop.clone(), linker.worker);
+        let failed = |error| Error::io("starting the state's writer threads", error);
+        let writes = std::thread::Builder::new()
+            .name(format!("weir-state-{worker}"))
             .spawn(move || {
                 for job in jobs {
-                    uploader.run(job);
+                    if let Some(linked) = linker.run(job)
+                        && outbox.send(linked).is_err()
+                    {
+                        // The uploading thread panicked: whoever waits finds the reply closed.
+                        return;
+                    }
                 }
             })
-            .map_err(|error| Error::io("starting the state's writer thread", error))?;
+            .map_err(failed)?;
+        let uploads = std::thread::Builder::new()
+            .name(format!("weir-upload-{worker}"))
+            .spawn(move || {
+                for linked in linked {
+                    linked.finish(&mut uploader);
+                }
+            })
+            .map_err(failed)?;
         Ok(Self {
             inbox: Some(inbox),
-            thread: Some(thread),
+            threads: vec![writes, uploads],
             stop,
         })
     }
@@ -275,24 +323,13 @@ impl Writer {
 }
 
 impl Drop for Writer {
-    /// Stops within a file or a batch of writes, and waits for the thread.
+    /// Stops within a file or a batch of writes, and waits for the threads.
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         self.inbox = None;
-        if let Some(thread) = self.thread.take() {
+        for thread in self.threads.drain(..) {
             // A panic of the writer was reported to whoever waits for the snapshot.
             drop(thread.join());
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_carry_the_content() {
-        assert_eq!(content_name("000017.sst", "ab"), "000017-ab.sst");
-        assert_eq!(content_name("CURRENT", "ab"), "CURRENT-ab");
     }
 }

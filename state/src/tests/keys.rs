@@ -74,6 +74,7 @@ fn open(
         generation: Generation(generation),
         scratch: folder.join(format!("g{generation}")),
         inline_writes: true,
+        snapshots: SnapshotOptions::default(),
     };
     let shared = SharedState::new(kind, 1 << 20).unwrap();
     WorkerState::open(shared, options, vec![spec(key)], from).unwrap()

@@ -159,6 +159,7 @@ fn an_order_survives_a_restore_and_another_order_is_refused() {
         generation: weir_types::Generation(3),
         scratch: folder.path().join("scratch/other"),
         inline_writes: true,
+        snapshots: SnapshotOptions::default(),
     };
     let shared = SharedState::new(BackendKind::Rocksdb, 1 << 20).unwrap();
     match WorkerState::open(shared, options, specs(), Some(&other)) {

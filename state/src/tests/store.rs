@@ -381,6 +381,7 @@ fn another_schema_is_refused_by_name() {
             generation: weir_types::Generation(5),
             scratch: job.folder.path().join("scratch/other"),
             inline_writes: true,
+            snapshots: SnapshotOptions::default(),
         };
         let shared = SharedState::new(BackendKind::Memory, 1 << 20).unwrap();
         match WorkerState::open(

@@ -101,6 +101,7 @@ impl Setup {
                 generation: Generation(generation),
                 scratch: folder.join(format!("scratch/g{generation}/w{worker}")),
                 inline_writes: self.inline,
+                snapshots: SnapshotOptions::default(),
             };
             WorkerState::open(shared.clone(), options, specs(), from).unwrap()
         };
@@ -225,6 +226,11 @@ pub(super) fn publish(
     let parts = pending
         .into_iter()
         .map(|pending| wait(pending.result()).unwrap())
+        // Figures are no part of a manifest.
+        .map(|part| WorkerSnapshot {
+            tables: Vec::new(),
+            ..part
+        })
         .collect();
     let manifest = manifest(number, kind, parts);
     wait(store.publish(&manifest)).unwrap();

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   weir-bench [--rows N] [NAME …]        all benchmarks, or those whose name starts with one of the NAMEs
+//!   weir-bench checkpoint [--scale S]     what checkpoints and restarts of 1 GB of state cost
 //!   weir-bench big-state [--keys N]       five million keys under 64 MiB of state memory, and the right answer
 //! ```
 //!
@@ -17,6 +18,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+use weir_tests::checkpoint_bench::Scale;
 
 /// A query to measure.
 struct Bench {
@@ -70,6 +73,7 @@ const COLUMNS: &str = "id BIGINT, user_id BIGINT, amount BIGINT, note STRING, at
 fn main() {
     let mut names: Vec<String> = Vec::new();
     let (mut rows, mut keys) = (4_000_000u64, 5_000_000u64);
+    let mut scale = 1.0;
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut number = || {
@@ -81,12 +85,20 @@ fn main() {
         match argument.as_str() {
             "--rows" => rows = number(),
             "--keys" => keys = number(),
+            "--scale" => {
+                let text = arguments.next().expect("a share follows");
+                scale = text.parse().expect("a share such as 0.01");
+            }
             _ => names.push(argument),
         }
     }
     let folder = tempfile::tempdir().unwrap();
     if names.iter().any(|name| name == "big-state") {
         big_state(folder.path(), keys);
+        return;
+    }
+    if names.iter().any(|name| name == "checkpoint") {
+        weir_tests::checkpoint_bench::run(&binary(), folder.path(), Scale { scale });
         return;
     }
     println!(

@@ -5,6 +5,7 @@ mod as_of_join;
 mod interval_join;
 mod join;
 mod kernels;
+mod over;
 mod rank;
 mod retained;
 mod session;

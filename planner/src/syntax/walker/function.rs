@@ -50,7 +50,7 @@ impl Walker<'_> {
             self.expr(filter);
         }
         if let Some(over) = over {
-            self.over(over, span);
+            self.over(over);
         }
         for item in within_group {
             self.order_item(item, span);

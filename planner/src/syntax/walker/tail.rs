@@ -2,13 +2,13 @@
 
 use sqlparser::ast::{
     Fetch, LimitClause, NamedWindowDefinition, NamedWindowExpr, Offset, OrderBy, OrderByExpr,
-    OrderByKind, WindowSpec, WindowType,
+    OrderByKind, WindowFrame, WindowFrameBound, WindowSpec, WindowType,
 };
 use weir_types::Span;
 
 use super::Walker;
 use crate::codes;
-use crate::syntax::{span_of, to_span};
+use crate::syntax::span_of;
 
 impl Walker<'_> {
     /// What may stand behind the body of a query.
@@ -133,18 +133,18 @@ impl Walker<'_> {
         self.no_string(name);
         match window {
             NamedWindowExpr::NamedWindow(other) => self.no_string(other),
-            NamedWindowExpr::WindowSpec(spec) => self.window_spec(spec, to_span(name.span)),
+            NamedWindowExpr::WindowSpec(spec) => self.window_spec(spec),
         }
     }
 
-    pub(super) fn over(&mut self, over: &WindowType, call: Span) {
+    pub(super) fn over(&mut self, over: &WindowType) {
         match over {
             WindowType::NamedWindow(name) => self.no_string(name),
-            WindowType::WindowSpec(spec) => self.window_spec(spec, call),
+            WindowType::WindowSpec(spec) => self.window_spec(spec),
         }
     }
 
-    fn window_spec(&mut self, spec: &WindowSpec, near: Span) {
+    fn window_spec(&mut self, spec: &WindowSpec) {
         let WindowSpec {
             window_name,
             partition_by,
@@ -156,14 +156,23 @@ impl Walker<'_> {
         }
         self.exprs(partition_by);
         order_by.iter().for_each(|item| self.sort_item(item));
-        if window_frame.is_some() {
-            let span = self.keyword_after("OVER", near);
-            self.refuse(
-                codes::OVER,
-                "window frames are not supported yet",
-                span,
-                "rankings take PARTITION BY and ORDER BY; for sums over time aggregate a HOP window",
-            );
+        if let Some(frame) = window_frame {
+            let WindowFrame {
+                units: _,
+                start_bound,
+                end_bound,
+            } = frame;
+            for bound in std::iter::once(start_bound).chain(end_bound) {
+                match bound {
+                    WindowFrameBound::Preceding(Some(by))
+                    | WindowFrameBound::Following(Some(by)) => {
+                        self.expr(by);
+                    }
+                    WindowFrameBound::Preceding(None)
+                    | WindowFrameBound::Following(None)
+                    | WindowFrameBound::CurrentRow => {}
+                }
+            }
         }
     }
 }

@@ -1,0 +1,65 @@
+//! What an edit of a query does to the state of a running job, known beforehand: EVOLUTION 3 to 7.
+//!
+//! ```text
+//!   old plan ─▶ trace ─┐
+//!                      ├─▶ judge ─▶ a verdict for each operator ─▶ sinks, sources ─▶ Report ─▶ text
+//!   new plan ─▶ trace ─┘     ▲
+//!                  marks, watermarks (`Past`), `Choices`
+//! ```
+//!
+//! A pure function: no data is read, nothing runs.
+
+mod change;
+mod judge;
+mod report;
+mod shape;
+mod sinks;
+mod text;
+mod trace;
+mod words;
+
+use std::collections::BTreeMap;
+
+use judge::Judge;
+pub use report::{
+    Choices, Exactness, InputReport, OperatorReport, Past, Replay, Report, SideFrom, SinkReport,
+    SinkVerdict, SourceReport, SourceVerdict, StateFrom, Verdict,
+};
+pub use text::advice;
+use trace::Trace;
+
+use crate::Catalog;
+use crate::plan::StreamPlan;
+
+/// Judges every operator, sink and source of `new`, should it go on from the state of `old`.
+///
+/// `past` is what the job's manifest says beyond its plan; without one (two files are compared), times are unknown
+/// and nothing was inexact before.
+pub fn compare(
+    old: &StreamPlan,
+    new: &StreamPlan,
+    past: &Past,
+    choices: &Choices,
+    catalog: &dyn Catalog,
+) -> Report {
+    let none = BTreeMap::new();
+    let old_trace = Trace::of(old, &choices.renames);
+    let new_trace = Trace::of(new, &none);
+    let mut judge = Judge {
+        old: &old_trace,
+        new: &new_trace,
+        past,
+        choices,
+        found: BTreeMap::new(),
+    };
+    judge.run();
+    let sinks = sinks::sinks(&judge, catalog);
+    let sources = sinks::sources(&judge);
+    let dropped = judge.dropped();
+    let operators = judge.found.into_values().chain(dropped).collect();
+    Report {
+        operators,
+        sinks,
+        sources,
+    }
+}

@@ -1,0 +1,276 @@
+//! What `compare` answers: for each operator, sink and source what becomes of it. JSON form: `docs/formats/report.md`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use weir_types::{EventTime, OperatorId, Span};
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Every stateful operator of the new plan, inputs before consumers, then those that only the old plan has.
+    pub operators: Vec<OperatorReport>,
+    /// Every INSERT and printed SELECT of the new plan, then those that only the old plan has.
+    pub sinks: Vec<SinkReport>,
+    /// Every source of either plan.
+    pub sources: Vec<SourceReport>,
+}
+
+/// What becomes of one operator's state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OperatorReport {
+    /// Its ID in the new plan (in the old one if it is dropped).
+    pub id: OperatorId,
+    /// Its ID in the old plan, if it was renamed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renamed_from: Option<OperatorId>,
+    /// The end of its ID: `aggregate`, `join(b)`.
+    pub role: String,
+    /// What happens.
+    pub verdict: Verdict,
+    /// What can be said of its results from then on.
+    pub exact: Exactness,
+    /// The operators through which an inexactness came, if it is not its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inherited_from: Vec<OperatorId>,
+    /// Where its state comes from.
+    pub state: StateFrom,
+    /// What was found, as a sentence's end: "a filter below it changed".
+    pub reason: String,
+    /// What the user will see in the output.
+    pub effect: String,
+    /// What to do about it; empty if there is nothing to do.
+    pub advice: String,
+    /// The place in the new SQL (in the old one if it is dropped).
+    pub span: Span,
+    /// For a join: what becomes of each side.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<InputReport>,
+}
+
+/// What becomes of one side of a join.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InputReport {
+    /// `left` or `right`.
+    pub side: String,
+    /// What happens to it.
+    pub verdict: Verdict,
+}
+
+/// The verdicts of EVOLUTION 4, the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Nothing that it stores or computes changed.
+    Unchanged,
+    /// Its state fits after a step that loses nothing.
+    Migrated,
+    /// Computed afresh from state.
+    Rebuilt,
+    /// Computed afresh from the source.
+    Replayed,
+    /// Kept, though what it counts has changed.
+    CarriedOver,
+    /// Kept; a part of it starts empty.
+    Partial,
+    /// There was none of that name.
+    New,
+    /// It is not in the new plan.
+    Dropped,
+    /// It cannot be kept.
+    Incompatible,
+}
+
+impl Verdict {
+    /// The word for people.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Unchanged => "unchanged",
+            Self::Migrated => "migrated",
+            Self::Rebuilt => "rebuilt",
+            Self::Replayed => "replayed",
+            Self::CarriedOver => "carried over",
+            Self::Partial => "partial",
+            Self::New => "new",
+            Self::Dropped => "dropped",
+            Self::Incompatible => "incompatible",
+        }
+    }
+}
+
+/// How far a result is the answer of the new query over all input.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exactness {
+    /// It is.
+    #[default]
+    Yes,
+    /// It is not, and will not be.
+    No,
+    /// For windows that start at that time or later; [`Exactness::UNKNOWN`] if the greatest time that was read is not known.
+    From(EventTime),
+    /// For windows that end after that time.
+    Open(EventTime),
+    /// In these columns (canonical names).
+    Columns(BTreeSet<String>),
+}
+
+impl Exactness {
+    /// A time that only the job's state tells.
+    pub const UNKNOWN: EventTime = EventTime(i64::MAX);
+}
+
+/// Where an operator's state comes from when the new plan starts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StateFrom {
+    /// As it is.
+    Kept,
+    /// Its tables, column by column: those that are gone are left out, new ones are empty or NULL.
+    Mapped,
+    /// Groups that differ only in dropped keys are merged.
+    Merged,
+    /// Rows that a tightened condition takes away are removed.
+    Filtered,
+    /// From the restored output of its inputs.
+    Inputs,
+    /// For a join: each side by itself, from its own rows or from the restored output of its input.
+    Sides(Vec<SideFrom>),
+    /// From the source, read again.
+    Replay,
+    /// It starts empty.
+    Nothing,
+}
+
+/// Where one side of a join comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SideFrom {
+    /// The rows that it holds.
+    Own,
+    /// The restored output of its input.
+    Input,
+}
+
+/// What a sink will see.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SinkReport {
+    /// The ID of the INSERT or SELECT.
+    pub id: OperatorId,
+    /// What happens.
+    pub verdict: SinkVerdict,
+    /// Whether its content is the new query's answer.
+    pub exact: bool,
+    /// Why.
+    pub reason: String,
+    /// The place in the SQL.
+    pub span: Span,
+}
+
+/// What happens at a sink when the new plan starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SinkVerdict {
+    /// Nothing.
+    Unchanged,
+    /// It gets the difference between the old and the new result.
+    Difference,
+    /// What was written under the old query stays.
+    OldRowsStay,
+    /// It is not written any more.
+    Dropped,
+}
+
+impl SinkVerdict {
+    /// The words for people.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Unchanged => "unchanged",
+            Self::Difference => "difference",
+            Self::OldRowsStay => "old rows stay",
+            Self::Dropped => "dropped",
+        }
+    }
+}
+
+/// Where a source goes on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SourceReport {
+    /// Its ID.
+    pub id: OperatorId,
+    /// What happens.
+    pub verdict: SourceVerdict,
+    /// Why.
+    pub reason: String,
+}
+
+/// Where a source goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceVerdict {
+    /// Where it was.
+    Kept,
+    /// At its beginning: there is no position of it.
+    New,
+    /// It is not read any more.
+    Dropped,
+}
+
+/// What is known of the job at the point that the new plan starts from: from its manifest.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Past {
+    /// What earlier edits left inexact, by operator.
+    pub marks: BTreeMap<OperatorId, Exactness>,
+    /// Sinks where old rows stayed.
+    pub sinks_with_old_rows: BTreeSet<OperatorId>,
+    /// The watermark of each operator and source.
+    pub watermarks: BTreeMap<OperatorId, EventTime>,
+    /// The greatest event time that each source has read, before any filter.
+    pub greatest_times: BTreeMap<OperatorId, EventTime>,
+}
+
+/// What the user chose.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Choices {
+    /// `--replay`.
+    pub replay: Replay,
+    /// `--rename old=new`: paths.
+    pub renames: BTreeMap<String, String>,
+}
+
+/// Which operators are computed afresh from the source.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Replay {
+    /// None.
+    #[default]
+    None,
+    /// All that need it.
+    All,
+    /// These.
+    Only(BTreeSet<OperatorId>),
+}
+
+impl Report {
+    /// Whether every result stays the answer of the new query, and nothing is left behind.
+    pub fn is_exact(&self) -> bool {
+        self.operators
+            .iter()
+            .all(|operator| operator.exact == Exactness::Yes)
+            && self.sinks.iter().all(|sink| sink.exact)
+    }
+
+    /// Whether nothing changes at all.
+    pub fn is_unchanged(&self) -> bool {
+        self.operators
+            .iter()
+            .all(|operator| operator.verdict == Verdict::Unchanged)
+            && self
+                .sinks
+                .iter()
+                .all(|sink| sink.verdict == SinkVerdict::Unchanged)
+            && self
+                .sources
+                .iter()
+                .all(|source| source.verdict == SourceVerdict::Kept)
+    }
+}

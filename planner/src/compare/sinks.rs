@@ -1,0 +1,188 @@
+//! What each sink will see, and where each source goes on.
+
+use super::judge::Judge;
+use super::report::{
+    Exactness, SinkReport, SinkVerdict, SourceReport, SourceVerdict, StateFrom, Verdict,
+};
+use crate::Catalog;
+use crate::plan::{Operator, OperatorKind, StreamPlan};
+
+fn is_end(operator: &Operator) -> bool {
+    matches!(
+        operator.kind,
+        OperatorKind::Sink { .. } | OperatorKind::Output { .. }
+    )
+}
+
+/// Whether the sink's table takes rows back; what is printed does.
+fn takes_retractions(plan: &StreamPlan, operator: &Operator, catalog: &dyn Catalog) -> bool {
+    match &operator.kind {
+        OperatorKind::Sink { table } => plan
+            .tables
+            .get(table)
+            .is_some_and(|table| catalog.sink_accepts_retractions(&table.options)),
+        _ => true,
+    }
+}
+
+/// The sinks of the new plan, then those that are gone.
+pub(super) fn sinks(judge: &Judge<'_>, catalog: &dyn Catalog) -> Vec<SinkReport> {
+    let new = judge.new.plan;
+    let ends = new
+        .operators
+        .iter()
+        .enumerate()
+        .filter(|(_, operator)| is_end(operator));
+    let mut reports: Vec<SinkReport> = ends
+        .map(|(index, operator)| sink(judge, catalog, index, operator))
+        .collect();
+    let is_gone = |operator: &&Operator| {
+        let id = judge.old.id(operator);
+        is_end(operator) && new.operators.iter().all(|new| new.id.as_str() != id)
+    };
+    reports.extend(
+        judge
+            .old
+            .plan
+            .operators
+            .iter()
+            .filter(is_gone)
+            .map(|operator| SinkReport {
+                id: operator.id.clone(),
+                verdict: SinkVerdict::Dropped,
+                exact: true,
+                reason: "the new query does not write it; what it holds stays".to_owned(),
+                span: operator.span,
+            }),
+    );
+    reports
+}
+
+fn sink(judge: &Judge<'_>, catalog: &dyn Catalog, index: usize, operator: &Operator) -> SinkReport {
+    let input = operator.inputs[0].from;
+    let old = judge.old_of(operator.id.as_str());
+    let old_input = old.map(|old| judge.old.plan.operators[old].inputs[0].from);
+    let same = old_input.is_some_and(|old| {
+        let (old, new) = (&judge.old.nodes[old], &judge.new.nodes[input]);
+        old.columns == new.columns
+            && old.relation.whole(false) == new.relation.whole(false)
+            && same_columns(judge, old_input, operator)
+    });
+    // What it reads is what it was if everything below holds that as it was: a column that another reader got does not
+    // matter here, because the columns and the relation are the same.
+    let mut below = judge.new.nodes[index]
+        .upstream
+        .iter()
+        .filter_map(|below| judge.found.get(below));
+    let kept = below.clone().all(|found| match found.verdict {
+        Verdict::Unchanged => true,
+        Verdict::Migrated => found.state == StateFrom::Mapped,
+        Verdict::Partial => matches!(found.exact, Exactness::Columns(_)),
+        _ => false,
+    });
+    let exact_below = if same && kept {
+        below.all(|found| matches!(found.exact, Exactness::Yes | Exactness::Columns(_)))
+    } else {
+        judge.is_exact(input)
+    };
+    let takes = takes_retractions(judge.new.plan, operator, catalog);
+    let from_state =
+        judge.is_restored(input) && old_input.is_none_or(|old| judge.old.nodes[old].recoverable);
+    let (verdict, reason) = if same && kept {
+        (SinkVerdict::Unchanged, "it goes on where it was")
+    } else if takes && from_state {
+        (
+            SinkVerdict::Difference,
+            match old {
+                Some(_) => {
+                    "rows that the new query does not give are taken back, those that it adds are given"
+                }
+                None => "it is new and gets the whole result",
+            },
+        )
+    } else {
+        (
+            SinkVerdict::OldRowsStay,
+            match old {
+                None => "it is new and gets the rows that come from now on",
+                Some(_) if !takes => {
+                    "it takes no row back: what the old query wrote stays beside what the new one writes"
+                }
+                Some(_) => {
+                    "the result of the query is not in its state, so that it cannot be compared: what the old query wrote stays"
+                }
+            },
+        )
+    };
+    let earlier = judge.past.sinks_with_old_rows.contains(&operator.id);
+    SinkReport {
+        id: operator.id.clone(),
+        verdict,
+        exact: exact_below && !earlier && verdict != SinkVerdict::OldRowsStay,
+        reason: reason.to_owned(),
+        span: operator.span,
+    }
+}
+
+/// Whether an INSERT names the columns of its target as it did.
+fn same_columns(judge: &Judge<'_>, old_input: Option<usize>, operator: &Operator) -> bool {
+    let old = old_input.and_then(|input| {
+        judge.old.plan.operators.iter().find(|old| {
+            is_end(old) && old.inputs[0].from == input && judge.old.id(old) == operator.id.as_str()
+        })
+    });
+    old.is_some_and(|old| {
+        let names = |operator: &Operator| {
+            operator
+                .schema
+                .iter()
+                .map(|column| column.name.clone())
+                .collect::<Vec<_>>()
+        };
+        names(old) == names(operator)
+    })
+}
+
+/// The sources of both plans.
+pub(super) fn sources(judge: &Judge<'_>) -> Vec<SourceReport> {
+    let report = |operator: &Operator, verdict, reason: &str| SourceReport {
+        id: operator.id.clone(),
+        verdict,
+        reason: reason.to_owned(),
+    };
+    let is_source = |operator: &&Operator| matches!(operator.kind, OperatorKind::Source { .. });
+    let new = judge.new.plan.operators.iter().filter(is_source);
+    let mut reports: Vec<SourceReport> = new
+        .map(|operator| match judge.old_of(operator.id.as_str()) {
+            Some(_) => report(operator, SourceVerdict::Kept, "it goes on where it was"),
+            None => report(
+                operator,
+                SourceVerdict::New,
+                "no position of it is known: it is read from its beginning",
+            ),
+        })
+        .collect();
+    let gone = judge
+        .old
+        .plan
+        .operators
+        .iter()
+        .filter(is_source)
+        .filter(|operator| {
+            let id = judge.old.id(operator);
+            judge
+                .new
+                .plan
+                .operators
+                .iter()
+                .all(|new| new.id.as_str() != id)
+        });
+    reports.extend(gone.map(|operator| {
+        report(
+            operator,
+            SourceVerdict::Dropped,
+            "the new query does not read it; its position is left behind",
+        )
+    }));
+    reports
+}
