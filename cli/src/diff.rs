@@ -29,6 +29,12 @@ pub(crate) fn diff(options: &DiffOptions) -> Result<Code, Failure> {
         &choices,
         &ConnectorCatalog,
     );
+    if !report.is_unchanged() {
+        eprintln!(
+            "note: this release judges an edit and does not carry it out yet: `weir run` goes on where nothing that is kept \
+             has changed, and refuses otherwise. --accept, --allow-dropped-state and --start-empty come with the rest."
+        );
+    }
     let text = if options.json {
         let json = serde_json::to_string_pretty(&report).map_err(Failure::failed)?;
         format!("{json}\n")

@@ -92,7 +92,9 @@ fn leaving(operator: &Operator, arriving: &[Option<Vec<usize>>]) -> Option<Vec<u
         OperatorKind::Filter { .. }
         | OperatorKind::WindowAssign { .. }
         | OperatorKind::Expand { .. }
+        | OperatorKind::Arrival { .. }
         | OperatorKind::Clock { .. }
+        | OperatorKind::TemporalFilter { .. }
         | OperatorKind::Session { .. } => Some(first.clone()),
         OperatorKind::Project { exprs } => through(&|column| {
             exprs

@@ -102,6 +102,8 @@ codes! {
     DROP_IN_USE "P1285" "a DROP of something that the text uses"
     OVER_ARGUMENTS "P1400" "arguments of a window function that do not fit"
     FRAME "P1401" "a window frame that cannot be"
+    CLOCK_CONDITION "P1440" "a condition on the clock that cannot be followed as time goes on"
+    ARRIVAL_ORDER "P1441" "an order by arrival that cannot be kept"
     STATE_TTL "P1460" "a TTL of state that cannot be"
     ORDINAL_ID "W1001" "a stateful operator whose ID rests on an ordinal"
     UNBOUNDED_STATE "W1002" "state that nothing bounds"

@@ -162,6 +162,32 @@ impl Printer<'_> {
                     canonical::window(window, &schemas[0][*time].name)
                 )
             }
+            OperatorKind::Arrival {
+                partition,
+                last,
+                bounds,
+                ..
+            } => {
+                let which = if *last {
+                    "last".to_owned()
+                } else {
+                    format!("first: {}", bounds_text(bounds))
+                };
+                if partition.is_empty() {
+                    format!("Arrival {which}")
+                } else {
+                    format!("Arrival of each {} {which}", names(schemas[0], partition))
+                }
+            }
+            OperatorKind::TemporalFilter { enters, leaves } => {
+                let side = |word: &str, columns: &[usize]| {
+                    let name = |&column: &usize| format!("{word} {}", schemas[0][column].name);
+                    columns.iter().map(name).collect::<Vec<_>>()
+                };
+                let mut parts = side("from", enters);
+                parts.extend(side("until", leaves));
+                format!("TemporalFilter {}", parts.join(", "))
+            }
             OperatorKind::Clock { time } => format!("Clock {}", schemas[0][*time].name),
             OperatorKind::Session { gap, time, keys } => {
                 let name = |&column: &usize| schemas[0][column].name.as_str();
@@ -353,6 +379,7 @@ fn state(table: &StateTable) -> String {
     };
     let bound = match table.bound {
         StateBound::Watermark => "bounded by the watermark",
+        StateBound::Clock => "bounded by the clock",
         StateBound::Keys => "bounded by keys",
         StateBound::Constant => "constant",
         StateBound::Ttl => "bounded by its TTL",

@@ -147,6 +147,16 @@ impl Identity {
         )
     }
 
+    /// A column that an operator with state gives. What was `now()` when its row came in is a value now, and not what `now()` is
+    /// when the row comes out.
+    pub(crate) fn held(self) -> Self {
+        if self.typed.contains("now()") {
+            self.called("held")
+        } else {
+            self
+        }
+    }
+
     /// A column that stands for nothing of the input.
     pub(crate) fn named(name: &str) -> Self {
         Self::new(name.to_owned(), name.to_owned())
@@ -483,6 +493,8 @@ pub(crate) fn kind_name(kind: &OperatorKind) -> &'static str {
         OperatorKind::TimedJoin { .. } => "TimedJoin",
         OperatorKind::Session { .. } => "Session",
         OperatorKind::Clock { .. } => "Clock",
+        OperatorKind::TemporalFilter { .. } => "TemporalFilter",
+        OperatorKind::Arrival { .. } => "Arrival",
         OperatorKind::Sink { .. } => "Sink",
         OperatorKind::Output { .. } => "Output",
     }

@@ -186,6 +186,10 @@ pub fn plan(sql: &str, catalog: &dyn Catalog) -> Result<Planned, Diagnostics> {
     let all_roots: Vec<usize> = explained_roots.chain(&roots).copied().collect();
     let problems = ranks::bound(&mut binder.graph, &all_roots);
     binder.diagnostics.extend(problems);
+    if time_zone::is_set(&binder.settings) {
+        let problems = std::mem::take(&mut binder.unless_utc);
+        binder.diagnostics.extend(problems);
+    }
     let problems = retention::resolve(&mut binder.graph, &binder.settings, &all_roots);
     binder.diagnostics.extend(problems);
     binder.check_dead_letters();

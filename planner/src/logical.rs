@@ -83,6 +83,11 @@ pub(crate) enum NodeKind {
     SetOperation { operator: SetOperator, all: bool },
     /// Three columns appended: the window's start, end and time.
     WindowAssign { window: Window, time: usize },
+    /// Rows as long as the clock is at or behind all of `enters` and before all of `leaves`, which are instants.
+    TemporalFilter {
+        enters: Vec<Expr>,
+        leaves: Vec<Expr>,
+    },
     /// The same rows; from here on the clock is their event time, in that column.
     Clock { time: usize },
     /// Three columns appended: start, end and time of the row's session among the rows of equal `keys`.

@@ -255,6 +255,27 @@ pub enum OperatorKind {
         /// The input's column of processing time.
         time: usize,
     },
+    /// The rows of each partition in the order of their arrival, numbered. Output: the columns of the input, then the number
+    /// (BIGINT) if it is shown.
+    Arrival {
+        /// The partition's columns of the input.
+        partition: Vec<usize>,
+        /// Only the last row of each partition, so that earlier ones are taken back at the barrier. Else the first ones, within
+        /// `bounds`, as they come.
+        last: bool,
+        /// Which numbers are given.
+        bounds: RankBounds,
+        /// Whether the number is a column of the output.
+        shown: bool,
+    },
+    /// Rows as long as the processing time is at or behind all of `enters` and before all of `leaves`: as time goes on, rows
+    /// come and are taken back. A row with a NULL among these never comes.
+    TemporalFilter {
+        /// Columns of the input, TIMESTAMP_LTZ(6).
+        enters: Vec<usize>,
+        /// Columns of the input, TIMESTAMP_LTZ(6).
+        leaves: Vec<usize>,
+    },
     /// Gives each row once its session is over, with `window_start`, `window_end`, `window_time` appended. A session is a
     /// run of rows of one partition in which no two neighbours are `gap` or more apart; it ends `gap` after its last row.
     /// Rows older than their own watermark (late) are left out and counted.
@@ -669,6 +690,8 @@ pub enum StateLayout {
 pub enum StateBound {
     /// The watermark drops what is over.
     Watermark,
+    /// Processing time drops what is over.
+    Clock,
     /// As many entries as there are keys.
     Keys,
     /// Constant size.

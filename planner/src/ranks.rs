@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 
 use weir_types::{Diagnostic, Scalar, Span};
 
+use crate::binder::clock::{is_arrival, is_first};
 use crate::codes;
 use crate::logical::{Graph, NodeId, NodeKind};
 use crate::plan::{BinaryOp, Expr, ExprKind};
@@ -77,6 +78,7 @@ pub(crate) fn bound(graph: &mut Graph, roots: &[NodeId]) -> Vec<Diagnostic> {
         if let Some(problem) = set_bounds(graph, node, &of_node) {
             problems.push(problem);
         }
+        problems.extend(not_the_last(graph, node));
         let below = of_input(graph, node, &of_node);
         for &input in &graph.nodes[node].inputs {
             let same_query =
@@ -140,6 +142,26 @@ fn set_bounds(graph: &mut Graph, node: NodeId, asked: &Asked) -> Option<Diagnost
         ),
         _ => None,
     }
+}
+
+/// Of the rows that arrive last only the very last one can be kept: what was second is not known when it is first.
+fn not_the_last(graph: &Graph, node: NodeId) -> Option<Diagnostic> {
+    let current = &graph.nodes[node];
+    let NodeKind::Rank { bounds, order, .. } = &current.kind else {
+        return None;
+    };
+    if !is_arrival(order) || is_first(order) || (bounds.last == Some(1) && bounds.skip == 0) {
+        return None;
+    }
+    Some(
+        Diagnostic::error(
+            codes::ARRIVAL_ORDER,
+            "of the rows that arrive last only one can be kept",
+        )
+        .at(current.span, "this numbers more of them")
+        .help("keep the last one: QUALIFY the number = 1")
+        .help("or number from the first on: ORDER BY PROCTIME() ASC"),
+    )
 }
 
 /// What a node asks of its inputs.

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use weir_types::{Diagnostic, Span};
 
 use crate::Catalog;
+use crate::binder::clock::is_arrival;
 use crate::codes;
 use crate::logical::{Graph, NodeId, NodeKind};
 use crate::lower::ttl::time_column;
@@ -71,7 +72,13 @@ fn obstacle(graph: &Graph, node: NodeId, time: TtlTime) -> Option<(&'static str,
     let inputs = || graph.nodes[node].inputs.iter().copied();
     let is_updating =
         |input: NodeId| graph.nodes[input].properties.changelog == Changelog::Retractions;
+    let by_arrival =
+        matches!(&graph.nodes[node].kind, NodeKind::Rank { order, .. } if is_arrival(order));
     match time {
+        _ if by_arrival => Some((
+            "an order by arrival keeps a count or a row of each key for as long as it runs",
+            "rank by an event-time column instead",
+        )),
         TtlTime::Event if inputs().any(|input| time_column(graph, input).is_none()) => Some((
             "an input of it has no event time",
             "declare a WATERMARK for its table, or take the clock: SET 'state.ttl.time' = 'processing'",
@@ -270,6 +277,7 @@ pub fn bounds_summary(plan: &StreamPlan) -> Vec<[String; 4]> {
                 (StateBound::Ttl, Some(ttl)) => ttl_text(ttl),
                 (StateBound::Ttl, None) => "TTL".to_owned(),
                 (StateBound::Watermark, _) => "the watermark".to_owned(),
+                (StateBound::Clock, _) => "the clock".to_owned(),
                 (StateBound::Keys, _) => "its keys".to_owned(),
                 (StateBound::Constant, _) => "constant size".to_owned(),
                 (StateBound::BoundedInput, _) => "its input, which ends".to_owned(),

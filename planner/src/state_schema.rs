@@ -9,6 +9,10 @@
 //! | windowed aggregate | `values(x)`, `rows(x)` … | sorted | group keys | slice, what the side table holds | watermark |
 //! | set operation | `rows` | map | all columns | counts of the left and the right | keys |
 //! | join | `left`, `right` | multimap | join keys | all columns of that side | keys of an updating input, else nothing |
+//! | condition on the clock | `rows` | multimap | when its rows enter and leave | all columns | processing time |
+//! | | `times` | slices | the same | when | processing time |
+//! | first rows by arrival | `counts` | map | PARTITION BY | how many came | keys |
+//! | last row by arrival | `rows` | map | PARTITION BY | all columns | keys |
 //! | session | `rows` | sorted by event time | PARTITION BY | all columns | watermark |
 //! | | `times` | slices | PARTITION BY | when | watermark |
 //! | over | `rows` | sorted by its order | PARTITION BY | all columns | keys of an updating input, else nothing |
@@ -154,6 +158,46 @@ pub(crate) fn state_tables(
             ]
         }
         OperatorKind::Rank { .. } => vec![rank_table(kind, &inputs[0])],
+        OperatorKind::TemporalFilter { enters, leaves } => {
+            let mut moments: Vec<usize> = enters.iter().chain(leaves).copied().collect();
+            moments.sort_unstable();
+            moments.dedup();
+            let key = columns(inputs[0].schema, &moments);
+            let rows = StateTable {
+                name: "rows".to_owned(),
+                layout: StateLayout::MultiMap,
+                key: key.clone(),
+                value: inputs[0].schema.clone(),
+                bound: StateBound::Clock,
+                order: Vec::new(),
+            };
+            let times = StateTable {
+                bound: StateBound::Clock,
+                ..due_keys("times", key)
+            };
+            vec![rows, times]
+        }
+        OperatorKind::Arrival {
+            partition, last, ..
+        } => {
+            let (name, value) = if *last {
+                ("rows", inputs[0].schema.clone())
+            } else {
+                ("counts", vec![Column::new("count", DataType::Int64)])
+            };
+            vec![StateTable {
+                name: name.to_owned(),
+                layout: StateLayout::Map,
+                key: columns(inputs[0].schema, partition),
+                value,
+                bound: if partition.is_empty() {
+                    StateBound::Constant
+                } else {
+                    StateBound::Keys
+                },
+                order: Vec::new(),
+            }]
+        }
         OperatorKind::Over {
             partition,
             order,

@@ -28,6 +28,12 @@ const KEEP_PARTS: [&str; 4] = [
     "timestamp_add",
 ];
 
+/// Whether a zone other than UTC is set.
+pub(crate) fn is_set(settings: &std::collections::BTreeMap<String, String>) -> bool {
+    let zone = settings.get("time.zone");
+    zone.is_some_and(|zone| !zone.eq_ignore_ascii_case("utc"))
+}
+
 /// Applies the setting to every expression of a plan.
 pub(crate) fn apply(plan: &mut StreamPlan) {
     let Some(zone) = plan.settings.get("time.zone").cloned() else {

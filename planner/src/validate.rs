@@ -128,6 +128,16 @@ impl StreamPlan {
                     Err("its inputs have different types".to_owned())
                 }
             }
+            OperatorKind::Arrival {
+                partition, shown, ..
+            } => {
+                within("partition", partition, below.len())?;
+                same_width(below.len() + usize::from(*shown), operator)
+            }
+            OperatorKind::TemporalFilter { enters, leaves } => {
+                within("moments", enters.iter().chain(leaves), below.len())?;
+                same_width(below.len(), operator)
+            }
             OperatorKind::Clock { time } => {
                 within("time", [time], below.len())?;
                 same_width(below.len(), operator)

@@ -818,6 +818,27 @@ fn a_worker_that_fails_restarts_the_job_from_its_newest_checkpoint() {
 }
 
 #[test]
+fn a_death_at_a_restart_is_a_death_like_any_other() {
+    let (folder, place) = place(&[("checkpoint.interval", "50ms"), ("restart.delay", "10ms")]);
+    let output = place
+        .run(&["-p", "2"])
+        .env(
+            "WEIR_FAILPOINT",
+            "engine.prepare.after:4:error,engine.restart.before",
+        )
+        .output()
+        .unwrap();
+    let text = text_of(&output);
+    assert!(
+        text.contains("failure point engine.restart.before: abort"),
+        "{text}"
+    );
+    place.must_run(&[]);
+    let found = folded_changelog(&folder.path().join("out"));
+    assert!(found.difference(&expected(2000)).is_none());
+}
+
+#[test]
 fn without_a_restart_strategy_a_failed_worker_ends_the_job_and_the_next_run_goes_on() {
     let (folder, place) = place(&[
         ("checkpoint.interval", "50ms"),

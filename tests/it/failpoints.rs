@@ -57,6 +57,9 @@ struct Past {
     arguments: &'static [&'static str],
 }
 
+/// A restart within the process: it takes a failure before (`a_death_at_a_restart_…` in `checkpoints.rs`).
+const AT_RESTART: &str = "engine.restart.before";
+
 /// A spill that finds the gate closed: it has a test of its own, because it takes a writer that is slow enough.
 const AT_GATE: &str = "state.spill.at-gate";
 
@@ -170,7 +173,9 @@ fn every_failure_point_loses_nothing_and_doubles_nothing() {
     orders.write(root.path());
     let expected = orders.expected();
     let mut names = names();
-    assert!(names.remove(AT_GATE), "{AT_GATE} has a test of its own");
+    for own in [AT_GATE, AT_RESTART] {
+        assert!(names.remove(own), "{own} has a test of its own");
+    }
     assert!(names.len() >= 6, "there are failure points: {names:?}");
     let mut places = 0;
     let mut place = || {

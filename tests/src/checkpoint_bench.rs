@@ -11,6 +11,7 @@
 //! 4. Restart from the state of (3): from the process's start to its first row.
 //! 5. A sink a hundred times slower than its source (a reader of `print` that takes its time): from barrier to ready-to-commit.
 //!
+//! `weir-bench checkpoint bytes` runs one part: `synchronous`, `throughput`, `bytes` (with the restart) or `slow-sinks`.
 //! Figures come from the statistics of the job's own folder. `--scale 0.01` runs all of it small, to see that it works.
 
 use std::fmt::Write as _;
@@ -55,11 +56,11 @@ impl Scale {
     }
 }
 
-/// Runs all parts in `folder`, with the binary `weir`.
+/// Runs all parts, or those whose name starts with one of `parts`, in `folder`, with the binary `weir`.
 ///
 /// # Panics
 /// When a run fails.
-pub fn run(weir: &Path, folder: &Path, scale: Scale) {
+pub fn run(weir: &Path, folder: &Path, scale: Scale, parts: &[String]) {
     println!(
         "state: {} keys of about {PAYLOAD_BYTES} bytes each, {:.2} GB",
         scale.keys(),
@@ -70,10 +71,17 @@ pub fn run(weir: &Path, folder: &Path, scale: Scale) {
         folder: folder.to_owned(),
         scale,
     };
-    bench.synchronous_part();
-    bench.throughput();
-    bench.bytes_and_restart();
-    bench.slow_sinks();
+    let all: [(&str, fn(&Bench)); 4] = [
+        ("synchronous", Bench::synchronous_part),
+        ("throughput", Bench::throughput),
+        ("bytes", Bench::bytes_and_restart),
+        ("slow-sinks", Bench::slow_sinks),
+    ];
+    for (name, part) in all {
+        if parts.is_empty() || parts.iter().any(|part| name.starts_with(part.as_str())) {
+            part(&bench);
+        }
+    }
 }
 
 struct Bench {

@@ -56,7 +56,7 @@ pub(crate) const SUITES: &[Suite] = &[
     Suite {
         name: "oracle",
         seconds: 240,
-        floor: 20,
+        floor: 625,
         about: "generated queries and data against a batch engine",
     },
     Suite {

@@ -116,6 +116,14 @@ fn a_changed_query_is_refused_and_the_operator_named() {
     let changed = folder.weir(&["run", "q.sql"]);
     assert_eq!(changed.code, 3, "{}", changed.stderr);
     assert!(
+        changed.stderr.contains("partial")
+            && changed
+                .stderr
+                .contains("is new; the aggregate `count(*)` is gone"),
+        "{}",
+        changed.stderr
+    );
+    assert!(
         changed.stderr.contains("counted/aggregate"),
         "{}",
         changed.stderr

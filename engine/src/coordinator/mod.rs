@@ -38,6 +38,7 @@ pub(crate) use control::EpochControl;
 use control::EpochFacts;
 pub(crate) use output::Outputs;
 use pacer::Pacer;
+pub(crate) use pacer::first_budget;
 use publish::Order;
 pub(crate) use publish::{Published, Publisher, Publishing};
 

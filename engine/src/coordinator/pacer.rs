@@ -4,8 +4,9 @@
 //! * Otherwise when 'epoch.interval' has passed, or the epoch's budget of records is used.
 //! * While sources work off a backlog, where throughput counts and latency does not, the interval doubles from epoch to
 //!   epoch, up to a second; when a source runs dry it is back at its start.
-//! * The budget starts at one batch a worker. If it ended the epoch and the flush took less than the target, it doubles;
-//!   if the flush took longer than the target, it halves.
+//! * The budget starts at an eighth of a batch a worker. If it ended the epoch and the flush took less than the target, it
+//!   doubles; if the flush took longer than the target, it shrinks in proportion, down to a few rows: behind a join that
+//!   multiplies its rows and before a slow sink, a whole batch can be minutes of work, and no barrier comes through sooner.
 
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ const BUDGET_RECORDS_MAX: u64 = 16 << 20;
 pub(crate) struct Pacer {
     interval_min: Duration,
     interval: Duration,
+    /// Memory pressure and slow flushes shrink it to this.
     budget_min: u64,
     budget: u64,
     last_close: Duration,
@@ -34,13 +36,13 @@ pub(crate) struct Pacer {
 }
 
 impl Pacer {
-    /// `budget_min`: one batch a worker.
-    pub(crate) fn new(interval: Duration, budget_min: u64, random: Option<SmallRng>) -> Self {
+    /// `batches`: the rows of one batch a worker.
+    pub(crate) fn new(interval: Duration, batches: u64, random: Option<SmallRng>) -> Self {
         let mut pacer = Self {
             interval_min: interval,
             interval,
-            budget_min,
-            budget: budget_min,
+            budget_min: (batches / 512).max(1),
+            budget: first_budget(batches),
             last_close: Duration::ZERO,
             random,
         };
@@ -77,7 +79,10 @@ impl Pacer {
     /// The epoch came through: how long that took, and whether its budget had been used.
     pub(crate) fn on_through(&mut self, flush: Duration, budget_used: bool) {
         if flush > FLUSH_TARGET {
-            self.budget = (self.budget / 2).max(self.budget_min);
+            let part = FLUSH_TARGET.as_secs_f64() / flush.as_secs_f64();
+            // At least to the half, so that it comes down even if a flush is hardly too long.
+            let less = (self.budget as f64 * part.min(0.5)) as u64;
+            self.budget = less.max(self.budget_min);
         } else if budget_used {
             self.budget = (self.budget * 2).min(BUDGET_RECORDS_MAX);
         }
@@ -95,6 +100,11 @@ impl Pacer {
             self.budget = 1 << random.random_range(0..=12);
         }
     }
+}
+
+/// Records of the first epoch, whose flush nobody can foresee. `batches`: the rows of one batch a worker.
+pub(crate) fn first_budget(batches: u64) -> u64 {
+    (batches / 8).max(1)
 }
 
 #[cfg(test)]
@@ -137,16 +147,20 @@ mod tests {
     }
 
     #[test]
-    fn the_budget_at_most_doubles_and_halves_after_a_slow_flush() {
-        let mut pacer = Pacer::new(Duration::from_millis(10), 8, None);
+    fn the_budget_at_most_doubles_and_shrinks_as_a_flush_was_too_slow() {
+        let mut pacer = Pacer::new(Duration::from_millis(10), 8192, None);
+        assert_eq!(pacer.budget(), 1024);
         pacer.on_through(Duration::from_millis(1), true);
-        assert_eq!(pacer.budget(), 16);
+        assert_eq!(pacer.budget(), 2048);
         pacer.on_through(Duration::from_millis(1), false);
+        assert_eq!(pacer.budget(), 2048);
+        pacer.on_through(Duration::from_millis(501), true);
+        assert_eq!(pacer.budget(), 1024);
+        // Ten times too long: a tenth of it.
+        pacer.on_through(Duration::from_secs(5), true);
+        assert_eq!(pacer.budget(), 102);
+        pacer.on_through(Duration::from_secs(500), true);
         assert_eq!(pacer.budget(), 16);
-        pacer.on_through(Duration::from_secs(2), true);
-        assert_eq!(pacer.budget(), 8);
-        pacer.on_through(Duration::from_secs(2), true);
-        assert_eq!(pacer.budget(), 8);
         assert!(pacer.is_due(Duration::ZERO, facts(9, true, true)));
     }
 }

@@ -52,9 +52,10 @@ impl Restore<'_> {
     /// Finds the checkpoint to start from and makes the sinks agree with it.
     pub(crate) fn run(mut self) -> Result<Start> {
         let listed = self.runtime.block_on(self.store.list())?;
-        let highest = listed
-            .last()
-            .copied()
+        // Not only of those that are there: a removed one's number stays used.
+        let highest = self
+            .runtime
+            .block_on(self.store.highest())?
             .unwrap_or_default()
             .max(self.folder.highest_checkpoint());
         self.folder.note_checkpoint(highest)?;

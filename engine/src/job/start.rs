@@ -23,7 +23,7 @@ use super::folder::JobFolder;
 use super::restore::{Committers, Restore, Start, settled, start_afresh};
 use crate::clock::Clock;
 use crate::coordinator::{
-    CheckpointLedger, EpochControl, Event, EventSender, Outputs, Publisher, Rules,
+    CheckpointLedger, EpochControl, Event, EventSender, Outputs, Publisher, Rules, first_budget,
 };
 use crate::exchange::Channel;
 use crate::source::{ColumnPlan, SharedSource, SourceCheckpoint, wire_dead_letters};
@@ -192,7 +192,7 @@ pub(super) fn prepare(
     let budget = match options.simulation_seed.or(options.test_cuts) {
         // Tests want more than one epoch of small inputs, the first one included.
         Some(seed) => 1 + seed % 100,
-        None => options.batch_rows as u64 * u64::from(options.parallelism),
+        None => first_budget(options.batch_rows as u64 * u64::from(options.parallelism)),
     };
     let last_now = manifest
         .as_ref()

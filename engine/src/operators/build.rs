@@ -102,6 +102,8 @@ pub fn build(mut context: BuildContext<'_>) -> Result<Box<dyn Operator>> {
         OperatorKind::Rank { .. } => Box::new(super::rank::build(&context)?),
         OperatorKind::Over { .. } => super::over::build(&built)?,
         OperatorKind::Session { .. } => Box::new(built.session()?),
+        OperatorKind::Arrival { .. } => built.arrival()?,
+        OperatorKind::TemporalFilter { .. } => Box::new(built.temporal_filter()?),
         OperatorKind::Clock { .. } => Box::new(super::clock::ProcessingClock),
         OperatorKind::TimedJoin { .. } => built.timed_join()?,
         OperatorKind::Sink { table } => {

@@ -169,7 +169,10 @@ impl DueKeys {
 pub(crate) fn by_clock(plan: &StreamPlan) -> Vec<bool> {
     let mut known: Vec<bool> = Vec::with_capacity(plan.operators.len());
     for operator in &plan.operators {
-        let is_driven = matches!(operator.kind, OperatorKind::Clock { .. });
+        let is_driven = matches!(
+            operator.kind,
+            OperatorKind::Clock { .. } | OperatorKind::TemporalFilter { .. }
+        );
         known.push(is_driven || operator.inputs.iter().any(|input| known[input.from]));
     }
     known

@@ -16,8 +16,10 @@
 
 mod aggregate;
 mod aggregates;
+mod arrival;
 mod as_of_join;
 mod build;
+mod build_clock;
 mod build_retained;
 mod build_timed;
 mod changes;
@@ -38,6 +40,7 @@ mod session;
 mod set_operation;
 mod sides;
 mod sink;
+mod temporal_filter;
 mod union;
 mod unnest;
 mod window_aggregate;

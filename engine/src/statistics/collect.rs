@@ -176,7 +176,7 @@ fn since(record: &CheckpointRecord, elapsed: Duration) -> u64 {
 fn bound_of(bounds: impl Iterator<Item = StateBound>) -> &'static str {
     let rank = |bound: &StateBound| match bound {
         StateBound::Constant => 0,
-        StateBound::Watermark => 1,
+        StateBound::Watermark | StateBound::Clock => 1,
         StateBound::Ttl => 2,
         StateBound::BoundedInput => 3,
         StateBound::Keys => 4,
@@ -186,6 +186,7 @@ fn bound_of(bounds: impl Iterator<Item = StateBound>) -> &'static str {
         None => "",
         Some(StateBound::Constant) => "constant",
         Some(StateBound::Watermark) => "watermark",
+        Some(StateBound::Clock) => "clock",
         Some(StateBound::Ttl) => "ttl",
         Some(StateBound::BoundedInput) => "bounded input",
         Some(StateBound::Keys) => "keys",

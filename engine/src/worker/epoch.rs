@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use weir_types::CheckpointId;
+use weir_types::{CheckpointId, ProcessingTime};
 
 use super::item::Feed;
-use super::{Worker, pass};
+use super::{Worker, clock_watermark, pass};
 use crate::Result;
 use crate::coordinator::{EpochReport, Event};
 
@@ -70,7 +70,7 @@ impl Worker {
 
     /// The first moment of processing time at which an operator has something to do.
     fn next_due(&self) -> Result<Option<i64>> {
-        let now = self.job.control.now(self.epoch);
+        let now = ProcessingTime(clock_watermark(self.job.control.now(self.epoch)).0);
         let mut next: Option<i64> = None;
         for node in self.nodes.iter().filter(|node| node.by_clock) {
             if let Some(operator) = &node.operator {

@@ -8,12 +8,14 @@
 //! A window over such a column stands on a [`NodeKind::Clock`], whose watermark is the processing time of each epoch: whatever
 //! goes by event time goes by the clock above it.
 
-use crate::logical::{Node, NodeId, NodeKind, Properties};
+use weir_types::{Diagnostic, Span};
+
+use crate::codes;
+use crate::logical::{Node, NodeId, NodeKind, Properties, SortExpr};
 use crate::names::Path;
-use crate::plan::{ColumnOrigin, Expr, ExprKind};
+use crate::plan::{Changelog, ColumnOrigin, Expr, ExprKind, RankFunction};
 
 use super::Binder;
-use weir_types::Span;
 
 impl Binder<'_> {
     /// Whether a column holds, in every row, the processing time of the epoch in which the row comes out of `node`.
@@ -95,6 +97,66 @@ impl Binder<'_> {
 }
 
 /// The clock itself: as it is, in its own type.
-fn is_clock(expr: &Expr) -> bool {
+pub(crate) fn is_clock(expr: &Expr) -> bool {
     matches!(expr.kind, ExprKind::ProcessingTime)
+}
+
+/// Whether it is the order of arrival.
+pub(crate) fn is_arrival(order: &[SortExpr]) -> bool {
+    matches!(order, [sort] if is_clock(&sort.expr))
+}
+
+/// Whether the first rows to arrive come first: then nothing that was given is ever taken back.
+pub(crate) fn is_first(order: &[SortExpr]) -> bool {
+    is_arrival(order) && !order[0].descending
+}
+
+impl Binder<'_> {
+    /// An order by the processing time of the rows, as the order of their arrival; any other as it is.
+    pub(super) fn arrival_order(
+        &mut self,
+        input: NodeId,
+        mut order: Vec<SortExpr>,
+        function: RankFunction,
+        span: Span,
+    ) -> Vec<SortExpr> {
+        if let [sort] = order.as_mut_slice()
+            && let Some(column) = sort.expr.as_column()
+            && self.is_processing_time(input, column)
+        {
+            sort.expr.kind = ExprKind::ProcessingTime;
+        }
+        if !is_arrival(&order) {
+            return order;
+        }
+        let below = self.graph.below(input);
+        let holds_rows = below
+            .iter()
+            .map(|&node| &self.graph.nodes[node])
+            .find(|node| node.id.is_some() && !matches!(node.kind, NodeKind::Scan { .. }));
+        let place = order[0].expr.span;
+        let problem = |label: &str| {
+            Diagnostic::error(
+                codes::ARRIVAL_ORDER,
+                "rows cannot be ranked by their arrival here",
+            )
+            .at(place, label)
+        };
+        if self.properties(input).changelog == Changelog::Retractions {
+            let problem = problem("rows here can be taken back, and arrive again")
+                .help("order by a column of the rows");
+            self.diagnostics.push(problem);
+        } else if let Some(holds_rows) = holds_rows {
+            let problem = problem("the order in which these rows come hangs on epochs")
+                .at(holds_rows.span, "this gives rows at the end of an epoch, or later")
+                .help("rank below it, where rows come as they are read; or order by a column of the rows");
+            self.diagnostics.push(problem);
+        } else if function != RankFunction::RowNumber {
+            let problem =
+                problem("no two rows arrive together").at(span, "RANK numbers equals alike");
+            self.diagnostics
+                .push(problem.help("write ROW_NUMBER(), and no WITH TIES"));
+        }
+        order
+    }
 }

@@ -99,8 +99,8 @@ impl Binder<'_> {
             return Err(Failed);
         }
         let having = having?;
-        self.check_volatile(aggregated.node, having.as_slice())?;
-        Ok((self.filter(aggregated.node, having, path), exprs))
+        let node = self.judged(aggregated.node, having, path, "having")?;
+        Ok((node, exprs))
     }
 
     fn aggregate(

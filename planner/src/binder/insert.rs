@@ -442,6 +442,7 @@ impl Binder<'_> {
                         | NodeKind::Join { .. }
                         | NodeKind::TimedJoin { .. }
                         | NodeKind::Session { .. }
+                        | NodeKind::TemporalFilter { .. }
                         | NodeKind::Over { .. }
                 )
         };

@@ -62,20 +62,17 @@ impl Binder<'_> {
             }
             None => return Err(Failed),
         };
-        self.check_volatile(node, &placed.above[0])?;
-        node = self.filter(node, placed.above_of(0), path);
+        node = self.judged(node, placed.above_of(0), path, "now")?;
         let mut stateful = from.stateful;
         for (index, right) in nodes.enumerate().map(|(index, right)| (index + 1, right)) {
             let Some(right) = right else {
                 node = self.unnest_step(from, index, node, path)?;
-                self.check_volatile(node, &placed.above[index])?;
-                node = self.filter(node, placed.above_of(index), path);
+                node = self.judged(node, placed.above_of(index), path, "now")?;
                 continue;
             };
             let at = std::mem::take(&mut placed.at_join[index]);
             node = self.join(from, index, node, right, at, path)?;
-            self.check_volatile(node, &placed.above[index])?;
-            node = self.filter(node, placed.above_of(index), path);
+            node = self.judged(node, placed.above_of(index), path, "now")?;
             stateful = true;
         }
         Ok(Joined { node, stateful })

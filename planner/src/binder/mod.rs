@@ -17,7 +17,7 @@
 pub(crate) mod aggregate;
 mod as_of;
 mod call;
-mod clock;
+pub(crate) mod clock;
 mod column;
 mod distinct_on;
 mod expr;
@@ -40,6 +40,7 @@ mod sets;
 mod statements;
 mod subquery;
 pub(crate) mod table;
+mod temporal;
 mod timed;
 mod ttl;
 mod types;
@@ -92,6 +93,8 @@ pub(crate) struct Binder<'a> {
     pub(crate) functions: UserFunctions,
     /// Views that were dropped: their IDs are taken.
     dropped_views: BTreeSet<String>,
+    /// What is wrong if the text sets another zone than UTC, before or after.
+    pub(crate) unless_utc: Vec<Diagnostic>,
 }
 
 /// A bound relation: a node, and the names under which its columns are known here.
@@ -132,6 +135,7 @@ impl<'a> Binder<'a> {
             bare_selects: 0,
             functions: UserFunctions::default(),
             dropped_views: BTreeSet::new(),
+            unless_utc: Vec::new(),
         }
     }
 

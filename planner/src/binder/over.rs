@@ -23,6 +23,7 @@ use crate::plan::{Changelog, Expr, ExprKind, RankFunction};
 use crate::syntax::Name;
 
 use super::call::Modifiers;
+use super::clock::is_arrival;
 use super::expr::{Aggregates, ExprBinder};
 use super::rank::{WindowCall, WindowCalls, changing_order, sort_expr};
 use super::{Binder, Failed};
@@ -60,7 +61,10 @@ impl ExprBinder<'_> {
                 Err(Failed) => failed = true,
             }
         }
-        for part in partition.iter().chain(order.iter().map(|sort| &sort.expr)) {
+        let is_ranking = matches!(name.value.as_str(), "row_number" | "rank" | "dense_rank");
+        let by_arrival = is_ranking && is_arrival(&order);
+        let ordered = order.iter().map(|sort| &sort.expr);
+        for part in partition.iter().chain(ordered.filter(|_| !by_arrival)) {
             if part.is_volatile() {
                 self.diagnostics.push(changing_order(part.span));
                 failed = true;

@@ -14,6 +14,7 @@ use crate::over::Exclusion;
 use crate::plan::{Changelog, Expr, RankBounds, RankFunction};
 use crate::syntax::{Name, span_of};
 
+use super::clock::{is_clock, is_first};
 use super::expr::{Aggregates, ExprBinder};
 use super::scope::Scope;
 use super::{Binder, Failed};
@@ -341,9 +342,10 @@ impl Binder<'_> {
         function: RankFunction,
         path: &Path,
     ) -> NodeId {
+        let order = self.arrival_order(node, call.order.clone(), function, call.call.span);
         let kind = NodeKind::Rank {
             partition: call.partition.clone(),
-            order: call.order.clone(),
+            order,
             function,
             bounds: RankBounds::ALL,
         };
@@ -362,7 +364,10 @@ impl Binder<'_> {
         let mut columns = self.graph.nodes[input].columns.clone();
         columns.push(column("rank", DataType::Int64));
         let mut properties = self.properties(input).clone();
-        properties.changelog = Changelog::Retractions;
+        properties.changelog = match &kind {
+            NodeKind::Rank { order, .. } if is_first(order) => Changelog::AppendOnly,
+            _ => Changelog::Retractions,
+        };
         (properties.event_time, properties.window) = (None, None);
         self.add(Node {
             kind,
@@ -389,6 +394,7 @@ impl Binder<'_> {
         } else {
             RankFunction::RowNumber
         };
+        let order = self.arrival_order(input, order, function, tail.span);
         let kind = NodeKind::Rank {
             partition: Vec::new(),
             order,
@@ -433,7 +439,8 @@ impl Binder<'_> {
         sort: &ast::OrderByExpr,
         order: &mut Vec<SortExpr>,
     ) -> Result<(), Failed> {
-        if expr.is_volatile() {
+        let is_mixed = order.iter().any(|sort| is_clock(&sort.expr));
+        if is_mixed || (expr.is_volatile() && !(is_clock(&expr) && order.is_empty())) {
             return self.fail(changing_order(expr.span));
         }
         order.push(sort_expr(expr, sort));

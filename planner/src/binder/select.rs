@@ -48,6 +48,7 @@ impl Binder<'_> {
             None => context.clone(),
         };
         let path = &context.path;
+        let nodes_before = self.graph.nodes.len();
         if let Some(ast::Distinct::On(keys)) = &select.distinct {
             let span = keys.iter().map(span_of).reduce(|all, key| all.union(key));
             return self.fail(
@@ -96,9 +97,8 @@ impl Binder<'_> {
         };
         let joined = if from.relations.is_empty() {
             let row = self.one_row(path, span_of(select))?;
-            self.check_volatile(row, &conjuncts)?;
             Joined {
-                node: self.filter(row, Expr::conjunction(conjuncts), path),
+                node: self.judged(row, Expr::conjunction(conjuncts), path, "now")?,
                 stateful: false,
             }
         } else {
@@ -139,14 +139,14 @@ impl Binder<'_> {
             .map(|expr| expr.renumbered(&number))
             .collect();
         let qualify = Expr::conjunction(exprs.split_off(width + sorted));
-        self.check_volatile(node, qualify.as_slice())?;
-        let node = self.filter(node, qualify, path);
+        let node = self.judged(node, qualify, path, "qualify")?;
         self.check_volatile(node, &exprs)?;
         let stateful = joined.stateful
             || lifted.stateful
             || is_grouped
             || !numbers.is_empty()
-            || tail.is_some();
+            || tail.is_some()
+            || self.follows_clock(nodes_before, path);
         let is_volatile = exprs.iter().any(|expr| expr.volatile_call().is_some());
         let mut columns = items.columns.clone();
         columns.extend(

@@ -237,7 +237,7 @@ fn moment(expr: &Expr) -> Option<(usize, i64)> {
 }
 
 /// The microseconds of an INTERVAL literal of a fixed length.
-fn fixed(expr: &Expr) -> Option<i64> {
+pub(super) fn fixed(expr: &Expr) -> Option<i64> {
     let operand = match &expr.kind {
         ExprKind::Cast { expr: operand, .. } => operand,
         _ => expr,

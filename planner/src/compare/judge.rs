@@ -188,8 +188,9 @@ impl<'a> Judge<'a> {
     // ------------------------------------------------------------------ verdicts
 
     fn verdict(&self, case: &Case<'_>) -> Found {
+        let same_ttl = self.ttl_is_same(case);
         let same_up = case.old.is_some() && case.same_input.iter().all(|same| *same);
-        if same_up && case.old.is_some_and(|(_, old)| old == case.shape) {
+        if same_up && same_ttl && case.old.is_some_and(|(_, old)| old == case.shape) {
             let state = self.kept_as_it_is(case);
             return Found::new(Verdict::Unchanged, case.mark.clone(), state);
         }
@@ -205,6 +206,12 @@ impl<'a> Judge<'a> {
                 None => Found::new(Verdict::New, Exactness::No, StateFrom::Nothing),
                 Some(_) => Found::new(Verdict::Incompatible, Exactness::No, StateFrom::Nothing),
             })
+    }
+
+    /// Whether its state gets as old as it did.
+    fn ttl_is_same(&self, case: &Case<'_>) -> bool {
+        case.old
+            .is_some_and(|(old, _)| self.old.plan.operators[old].ttl == case.operator.ttl)
     }
 
     /// The tables may be called otherwise, if a join below was renamed.
@@ -344,7 +351,8 @@ impl<'a> Judge<'a> {
 
     /// Dropped keys merge groups, a tightened condition over what is stored takes rows away.
     fn coarser(&self, case: &Case<'_>, same_up: bool) -> Option<Found> {
-        let (old_index, old) = case.old?;
+        let keeps_for_ever = case.operator.ttl.is_none() && self.ttl_is_same(case);
+        let (old_index, old) = case.old.filter(|_| keeps_for_ever)?;
         if let (true, Shape::Groups(old), Shape::Groups(new)) = (same_up, old, case.shape)
             && old.window.is_none()
             && new.window.is_none()
@@ -396,7 +404,7 @@ impl<'a> Judge<'a> {
         let (_, old) = case.old?;
         let change = change(old, case.shape)?;
         match change {
-            Change::Lossless if same_up => Some(Found::new(
+            Change::Lossless if same_up && self.ttl_is_same(case) => Some(Found::new(
                 Verdict::Migrated,
                 case.mark.clone(),
                 StateFrom::Mapped,
@@ -405,7 +413,7 @@ impl<'a> Judge<'a> {
                 let exact = self.exact_from(case).unwrap_or(Exactness::No);
                 Some(Found::new(Verdict::CarriedOver, exact, StateFrom::Mapped))
             }
-            Change::Adds if case.append_only => {
+            Change::Adds if case.append_only && self.ttl_is_same(case) => {
                 let exact = self.exact_columns(case, same_up).unwrap_or(Exactness::No);
                 Some(Found::new(Verdict::Partial, exact, StateFrom::Mapped))
             }
@@ -463,7 +471,10 @@ impl<'a> Judge<'a> {
                 let left = new.stored[0].len();
                 let inputs = case.operator.inputs.iter();
                 let stored: Vec<&String> = inputs
-                    .flat_map(|input| &self.new.nodes[input.from].columns)
+                    .flat_map(|input| {
+                        let columns = &self.new.nodes[input.from].columns;
+                        &columns[..columns.len() - case.operator.hidden_columns()]
+                    })
                     .collect();
                 names(&mut (0..columns.len()).filter(|&place| {
                     old.stored[usize::from(place >= left)].contains(stored[place])
@@ -492,12 +503,16 @@ impl<'a> Judge<'a> {
         {
             found.exact = Exactness::No;
         }
+        let computed = matches!(found.verdict, Verdict::Rebuilt | Verdict::Replayed);
+        if computed && case.operator.ttl.is_some() {
+            // When each key was last seen, and what has gone since, is not in the inputs.
+            found.exact = Exactness::No;
+        }
         if !emits(case.operator) {
             return;
         }
         let watermark = |id| self.past.watermarks.get(id).copied();
         let over = watermark(&case.operator.id).unwrap_or(EventTime(i64::MIN));
-        let computed = matches!(found.verdict, Verdict::Rebuilt | Verdict::Replayed);
         if computed && found.exact == Exactness::Yes {
             let sources = self.sources_below(case.index).map(|id| watermark(id));
             let least = sources.min().flatten().unwrap_or(EventTime(i64::MIN));

@@ -11,6 +11,7 @@
 //! may not read, because a column's identity says which one it is. So an aggregate that is added beside others changes
 //! nothing for who reads the others (EVOLUTION 4, "exactness is kept for each column").
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::shape::Shape;
@@ -32,6 +33,7 @@ pub(super) struct Trace<'p> {
 }
 
 /// What is known of an operator's output.
+#[derive(Clone)]
 pub(super) struct Traced {
     /// One for each output column.
     pub(super) columns: Vec<String>,
@@ -101,6 +103,20 @@ impl Relation {
     }
 }
 
+impl Traced {
+    /// Without the last columns.
+    fn without_last(&self, count: usize) -> Cow<'_, Self> {
+        if count == 0 {
+            return Cow::Borrowed(self);
+        }
+        let mut copy = self.clone();
+        let width = copy.columns.len().saturating_sub(count);
+        copy.columns.truncate(width);
+        copy.shown.truncate(width);
+        Cow::Owned(copy)
+    }
+}
+
 /// Whether rows that come late are dropped by the operator, so that watermarks are part of its logic.
 pub(super) fn drops_late_rows(kind: &OperatorKind) -> bool {
     matches!(
@@ -165,11 +181,14 @@ impl<'p> Trace<'p> {
     }
 
     fn traced(&self, operator: &Operator) -> Traced {
-        let inputs: Vec<&Traced> = operator
+        // Columns that are there for its TTL alone are none of its logic.
+        let hidden = operator.hidden_columns();
+        let inputs: Vec<Cow<'_, Traced>> = operator
             .inputs
             .iter()
-            .map(|input| &self.nodes[input.from])
+            .map(|input| self.nodes[input.from].without_last(hidden))
             .collect();
+        let inputs: Vec<&Traced> = inputs.iter().map(|input| &**input).collect();
         let below = operator.inputs.iter().map(|input| input.from);
         let mut upstream: BTreeSet<usize> = below.collect();
         for input in &inputs {
@@ -179,6 +198,8 @@ impl<'p> Trace<'p> {
         let (columns, relation) = self.output(operator, &inputs, shape.as_ref());
         let recoverable = match &operator.kind {
             OperatorKind::Source { .. } => false,
+            // What has got too old is not there any more, whatever the inputs hold.
+            _ if operator.ttl.is_some() => false,
             _ if keeps_state(operator) => !emits(operator) && Self::keeps_all(operator),
             _ => {
                 !inputs.is_empty()
@@ -359,7 +380,10 @@ impl<'p> Trace<'p> {
             .iter()
             .map(|input| input.relation.whole(timed))
             .collect();
-        let base = hash(&format!("{} over {}", shape.rows(), below.join(",")));
+        let ttl = operator
+            .ttl
+            .map_or_else(String::new, crate::retention::ttl_text);
+        let base = hash(&format!("{} {ttl} over {}", shape.rows(), below.join(",")));
         let relation = Relation::new(base.clone(), base);
         (self.stateful_columns(operator, inputs), relation)
     }

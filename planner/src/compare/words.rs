@@ -126,6 +126,9 @@ fn changes(facts: &Facts<'_>) -> Vec<String> {
     if let (Some(old), Some(new)) = (&facts.old.nodes[old].shape, &facts.new.nodes[new].shape) {
         own(old, new, &names, &mut clauses);
     }
+    if facts.old.plan.operators[old].ttl != facts.new.plan.operators[new].ttl {
+        clauses.push("its state is kept for another time".to_owned());
+    }
     below(facts, old, new, &mut clauses);
     clauses
 }

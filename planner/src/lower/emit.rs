@@ -43,6 +43,7 @@ impl Lowering<'_> {
                 self.window_assign(node, *window, *time, &wanted)
             }
             NodeKind::Session { .. } => self.session(node, &wanted),
+            NodeKind::TemporalFilter { .. } => self.temporal_filter(node, &wanted),
             NodeKind::Clock { time } => self.clock(node, *time, &wanted),
             NodeKind::Aggregate { .. } => self.aggregate(node, &wanted),
             NodeKind::Join { .. } => self.join(node, &wanted),

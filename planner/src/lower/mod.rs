@@ -30,7 +30,7 @@ use weir_types::{OperatorId, Schema, Span};
 
 use crate::binder::table::dead_letters;
 use crate::fingerprint::{fingerprints, value_settings};
-use crate::identity::Logic;
+use crate::identity::{Identity, Logic};
 use crate::logical::{Graph, NodeId, NodeKind, Properties};
 use crate::names::Names;
 use crate::plan::{
@@ -261,6 +261,9 @@ impl Lowering<'_> {
                 below.insert(*time);
                 vec![below]
             }
+            NodeKind::TemporalFilter { enters, leaves } => {
+                vec![wanted | &columns_of(enters.iter().chain(leaves))]
+            }
             NodeKind::Clock { time } => vec![wanted | &Columns::from([*time])],
             NodeKind::Expand { keys, .. } => {
                 let kept = wanted.iter().copied().filter(|&column| column < width(0));
@@ -369,7 +372,9 @@ impl Lowering<'_> {
             Err(logic) => logic,
             Ok(columns) => {
                 let both = format!("{} over {}", prints.own, prints.upstream);
-                Logic::of_operator(columns(&crate::identity::hash(&both)), &both)
+                let columns = columns(&crate::identity::hash(&both));
+                let columns = columns.into_iter().map(Identity::held).collect();
+                Logic::of_operator(columns, &both)
             }
         };
         debug_assert_eq!(

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use weir_types::{Column, DataType, SortColumn, Span};
 
+use crate::binder::clock::is_arrival;
 use crate::identity::Identity;
 use crate::logical::{NodeId, NodeKind};
 use crate::plan::{Expr, Input, OperatorKind, Partitioning, RankBounds, RankFunction};
@@ -59,6 +60,9 @@ impl Lowering<'_> {
         else {
             unreachable!("the caller looked at the kind")
         };
+        if is_arrival(order) {
+            return self.arrival(node, wanted);
+        }
         let number = current.columns.len() - 1;
         let shown = wanted.contains(&number);
         let below = self.emit_input(node, wanted);

@@ -21,6 +21,9 @@ use crate::{Error, Result};
 /// Keys that one call of RocksDB looks up: bounds the pinned blocks.
 const KEYS_PER_LOOKUP: usize = 1024;
 
+/// Files of level 0 before they are merged with what is below.
+const LEVEL_0_FILES: i32 = 12;
+
 /// What all databases of the process share.
 pub(crate) struct RocksShared {
     cache: Cache,
@@ -92,6 +95,11 @@ impl RocksShared {
         options.set_target_file_size_base((self.write_buffer_bytes as u64 * 4).max(8 << 20));
         options.set_max_bytes_for_level_base((self.write_buffer_bytes as u64 * 16).max(64 << 20));
         options.set_level_compaction_dynamic_level_bytes(true);
+        // Each checkpoint makes one file of level 0, and merging them writes (and uploads) much of the state again: seldom.
+        // Bloom filters keep reads cheap meanwhile.
+        options.set_level_zero_file_num_compaction_trigger(LEVEL_0_FILES);
+        options.set_level_zero_slowdown_writes_trigger(LEVEL_0_FILES * 3);
+        options.set_level_zero_stop_writes_trigger(LEVEL_0_FILES * 4);
         options
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   weir-bench [--rows N] [NAME …]        all benchmarks, or those whose name starts with one of the NAMEs
-//!   weir-bench checkpoint [--scale S]     what checkpoints and restarts of 1 GB of state cost
+//!   weir-bench checkpoint [--scale S] [PART …]   what checkpoints and restarts of 1 GB of state cost
 //!   weir-bench big-state [--keys N]       five million keys under 64 MiB of state memory, and the right answer
 //! ```
 //!
@@ -98,7 +98,8 @@ fn main() {
         return;
     }
     if names.iter().any(|name| name == "checkpoint") {
-        weir_tests::checkpoint_bench::run(&binary(), folder.path(), Scale { scale });
+        names.retain(|name| name != "checkpoint");
+        weir_tests::checkpoint_bench::run(&binary(), folder.path(), Scale { scale }, &names);
         return;
     }
     println!(
