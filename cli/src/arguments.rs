@@ -27,6 +27,12 @@ pub(crate) enum Command {
     Explain(ExplainOptions),
     /// Plans a query file and reports every mistake and warning, without running it.
     Check(CheckOptions),
+    /// Makes, lists, inspects, verifies and deletes savepoints.
+    Savepoint(crate::savepoint::SavepointOptions),
+    /// Stops a running job with a last checkpoint.
+    Stop(crate::stop::StopOptions),
+    /// SQL over the state of a job, a checkpoint or a savepoint.
+    State(crate::state::StateOptions),
     /// Shows what each checkpoint of a job cost: a table, a chart, or JSON.
     Checkpoints(CheckpointsOptions),
     /// Says from the figures of a job's checkpoints what to look at.

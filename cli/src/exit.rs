@@ -58,6 +58,26 @@ impl Failure {
         }
     }
 
+    /// The job's folder, or a savepoint's, refuses.
+    pub(crate) fn refused(message: impl std::fmt::Display) -> Self {
+        Self {
+            code: Code::Refused,
+            text: said(&message.to_string()),
+        }
+    }
+
+    /// What the engine said where there is no SQL to point at.
+    pub(crate) fn plain(error: &Error) -> Self {
+        let code = match error {
+            Error::Job(_) | Error::State(weir_state::Error::Incompatible(_)) => Code::Refused,
+            _ => Code::Failed,
+        };
+        Self {
+            code,
+            text: said(&error.to_string()),
+        }
+    }
+
     /// Mistakes in the SQL, each with its lines.
     pub(crate) fn sql(file: &QueryFile, diagnostics: &Diagnostics) -> Self {
         let errors = diagnostics.0.len();
@@ -87,13 +107,9 @@ impl Failure {
                 code: Code::Usage,
                 text: diagnostic.render(&file.shown, &file.sql),
             },
-            Error::Job(message) => Self {
+            Error::Job(message) | Error::State(weir_state::Error::Incompatible(message)) => Self {
                 code: Code::Refused,
-                text: format!("error: {message}\n"),
-            },
-            Error::State(weir_state::Error::Incompatible(message)) => Self {
-                code: Code::Refused,
-                text: format!("error: {message}\n"),
+                text: said(message),
             },
             Error::Row(row) => {
                 let mut diagnostic = Diagnostic::error("R0001", row.reason.clone());
@@ -119,6 +135,17 @@ impl Failure {
     pub(crate) fn report(self) -> ExitCode {
         eprint!("{}", self.text);
         self.code.into()
+    }
+}
+
+/// An error's line; a code in brackets in front of the message goes where codes are.
+fn said(message: &str) -> String {
+    let coded = message
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once("] "));
+    match coded {
+        Some((code, rest)) => format!("error[{code}]: {rest}\n"),
+        None => format!("error: {message}\n"),
     }
 }
 

@@ -20,8 +20,12 @@ mod print;
 mod progress;
 mod query_file;
 mod run;
+mod savepoint;
 mod signals;
+mod state;
+mod stop;
 mod summary;
+mod target;
 mod text;
 
 use std::process::ExitCode;
@@ -41,6 +45,9 @@ fn main() -> ExitCode {
         Command::Run(options) => run::run(&options),
         Command::Explain(options) => explain::explain(&options),
         Command::Check(options) => check::check(&options),
+        Command::Savepoint(options) => savepoint::run(&options),
+        Command::Stop(options) => stop::stop(&options),
+        Command::State(options) => state::run(&options),
         Command::Checkpoints(options) => checkpoints::checkpoints(&options),
         Command::Doctor(options) => checkpoints::doctor(&options),
         Command::Diff(options) => diff::diff(&options),

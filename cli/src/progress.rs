@@ -42,6 +42,12 @@ impl StatusLine {
         }
     }
 
+    /// A warning beside the rows.
+    pub(crate) fn note(&self, text: &str) {
+        self.clear();
+        eprintln!("warning: {text}");
+    }
+
     fn draw(&self, text: &str) {
         // Some terminals do not know their width, and say zero.
         let columns = crossterm::terminal::size().map_or(0, |(columns, _)| usize::from(columns));
@@ -149,6 +155,9 @@ fn describe(job: &str, progress: &Progress, rows_per_second: u64, stopping: bool
     }
     if progress.rejected_rows > 0 {
         parts.push(format!("{} malformed", grouped(progress.rejected_rows)));
+    }
+    if progress.failed_rows > 0 {
+        parts.push(format!("{} failed", grouped(progress.failed_rows)));
     }
     let state = if stopping { "stopping: " } else { "" };
     format!("{job}: {state}{}", parts.join(", "))

@@ -1,10 +1,11 @@
 //! `weir run FILE`: plans, starts, follows, and says how it ended.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use weir_engine::{ConnectorCatalog, JobHandle, JobOptions, JobSummary};
+use weir_engine::{ConnectorCatalog, ControlServer, JobControl, JobHandle, JobOptions, JobSummary};
 use weir_planner::Catalog;
 use weir_planner::plan::{OperatorKind, StreamPlan};
 use weir_types::Diagnostics;
@@ -59,6 +60,7 @@ fn follow(
     let stop = StopRequest::listen()
         .map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
 
+    let (control, state_dir) = (job_options.control.clone(), job_options.state_dir.clone());
     let handle = JobHandle::start(
         job,
         &file.sql,
@@ -67,6 +69,8 @@ fn follow(
         Printer::handler(&printer),
     )
     .map_err(|error| Failure::engine(file, &error))?;
+    // Listening comes after the lock: whoever had the socket before is gone.
+    let server = state_dir.and_then(|folder| listen(&folder, control));
     // Counts go on after a resume; the rate is that of this start.
     let rows_before = handle.progress().rows_in;
     let mut reporter = Reporter::new(
@@ -78,6 +82,7 @@ fn follow(
     );
     watch(&handle, &mut reporter, &stop, &status);
     let ended = handle.wait();
+    drop(server);
     status.clear();
 
     let mut printer = printer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -89,6 +94,17 @@ fn follow(
         Err(error) => {
             printer.abandon();
             Err(Failure::engine(file, &error))
+        }
+    }
+}
+
+/// Listens for `weir savepoint`, `weir stop` and `weir state`. A job that cannot be asked runs all the same.
+fn listen(folder: &Path, control: JobControl) -> Option<ControlServer> {
+    match ControlServer::start(folder, control) {
+        Ok(server) => Some(server),
+        Err(error) => {
+            eprintln!("warning: the job runs, but cannot be asked for savepoints: {error}");
+            None
         }
     }
 }
@@ -181,7 +197,10 @@ fn job_options(
     job_options.replace_output = options.replace_output;
     job_options.stop_after.clone_from(&options.stop_after);
     job_options.savepoint.clone_from(&options.savepoint);
-    job_options.restore_from.clone_from(&options.from);
+    job_options.restore_from = options.from.as_ref().map(|from| {
+        let text = from.to_string_lossy();
+        crate::target::savepoint_folder(&text, job_options.state_dir.as_deref())
+    });
     known_tables(plan, &job_options.stop_after)?;
     Ok(job_options)
 }

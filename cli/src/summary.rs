@@ -68,6 +68,12 @@ pub(crate) fn describe(job: &str, summary: &JobSummary, rows_before: u64) -> Str
             counted(progress.rejected_rows, "record", "records")
         ));
     }
+    if progress.failed_rows > 0 {
+        lines.push(format!(
+            "  failed       {}, left out by 'row.error'",
+            counted(progress.failed_rows, "row", "rows")
+        ));
+    }
     match progress.last_checkpoint {
         Some(last) => lines.push(format!(
             "  checkpoints  {}, the last one is number {last}",
@@ -108,6 +114,7 @@ mod tests {
             rows_in: 10_000,
             rows_out: 24,
             rejected_rows: 1,
+            failed_rows: 2,
             ..Progress::default()
         };
         progress.last_checkpoint = Some(CheckpointId(7));
@@ -133,6 +140,7 @@ flights: done in 0.50 s
   written      24 rows to out
   late         12 in delays/aggregate
   malformed    1 record
+  failed       2 rows, left out by 'row.error'
   checkpoints  4, the last one is number 7
   state        0 B at most of 64.0 MiB, 1,234 entries spilled, 0 entries reloaded
 ";

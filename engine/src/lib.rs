@@ -27,6 +27,7 @@ mod job;
 pub mod operators;
 mod options;
 mod progress;
+mod savepoint;
 mod simulate;
 mod source;
 pub mod statistics;
@@ -39,3 +40,7 @@ pub use error::{Error, Result, RowError};
 pub use job::JobHandle;
 pub use options::{CheckpointOptions, JobOptions, RestartOptions, RestartStrategy};
 pub use progress::{JobSummary, Outcome, OutputEvent, OutputHandler, Progress};
+pub use savepoint::{
+    ControlClient, ControlServer, JobControl, SAVEPOINTS, SavepointOrder, StateQuery, StopOrder,
+    checkpoint_state, savepoint_of_checkpoint, savepoints_in,
+};

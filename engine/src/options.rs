@@ -1,6 +1,7 @@
 //! How to run a job: from `SET` in its text, overridden by flags.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use weir_planner::plan::{OperatorKind, StreamPlan};
@@ -51,6 +52,16 @@ pub struct JobOptions {
     pub savepoint: Option<PathBuf>,
     /// `--from DIR`: start from this savepoint instead of the job's last checkpoint.
     pub restore_from: Option<PathBuf>,
+    /// 'savepoint.interval': a savepoint each time so much has passed. `None`: none.
+    pub savepoint_interval: Option<Duration>,
+    /// 'savepoint.retain': periodic savepoints that are kept.
+    pub savepoints_retained: usize,
+    /// 'savepoint.dir': where periodic savepoints go; below `state_dir` unless set.
+    pub savepoint_dir: Option<PathBuf>,
+    /// By which the job can be asked for savepoints and a stop while it runs: keep a clone.
+    pub control: crate::JobControl,
+    /// State tables that the query reads: see [`crate::StateQuery`].
+    pub state_tables: Option<Arc<weir_state::StateReader>>,
     /// Run everything on one thread, with paused time, the interleaving decided by this seed (tests).
     pub simulation_seed: Option<u64>,
     /// Random batch cuts, chunk sizes and epoch lengths from this seed, on threads too (tests).
@@ -177,6 +188,11 @@ impl JobOptions {
             stop_after: Vec::new(),
             savepoint: None,
             restore_from: None,
+            savepoint_interval: None,
+            savepoints_retained: 3,
+            savepoint_dir: None,
+            control: crate::JobControl::default(),
+            state_tables: None,
             simulation_seed: None,
             test_cuts: None,
             simulation_faults: None,
@@ -217,6 +233,12 @@ impl JobOptions {
             ),
             "checkpoint.retain" => set(&mut self.checkpoints_retained, number(value)),
             "checkpoint.mode" => self.exactly_once = value != "at-least-once",
+            "savepoint.interval" => {
+                self.savepoint_interval =
+                    settings::parse_duration(value).filter(|interval| !interval.is_zero());
+            }
+            "savepoint.retain" => set(&mut self.savepoints_retained, number(value)),
+            "savepoint.dir" => self.savepoint_dir = Some(PathBuf::from(value)),
             "epoch.interval" => set(&mut self.epoch_interval, settings::parse_duration(value)),
             "key.groups" => set(&mut self.key_groups, number(value)),
             "batch.rows" => set(&mut self.batch_rows, number(value)),

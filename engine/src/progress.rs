@@ -36,6 +36,8 @@ pub struct Progress {
     pub late_rows: u64,
     /// Malformed records that were skipped or kept elsewhere.
     pub rejected_rows: u64,
+    /// Rows in which an expression failed, and which `'row.error' = 'skip'` left out.
+    pub failed_rows: u64,
     /// Memory, spilled and reloaded entries.
     pub state: weir_state::StateStatistics,
     /// What the user should know.

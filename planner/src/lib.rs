@@ -46,9 +46,10 @@ pub mod settings;
 mod similar;
 mod state_schema;
 pub mod syntax;
-mod time_zone;
+pub mod time_zone;
 mod user_functions;
 mod validate;
+pub mod zoned_days;
 
 use std::collections::BTreeMap;
 
@@ -226,7 +227,8 @@ pub fn plan(sql: &str, catalog: &dyn Catalog) -> Result<Planned, Diagnostics> {
         plan
     };
     let plan = lowered(&roots);
-    let refused = time_zone::refused_windows(&plan);
+    let mut refused = time_zone::refused_windows(&plan);
+    refused.extend(time_zone::refused_joins(&plan));
     if !refused.is_empty() {
         return Err(Diagnostics(refused.into_iter().chain(warnings).collect()));
     }

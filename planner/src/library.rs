@@ -57,6 +57,8 @@ impl Library {
             }
             scalars.insert(function.name().to_owned(), function);
         }
+        // It tells the library's release: another one after an upgrade, over the same rows.
+        scalars.remove("version");
         // Ours stand before those of the library.
         for function in crate::functions::own_functions() {
             scalars.insert(function.name().to_owned(), function);

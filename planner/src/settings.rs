@@ -176,6 +176,24 @@ pub const SETTINGS: &[Setting] = &[
         help: "With `exactly-once`, sinks publish when the checkpoint is durable. With `at-least-once` they publish at each epoch: sooner, and after a crash some rows come twice. State is exact in both.",
     },
     Setting {
+        key: "savepoint.interval",
+        default: "0 s",
+        form: Form::DurationOrOff,
+        help: "A savepoint each time so much has passed and something has happened; zero: none. It is a folder of Parquet files that any release and any tool can read. Shorter means more writing: a savepoint is always whole.",
+    },
+    Setting {
+        key: "savepoint.retain",
+        default: "3",
+        form: Form::Number(1, 1_000),
+        help: "How many periodic savepoints are kept. One that somebody asked for is never deleted by the job.",
+    },
+    Setting {
+        key: "savepoint.dir",
+        default: "`.weir/JOB/savepoints`",
+        form: Form::Text,
+        help: "The folder of periodic savepoints, each in a folder of its own, called `periodic-` and the number of its checkpoint.",
+    },
+    Setting {
         key: "state.backend",
         default: "rocksdb",
         form: Form::Choice(&["rocksdb", "memory"]),

@@ -20,6 +20,8 @@ mod backend;
 mod encoding;
 mod error;
 mod keyed;
+mod parquet;
+mod savepoint;
 mod shared;
 mod snapshot;
 mod spec;
@@ -34,11 +36,16 @@ pub use keyed::{
     Columns, MapTable, Matches, MultiMapTable, ProbeCursor, Scratch, SliceTable, SortBound,
     SortedRange, SortedTable,
 };
+pub use savepoint::{
+    ColumnRole, Difference, EventTimeRange, SAVEPOINT_FORMAT_VERSION, SavedColumn, SavedFile,
+    SavedTable, SavedTotals, Savepoint, SavepointAbout, SavepointManifest, StateReader,
+    StateTableInfo, import_savepoint, saved_columns, write_savepoint,
+};
 pub use shared::{SharedState, StateStatistics};
 pub use snapshot::{
-    CheckpointStore, Compression, FileEntry, MANIFEST_FORMAT_VERSION, Manifest, PendingSnapshot,
-    RestoreFrom, SnapshotOptions, StorageHook, StorageOptions, StorageStep, TableFigures,
-    WorkerSnapshot,
+    CheckpointStore, Compression, FileEntry, FileForm, MANIFEST_FORMAT_VERSION, Manifest,
+    PendingSnapshot, RestoreFrom, SnapshotOptions, StorageHook, StorageOptions, StorageStep,
+    TableFigures, WorkerSnapshot,
 };
 pub use spec::{BackendKind, Layout, TableSpec};
 pub use worker::{WorkerOptions, WorkerState};

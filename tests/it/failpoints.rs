@@ -13,6 +13,7 @@ use weir_tests::value::{Multiset, Value};
 
 use crate::corrupt::{damage_newest, flip_byte};
 use crate::orders::{Orders, Results, SQL};
+use crate::resume::copy_folder;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -103,6 +104,16 @@ const PASTS: &[Past] = &[
         },
         arguments: &["--from", "saved"],
     },
+    Past {
+        name: "a copy of the checkpoints that is older than the newest checkpoint",
+        prepare: |place, _| {
+            place.must_run(&["--stop-after", "orders=5000"]);
+            let checkpoints = place.folder.join(".weir/orders/checkpoints");
+            copy_folder(&checkpoints, &place.folder.join("saved"));
+            place.must_run(&["--stop-after", "orders=13000"]);
+        },
+        arguments: &["--from", "saved"],
+    },
     // A crash at another failure point leaves half-done work for the restore.
     Past {
         name: "a crash at the failure point",
@@ -117,9 +128,16 @@ impl Past {
     /// A first start restores and withdraws nothing: no need to try.
     fn cannot_strike(&self, name: &str) -> bool {
         self.name == PASTS[0].name
-            && ["restore", "withdraw", "export", "remove"]
-                .iter()
-                .any(|word| name.contains(word))
+            && [
+                "restore",
+                "withdraw",
+                "export",
+                "remove",
+                "savepoint",
+                "import",
+            ]
+            .iter()
+            .any(|word| name.contains(word))
     }
 }
 

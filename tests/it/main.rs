@@ -8,6 +8,7 @@
 mod batch;
 mod big_state;
 mod checkpoints;
+mod corpus;
 mod corrupt;
 mod crash;
 mod docs;
@@ -19,5 +20,6 @@ mod nexmark;
 mod oracle;
 mod orders;
 mod resume;
+mod savepoints;
 mod simulation;
 mod slt;

@@ -86,13 +86,21 @@ fn text(query: usize) -> String {
     std::fs::read_to_string(root().join(format!("queries/nexmark/q{query}.sql"))).unwrap()
 }
 
+/// The queries that give rows to look at; q10 writes files.
+pub(crate) fn queries_with_rows() -> impl Iterator<Item = usize> {
+    (0..QUERIES).filter(|query| {
+        let path = root().join(format!("queries/nexmark/q{query}.sql"));
+        *query != 10 && path.exists()
+    })
+}
+
 fn batch_text(query: usize) -> String {
     let path = root().join(format!("queries/nexmark/batch/q{query}.sql"));
     std::fs::read_to_string(path).unwrap()
 }
 
 /// The query over files of the base folder.
-fn over_files(query: usize) -> String {
+pub(crate) fn over_files(query: usize) -> String {
     TABLES.iter().fold(text(query), |text, (table, _)| {
         let files =
             format!("WITH ('connector' = 'filesystem', 'path' = '{table}', 'format' = 'json');");
@@ -158,14 +166,14 @@ fn generate(table: &str, columns: &[(&str, SqlType)], events: u64) -> Table {
 }
 
 /// A folder with the events as files, and a batch engine that reads them.
-struct Arena {
-    folder: tempfile::TempDir,
+pub(crate) struct Arena {
+    pub(crate) folder: tempfile::TempDir,
     batch: SessionContext,
     runtime: tokio::runtime::Runtime,
 }
 
 impl Arena {
-    fn new(events: u64) -> Self {
+    pub(crate) fn new(events: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink(root().join("queries"), folder.path().join("queries")).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread()

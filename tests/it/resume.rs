@@ -23,7 +23,7 @@ fn place(root: &Path, name: &str) -> Place {
     Place::new(&root.join(name), "orders", SQL)
 }
 
-fn copy_folder(from: &Path, to: &Path) {
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();

@@ -318,3 +318,22 @@ fn scripts_give_the_rows_that_they_say() {
     }
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
 }
+
+/// Every query is stopped somewhere, and goes on from a savepoint in another folder with another parallelism and backend.
+#[test]
+fn scripts_give_the_same_rows_by_way_of_a_savepoint() {
+    let wanted = std::env::var("WEIR_SLT").unwrap_or_default();
+    let mut scripts = scripts();
+    scripts.retain(|path| path.to_string_lossy().contains(&wanted));
+    // A share of the suite's time: each query is two jobs with a folder.
+    let mut suite = Suite::with_share("slt", 0.4, 20, 4);
+    let mut failures = Vec::new();
+    while let Some(seed) = suite.next_seed() {
+        let script = &scripts[seed as usize % scripts.len()];
+        let mut setup = Setup::random(&mut rng(seed));
+        setup.through_savepoint = Some(seed);
+        failures.extend(run_script(script, &setup).err());
+        assert!(failures.len() < 3, "{}", failures.join("\n\n"));
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+}

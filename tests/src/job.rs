@@ -29,6 +29,13 @@ pub struct Setup {
     pub state: Option<PathBuf>,
     /// Stop after so many records of every source.
     pub stop_after: Option<u64>,
+    /// Write a savepoint there at the end or stop.
+    pub save_to: Option<PathBuf>,
+    /// Start from the savepoint there.
+    pub restore_from: Option<PathBuf>,
+    /// By this seed: stop somewhere with a savepoint, and go on from that in another folder with another parallelism and
+    /// backend. Only where nothing else is said about folders and stops.
+    pub through_savepoint: Option<u64>,
     /// One thread, interleaved by this seed.
     pub simulation: Option<u64>,
     /// Processing time stands still, at this many microseconds since 1970.
@@ -44,6 +51,9 @@ impl Default for Setup {
             memory: None,
             state: None,
             stop_after: None,
+            save_to: None,
+            restore_from: None,
+            through_savepoint: None,
             simulation: None,
             clock: None,
         }
@@ -74,6 +84,8 @@ impl Setup {
         options.state_dir = self.state.clone();
         options.base = base.to_owned();
         options.simulation_seed = self.simulation;
+        options.savepoint = self.save_to.clone();
+        options.restore_from = self.restore_from.clone();
         options.stop_after = self
             .stop_after
             .map(|rows| (None, rows))
@@ -132,6 +144,52 @@ pub fn run_named(job: &str, sql: &str, base: &Path, setup: &Setup) -> Result<Ran
     run_from(job, sql, base, setup, &[])
 }
 
+/// The parallelism that a savepoint is restored at.
+pub const RESTORED: [u32; 4] = [1, 2, 4, 7];
+
+/// Runs to somewhere in the middle, and on from there by way of a savepoint.
+fn through_savepoint(
+    job: &str,
+    sql: &str,
+    base: &Path,
+    setup: &Setup,
+    seed: u64,
+    before: &[Output],
+) -> Result<Ran, String> {
+    let mut rng = crate::data::rng(seed);
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let saved = folder.path().join("saved");
+    // Tables of scripts are small, and a stop after all records is worth a case too.
+    let records = 1 << rng.random_range(0..7);
+    let first = Setup {
+        state: Some(folder.path().join("first")),
+        stop_after: Some(rng.random_range(1..=records)),
+        save_to: Some(saved.clone()),
+        through_savepoint: None,
+        ..setup.clone()
+    };
+    let half = run_from(job, sql, base, &first, before)?;
+    if half.summary.outcome != weir_engine::Outcome::Stopped {
+        return Ok(half);
+    }
+    let second = Setup {
+        parallelism: *RESTORED.choose(&mut rng).expect("four"),
+        backend: match rng.random_bool(0.5) {
+            true => BackendKind::Memory,
+            false => BackendKind::Rocksdb,
+        },
+        state: Some(folder.path().join("second")),
+        restore_from: Some(saved),
+        through_savepoint: None,
+        ..setup.clone()
+    };
+    let mut rest = run_from(job, sql, base, &second, &half.outputs)?;
+    for (rest, half) in rest.outputs.iter_mut().zip(half.outputs) {
+        rest.epochs.splice(0..0, half.epochs);
+    }
+    Ok(rest)
+}
+
 /// [`run_named`] where earlier runs of the same job have given `before` already: folding goes on from there.
 ///
 /// # Errors
@@ -143,6 +201,9 @@ pub fn run_from(
     setup: &Setup,
     before: &[Output],
 ) -> Result<Ran, String> {
+    if let (Some(seed), None, None) = (setup.through_savepoint, &setup.state, setup.stop_after) {
+        return through_savepoint(job, sql, base, setup, seed, before);
+    }
     let plan = plan(sql)?;
     let options = setup.options(&plan, job, base)?;
     let operators: Vec<usize> = plan

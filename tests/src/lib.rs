@@ -21,5 +21,6 @@ pub mod checkpoint_bench;
 pub mod data;
 pub mod job;
 pub mod process;
+pub mod python;
 pub mod suite;
 pub mod value;

@@ -66,6 +66,12 @@ pub(crate) const SUITES: &[Suite] = &[
         about: "the Nexmark queries over 100,000 events against a batch engine",
     },
     Suite {
+        name: "savepoints",
+        seconds: 90,
+        floor: 20,
+        about: "savepoints of running jobs, of Nexmark, and opened by DuckDB",
+    },
+    Suite {
         name: "simulation",
         seconds: 120,
         floor: 320,

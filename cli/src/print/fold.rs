@@ -15,7 +15,7 @@ const BATCH_ROWS: usize = 8192;
 /// A multiset of rows.
 ///
 /// A retraction may come before its insertion (two workers, one epoch), so counts may be negative in between. In a job
-/// that was resumed one may stay so: the row that it takes back was printed by an earlier start. Such a row is not shown.
+/// that was resumed one may stay so: the row that it takes back was printed by an earlier start. Such a row is not shown, but counted.
 pub(crate) struct Fold {
     schema: SchemaRef,
     converter: RowConverter,
@@ -58,6 +58,12 @@ impl Fold {
             }
         }
         Ok(())
+    }
+
+    /// How many retractions met no row to take back.
+    pub(crate) fn unmatched(&self) -> u64 {
+        let missing = |count: &i64| u64::try_from(-*count).unwrap_or(0);
+        self.counts.values().map(missing).sum()
     }
 
     /// The rows that are left, sorted by all columns; empties the fold.

@@ -233,7 +233,7 @@ impl Printer {
             if let Some(error) = target.failed.take() {
                 return Err(error);
             }
-            output.finish(target)?;
+            output.finish(target, status)?;
         }
         match target.failed.take() {
             Some(error) => Err(error),
@@ -301,7 +301,7 @@ impl Output {
         Ok(())
     }
 
-    fn finish(&mut self, target: &mut Target) -> io::Result<()> {
+    fn finish(&mut self, target: &mut Target, status: &StatusLine) -> io::Result<()> {
         match &mut self.form {
             Form::AtTheEnd(held) => {
                 target.title(self.operator, &self.title)?;
@@ -311,6 +311,14 @@ impl Output {
             }
             Form::Folded(fold) => {
                 target.title(self.operator, &self.title)?;
+                let unmatched = fold.unmatched();
+                if unmatched > 0 {
+                    status.note(&format!(
+                        "{}: {} took back rows that were never printed: a source began with a -D, or the job was resumed",
+                        self.title,
+                        crate::text::counted(unmatched, "retraction", "retractions")
+                    ));
+                }
                 for rows in fold.final_rows() {
                     self.writer
                         .write(&rows.map_err(io::Error::other)?, None, &mut target.out)?;

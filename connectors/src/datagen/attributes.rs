@@ -34,7 +34,7 @@ pub(crate) const ATTRIBUTES: [(&str, &str); 9] = [
     ("length", "of random texts and bytes; 10 unless set"),
     (
         "cardinality",
-        "how many different values there are at most; a sequence starts again after so many",
+        "how many different values there are at most; a sequence starts again after so many, and at the end of its type",
     ),
     ("null-rate", "the share of NULLs, from 0 to 1"),
     (
@@ -231,6 +231,23 @@ impl Parser<'_> {
             some => span.min(some),
         };
         Ok(Numbers::Random { min, span })
+    }
+
+    /// After how many values a sequence starts again: as asked, and before it would leave its type. 0: never.
+    pub(super) fn period(&self, start: i64, step: i64, asked: u64) -> Result<u64, Problem> {
+        let (least, greatest) = self.limits()?;
+        let room = match step {
+            0 => return Ok(asked),
+            up if up > 0 => greatest.abs_diff(start),
+            _ => start.abs_diff(least),
+        };
+        let fitting = (room / step.unsigned_abs()).saturating_add(1);
+        Ok(match (asked, (least, greatest) == (i64::MIN, i64::MAX)) {
+            // No job counts that far.
+            (asked, true) => asked,
+            (0, false) => fitting,
+            (asked, false) => asked.min(fitting),
+        })
     }
 
     /// The least and the greatest whole number of the type.

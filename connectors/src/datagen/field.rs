@@ -115,11 +115,15 @@ impl FieldSpec {
                 min: 0,
                 span: period,
             },
-            true => Numbers::Sequence {
-                start: parser.number("start")?,
-                step: parser.step()?,
-                period,
-            },
+            true => {
+                let (start, step) = (parser.number("start")?, parser.step()?);
+                let period = parser.period(start, step, period)?;
+                Numbers::Sequence {
+                    start,
+                    step,
+                    period,
+                }
+            }
             false => parser.random(period)?,
         };
         Ok(Self {

@@ -299,6 +299,11 @@ impl ColumnBuilder {
         }
     }
 
+    /// Whether an empty text is a value.
+    pub(crate) fn takes_empty_text(&self) -> bool {
+        matches!(self.kind, Kind::String(_) | Kind::Bytes(..))
+    }
+
     /// The value that a text stands for: a CSV field, a JSON string, a key of a MAP.
     pub(crate) fn append_text(&mut self, text: &str) -> Result<(), Reason> {
         macro_rules! number {

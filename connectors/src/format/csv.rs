@@ -143,7 +143,13 @@ impl CsvDecoder {
             let Some(column) = layout.fields.get(place).copied().flatten() else {
                 return Ok(());
             };
-            let outcome = if !field.quoted && field.text == style.null {
+            // A record of one NULL is written as a quoted nothing, because an empty line is no record: where the column
+            // cannot hold an empty text, that is what it is.
+            let is_lone_null = expected == 1
+                && field.text.is_empty()
+                && style.null.is_empty()
+                && !columns[column].takes_empty_text();
+            let outcome = if is_lone_null || (!field.quoted && field.text == style.null) {
                 columns[column].append_null()
             } else {
                 columns[column].append_text(field.text)

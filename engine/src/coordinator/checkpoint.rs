@@ -328,14 +328,8 @@ mod tests {
 
     fn snapshot(worker: u32) -> WorkerSnapshot {
         WorkerSnapshot {
-            worker: WorkerId(worker),
             range: KeyGroupRange { start: 0, end: 1 },
-            files: Vec::new(),
-            frozen_micros: 0,
-            write_micros: 0,
-            bytes_new: 0,
-            entries: 0,
-            tables: Vec::new(),
+            ..WorkerSnapshot::empty(WorkerId(worker))
         }
     }
 

@@ -151,6 +151,7 @@ impl Coordinator {
     ) -> Self {
         let seed = job.options.simulation_seed.or(job.options.test_cuts);
         let random = seed.map(SmallRng::seed_from_u64);
+        job.options.control.attach(&job.events.wake);
         let pacer = Pacer::new(job.options.epoch_interval, job.budget_min(), random);
         // What restored operators wait for is known at the end of an epoch: there is one at once.
         let has_timers = crate::operators::by_clock(&job.plan).contains(&true);
@@ -240,6 +241,11 @@ impl Coordinator {
 
     /// Closes the open epoch if there is reason to.
     fn decide(&mut self, now: Duration, facts: EpochFacts) {
+        if self.job.options.control.is_draining() {
+            for source in self.job.sources.iter().filter(|source| !source.has_ended()) {
+                source.drain(&self.job.control);
+            }
+        }
         let drained = self.job.sources.iter().all(SharedSource::has_ended);
         // With `--stop-after TABLE=…` bounded sources are read to their end, but an unbounded one would never get there.
         let limited = self.job.sources.iter().any(|source| source.limit.is_some());
@@ -258,7 +264,7 @@ impl Coordinator {
                 let save = self.job.store.is_some()
                     && (drained
                         || !nothing_new
-                        || (self.job.options.savepoint.is_some() && self.ledger.last.is_none()));
+                        || (self.wants_savepoint_at_end() && self.ledger.last.is_none()));
                 self.ending = Some(outcome);
                 self.job.control.finish_with(self.epoch);
                 self.close(now, facts, save);
@@ -266,7 +272,8 @@ impl Coordinator {
             return;
         }
         let open_rows = facts.records > 0 || facts.news;
-        let checkpoint = self.job.store.is_some() && self.ledger.is_due(now, open_rows);
+        let checkpoint = self.job.store.is_some()
+            && (self.ledger.is_due(now, open_rows) || self.is_asked(now, open_rows));
         if facts.pressed {
             self.pacer.on_memory_pressure();
         }
@@ -279,9 +286,26 @@ impl Coordinator {
         }
     }
 
+    /// Whether somebody wants a savepoint, for which a checkpoint may begin now.
+    fn is_asked(&self, now: Duration, open_rows: bool) -> bool {
+        let options = &self.job.options;
+        let news = open_rows || self.ledger.has_unsaved();
+        let wanted = options
+            .control
+            .wants_checkpoint(now, options.savepoint_interval, news);
+        wanted && self.ledger.is_free()
+    }
+
+    fn wants_savepoint_at_end(&self) -> bool {
+        self.job.options.savepoint.is_some() || self.job.options.control.wants_at_end()
+    }
+
     fn close(&mut self, now: Duration, facts: EpochFacts, checkpoint: bool) {
         let wall_micros = self.job.clock.wall_micros();
         let checkpoint = checkpoint.then(|| self.ledger.begin(now));
+        if let (Some(checkpoint), Some(store)) = (checkpoint, &self.job.store) {
+            self.job.options.control.on_begin(checkpoint, store);
+        }
         if let (Some(checkpoint), Some(collector)) = (checkpoint, &mut self.collector) {
             collector.begin(checkpoint, wall_micros, now);
         }
@@ -316,6 +340,9 @@ impl Coordinator {
                 self.job
                     .last_checkpoint
                     .store(checkpoint.0, Ordering::Release);
+                if let Some(around) = self.job.around_savepoint() {
+                    self.job.options.control.on_published(checkpoint, around);
+                }
                 if let Some(collector) = &mut self.collector {
                     collector.on_end(checkpoint, Ending::Completed, None, now);
                 }
@@ -342,6 +369,10 @@ impl Coordinator {
             expired,
         } = dropped;
         self.cuts.remove(checkpoint);
+        if let Some(store) = &self.job.store {
+            let control = &self.job.options.control;
+            control.on_failed(Some(*checkpoint), reason, store);
+        }
         if let Some(collector) = &mut self.collector {
             let ending = match expired {
                 true => Ending::Expired,

@@ -90,6 +90,21 @@ impl JobFolder {
         Ok(())
     }
 
+    /// Takes the lock of a job that is not running, to read what it left; it does not count as a start.
+    pub(crate) fn hold(folder: &Path, job: &str) -> Result<Self> {
+        if !folder.join("owner.json").is_file() {
+            return Err(Error::Job(format!(
+                "[S0027] there is no job `{job}` in {}: run it first, or say where its state is with --state-dir",
+                folder.display()
+            )));
+        }
+        Ok(Self {
+            folder: folder.to_path_buf(),
+            _lock: lock(&folder.join("lock"), job)?,
+            counters: Counters::default(),
+        })
+    }
+
     /// The folder itself.
     pub(crate) fn path(&self) -> &Path {
         &self.folder

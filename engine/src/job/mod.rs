@@ -19,6 +19,8 @@ mod resume;
 mod start;
 mod supervise;
 
+pub(crate) use folder::JobFolder;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -34,6 +36,7 @@ use weir_types::{CheckpointId, Generation, Watermark};
 use crate::clock::Clock;
 use crate::coordinator::{EpochControl, Event, EventSender, Outputs};
 use crate::exchange::Channel;
+use crate::savepoint::Around;
 use crate::source::SharedSource;
 use crate::sync::lock;
 use crate::topology::Topology;
@@ -108,7 +111,19 @@ impl Shared {
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
+        self.stopping.load(Ordering::Acquire) || self.options.control.is_stopping()
+    }
+
+    /// What a savepoint needs to know; `None`: an ephemeral job.
+    pub(crate) fn around_savepoint(&self) -> Option<Around> {
+        Some(Around {
+            store: self.store.clone()?,
+            state_dir: self.options.state_dir.clone()?,
+            wall_micros: self.clock.wall_micros(),
+            retain: self.options.savepoints_retained,
+            periodic_dir: self.options.savepoint_dir.clone(),
+            inline: self.options.simulation_seed.is_some(),
+        })
     }
 
     /// The handle was dropped without a wait: leave without a checkpoint.
@@ -228,6 +243,7 @@ impl Shared {
             last_checkpoint: (last > 0).then_some(CheckpointId(last)),
             late_rows: self.total("late", |worker| sum(&worker.late)),
             rejected_rows: self.total("rejected", |worker| worker.rejected.load(Ordering::Relaxed)),
+            failed_rows: self.total("failed", |worker| worker.failed.load(Ordering::Relaxed)),
             state: self.state.statistics(),
             warnings: lock(&self.warnings).clone(),
         }
@@ -288,13 +304,19 @@ impl JobHandle {
             start::Prepared::Ready(ready) => {
                 let lives = Lives::new(ready.shared.clone());
                 let of_thread = lives.clone();
+                let control = ready.shared.options.control.clone();
                 let thread = std::thread::Builder::new()
                     .name("weir-coordinator".to_owned())
                     .spawn(move || {
                         let options = ready.shared.options.clone();
-                        simulate::with_faults(&options, || {
+                        let ended = simulate::with_faults(&options, || {
                             supervise::run(*ready, folder, &of_thread)
-                        })
+                        });
+                        control.close(match &ended {
+                            Ok(_) => "the job has ended",
+                            Err(_) => "the job has failed; its messages say why",
+                        });
+                        ended
                     })
                     .map_err(|error| {
                         Error::Job(format!("cannot start the coordinator: {error}"))

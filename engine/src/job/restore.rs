@@ -16,7 +16,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use weir_connectors::SinkCommitter;
 use weir_planner::plan::{OperatorKind, StreamPlan};
-use weir_state::{CheckpointStore, Manifest};
+use weir_state::{CheckpointStore, Manifest, Savepoint, import_savepoint};
 use weir_types::{CheckpointId, EventTime, OperatorId};
 
 use super::folder::JobFolder;
@@ -163,25 +163,18 @@ impl Restore<'_> {
 
     fn start_at_savepoint(
         mut self,
-        savepoint: &Path,
+        folder: &Path,
         listed: &[CheckpointId],
         highest: CheckpointId,
     ) -> Result<Start> {
-        if !savepoint.is_dir() {
+        if !folder.is_dir() {
             return Err(Error::Job(format!(
-                "there is no savepoint {}",
-                savepoint.display()
+                "[S0020] there is no savepoint {}: `weir savepoint list` shows those of a job",
+                folder.display()
             )));
         }
-        let saved = CheckpointStore::local(savepoint.to_path_buf())?;
-        let (manifest, warnings) = self.runtime.block_on(saved.newest_whole())?;
-        let manifest = manifest.ok_or_else(|| {
-            Error::Job(format!(
-                "{} holds no whole savepoint\n  {}",
-                savepoint.display(),
-                warnings.join("\n  ")
-            ))
-        })?;
+        let (saved, warnings) = Saved::open(folder, self.runtime)?;
+        let manifest = saved.manifest();
         self.check(&manifest)?;
         // Should this start be interrupted, a later one must not go on from a checkpoint whose output is withdrawn.
         let later: Vec<_> = listed
@@ -196,9 +189,19 @@ impl Restore<'_> {
         // Its sinks are settled: under its new number it has nothing left to commit.
         let highest = CheckpointId(highest.max(manifest.checkpoint).0 + 1);
         self.folder.note_checkpoint(highest)?;
-        let mut imported = settled(manifest);
-        imported.checkpoint = highest;
-        self.runtime.block_on(saved.export(&imported, self.store))?;
+        let imported = match saved {
+            Saved::Savepoint(savepoint) => {
+                let scratch = self.folder.scratch().join("import");
+                self.runtime
+                    .block_on(import_savepoint(&savepoint, self.store, highest, &scratch))?
+            }
+            Saved::Checkpoints(saved, _) => {
+                let mut imported = settled(manifest);
+                imported.checkpoint = highest;
+                self.runtime.block_on(saved.export(&imported, self.store))?;
+                imported
+            }
+        };
         let drained = imported.drained;
         Ok(Start {
             manifest: Some(imported),
@@ -234,9 +237,44 @@ impl Restore<'_> {
     }
 }
 
+/// What `--from` names.
+enum Saved {
+    Savepoint(Box<Savepoint>),
+    /// The checkpoints of another job, and the newest whole one.
+    Checkpoints(Arc<CheckpointStore>, Box<Manifest>),
+}
+
+impl Saved {
+    /// Opens and verifies it: nothing is withdrawn for the sake of something damaged.
+    fn open(folder: &Path, runtime: &tokio::runtime::Runtime) -> Result<(Self, Vec<String>)> {
+        if !folder.join("manifests").is_dir() {
+            let savepoint = Savepoint::open(folder)?;
+            savepoint.verify()?;
+            return Ok((Self::Savepoint(Box::new(savepoint)), Vec::new()));
+        }
+        let store = CheckpointStore::local(folder.to_path_buf())?;
+        let (manifest, warnings) = runtime.block_on(store.newest_whole())?;
+        let manifest = manifest.ok_or_else(|| {
+            Error::Job(format!(
+                "[S0033] {} holds no whole checkpoint\n  {}",
+                folder.display(),
+                warnings.join("\n  ")
+            ))
+        })?;
+        Ok((Self::Checkpoints(store, Box::new(manifest)), warnings))
+    }
+
+    fn manifest(&self) -> Manifest {
+        match self {
+            Self::Savepoint(savepoint) => savepoint.manifest.checkpoint_with_tables(),
+            Self::Checkpoints(_, manifest) => manifest.as_ref().clone(),
+        }
+    }
+}
+
 /// A manifest whose sinks have committed: it has nothing left to finish, wherever it is restored. The parts stay where
 /// they were published; a savepoint that is moved does not look for them.
-pub(super) fn settled(mut manifest: Manifest) -> Manifest {
+fn settled(mut manifest: Manifest) -> Manifest {
     manifest.sinks = Value::Object(serde_json::Map::new());
     manifest
 }

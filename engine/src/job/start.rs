@@ -15,22 +15,26 @@ use tokio::sync::Notify;
 use weir_connectors::{Sink, SinkEnvironment, TableRequest, open_sink, open_source};
 use weir_planner::plan::{Changelog, OperatorKind, StreamPlan};
 use weir_planner::settings::parse_duration;
-use weir_state::{CheckpointStore, Manifest, RestoreFrom, SharedState, StorageOptions};
+use weir_state::{CheckpointStore, Manifest, RestoreFrom, Savepoint, SharedState, StorageOptions};
 use weir_types::{CheckpointId, Diagnostic, EventTime, Generation};
 
 use super::Shared;
 use super::folder::JobFolder;
-use super::restore::{Committers, Restore, Start, settled, start_afresh};
+use super::restore::{Committers, Restore, Start, start_afresh};
 use crate::clock::Clock;
 use crate::coordinator::{
     CheckpointLedger, EpochControl, Event, EventSender, Outputs, Publisher, Rules, first_budget,
 };
 use crate::exchange::Channel;
+use crate::savepoint::{Target, is_state_table, state_source, write_of};
 use crate::source::{ColumnPlan, SharedSource, SourceCheckpoint, wire_dead_letters};
 use crate::statistics::{Collector, Log};
 use crate::topology::Topology;
 use crate::worker::WorkerCounters;
-use crate::{Error, JobOptions, JobSummary, Outcome, OutputHandler, Progress, Result, simulate};
+use crate::{
+    Error, JobOptions, JobSummary, Outcome, OutputHandler, Progress, Result, SavepointOrder,
+    simulate,
+};
 
 /// What a start came to.
 pub(super) enum Prepared {
@@ -93,6 +97,12 @@ pub(super) fn prepare(
         }
         None => None,
     };
+    if let (Some(folder), Some(from)) = (folder.as_mut(), &options.restore_from)
+        && Savepoint::is_one(from)
+    {
+        // Parts of sinks are named by their start, and those of the saved job may be where this one writes.
+        folder.note_generation(Savepoint::open(from)?.manifest.checkpoint.generation)?;
+    }
     // What an ephemeral job writes (malformed records, say) must not get the names of the run before.
     let generation = match &*folder {
         Some(folder) => folder.generation(),
@@ -125,8 +135,19 @@ pub(super) fn prepare(
     }
     if let (true, Some(manifest), Some(store)) = (start.drained, &start.manifest, &store) {
         if let Some(target) = &options.savepoint {
-            let target = CheckpointStore::local(target.clone())?;
-            runtime.block_on(store.export(&settled(manifest.clone()), &target))?;
+            let order = SavepointOrder {
+                folder: Some(target.clone()),
+                ..SavepointOrder::default()
+            };
+            let state_dir = options.state_dir.clone().unwrap_or_default();
+            let target = Target::new(&state_dir, manifest.checkpoint, &order)?;
+            write_of(
+                store,
+                manifest.checkpoint,
+                &state_dir,
+                target,
+                clock.wall_micros(),
+            )?;
         }
         return Ok(Prepared::Drained(Box::new(already_drained(
             manifest,
@@ -417,7 +438,11 @@ fn open_sources(
             message: format!("the plan does not define table `{table}`"),
         })?;
         let columns = ColumnPlan::new(plan, index)?;
-        let source = open_source(columns.request(plan, index, &options.base)?)?;
+        let request = columns.request(plan, index, &options.base)?;
+        let source = match &options.state_tables {
+            Some(tables) if is_state_table(&request) => state_source(tables, &request)?,
+            _ => open_source(request)?,
+        };
         if !source.replayable() && options.state_dir.is_some() {
             warnings.push(format!(
                 "table `{table}` cannot be read again: a crash loses what was not checkpointed"

@@ -4,18 +4,17 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use weir_state::CheckpointStore;
 use weir_types::{CheckpointId, WorkerId};
 
 use super::Shared;
 use super::folder::JobFolder;
 use super::restart::{Lives, RestartPolicy, can_go_back, may_pass};
-use super::restore::settled;
 use super::start::{Again, Prepared, Ready, prepare};
 use crate::coordinator::{CheckpointLedger, Coordinator, Event, Pace, Publisher, Publishing};
+use crate::savepoint::{Target, write_of};
 use crate::statistics::Collector;
 use crate::worker::pass;
-use crate::{Error, JobSummary, Outcome, Result, simulate, worker};
+use crate::{Error, JobSummary, Outcome, Result, SavepointOrder, simulate, worker};
 
 /// What a finished run says: outcome, checkpoints taken, the last one.
 pub(crate) type Ended = (Outcome, u64, Option<CheckpointId>);
@@ -242,22 +241,28 @@ fn wait(runtime: &tokio::runtime::Runtime, shared: &Shared, limit: Duration) {
 }
 
 fn write_savepoint(shared: &Shared, last: Option<CheckpointId>) -> Result<()> {
+    let around = shared.around_savepoint();
+    shared.options.control.write_at_end(last, around.clone());
     let Some(folder) = &shared.options.savepoint else {
         return Ok(());
     };
-    let (Some(store), Some(last)) = (&shared.store, last) else {
+    let (Some(around), Some(last)) = (around, last) else {
         return Err(Error::Job(
-            "a job that keeps no state has no savepoint".to_owned(),
+            "[S0030] a job that keeps no state has no savepoint: give it an INSERT into a table"
+                .to_owned(),
         ));
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .map_err(|error| Error::Job(format!("cannot write the savepoint: {error}")))?;
-    runtime.block_on(async {
-        let manifest = settled(store.load(last).await?);
-        let target = CheckpointStore::local(folder.clone())?;
-        store.export(&manifest, &target).await
-    })?;
+    let order = SavepointOrder {
+        folder: Some(folder.clone()),
+        ..SavepointOrder::default()
+    };
+    let target = Target::new(&around.state_dir, last, &order)?;
+    write_of(
+        &around.store,
+        last,
+        &around.state_dir,
+        target,
+        around.wall_micros,
+    )?;
     Ok(())
 }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, new_null_array};
 use arrow::datatypes::SchemaRef;
 use weir_planner::plan::{self, Changelog, OperatorKind, StateLayout, StreamPlan};
+use weir_planner::time_zone::is_whole_days;
+use weir_planner::zoned_days::ZonedDays;
 use weir_state::{Layout, TableSpec};
 use weir_types::{
     DataType, Diagnostic, Diagnostics, KeyGroup, KeyGroupRange, OperatorId, Schema, Span,
@@ -200,8 +202,18 @@ impl<'a> Builder<'a> {
         CompiledExpr::compile_with(expr, schema, &self.operator.id, self.mode)
     }
 
-    fn windows(&self, window: plan::Window) -> Result<Windows> {
+    /// The windows over a column; whole days of instants are those of the zone.
+    fn windows(&self, window: plan::Window, time: usize) -> Result<Windows> {
+        let zone = self.context.plan.settings.get("time.zone");
+        let is_instant = matches!(
+            self.input_schema(0)[time].data_type,
+            DataType::TimestampLtz(_)
+        );
+        let days = zone
+            .filter(|_| is_instant && is_whole_days(&window))
+            .and_then(|zone| ZonedDays::of(zone));
         Windows::new(window)
+            .map(|windows| windows.in_zone(days))
             .ok_or_else(|| internal_text(&self.operator.id, "a window without a length"))
     }
 
@@ -293,7 +305,7 @@ impl<'a> Builder<'a> {
     fn window_assign(&self, window: plan::Window, time: usize) -> Result<WindowAssign> {
         Ok(WindowAssign {
             operator: self.id(),
-            windows: self.windows(window)?,
+            windows: self.windows(window, time)?,
             time,
             schema: self.schema(),
             window_type: self
@@ -316,7 +328,7 @@ impl<'a> Builder<'a> {
         else {
             return Err(internal_text(&self.operator.id, "not a windowed aggregate"));
         };
-        let windows = self.windows(*window)?;
+        let windows = self.windows(*window, *time)?;
         let table = self
             .context
             .state

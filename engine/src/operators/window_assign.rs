@@ -62,7 +62,7 @@ impl WindowAssign {
                 // No moment, no window; sources let no NULL event time through.
                 (0, 0)
             };
-            let own = own_watermark(&pending.batch, row);
+            let own = own_watermark(&pending.batch, row).map(|own| self.windows.place(own));
             if pending.window == 0 && count > 0 && own.is_some_and(|own| first <= own) {
                 late.push(row as u32);
             }
@@ -106,7 +106,8 @@ impl WindowAssign {
                 .map_err(|error| internal(&self.operator, &error))?
         };
         let ends = Int64Array::from(ends);
-        let starts: Int64Array = ends.unary(|end| self.windows.start_of(end));
+        let starts: Int64Array = ends.unary(|end| self.windows.instant(self.windows.start_of(end)));
+        let ends: Int64Array = ends.unary(|end| self.windows.instant(end));
         let column = |micros: Int64Array, less_units: i64| {
             from_micros(micros, &self.window_type, less_units).ok_or_else(|| {
                 internal_text(&self.operator, "a window's columns are not timestamps")
@@ -142,6 +143,7 @@ impl Operator for WindowAssign {
         let micros = to_micros(batch.rows.column(self.time)).ok_or_else(|| {
             internal_text(&self.operator, "the event-time column is not a timestamp")
         })?;
+        let micros = self.windows.places(micros);
         self.give(
             Pending {
                 batch,

@@ -22,6 +22,7 @@ use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType as ArrowType, Int64Type};
 use weir_planner::plan::Window;
+use weir_planner::zoned_days::ZonedDays;
 use weir_types::{DataType, TimeUnit};
 
 /// Windows side by side, overlapping or growing, by slide, size and offset.
@@ -36,6 +37,8 @@ pub(super) struct Windows {
     pub(super) slice: i64,
     /// CUMULATE: windows of one start, each a slide longer than the one before.
     grows: bool,
+    /// All of this is about days as a zone counts them.
+    days: Option<ZonedDays>,
 }
 
 impl Windows {
@@ -62,7 +65,33 @@ impl Windows {
             offset: offset.rem_euclid(if grows { size } else { slide }),
             slice,
             grows,
+            days: None,
         })
+    }
+
+    /// The same windows of whole days, from midnight to midnight of a zone.
+    pub(super) fn in_zone(self, days: Option<ZonedDays>) -> Self {
+        Self { days, ..self }
+    }
+
+    /// Where an instant is among the windows.
+    #[inline]
+    pub(super) fn place(&self, instant: i64) -> i64 {
+        self.days.map_or(instant, |days| days.axis(instant))
+    }
+
+    /// The instant at which a window begins or ends.
+    #[inline]
+    pub(super) fn instant(&self, place: i64) -> i64 {
+        self.days.map_or(place, |days| days.instant(place))
+    }
+
+    /// Where the instants of a column are among the windows.
+    pub(super) fn places(&self, instants: Int64Array) -> Int64Array {
+        match self.days {
+            None => instants,
+            Some(days) => instants.unary(|instant| days.axis(instant)),
+        }
     }
 
     /// Whether a window is one slice, and each slice one window.

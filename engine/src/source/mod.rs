@@ -432,6 +432,16 @@ impl SharedSource {
             .all(|split| split.ended.load(Ordering::Acquire))
     }
 
+    /// Ends every split where it is, as if there were nothing more (a drain).
+    pub(crate) fn drain(&self, control: &EpochControl) {
+        for split in &self.splits {
+            // Under the lock: a chunk that is being dealt comes before the end.
+            let _dealing = lock(&split.dealing);
+            split.ended.store(true, Ordering::Release);
+        }
+        control.on_news();
+    }
+
     /// Whether new records may come although there are none now.
     pub(crate) fn is_live(&self) -> bool {
         !self.source.bounded() && !self.is_done()

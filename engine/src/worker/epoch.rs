@@ -105,6 +105,7 @@ impl Worker {
                 "rejected".to_owned(),
                 counters.rejected.load(Ordering::Relaxed),
             ),
+            ("failed".to_owned(), counters.failed.load(Ordering::Relaxed)),
         ]);
         for (index, node) in self.nodes.iter().enumerate() {
             for (kind, values) in [("late", &counters.late), ("written", &counters.written)] {

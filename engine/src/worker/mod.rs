@@ -100,7 +100,10 @@ pub(crate) enum Step {
 #[derive(Debug, Default)]
 pub(crate) struct WorkerCounters {
     pub(crate) records_in: AtomicU64,
+    /// Malformed records.
     pub(crate) rejected: AtomicU64,
+    /// Rows left out by `'row.error' = 'skip'`.
+    pub(crate) failed: AtomicU64,
     /// By operator: late rows.
     pub(crate) late: Vec<AtomicU64>,
     /// By operator: rows given to a sink or printed.
@@ -263,7 +266,7 @@ impl Worker {
                     .records_in
                     .fetch_add(std::mem::take(&mut reader.records), Ordering::Relaxed);
                 counters
-                    .rejected
+                    .failed
                     .fetch_add(std::mem::take(&mut reader.rejected_rows), Ordering::Relaxed);
                 if !reader.failed.is_empty()
                     && let Some(sink) = self.job.beside.failed
@@ -426,7 +429,7 @@ impl Worker {
         let newly = rejected - std::mem::replace(&mut self.nodes[node].rejected, rejected);
         if newly > 0 {
             self.job.counters[self.id.0 as usize]
-                .rejected
+                .failed
                 .fetch_add(newly, Ordering::Relaxed);
         }
         if self.ctx.late_rows > 0 {

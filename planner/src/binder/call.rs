@@ -15,6 +15,61 @@ use super::expr::{Aggregates, ExprBinder, placeholder_ident, placeholders};
 use super::levels::operands_mut;
 use super::{Failed, nearest};
 
+/// Functions of other systems that have no counterpart as a function, and what to write instead.
+const ELSEWHERE: &[(&[&str], &str)] = &[
+    (
+        &[
+            "unnest",
+            "explode",
+            "posexplode",
+            "json_array_elements",
+            "jsonb_array_elements",
+            "regexp_split_to_table",
+            "string_to_table",
+        ],
+        "what gives several rows stands in FROM: FROM t CROSS JOIN UNNEST(tags) AS u (tag)",
+    ),
+    (
+        &[
+            "current_user",
+            "session_user",
+            "user",
+            "current_role",
+            "current_catalog",
+            "current_database",
+            "current_schema",
+            "version",
+        ],
+        "there are no users, no databases, and a result does not hang on the program's version: write the text itself",
+    ),
+    (
+        &["nextval", "currval", "setval", "lastval"],
+        "a stream has no sequence; row_number() OVER (ORDER BY …) numbers rows",
+    ),
+    (
+        &[
+            "list_transform",
+            "list_filter",
+            "list_reduce",
+            "array_transform",
+            "transform",
+            "filter",
+            "any_match",
+            "all_match",
+        ],
+        "there are no functions of functions: UNNEST gives a row for each element, array_agg puts them together again",
+    ),
+    (&["columns"], "list the columns that you want"),
+    (
+        &["all", "any", "some"],
+        "write a LIKE x AND a LIKE y, or a LIKE x OR a LIKE y",
+    ),
+    (
+        &["rollup", "cube", "grouping_sets"],
+        "sets within sets are written out: GROUPING SETS ((a, b), (a), ())",
+    ),
+];
+
 impl ExprBinder<'_> {
     pub(super) fn bind_call(
         &mut self,
@@ -66,11 +121,20 @@ impl ExprBinder<'_> {
         let known = Library::get()
             .function_names()
             .chain(super::aggregate::names());
-        let near = nearest(&name.to_ascii_lowercase(), known).map(str::to_owned);
+        let folded = name.to_ascii_lowercase();
+        let near = nearest(&folded, known).map(str::to_owned);
         let diagnostic =
             Diagnostic::error(codes::UNKNOWN_FUNCTION, format!("no function `{name}`"))
-                .at(span, "not a function that Weir knows")
-                .nearest(near);
+                .at(span, "not a function that Weir knows");
+        let elsewhere = ELSEWHERE
+            .iter()
+            .find(|(names, _)| names.contains(&folded.as_str()));
+        let diagnostic = match (elsewhere, &near) {
+            (Some((_, way_out)), _) => diagnostic.help(*way_out),
+            (None, Some(_)) => diagnostic.nearest(near),
+            (None, None) => diagnostic
+                .help("docs/sql/functions.md lists the functions; CREATE FUNCTION f (x INT) RETURNS INT RETURN x + 1 makes one"),
+        };
         self.fail(diagnostic)
     }
 

@@ -165,6 +165,7 @@ impl<'a> ExprBinder<'a> {
                         .help("or join it in FROM: LEFT JOIN (SELECT …) AS s ON …"),
                 )
             }
+            ast::Expr::Case { .. } => self.bind_case(expr, span),
             ast::Expr::BinaryOp {
                 op: ast::BinaryOperator::And | ast::BinaryOperator::Or,
                 ..
@@ -328,6 +329,9 @@ impl<'a> ExprBinder<'a> {
         }
         if failed {
             return Err(Failed);
+        }
+        if let Some(date) = super::choices::days_later(expr, &bound, span) {
+            return Ok(date);
         }
         self.library_level(level, bound, &what_is_it(expr), span)
     }

@@ -17,6 +17,7 @@
 pub(crate) mod aggregate;
 mod as_of;
 mod call;
+mod choices;
 pub(crate) mod clock;
 mod column;
 mod distinct_on;

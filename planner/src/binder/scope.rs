@@ -269,6 +269,10 @@ impl Scope {
         let mut diagnostic =
             Diagnostic::error(codes::UNKNOWN_COLUMN, format!("no column `{spelled}`"))
                 .at(span, place);
+        if name.value == "default" {
+            let help = "columns have no defaults: give the value itself, or NULL";
+            return Box::new(diagnostic.help(help));
+        }
         // An unquoted name is folded: whoever declared a quoted one has to quote it here as well.
         let quoted = self.columns.iter().find(|column| {
             column.name != name.value && column.name.eq_ignore_ascii_case(&name.value)

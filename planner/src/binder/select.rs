@@ -253,7 +253,8 @@ impl Binder<'_> {
                             format!("no relation `{}` in FROM", name.spelling),
                         )
                         .at(name.span, "not in FROM")
-                        .nearest(near),
+                        .nearest(near)
+                        .help("the fields of a row are named one by one: person.name, person.city"),
                     );
                 };
                 let columns = 0..scope.columns.len();

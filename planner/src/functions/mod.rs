@@ -31,7 +31,7 @@ use datafusion_expr::{
 };
 
 pub(crate) use self::rewrite::{rewritten, rewritten_operator};
-pub(crate) use self::zone::parse_zone;
+pub(crate) use self::zone::{Zone, parse_zone};
 
 /// Every scalar function of Weir's own, for the engine to run: a plan calls them by name.
 pub fn own_functions() -> Vec<Arc<ScalarUDF>> {

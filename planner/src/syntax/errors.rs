@@ -23,6 +23,9 @@ const FORMS: &[&str] = &["CAST", "TRIM", "TOP", "EXISTS", "INTERVAL"];
 
 /// `what` should stand at token `at` and does not.
 pub(crate) fn expected(what: &str, tokens: &[TokenWithSpan], at: usize, end: Span) -> Diagnostic {
+    if let Some(foreign) = super::phrases::foreign(tokens, at) {
+        return foreign;
+    }
     let Some(found) = tokens.get(at) else {
         let diagnostic = Diagnostic::error(
             codes::UNEXPECTED_TOKEN,
@@ -245,6 +248,14 @@ fn with_help(
         return diagnostic.help(format!(
             "if `{value}` is meant as a name, it has to be quoted: \"{value}\""
         ));
+    }
+    if what == "a name behind AS" {
+        return diagnostic
+            .help("an alias is a name, with the names of its columns behind it: AS t (a, b)");
+    }
+    if what.starts_with("a query") {
+        return diagnostic
+            .help("a query begins with SELECT, VALUES or WITH: INSERT INTO t (a, b) SELECT …");
     }
     if what == "WHEN" {
         return diagnostic.help("if `case` is meant as a name, it has to be quoted: \"case\"");

@@ -26,6 +26,7 @@ mod function;
 mod hints;
 mod like;
 mod name;
+mod phrases;
 mod query;
 mod shorten;
 mod statement;

@@ -297,6 +297,17 @@ fn insert(cursor: &mut Cursor<'_>, start: Span) -> Result<Statement, Diagnostics
     })
 }
 
+/// Forms of SET that belong to sessions, transactions and users.
+const OF_SESSIONS: &[&[&str]] = &[
+    &["TRANSACTION"],
+    &["SESSION"],
+    &["LOCAL"],
+    &["ROLE"],
+    &["NAMES"],
+    &["CONSTRAINTS"],
+    &["TIME", "ZONE"],
+];
+
 /// `SET 'key' = 'value'`, `SET key = value`, `SET key TO value`; SET was taken.
 fn set(cursor: &mut Cursor<'_>, start: Span) -> Result<Statement, Diagnostics> {
     if cursor.is_at_end() {
@@ -312,6 +323,20 @@ fn set(cursor: &mut Cursor<'_>, start: Span) -> Result<Statement, Diagnostics> {
                 .help(format!("the settings are {known}"))
                 .into(),
         );
+    }
+    if let Some(word) = OF_SESSIONS.iter().find(|words| cursor.is_keywords(words)) {
+        let help = if word == &["TIME", "ZONE"] {
+            "write SET 'time.zone' = 'Europe/Oslo'"
+        } else {
+            "settings are those of the job: SET 'key' = 'value'; docs/settings.md lists all"
+        };
+        return Err(Diagnostic::error(
+            codes::UNKNOWN_STATEMENT,
+            format!("there is no SET {} statement", word.join(" ")),
+        )
+        .at(start.union(cursor.span()), "not supported")
+        .help(help)
+        .into());
     }
     let is_assignment =
         |token: &Token| *token == Token::Eq || super::cursor::is_keyword(token, "TO");

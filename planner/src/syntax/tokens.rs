@@ -61,7 +61,16 @@ pub(crate) fn scan(sql: &str) -> (Vec<Chunk>, Vec<Diagnostic>) {
                 tokens: std::mem::take(&mut current),
                 end: to_span(token.span),
             }),
-            _ => current.push(without_surprise(token)),
+            _ => {
+                // `SET key = 10s` is no expression.
+                let is_setting = current
+                    .first()
+                    .is_some_and(|first: &TokenWithSpan| is_keyword(&first.token, "SET"));
+                if let Some(problem) = glued(current.last(), &token).filter(|_| !is_setting) {
+                    problems.push(problem);
+                }
+                current.push(without_surprise(token));
+            }
         }
     }
     match broken {
@@ -90,6 +99,25 @@ pub(crate) fn scan(sql: &str) -> (Vec<Chunk>, Vec<Diagnostic>) {
     }
     chunks.retain(|chunk| !chunk.tokens.is_empty());
     (chunks, problems)
+}
+
+/// A word that begins where a number ends: `0b101` would be read as 0, called b101.
+fn glued(number: Option<&TokenWithSpan>, word: &TokenWithSpan) -> Option<Diagnostic> {
+    let number = number.filter(|number| matches!(number.token, Token::Number(..)))?;
+    if !matches!(word.token, Token::Word(_)) || number.span.end != word.span.start {
+        return None;
+    }
+    let text = format!("{}{}", number.token, word.token);
+    Some(
+        Diagnostic::error(codes::BAD_TOKEN, format!("`{text}` is not a number"))
+            .at(
+                to_span(number.span).union(to_span(word.span)),
+                "letters follow the digits",
+            )
+            .help(
+                "numbers are 10, 1.5, 1e3 and 0x1F; a name behind a number stands apart: 10 AS x",
+            ),
+    )
 }
 
 /// A token that sqlparser would take for something else than its user.

@@ -6,12 +6,12 @@ use weir_planner::codes;
 
 use crate::{check_snapshot, diagnose};
 
-fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/errors")).to_owned()
 }
 
 /// The text of the first block of that language.
-fn block<'a>(page: &'a str, language: &str) -> Option<&'a str> {
+pub(crate) fn block<'a>(page: &'a str, language: &str) -> Option<&'a str> {
     let start = page.find(&format!("```{language}\n"))? + language.len() + 4;
     let length = page[start..].find("\n```")?;
     Some(&page[start..start + length])

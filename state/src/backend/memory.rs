@@ -201,37 +201,78 @@ pub(crate) fn read_snapshot(
     path: &Path,
     visit: &mut dyn FnMut(&str, &[u8], &[u8]) -> Result<()>,
 ) -> Result<()> {
-    let whole = std::fs::read(path)
-        .map_err(|error| Error::io(format!("reading {}", path.display()), error))?;
-    let damaged = || Error::damaged(&format!("{} is not a whole state file", path.display()));
-    let (content, sum) = whole.split_last_chunk::<8>().ok_or_else(damaged)?;
-    if xxh3_64(content) != u64::from_le_bytes(*sum) {
-        return Err(damaged());
+    let file = SnapshotFile::open(path)?;
+    for (name, _, _) in &file.tables {
+        file.visit(name, &mut |key, row| {
+            visit(name, key, row)?;
+            Ok(ControlFlow::Continue(()))
+        })?;
     }
-    let mut rest = content.strip_prefix(MAGIC.as_slice()).ok_or_else(damaged)?;
-    match rest.split_first() {
-        Some((&VERSION, after)) => rest = after,
-        Some((version, _)) => {
-            return Err(Error::Incompatible(format!(
-                "{} has version {version} and this release reads version {VERSION}: use the release that wrote it",
-                path.display()
-            )));
+    Ok(())
+}
+
+/// A snapshot file in memory, where the state of this backend is anyway.
+pub(crate) struct SnapshotFile {
+    bytes: Vec<u8>,
+    /// Name, place of the first entry, number of entries.
+    tables: Vec<(String, usize, usize)>,
+}
+
+impl SnapshotFile {
+    /// Reads a file whole and finds its tables.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path)
+            .map_err(|error| Error::io(format!("reading {}", path.display()), error))?;
+        let damaged = || Error::damaged(&format!("{} is not a whole state file", path.display()));
+        let (content, sum) = bytes.split_last_chunk::<8>().ok_or_else(damaged)?;
+        if xxh3_64(content) != u64::from_le_bytes(*sum) {
+            return Err(damaged());
         }
-        None => return Err(damaged()),
+        let mut rest = content.strip_prefix(MAGIC.as_slice()).ok_or_else(damaged)?;
+        match rest.split_first() {
+            Some((&VERSION, after)) => rest = after,
+            Some((version, _)) => {
+                return Err(Error::Incompatible(format!(
+                    "{} has version {version} and this release reads version {VERSION}: use the release that wrote it",
+                    path.display()
+                )));
+            }
+            None => return Err(damaged()),
+        }
+        let mut found = Vec::new();
+        let tables = take_count(&mut rest)?;
+        for _ in 0..tables {
+            let name = std::str::from_utf8(take_bytes(&mut rest)?).map_err(|_| damaged())?;
+            let entries = take_count(&mut rest)?;
+            found.push((name.to_owned(), content.len() - rest.len(), entries));
+            for _ in 0..entries {
+                take_bytes(&mut rest)?;
+                take_bytes(&mut rest)?;
+            }
+        }
+        if !rest.is_empty() {
+            return Err(damaged());
+        }
+        Ok(Self {
+            bytes,
+            tables: found,
+        })
     }
-    let tables = take_count(&mut rest)?;
-    for _ in 0..tables {
-        let name = std::str::from_utf8(take_bytes(&mut rest)?).map_err(|_| damaged())?;
-        let entries = take_count(&mut rest)?;
-        for _ in 0..entries {
+
+    /// Visits the entries of a table, in order; a table that the file does not have is empty.
+    pub(crate) fn visit(&self, table: &str, visit: &mut Visitor<'_>) -> Result<()> {
+        let own = self.tables.iter().find(|(name, _, _)| name == table);
+        let Some((_, start, entries)) = own else {
+            return Ok(());
+        };
+        let mut rest = &self.bytes[*start..];
+        for _ in 0..*entries {
             let key = take_bytes(&mut rest)?;
             let row = take_bytes(&mut rest)?;
-            visit(name, key, row)?;
+            if visit(key, row)?.is_break() {
+                break;
+            }
         }
-    }
-    if rest.is_empty() {
         Ok(())
-    } else {
-        Err(damaged())
     }
 }

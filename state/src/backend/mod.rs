@@ -14,8 +14,8 @@ mod rocksdb;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-pub(crate) use memory::{MemoryBackend, read_snapshot};
-pub(crate) use rocksdb::{RocksBackend, RocksShared};
+pub(crate) use memory::{MemoryBackend, SnapshotFile, read_snapshot};
+pub(crate) use rocksdb::{RocksBackend, RocksReader, RocksShared};
 
 use crate::Result;
 

@@ -21,7 +21,7 @@ mod varint;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use builder::Builder;
+pub(crate) use builder::{Builder, Building};
 pub(crate) use order::RowOrder;
 pub(crate) use reader::{Reader, Values, canonical};
 

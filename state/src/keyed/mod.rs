@@ -38,6 +38,7 @@ pub(crate) use chunk::{CHUNK_SLOTS, Chunk, ChunkLayout};
 pub use columns::Columns;
 pub(crate) use context::TableContext;
 pub use map::MapTable;
+pub(crate) use map::take_key;
 pub use multimap::{Matches, MultiMapTable, ProbeCursor};
 pub(crate) use registry::Registry;
 pub(crate) use room::Keep;

@@ -27,6 +27,9 @@ pub struct WorkerSnapshot {
     pub worker: WorkerId,
     /// The key groups that it holds.
     pub range: KeyGroupRange,
+    /// What its files are.
+    #[serde(default, skip_serializing_if = "FileForm::is_database")]
+    pub form: FileForm,
     /// Its files.
     pub files: Vec<FileEntry>,
     /// How long the synchronous freeze took.
@@ -67,6 +70,40 @@ pub struct TableFigures {
     pub hottest_group: u16,
     /// Key groups that changed.
     pub groups: u16,
+}
+
+impl WorkerSnapshot {
+    /// One that holds nothing.
+    pub fn empty(worker: WorkerId) -> Self {
+        Self {
+            worker,
+            range: KeyGroupRange { start: 0, end: 0 },
+            form: FileForm::Database,
+            files: Vec::new(),
+            frozen_micros: 0,
+            write_micros: 0,
+            bytes_new: 0,
+            entries: 0,
+            tables: Vec::new(),
+        }
+    }
+}
+
+/// What the files of a part are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileForm {
+    /// Those of the manifest's backend.
+    #[default]
+    Database,
+    /// Parquet files of a savepoint, in the first checkpoint after its restore.
+    Savepoint,
+}
+
+impl FileForm {
+    fn is_database(&self) -> bool {
+        *self == Self::Database
+    }
 }
 
 /// A file of a checkpoint.

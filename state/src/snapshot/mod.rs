@@ -25,12 +25,14 @@ mod writer;
 pub use compress::Compression;
 pub(crate) use freeze::FreezeTrack;
 pub(crate) use gate::Gate;
+pub(crate) use local::checksum;
 pub use location::StorageOptions;
 pub use manifest::{
-    FileEntry, MANIFEST_FORMAT_VERSION, Manifest, RestoreFrom, TableFigures, WorkerSnapshot,
+    FileEntry, FileForm, MANIFEST_FORMAT_VERSION, Manifest, RestoreFrom, TableFigures,
+    WorkerSnapshot,
 };
 pub use place::{StorageHook, StorageStep};
-pub(crate) use restore::restore;
+pub(crate) use restore::{fetch, restore};
 pub use store::CheckpointStore;
 pub(crate) use upload::Uploader;
 pub(crate) use writer::{Linker, Room, SnapshotJob, Writer, run_inline};

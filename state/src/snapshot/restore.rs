@@ -16,10 +16,11 @@ use std::sync::Arc;
 
 use weir_types::KeyGroupRange;
 
-use super::{FileEntry, RestoreFrom, WorkerSnapshot};
+use super::{FileEntry, FileForm, RestoreFrom, WorkerSnapshot};
 use crate::backend::{RocksBackend, StateBackend, Writes, read_snapshot};
 use crate::encoding::{key, value};
 use crate::error::pass;
+use crate::savepoint::SavedPart;
 use crate::worker::{WorkerOptions, new_backend};
 use crate::{BackendKind, Error, Result, SharedState, TableSpec};
 
@@ -38,6 +39,7 @@ pub(crate) fn restore(
     pass("state.restore.before")?;
     if let [part] = parts.as_slice()
         && part.range == options.range
+        && part.form == FileForm::Database
         && (from.backend, shared.kind) == (BackendKind::Rocksdb, BackendKind::Rocksdb)
     {
         fetch(from, part, &options.scratch.join("db"))?;
@@ -121,11 +123,21 @@ fn overlapping(range: KeyGroupRange, workers: &[WorkerSnapshot]) -> Result<Vec<&
     Ok(parts)
 }
 
-fn fetch(from: &RestoreFrom, part: &WorkerSnapshot, folder: &Path) -> Result<()> {
+pub(crate) fn fetch(from: &RestoreFrom, part: &WorkerSnapshot, folder: &Path) -> Result<()> {
+    fetch_some(from, part, folder, &|_| true)
+}
+
+fn fetch_some(
+    from: &RestoreFrom,
+    part: &WorkerSnapshot,
+    folder: &Path,
+    wanted: &dyn Fn(&FileEntry) -> bool,
+) -> Result<()> {
     std::fs::create_dir_all(folder)
         .map_err(|error| Error::io(format!("making the folder {}", folder.display()), error))?;
     part.files
         .iter()
+        .filter(|file| wanted(file))
         .try_for_each(|file| from.store.fetch(file, &folder.join(&file.name)))
 }
 
@@ -177,9 +189,21 @@ fn redistribute(
     target: &mut Target,
 ) -> Result<()> {
     let folder: PathBuf = options.scratch.join(format!("restore-{}", part.worker));
-    fetch(from, part, &folder)?;
-    match from.backend {
-        BackendKind::Memory => {
+    let range = target.range;
+    fetch_some(from, part, &folder, &|file| {
+        part.form == FileForm::Database || SavedPart::is_wanted(&file.name, range)
+    })?;
+    match (part.form, from.backend) {
+        (FileForm::Savepoint, _) => {
+            let saved = SavedPart::new(from, part, &folder)?;
+            for (table, spec) in tables.iter().enumerate() {
+                saved.scan(spec, range, &mut |stored, row| {
+                    target.put(table, stored, row)?;
+                    Ok(ControlFlow::Continue(()))
+                })?;
+            }
+        }
+        (FileForm::Database, BackendKind::Memory) => {
             let index: HashMap<String, usize> = tables
                 .iter()
                 .enumerate()
@@ -195,7 +219,7 @@ fn redistribute(
                 )?;
             }
         }
-        BackendKind::Rocksdb => {
+        (FileForm::Database, BackendKind::Rocksdb) => {
             // A process that runs with the memory backend has no shared cache: a small one serves the restore.
             let own = shared
                 .rocks

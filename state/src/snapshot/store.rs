@@ -43,6 +43,8 @@ struct Known {
     unreadable: bool,
     /// Files that this process uploaded, with the newest attempt that did so.
     uploaded: HashMap<String, CheckpointId>,
+    /// Checkpoints that somebody reads or will read: they are not forgotten.
+    pinned: HashSet<u64>,
     /// Attempts that nobody waits for any more: what is left of their upload need not be done.
     given_up: HashSet<CheckpointId>,
 }
@@ -313,6 +315,9 @@ impl CheckpointStore {
         let numbers = self.numbers()?;
         let forgotten = numbers.len().saturating_sub(retain.max(1));
         for &checkpoint in &numbers[..forgotten] {
+            if known.pinned.contains(&checkpoint.0) {
+                continue;
+            }
             // The manifest goes first: files without a manifest are garbage, a manifest without files is damage.
             self.place.delete(&manifest_name(checkpoint))?;
             pass("state.retain.between")?;
@@ -339,6 +344,16 @@ impl CheckpointStore {
             }
         }
         Ok(())
+    }
+
+    /// Keeps a checkpoint, taken or still to be, whatever [`Self::retain`] is told, until [`Self::unpin`].
+    pub fn pin(&self, checkpoint: CheckpointId) {
+        self.known().pinned.insert(checkpoint.0);
+    }
+
+    /// See [`Self::pin`].
+    pub fn unpin(&self, checkpoint: CheckpointId) {
+        self.known().pinned.remove(&checkpoint.0);
     }
 
     /// Removes one manifest (a withdrawn checkpoint). Its number stays used; its files go with the next `retain`.
@@ -433,7 +448,8 @@ impl CheckpointStore {
         } else {
             to.to_path_buf()
         };
-        let never_changes = entry.name.ends_with(".sst") && !packed;
+        let ends = [".sst", ".parquet"];
+        let never_changes = ends.iter().any(|end| entry.name.ends_with(end)) && !packed;
         if self.place.fetch(&entry.path, &arrived, never_changes)? {
             return Ok(());
         }

@@ -24,7 +24,7 @@ use weir_types::{CheckpointId, KeyGroupRange, WorkerId};
 use super::freeze::Frozen;
 use super::gate::{Gate, OpensGate};
 use super::upload::Uploader;
-use super::{CheckpointStore, Compression, TableFigures, WorkerSnapshot};
+use super::{CheckpointStore, Compression, FileForm, TableFigures, WorkerSnapshot};
 use crate::backend::{LinkedFile, StateBackend, Writes};
 use crate::error::pass;
 use crate::{Error, Result};
@@ -166,6 +166,7 @@ impl Linker {
                 snapshot: WorkerSnapshot {
                     worker: self.worker,
                     range: self.range,
+                    form: FileForm::Database,
                     files: Vec::new(),
                     frozen_micros,
                     write_micros: start.elapsed().as_micros() as u64,

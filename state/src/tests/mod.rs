@@ -7,4 +7,4 @@ mod keys;
 mod multimap;
 mod sorted;
 mod store;
-mod support;
+pub(crate) mod support;

@@ -11,14 +11,14 @@ use weir_types::{
 
 use crate::*;
 
-pub(super) const GROUPS: u16 = 16;
+pub(crate) const GROUPS: u16 = 16;
 
-pub(super) fn operator() -> OperatorId {
+pub(crate) fn operator() -> OperatorId {
     OperatorId::new("view/aggregate")
 }
 
 /// Tables `ints` (map of one integer), `texts` (map of a string and an integer), `slices`, `rows` (multimap), `sorted`.
-pub(super) fn specs() -> Vec<TableSpec> {
+pub(crate) fn specs() -> Vec<TableSpec> {
     let spec = |table: &str, layout, key: &[(&str, DataType)], value: &[(&str, DataType)]| {
         let columns = |list: &[(&str, DataType)]| {
             list.iter()
@@ -77,15 +77,15 @@ pub(super) fn specs() -> Vec<TableSpec> {
     specs
 }
 
-pub(super) struct Setup {
-    pub(super) kind: BackendKind,
-    pub(super) memory: usize,
-    pub(super) inline: bool,
+pub(crate) struct Setup {
+    pub(crate) kind: BackendKind,
+    pub(crate) memory: usize,
+    pub(crate) inline: bool,
 }
 
 impl Setup {
     /// Opens all workers of a job of parallelism `workers` in `folder`.
-    pub(super) fn open(
+    pub(crate) fn open(
         &self,
         folder: &Path,
         generation: u64,
@@ -110,20 +110,20 @@ impl Setup {
     }
 }
 
-pub(super) fn ints(values: &[i64]) -> ArrayRef {
+pub(crate) fn ints(values: &[i64]) -> ArrayRef {
     Arc::new(Int64Array::from(values.to_vec()))
 }
 
-pub(super) fn texts(values: &[String]) -> ArrayRef {
+pub(crate) fn texts(values: &[String]) -> ArrayRef {
     Arc::new(StringViewArray::from_iter_values(values))
 }
 
-pub(super) fn owner(key: &ArrayRef, workers: u32) -> usize {
+pub(crate) fn owner(key: &ArrayRef, workers: u32) -> usize {
     let group = weir_types::hash::key_group(hash_columns(std::slice::from_ref(key), 1)[0], GROUPS);
     group.worker(workers, GROUPS).0 as usize
 }
 
-pub(super) fn slots_of(table: &MapTable, keys: &[ArrayRef]) -> Vec<u32> {
+pub(crate) fn slots_of(table: &MapTable, keys: &[ArrayRef]) -> Vec<u32> {
     let mut slots = Vec::new();
     table
         .slots(keys, &hash_columns(keys, keys[0].len()), &mut slots)
@@ -131,7 +131,7 @@ pub(super) fn slots_of(table: &MapTable, keys: &[ArrayRef]) -> Vec<u32> {
     slots
 }
 
-pub(super) fn find(table: &MapTable, keys: &[ArrayRef]) -> Vec<u32> {
+pub(crate) fn find(table: &MapTable, keys: &[ArrayRef]) -> Vec<u32> {
     let mut slots = Vec::new();
     table
         .find(keys, &hash_columns(keys, keys[0].len()), &mut slots)
@@ -139,25 +139,25 @@ pub(super) fn find(table: &MapTable, keys: &[ArrayRef]) -> Vec<u32> {
     slots
 }
 
-pub(super) fn put_int(table: &MapTable, key: i64, value: i64) {
+pub(crate) fn put_int(table: &MapTable, key: i64, value: i64) {
     let slots = slots_of(table, &[ints(&[key])]);
     table.with_columns(|columns| columns.set_i64(0, slots[0], value));
     table.mark_dirty(&slots);
 }
 
-pub(super) fn get_int(table: &MapTable, key: i64) -> Option<i64> {
+pub(crate) fn get_int(table: &MapTable, key: i64) -> Option<i64> {
     let slots = find(table, &[ints(&[key])]);
     (slots[0] != u32::MAX).then(|| table.with_columns(|columns| columns.i64(0, slots[0])))
 }
 
-pub(super) fn remove_int(table: &MapTable, key: i64) {
+pub(crate) fn remove_int(table: &MapTable, key: i64) {
     let slots = find(table, &[ints(&[key])]);
     if slots[0] != u32::MAX {
         table.remove(&slots);
     }
 }
 
-pub(super) fn row_batch(rows: &[(i64, String)]) -> RecordBatch {
+pub(crate) fn row_batch(rows: &[(i64, String)]) -> RecordBatch {
     let spec = &specs()[3];
     let a: Vec<i64> = rows.iter().map(|(a, _)| *a).collect();
     let b: Vec<String> = rows.iter().map(|(_, b)| b.clone()).collect();
@@ -169,7 +169,7 @@ pub(super) fn row_batch(rows: &[(i64, String)]) -> RecordBatch {
 }
 
 /// A manifest of these parts.
-pub(super) fn manifest(
+pub(crate) fn manifest(
     checkpoint: u64,
     kind: BackendKind,
     workers: Vec<WorkerSnapshot>,
@@ -196,7 +196,7 @@ pub(super) fn manifest(
 }
 
 /// Waits for a future without a runtime: nothing here ever waits for I/O.
-pub(super) fn wait<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap()
@@ -204,7 +204,7 @@ pub(super) fn wait<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// Freezes all workers, waits, and publishes the manifest.
-pub(super) fn checkpoint(
+pub(crate) fn checkpoint(
     number: u64,
     kind: BackendKind,
     states: &[WorkerState],
@@ -217,7 +217,7 @@ pub(super) fn checkpoint(
     publish(number, kind, pending, store)
 }
 
-pub(super) fn publish(
+pub(crate) fn publish(
     number: u64,
     kind: BackendKind,
     pending: Vec<PendingSnapshot>,

@@ -18,6 +18,8 @@ pub(super) struct Way {
     pub(super) setup: Setup,
     pub(super) files: usize,
     pub(super) resume: Option<(u64, Setup)>,
+    /// Resumed from a savepoint, in another folder.
+    pub(super) by_savepoint: bool,
 }
 
 impl Way {
@@ -29,6 +31,7 @@ impl Way {
         Self {
             setup,
             files: rng.random_range(1..=3),
+            by_savepoint: resume.is_some() && rng.random_bool(0.4),
             resume,
         }
     }
@@ -77,6 +80,7 @@ fn run_way(tables: &[Table], query: &Query, base: &Path, way: &Way) -> Result<Ra
     let first = Setup {
         state: state.clone(),
         stop_after: Some(*rows),
+        save_to: way.by_savepoint.then(|| base.join("saved")),
         ..way.setup.clone()
     };
     let before = run_from("resumed", sql, base, &first, &[])?;
@@ -86,7 +90,12 @@ fn run_way(tables: &[Table], query: &Query, base: &Path, way: &Way) -> Result<Ra
     }
     check_prefix(tables, query, &before, *rows)?;
     let second = Setup {
-        state,
+        state: if way.by_savepoint {
+            Some(base.join("elsewhere"))
+        } else {
+            state
+        },
+        restore_from: way.by_savepoint.then(|| base.join("saved")),
         ..second.clone()
     };
     run_from("resumed", sql, base, &second, &before.outputs)

@@ -20,7 +20,7 @@ use rand::rngs::SmallRng;
 
 use weir_tests::data::{SqlType, Table};
 
-use super::{groups, joins, ranks, select, sets, subqueries, timed, windows};
+use super::{groups, joins, ranks, select, sets, subqueries, timed, unnests, windows};
 
 /// The shapes of every area.
 const AREAS: &[&[Shape]] = &[
@@ -31,6 +31,7 @@ const AREAS: &[&[Shape]] = &[
     timed::SHAPES,
     sets::SHAPES,
     subqueries::SHAPES,
+    unnests::SHAPES,
     ranks::SHAPES,
 ];
 

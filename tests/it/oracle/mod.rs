@@ -15,6 +15,7 @@ mod select;
 mod sets;
 mod subqueries;
 mod timed;
+mod unnests;
 mod windows;
 
 use rand::Rng;
@@ -93,6 +94,7 @@ fn check(seed: u64) -> Result<Checked, String> {
     let plain = Way {
         setup: Setup::default(),
         files: 1,
+        by_savepoint: false,
         resume: None,
     };
     let ways = [

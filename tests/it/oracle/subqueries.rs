@@ -50,12 +50,16 @@ impl Generator<'_> {
         };
         let outer = self.relation(prefixed(&left.columns, &l), None, left.rows);
         let (columns, items, _) = self.select_list(&outer);
-        let form = self.rng.random_range(0..4);
+        let form = self.rng.random_range(0..6);
+        let other = self.predicate(&outer.columns, 1);
         let text = |from: &str, inner: &str| {
             let condition = match form {
                 0 => format!("EXISTS (SELECT 1 FROM {inner} WHERE {r}.{b} = {l}.{a}{further})"),
                 1 => format!("NOT EXISTS (SELECT 1 FROM {inner} WHERE {r}.{b} = {l}.{a}{further})"),
                 2 => format!("{l}.{a} IN (SELECT {r}.{b} FROM {inner})"),
+                // As one condition among others: a value, and no join of its own.
+                4 => format!("{other} OR EXISTS (SELECT 1 FROM {inner} WHERE {r}.{b} = {l}.{a})"),
+                5 => format!("{other} OR {l}.{a} IN (SELECT {r}.{b} FROM {inner})"),
                 _ => format!(
                     "{l}.{a} IS NOT NULL AND {l}.{a} NOT IN (SELECT {r}.{b} FROM {inner} WHERE {r}.{b} IS NOT NULL)"
                 ),

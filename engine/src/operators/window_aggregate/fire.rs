@@ -362,6 +362,7 @@ impl WindowAggregate {
                 GroupColumn::WindowEnd => (window_end, 0),
                 GroupColumn::WindowTime => (window_end, 1),
             };
+            let micros = config.windows.instant(micros);
             let micros = Int64Array::from_value(micros, groups.num_rows());
             let times = from_micros(micros, &config.output[column].data_type, less_units);
             columns.push(times.ok_or_else(|| {

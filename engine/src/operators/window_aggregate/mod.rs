@@ -156,8 +156,9 @@ impl WindowAggregate {
             let time = micros
                 .value(row)
                 .saturating_sub(i64::from(self.config.assigned));
+            let own = own_watermark(batch, row).map(|own| self.config.windows.place(own));
             let mut is_late = false;
-            let slice = self.slice_of(time, own_watermark(batch, row), &mut is_late);
+            let slice = self.slice_of(time, own, &mut is_late);
             if is_late {
                 late.push(row as u32);
             }
@@ -266,6 +267,7 @@ impl Operator for WindowAggregate {
                 "the event-time column is not a timestamp",
             )
         })?;
+        let micros = self.config.windows.places(micros);
         let hashes = hash::hash_columns(&self.keys(&batch.rows), batch.num_rows());
         for (slice, indices) in self.by_slice(&batch, &micros, ctx)? {
             let retracted = batch.retracted.as_ref();
@@ -291,6 +293,7 @@ impl Operator for WindowAggregate {
         watermark: Watermark,
         ctx: &mut OperatorContext,
     ) -> Result<Progress> {
+        let watermark = Watermark(self.config.windows.place(watermark.0));
         if std::mem::take(&mut self.awaits_restored_watermark) && self.has_fired(watermark) {
             self.watermark = watermark;
             return Ok(Progress::Done);
@@ -310,12 +313,13 @@ impl Operator for WindowAggregate {
     }
 
     fn next_due(&self, now: ProcessingTime) -> Result<Option<i64>> {
+        let place = self.config.windows.place(now.0);
         let windows = self
             .table
             .ends()
             .into_iter()
-            .filter_map(|name| self.names.next_window(&self.names.read(name), now.0));
-        Ok(windows.min())
+            .filter_map(|name| self.names.next_window(&self.names.read(name), place));
+        Ok(windows.min().map(|end| self.config.windows.instant(end)))
     }
 
     fn resume(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {

@@ -312,7 +312,10 @@ impl Walker<'_> {
                 "a grouping set in an expression",
                 "they are not supported yet",
             ),
-            Expr::Tuple(_) => ("a tuple", "compare the columns one by one: a = 1 AND b = 2"),
+            Expr::Tuple(_) => (
+                "a tuple",
+                "compare the columns one by one: a = 1 AND b = 2, EXISTS (SELECT 1 FROM i WHERE i.a = o.a AND i.b = o.b); ROW(a, b) is one value of two parts",
+            ),
             Expr::Struct {
                 values: _,
                 fields: _,
@@ -456,8 +459,19 @@ impl Walker<'_> {
 
     fn value(&mut self, value: &Value, span: Span) {
         match value {
-            Value::Number(..)
-            | Value::SingleQuotedString(_)
+            Value::Number(digits, _) => {
+                if digits.parse::<f64>().is_ok_and(f64::is_infinite) {
+                    self.problems.push(
+                        Diagnostic::error(
+                            codes::BAD_LITERAL,
+                            format!("{digits} is greater than every DOUBLE"),
+                        )
+                        .at(span, "the greatest one is 1.7976931348623157e308")
+                        .help("if infinity is meant: CAST('Infinity' AS DOUBLE)"),
+                    );
+                }
+            }
+            Value::SingleQuotedString(_)
             | Value::DollarQuotedString(_)
             | Value::EscapedStringLiteral(_)
             | Value::HexStringLiteral(_)

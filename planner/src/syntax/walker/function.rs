@@ -1,8 +1,8 @@
 //! Calls of functions: arguments, and what may stand behind them.
 
 use sqlparser::ast::{
-    DuplicateTreatment, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArgumentList, FunctionArguments, ObjectNamePart, OrderByExpr, OrderByOptions,
+    Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList,
+    FunctionArguments, ObjectNamePart, OrderByExpr, OrderByOptions,
 };
 use weir_types::{Diagnostic, Span};
 
@@ -71,13 +71,13 @@ impl Walker<'_> {
             _ => false,
         };
         let is_distinct = matches!(&function.args, FunctionArguments::List(list)
-            if list.duplicate_treatment == Some(DuplicateTreatment::Distinct));
+            if list.duplicate_treatment.is_some());
         let has_order = !function.within_group.is_empty()
             || inside(|clause| matches!(clause, FunctionArgumentClause::OrderBy(_)));
         let treats_nulls = function.null_treatment.is_some()
             || inside(|clause| matches!(clause, FunctionArgumentClause::IgnoreOrRespectNulls(_)));
         let found = [
-            (is_distinct, "DISTINCT"),
+            (is_distinct, "DISTINCT or ALL"),
             (has_order, "ORDER BY"),
             (treats_nulls, "IGNORE NULLS"),
         ];
@@ -162,7 +162,10 @@ impl Walker<'_> {
                 } => {
                     self.arguments_error(
                         format!("the argument `{name}` has a name"),
-                        to_span(name.span),
+                        // A string in its place has no span.
+                        Some(to_span(name.span))
+                            .filter(|span| !span.is_empty())
+                            .unwrap_or(function),
                         "arguments of functions are given by their place",
                     );
                 }
@@ -173,7 +176,7 @@ impl Walker<'_> {
                 } => {
                     self.arguments_error(
                         format!("the argument `{name}` has a name"),
-                        span_of(name),
+                        function,
                         "arguments of functions are given by their place",
                     );
                 }

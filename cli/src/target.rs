@@ -1,0 +1,124 @@
+//! What a command names: a job's folder, a savepoint, a checkpoint.
+//!
+//! | written | meant |
+//! |---|---|
+//! | a folder with a savepoint | that savepoint |
+//! | `JOB/NAME` | the savepoint of that name in the job's folder |
+//! | `JOB@N` | checkpoint N of a job |
+//! | `JOB` | the job: while it runs its state now, else its newest checkpoint |
+
+use std::path::{Path, PathBuf};
+
+use weir_engine::{ControlClient, SAVEPOINTS, SavepointOrder, StateQuery, checkpoint_state};
+use weir_state::{Savepoint, StateReader};
+use weir_types::CheckpointId;
+
+use crate::exit::Failure;
+
+/// The folder of a job's state.
+pub(crate) fn job_folder(job: &str, state_dir: Option<&Path>) -> PathBuf {
+    match state_dir {
+        Some(folder) => folder.to_path_buf(),
+        None => Path::new(".weir").join(job),
+    }
+}
+
+/// A savepoint by its folder, or as `JOB/NAME`.
+pub(crate) fn savepoint(text: &str, state_dir: Option<&Path>) -> Result<Savepoint, Failure> {
+    let folder = savepoint_folder(text, state_dir);
+    Savepoint::open(&folder).map_err(|error| Failure::plain(&error.into()))
+}
+
+/// Where the savepoint would be that this names.
+pub(crate) fn savepoint_folder(text: &str, state_dir: Option<&Path>) -> PathBuf {
+    let path = PathBuf::from(text);
+    if path.is_dir() {
+        return path;
+    }
+    let named = match text.split_once('/') {
+        Some((job, name)) => job_folder(job, state_dir).join(SAVEPOINTS).join(name),
+        None => match state_dir {
+            Some(folder) => folder.join(SAVEPOINTS).join(text),
+            None => return path,
+        },
+    };
+    if named.is_dir() { named } else { path }
+}
+
+/// State to be read.
+pub(crate) struct State {
+    pub(crate) reader: StateReader,
+    /// A savepoint that was made to be read, of a job that runs.
+    temporary: Option<Temporary>,
+}
+
+/// A savepoint that goes when it has been read.
+pub(crate) struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // It is in the system's folder for such things, whatever becomes of it.
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+impl State {
+    /// Opens what `text` names.
+    pub(crate) fn open(text: &str, state_dir: Option<&Path>) -> Result<Self, Failure> {
+        let folder = savepoint_folder(text, state_dir);
+        if Savepoint::is_one(&folder) {
+            let savepoint =
+                Savepoint::open(&folder).map_err(|error| Failure::plain(&error.into()))?;
+            return Ok(Self {
+                reader: StateReader::of_savepoint(savepoint),
+                temporary: None,
+            });
+        }
+        let (job, checkpoint) = match text.rsplit_once('@') {
+            Some((job, number)) => {
+                let number: u64 = number.parse().map_err(|_| {
+                    Failure::usage(format!("`{text}`: a checkpoint is named as JOB@NUMBER"))
+                })?;
+                (job, Some(CheckpointId(number)))
+            }
+            None => (text, None),
+        };
+        let folder = job_folder(job, state_dir);
+        if checkpoint.is_none()
+            && let Some(client) =
+                ControlClient::connect(&folder).map_err(|error| Failure::plain(&error))?
+        {
+            return Self::of_running(client);
+        }
+        let (reader, _) =
+            checkpoint_state(job, &folder, checkpoint).map_err(|error| Failure::plain(&error))?;
+        Ok(Self {
+            reader,
+            temporary: None,
+        })
+    }
+
+    /// The state of a job that runs, at one epoch: a savepoint that is deleted afterwards.
+    fn of_running(client: ControlClient) -> Result<Self, Failure> {
+        let name = format!("weir-state-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        let temporary = Temporary(folder.clone());
+        let order = SavepointOrder {
+            folder: Some(folder),
+            ..SavepointOrder::default()
+        };
+        let written = client
+            .savepoint(order)
+            .map_err(|error| Failure::plain(&error))?;
+        let savepoint = Savepoint::open(&written).map_err(|error| Failure::plain(&error.into()))?;
+        Ok(Self {
+            reader: StateReader::of_savepoint(savepoint),
+            temporary: Some(temporary),
+        })
+    }
+
+    /// For queries; the second part has to live as long.
+    pub(crate) fn into_query(self) -> (StateQuery, Option<Temporary>) {
+        (StateQuery::new(self.reader), self.temporary)
+    }
+}

@@ -1,0 +1,1 @@
+ATTACH 'f' AS d;

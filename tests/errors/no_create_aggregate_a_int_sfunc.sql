@@ -1,0 +1,1 @@
+CREATE AGGREGATE a (INT) (sfunc = f, stype = int);

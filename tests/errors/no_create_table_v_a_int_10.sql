@@ -1,0 +1,1 @@
+CREATE TABLE v (a INT) DISTRIBUTED BY HASH(a) INTO 4 BUCKETS WITH ('connector'='blackhole');

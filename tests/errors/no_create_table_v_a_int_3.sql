@@ -1,0 +1,1 @@
+CREATE TABLE v (a INT DEFAULT 3) WITH ('connector'='blackhole');

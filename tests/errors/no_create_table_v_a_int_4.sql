@@ -1,0 +1,1 @@
+CREATE TABLE v (a INT UNIQUE) WITH ('connector'='blackhole');

@@ -1,0 +1,1 @@
+CREATE TABLE v (a INT CHECK (a > 1)) WITH ('connector'='blackhole');

@@ -1,0 +1,1 @@
+CREATE TABLE v (a INT GENERATED ALWAYS AS (1) STORED) WITH ('connector'='blackhole');

@@ -1,0 +1,1 @@
+CREATE TABLE v (a INT PRIMARY KEY) WITH ('connector'='blackhole');

@@ -1,0 +1,1 @@
+CREATE TABLE v (a SERIAL) WITH ('connector'='blackhole');

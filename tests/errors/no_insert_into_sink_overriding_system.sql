@@ -1,0 +1,2 @@
+CREATE TABLE sink (id BIGINT, n BIGINT) WITH ('connector' = 'blackhole');
+INSERT INTO sink OVERRIDING SYSTEM VALUE SELECT 1, 2;

@@ -1,0 +1,2 @@
+CREATE TABLE sink (id BIGINT, n BIGINT) WITH ('connector' = 'blackhole');
+INSERT INTO sink VALUES (DEFAULT, 1);

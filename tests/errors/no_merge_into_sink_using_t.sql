@@ -1,0 +1,1 @@
+MERGE INTO sink USING t ON sink.id = t.id WHEN MATCHED THEN DELETE;

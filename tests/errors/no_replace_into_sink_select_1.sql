@@ -1,0 +1,1 @@
+REPLACE INTO sink SELECT 1, 2;

@@ -1,0 +1,1 @@
+SELECT id FROM read_csv('f.csv');

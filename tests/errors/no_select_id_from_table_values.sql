@@ -1,0 +1,1 @@
+SELECT id FROM TABLE(VALUES (1)) AS v (id);

@@ -1,0 +1,1 @@
+SELECT x FROM UNNEST(ARRAY[1], 5) AS a (x, y);

@@ -1,0 +1,1 @@
+UNPIVOT t ON id, price INTO NAME n VALUE v;

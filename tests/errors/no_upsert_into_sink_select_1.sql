@@ -1,0 +1,1 @@
+UPSERT INTO sink SELECT 1, 2;
