@@ -311,14 +311,15 @@ impl Operator for AsOfJoin {
             .iter()
             .filter_map(|&key| batch.rows.column(key).logical_nulls())
             .collect();
-        let mut kept = Vec::with_capacity(batch.num_rows());
+        let (mut kept, mut late) = (Vec::with_capacity(batch.num_rows()), Vec::new());
         for row in (0..batch.num_rows()).filter(|&row| micros.is_valid(row)) {
             if own_watermark(&batch, row).is_some_and(|own| micros.value(row) < own) {
-                ctx.late_rows += 1;
+                late.push(row as u32);
             } else if nulls.iter().all(|nulls| nulls.is_valid(row)) {
                 kept.push(row as u32);
             }
         }
+        ctx.leave_out(input, &batch, &late, |row| micros.value(row))?;
         // Something is to be done when the watermark is beyond the row.
         side.times
             .keep(&side.rows, &batch.rows, &side.keys, kept, |row| {

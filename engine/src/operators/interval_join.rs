@@ -114,7 +114,12 @@ impl IntervalJoin {
     }
 
     /// The rows that may have partners.
-    fn sifted(&self, side: usize, batch: &ChangeBatch, late_rows: &mut u64) -> Result<ChangeBatch> {
+    fn sifted(
+        &self,
+        side: usize,
+        batch: &ChangeBatch,
+        ctx: &mut OperatorContext,
+    ) -> Result<ChangeBatch> {
         let micros = self.micros(side, &batch.rows)?;
         let keys = &self.sides[side].keys;
         let nulls: Vec<_> = keys
@@ -122,18 +127,19 @@ impl IntervalJoin {
             .filter_map(|&key| batch.rows.column(key).logical_nulls())
             .collect();
         let span = self.upper.saturating_sub(self.lower);
-        let mut kept = Vec::with_capacity(batch.num_rows());
+        let (mut kept, mut late) = (Vec::with_capacity(batch.num_rows()), Vec::new());
         for row in 0..batch.num_rows() {
             if micros.is_null(row) || nulls.iter().any(|nulls| nulls.is_null(row)) {
                 continue;
             }
             let end = micros.value(row).saturating_add(span);
             if own_watermark(batch, row).is_some_and(|own| own > end) {
-                *late_rows += 1;
+                late.push(row as u32);
                 continue;
             }
             kept.push(row as u32);
         }
+        ctx.leave_out(side, batch, &late, |row| micros.value(row))?;
         if kept.len() == batch.num_rows() {
             return Ok(batch.clone());
         }
@@ -233,7 +239,9 @@ impl IntervalJoin {
             let pairs = found.expand(limit);
             if !pairs.is_empty() {
                 let batch = self.paired(&pending, &found.matches, &pairs)?;
-                let batch = match self.residual.holds(&batch.rows, ctx.now)? {
+                let holds = self.residual.holds(&batch.rows, ctx.now)?;
+                ctx.failed.append(&mut self.residual.errors);
+                let batch = match holds {
                     Some(keep) => batch
                         .filter(&keep)
                         .map_err(|error| internal(&self.operator, &error))?,
@@ -366,7 +374,7 @@ impl Operator for IntervalJoin {
             let message = "an interval join cannot take rows back";
             return Err(internal_text(&self.operator, message));
         }
-        let batch = self.sifted(input, &batch, &mut ctx.late_rows)?;
+        let batch = self.sifted(input, &batch, ctx)?;
         if batch.num_rows() == 0 {
             return Ok(Progress::Done);
         }

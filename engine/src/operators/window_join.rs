@@ -184,7 +184,7 @@ impl WindowJoin {
         &mut self,
         chunk: &Chunk,
         pairs: Vec<(u32, u32)>,
-        ctx: &OperatorContext,
+        ctx: &mut OperatorContext,
     ) -> Result<ChangeBatch> {
         let failed = |error| internal(&self.operator, &error);
         let (left, right): (Vec<u32>, Vec<u32>) = pairs.into_iter().unzip();
@@ -193,7 +193,9 @@ impl WindowJoin {
         let columns = left.into_iter().chain(right).collect();
         let rows = RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(failed)?;
         let batch = ChangeBatch::append_only(rows);
-        match self.residual.holds(&batch.rows, ctx.now)? {
+        let holds = self.residual.holds(&batch.rows, ctx.now)?;
+        ctx.failed.append(&mut self.residual.errors);
+        match holds {
             Some(keep) => batch
                 .filter(&keep)
                 .map_err(|error| internal(&self.operator, &error)),
