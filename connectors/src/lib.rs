@@ -70,6 +70,7 @@ mod testing;
 
 pub use check::check_table;
 pub use error::{Error, RecordError, Result};
+pub use format::json_rows;
 pub use format::{
     FORMATS, FormatInfo, Op, PrintFormat, RowEncoder, ops_of, plain_texts, row_encoder,
 };

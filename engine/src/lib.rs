@@ -16,6 +16,7 @@
 //! 2. A crash changes nothing: state, positions, watermarks and sinks go back to one checkpoint together.
 //! 3. The same input gives the same answer at any parallelism, with any batch cuts and epoch lengths.
 
+mod beside;
 mod catalog;
 mod clock;
 mod coordinator;

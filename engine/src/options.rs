@@ -301,12 +301,13 @@ fn number<T: std::str::FromStr>(value: &str) -> Option<T> {
     value.trim().parse().ok()
 }
 
-/// Only bare SELECTs: nothing is kept.
+/// Only bare SELECTs, and no table for rows that are left out: nothing is kept.
 pub(crate) fn is_ephemeral(plan: &StreamPlan) -> bool {
-    !plan
-        .operators
-        .iter()
-        .any(|operator| matches!(operator.kind, OperatorKind::Sink { .. }))
+    crate::beside::tables(plan).is_empty()
+        && !plan
+            .operators
+            .iter()
+            .any(|operator| matches!(operator.kind, OperatorKind::Sink { .. }))
 }
 
 #[cfg(test)]

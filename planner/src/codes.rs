@@ -42,7 +42,6 @@ codes! {
     TABLE_OPTION "P0017" "an option of a table that is not 'key' = 'value'"
     UNKNOWN_SETTING "P0020" "a setting that Weir does not know"
     SETTING_VALUE "P0021" "a setting's value has the wrong form"
-    SETTING_NOT_YET "P0022" "a value of a setting that Weir does not support yet"
     WINDOW_ARGUMENTS "P0030" "arguments of a window function that do not fit"
     WINDOW_INTERVAL "P0031" "a window's length that is not a fixed, positive time"
     WINDOW_PLACE "P0033" "a window function outside of FROM"

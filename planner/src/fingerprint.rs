@@ -27,7 +27,12 @@ pub(crate) fn value_settings(settings: &BTreeMap<String, String>) -> String {
             settings
                 .get(key)
                 .filter(|value| *value != default)
-                .map(|value| (key, value))
+                .map(|value| (key, value.as_str()))
+        })
+        // Where rows that are left out go to is the sink's business.
+        .map(|(key, value)| match value.strip_prefix("dead-letter:") {
+            Some(_) => (key, "skip"),
+            None => (key, value),
         })
         .map(|(key, value)| format!("{key}={value}"))
         .collect::<Vec<_>>()

@@ -41,8 +41,8 @@ pub enum Form {
     Text,
     /// One of these words.
     Choice(&'static [&'static str]),
-    /// One of the first words; the others are known and not supported yet.
-    ChoiceSoFar(&'static [&'static str], &'static [&'static str]),
+    /// One of these words, or this prefix and something behind it.
+    ChoiceOrPrefix(&'static [&'static str], &'static str),
     /// A time zone.
     Zone,
 }
@@ -226,8 +226,14 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "row.error",
         default: "fail",
-        form: Form::ChoiceSoFar(&["fail", "null", "skip"], &["dead-letter:"]),
-        help: "What happens to a row over which an expression fails (a cast, an overflow, a division by zero): `fail` stops the job and names operator, place and row; `null` gives NULL for that expression; `skip` drops the row and counts it.",
+        form: Form::ChoiceOrPrefix(&["fail", "null", "skip"], "dead-letter:"),
+        help: "What happens to a row over which an expression fails (a cast, an overflow, a division by zero): `fail` stops the job and names operator, place and row; `null` gives NULL for that expression; `skip` drops the row and counts it; `dead-letter:TABLE` drops it and writes a row into that table, whose columns are filled by name: `operator`, `reason`, `position` (in the SQL), `row` (JSON), `file`, `offset`.",
+    },
+    Setting {
+        key: "late.table",
+        default: "(late rows are counted only)",
+        form: Form::Text,
+        help: "A table that takes the rows which come too late for a window, a session, a join that time bounds or state that got old. It is written like any sink, exactly once; its columns are filled by name: `operator`, `event_time`, `watermark` (the row's own), `row` (JSON), `retracted`.",
     },
     Setting {
         key: "time.zone",
@@ -329,15 +335,9 @@ pub fn check(key: &str, value: &str) -> Result<(), Problem> {
         }
         Form::Text => !value.trim().is_empty(),
         Form::Choice(words) => words.contains(&value),
-        Form::ChoiceSoFar(words, later) => {
-            if !words.contains(&value) && later.iter().any(|prefix| value.starts_with(prefix)) {
-                return Err(wrong(
-                    codes::SETTING_NOT_YET,
-                    format!("'{value}' is not supported yet for '{key}'"),
-                    format!("for now: {}", quoted(words)),
-                ));
-            }
-            words.contains(&value)
+        Form::ChoiceOrPrefix(words, prefix) => {
+            let behind = value.strip_prefix(prefix);
+            words.contains(&value) || behind.is_some_and(|behind| !behind.trim().is_empty())
         }
         Form::Zone => crate::functions::parse_zone(value).is_ok(),
     };
@@ -345,12 +345,24 @@ pub fn check(key: &str, value: &str) -> Result<(), Problem> {
         return Ok(());
     }
     let mut problem = misfit();
-    if let Form::Choice(words) | Form::ChoiceSoFar(words, _) = setting.form {
+    if let Form::Choice(words) | Form::ChoiceOrPrefix(words, _) = setting.form {
         problem.diagnostic = problem
             .diagnostic
             .nearest(nearest(value, words.iter().copied()));
     }
     Err(problem)
+}
+
+/// The tables into which a job writes rows that are left out: what for (a setting's key) and the table's name.
+pub fn tables_beside(
+    settings: &std::collections::BTreeMap<String, String>,
+) -> impl Iterator<Item = (&'static str, &str)> {
+    let failed = settings.get("row.error");
+    let failed = failed.and_then(|value| value.strip_prefix("dead-letter:"));
+    let late = settings.get("late.table").map(String::as_str);
+    [("row.error", failed), ("late.table", late)]
+        .into_iter()
+        .filter_map(|(key, table)| Some((key, table?.trim())))
 }
 
 /// The setting of that key.
@@ -380,8 +392,11 @@ impl Form {
                 format!("expected a whole number from {least} to {most}, or '{word}'")
             }
             Self::Text => "expected a text that is not empty".to_owned(),
-            Self::Choice(words) | Self::ChoiceSoFar(words, _) => {
+            Self::Choice(words) => {
                 format!("expected {}", quoted(words))
+            }
+            Self::ChoiceOrPrefix(words, prefix) => {
+                format!("expected {}, or '{prefix}TABLE'", quoted(words))
             }
             Self::Zone => "expected a time zone: a name or an offset".to_owned(),
         }
@@ -394,7 +409,7 @@ impl Form {
             Self::Bytes(_) => "64 MiB",
             Self::Number(..) | Self::NumberOr(..) => "4",
             Self::Text => "nightly",
-            Self::Choice(words) | Self::ChoiceSoFar(words, _) => words[0],
+            Self::Choice(words) | Self::ChoiceOrPrefix(words, _) => words[0],
             Self::Zone => "Europe/Oslo",
         }
     }
@@ -610,7 +625,8 @@ mod tests {
         assert!(text("checkpoint.interval", "0 s").starts_with("[P0021]"));
         assert!(text("state.backend", "roksdb").contains("did you mean"));
         assert!(text("state.memory", "1 KB").starts_with("[P0021]"));
-        assert!(text("row.error", "dead-letter:bad").starts_with("[P0022]"));
+        assert!(text("row.error", "dead-letter:").starts_with("[P0021]"));
+        assert!(check("row.error", "dead-letter:bad").is_ok());
         assert!(text("time.zone", "Mars/Olympus").starts_with("[P0021]"));
         assert!(text("parallelism", "0").starts_with("[P0021]"));
     }

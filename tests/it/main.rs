@@ -14,6 +14,7 @@ mod crash;
 mod docs;
 mod failpoints;
 mod flights;
+mod late;
 mod malformed;
 mod nexmark;
 mod oracle;

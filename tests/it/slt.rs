@@ -11,6 +11,7 @@
 //! * `query …` with `CHANGELOG SELECT …`: the job is stopped and resumed after each record, so that every record is an epoch; the
 //!   answer is every change in its order, the first column being `+` or `-`. Changes of one epoch are sorted, retractions first.
 //! * `query …` with `SINK table SELECT …`: `INSERT INTO table SELECT …`; the answer is the lines of the files that the table has then.
+//! * `query …` with `BESIDE table SELECT …`: runs the SELECT; the answer is the lines of the files of a table that takes what it leaves out.
 //! * `query …` with `LATE SELECT …`: the operators that left out late rows, and how many.
 //!
 //! Every script runs with one worker, with three, and several times with random cuts, backends and memory.
@@ -170,6 +171,33 @@ impl Script {
         lines
     }
 
+    /// What a SELECT leaves out. It is stopped on the way and resumed, so that the table is written by two runs.
+    fn beside(&mut self, rest: &str) -> Result<Answer, Failure> {
+        let (table, query) = rest
+            .split_once(char::is_whitespace)
+            .expect("BESIDE table SELECT …");
+        self.jobs += 1;
+        let state = self.folder.path().join(format!("state-{}", self.jobs));
+        let text = format!("{}{query};\n", self.text);
+        let name = format!("beside_{}", self.jobs);
+        // A SELECT before may have left out rows too.
+        let target = self.folder.path().join(table);
+        let _ = std::fs::remove_dir_all(&target);
+        let mut before = Vec::new();
+        for stop_after in [Some(3), None] {
+            let setup = Setup {
+                state: Some(state.clone()),
+                stop_after,
+                ..self.setup.clone()
+            };
+            let ran = job::run_from(&name, &text, self.folder.path(), &setup, &before);
+            before = ran.map_err(Failure)?.outputs;
+        }
+        let lines = self.published(&target);
+        let _ = std::fs::remove_dir_all(&target);
+        Ok(answer(lines.into_iter().map(|line| vec![line]).collect()))
+    }
+
     fn late(&self, query: &str) -> Result<Answer, Failure> {
         let late = self.job(query, &self.setup)?.summary.late;
         let late = late.into_iter().filter(|(_, rows)| *rows > 0);
@@ -198,6 +226,7 @@ impl sqllogictest::DB for Script {
             "CLOCK" => Ok(self.clock(rest)),
             "CHANGELOG" => self.changelog(rest),
             "SINK" => self.sink(rest),
+            "BESIDE" => self.beside(rest),
             "LATE" => self.late(rest),
             "SELECT" | "WITH" | "(SELECT" | "VALUES" => {
                 let ran = self.job(sql, &self.setup)?;

@@ -36,6 +36,12 @@ pub(crate) const SUITES: &[Suite] = &[
         about: "sqllogictest files: rows and changelogs of bounded jobs",
     },
     Suite {
+        name: "late",
+        seconds: 60,
+        floor: 600,
+        about: "late rows and results in a hundred different cuts",
+    },
+    Suite {
         name: "docs",
         seconds: 60,
         floor: 1,

@@ -22,6 +22,7 @@ mod tests;
 use weir_types::{ChangeBatch, Column, DataType, Diagnostic};
 
 pub(crate) use decoder::TextDecoder;
+pub use json::json_rows;
 pub use ops::{Op, ops_of};
 pub use printing::{PrintFormat, plain_texts, row_encoder};
 

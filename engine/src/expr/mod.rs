@@ -36,6 +36,7 @@ use weir_types::{DataType, Diagnostic, Diagnostics, OperatorId, ProcessingTime, 
 
 use self::lower::{Lowered, Lowering, LoweringError};
 use self::physical::EpochClock;
+use crate::error::RowError;
 use crate::{Error, Result};
 
 pub(crate) use self::row_errors::row_values;
@@ -50,6 +51,8 @@ pub enum RowErrorMode {
     Null,
     /// The row is left out, and counted.
     Skip,
+    /// The same, and it goes to a table of the user's.
+    DeadLetter,
 }
 
 impl RowErrorMode {
@@ -62,6 +65,7 @@ impl RowErrorMode {
             None | Some("fail") => Ok(Self::Fail),
             Some("null") => Ok(Self::Null),
             Some("skip") => Ok(Self::Skip),
+            Some(value) if value.starts_with("dead-letter:") => Ok(Self::DeadLetter),
             Some(other) => Err(Error::Plan(Diagnostics::from(
                 Diagnostic::error(
                     "E0201",
@@ -73,12 +77,21 @@ impl RowErrorMode {
     }
 }
 
+impl RowErrorMode {
+    /// Whether rows that fail are left out.
+    pub fn leaves_out(self) -> bool {
+        matches!(self, Self::Skip | Self::DeadLetter)
+    }
+}
+
 /// What an expression gave for a batch.
 pub struct Evaluated {
     /// One value a row; NULL where it failed.
     pub values: ArrayRef,
     /// The rows that failed; `None` if none did (always so with [`RowErrorMode::Fail`]).
     pub failed: Option<BooleanBuffer>,
+    /// With [`RowErrorMode::DeadLetter`] why each of them failed, with its place in the batch.
+    pub errors: Vec<(usize, RowError)>,
 }
 
 /// An expression that is ready to run on one worker.
@@ -154,6 +167,7 @@ impl CompiledExpr {
             return Ok(Evaluated {
                 values: new_empty_array(&self.arrow_type),
                 failed: None,
+                errors: Vec::new(),
             });
         }
         self.clock.set(now.0);
@@ -161,6 +175,7 @@ impl CompiledExpr {
             Ok(values) => Ok(Evaluated {
                 values,
                 failed: None,
+                errors: Vec::new(),
             }),
             Err(error) => self.separate(rows, error),
         }
@@ -183,13 +198,18 @@ impl CompiledExpr {
         let mut pieces = Pieces {
             values: Vec::new(),
             failed: vec![false; rows.num_rows()],
+            errors: Vec::new(),
         };
         self.separate_piece(rows, 0, error, &mut pieces)?;
         let values: Vec<&dyn Array> = pieces.values.iter().map(|piece| piece.as_ref()).collect();
         let values =
             arrow::compute::concat(&values).map_err(|error| self.internal(&error.to_string()))?;
         let failed = pieces.failed.contains(&true).then(|| pieces.failed.into());
-        Ok(Evaluated { values, failed })
+        Ok(Evaluated {
+            values,
+            failed,
+            errors: pieces.errors,
+        })
     }
 
     /// Halves a failing piece until its failing rows stand alone. A piece that succeeds has no row that fails
@@ -206,10 +226,13 @@ impl CompiledExpr {
         }
         let count = rows.num_rows();
         if count == 1 {
-            if self.mode == RowErrorMode::Fail {
+            if matches!(self.mode, RowErrorMode::Fail | RowErrorMode::DeadLetter) {
                 let error =
                     row_errors::describe(&self.root, rows, error, &self.schema, &self.operator);
-                return Err(Error::Row(Box::new(error)));
+                if self.mode == RowErrorMode::Fail {
+                    return Err(Error::Row(Box::new(error)));
+                }
+                pieces.errors.push((offset, error));
             }
             pieces.failed[offset] = true;
             pieces.values.push(new_null_array(&self.arrow_type, 1));
@@ -237,6 +260,7 @@ impl CompiledExpr {
 struct Pieces {
     values: Vec<ArrayRef>,
     failed: Vec<bool>,
+    errors: Vec<(usize, RowError)>,
 }
 
 /// NULL is false.

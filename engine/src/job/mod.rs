@@ -61,6 +61,8 @@ pub(crate) struct Shared {
     pub(crate) sources: Vec<SharedSource>,
     /// Of a source operator, the sink of its malformed records.
     pub(crate) dead_letters: BTreeMap<usize, usize>,
+    /// The sinks of rows that are left out.
+    pub(crate) beside: crate::beside::Beside,
     /// By operator.
     pub(crate) sinks: Vec<Option<Box<dyn Sink>>>,
     /// By worker.

@@ -213,6 +213,15 @@ impl Restore<'_> {
 
     /// A job whose results are on the screen alone runs again when it is drained.
     fn only_prints(&self) -> bool {
+        // A second run would write again what the first has left out.
+        let beside = crate::beside::tables(self.plan);
+        let is_print = |table: &&weir_planner::plan::TableDefinition| {
+            let connector = table.options.get("connector");
+            connector.is_some_and(|name| name == "print")
+        };
+        if !beside.iter().all(is_print) {
+            return false;
+        }
         self.plan
             .operators
             .iter()

@@ -75,7 +75,8 @@ pub(super) fn prepare(
         .build()
         .map_err(|error| Error::Job(format!("cannot start the job: {error}")))?;
     let mut plan = user_plan.clone();
-    let (is_dead_letter, dead_letters) = wire_dead_letters(&mut plan)?;
+    let (mut is_dead_letter, dead_letters) = wire_dead_letters(&mut plan)?;
+    let beside = crate::beside::wire(&mut plan, &mut is_dead_letter)?;
     match (folder.as_mut(), &options.state_dir) {
         (Some(held), _) => held.renew()?,
         (None, Some(path)) => *folder = Some(JobFolder::take(path, job, options.file.as_deref())?),
@@ -227,6 +228,7 @@ pub(super) fn prepare(
         clock,
         sources,
         dead_letters,
+        beside,
         sinks,
         counters: (0..workers)
             .map(|_| WorkerCounters::new(plan.operators.len()))

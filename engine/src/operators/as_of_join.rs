@@ -328,16 +328,17 @@ impl Operator for AsOfJoin {
             .filter_map(|&key| batch.rows.column(key).logical_nulls())
             .collect();
         let mut kept = Vec::with_capacity(batch.num_rows());
-        let mut alone: Vec<u32> = Vec::new();
+        let (mut alone, mut late): (Vec<u32>, Vec<u32>) = (Vec::new(), Vec::new());
         for row in (0..batch.num_rows()).filter(|&row| micros.is_valid(row)) {
             if own_watermark(&batch, row).is_some_and(|own| micros.value(row) < own) {
-                ctx.late_rows += 1;
+                late.push(row as u32);
             } else if nulls.iter().all(|nulls| nulls.is_valid(row)) {
                 kept.push(row as u32);
             } else if input == 0 && self.keeps_left {
                 alone.push(row as u32);
             }
         }
+        ctx.leave_out(input, &batch, &late, |row| micros.value(row))?;
         // Something is to be done when the watermark is beyond the row.
         side.times
             .keep(&side.rows, &batch.rows, &side.keys, kept, |row| {

@@ -15,7 +15,7 @@ use arrow::compute::take;
 use arrow::datatypes::Int64Type;
 use weir_planner::plan::{OperatorKind, StreamPlan};
 use weir_state::{SliceTable, SortedTable};
-use weir_types::hash;
+use weir_types::{ChangeBatch, hash};
 
 use crate::{Error, Result};
 
@@ -83,16 +83,31 @@ impl DueKeys {
         kept: Vec<u32>,
         due: impl Fn(usize) -> Due,
     ) -> Result<()> {
+        let rows_only = ChangeBatch::append_only(batch.clone());
+        self.keep_changes(rows, &rows_only, keys, kept, due)
+    }
+
+    /// The same for rows of which some are taken back.
+    pub(super) fn keep_changes(
+        &self,
+        rows: &SortedTable,
+        batch: &ChangeBatch,
+        keys: &[usize],
+        kept: Vec<u32>,
+        due: impl Fn(usize) -> Due,
+    ) -> Result<()> {
         if kept.is_empty() {
             return Ok(());
         }
+        let weights: Vec<i64> = kept.iter().map(|&row| batch.weight(row as usize)).collect();
+        let batch = &batch.rows;
         let dues: Vec<Due> = kept.iter().map(|&row| due(row as usize)).collect();
         let kept = taken(batch.columns(), &kept.into())?;
         let kept = RecordBatch::try_new(batch.schema(), kept)
             .map_err(|error| Error::Job(format!("taking rows of a batch: {error}")))?;
         let keys: Vec<ArrayRef> = keys.iter().map(|&key| kept.column(key).clone()).collect();
         let hashes = hash::hash_columns(&keys, dues.len());
-        rows.apply(&keys, &hashes, &kept, &vec![1; dues.len()])?;
+        rows.apply(&keys, &hashes, &kept, &weights)?;
         self.note(&dues, &keys, &hashes)
     }
 

@@ -8,7 +8,7 @@ use weir_types::{ChangeBatch, OperatorId};
 use super::build::internal;
 use super::{Operator, OperatorContext, Progress};
 use crate::Result;
-use crate::expr::{CompiledExpr, RowErrorMode, as_filter};
+use crate::expr::{CompiledExpr, as_filter};
 
 /// Keeps rows.
 pub(super) struct Filter {
@@ -26,11 +26,13 @@ impl Operator for Filter {
         ctx: &mut OperatorContext,
     ) -> Result<Progress> {
         let evaluated = self.predicate.evaluate_rows(&batch.rows, ctx.now)?;
-        if self.predicate.mode() == RowErrorMode::Skip
+        if self.predicate.mode().leaves_out()
             && let Some(failed) = &evaluated.failed
         {
             self.rejected_rows += failed.count_set_bits() as u64;
         }
+        ctx.failed
+            .extend(evaluated.errors.into_iter().map(|(_, error)| error));
         // A row that failed is NULL here, and NULL does not pass.
         let keep: BooleanArray = as_filter(&evaluated.values)?;
         match keep.true_count() {

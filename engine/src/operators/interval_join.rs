@@ -145,7 +145,12 @@ impl IntervalJoin {
     // ------------------------------------------------------------------ rows that come
 
     /// The rows that may have partners. Of a side whose rows are given without one the others are given at once.
-    fn sifted(&mut self, side: usize, batch: ChangeBatch, late: &mut u64) -> Result<ChangeBatch> {
+    fn sifted(
+        &mut self,
+        side: usize,
+        batch: ChangeBatch,
+        ctx: &mut OperatorContext,
+    ) -> Result<ChangeBatch> {
         let micros = self.micros(side, &batch.rows)?;
         let keys = &self.sides[side].keys;
         let nulls: Vec<_> = keys
@@ -155,6 +160,7 @@ impl IntervalJoin {
         let span = self.upper.saturating_sub(self.lower);
         let is_given = self.sides[side].alone == Alone::Unmatched;
         let (mut kept, mut alone) = (Vec::with_capacity(batch.num_rows()), Vec::new());
+        let mut late = Vec::new();
         for row in 0..batch.num_rows() {
             if micros.is_null(row) || nulls.iter().any(|nulls| nulls.is_null(row)) {
                 alone.push(row as u32);
@@ -162,7 +168,9 @@ impl IntervalJoin {
             }
             let end = micros.value(row).saturating_add(span);
             if own_watermark(&batch, row).is_some_and(|own| own > end) {
-                *late += u64::from(!is_given);
+                if !is_given {
+                    late.push(row as u32);
+                }
                 alone.push(row as u32);
                 continue;
             }
@@ -171,6 +179,7 @@ impl IntervalJoin {
         if alone.is_empty() {
             return Ok(batch);
         }
+        ctx.leave_out(side, &batch, &late, |row| micros.value(row))?;
         if is_given {
             self.give_by_itself(side, &batch, &alone)?;
         }
@@ -483,7 +492,7 @@ impl Operator for IntervalJoin {
             let message = "an interval join cannot take rows back";
             return Err(internal_text(&self.operator, message));
         }
-        let batch = self.sifted(input, batch, &mut ctx.late_rows)?;
+        let batch = self.sifted(input, batch, ctx)?;
         if batch.num_rows() > 0 {
             self.work = Some(Work::Probe(self.begin(input, batch)?));
         }

@@ -32,7 +32,7 @@ use super::due::taken;
 use super::retained::Forgets;
 use super::{Operator, OperatorContext, Progress, changes};
 use crate::Result;
-use crate::expr::{CompiledExpr, RowErrorMode, as_filter};
+use crate::expr::{CompiledExpr, as_filter};
 
 /// Rows that are dropped at a time at most.
 const ROWS_FORGOTTEN: usize = 4096;
@@ -193,11 +193,13 @@ impl Join {
             return Ok(());
         };
         let evaluated = residual.evaluate_rows(&pairs.rows, ctx.now)?;
-        if residual.mode() == RowErrorMode::Skip
+        if residual.mode().leaves_out()
             && let Some(failed) = &evaluated.failed
         {
             self.rejected_rows += failed.count_set_bits() as u64;
         }
+        ctx.failed
+            .extend(evaluated.errors.into_iter().map(|(_, error)| error));
         let keep = as_filter(&evaluated.values)?;
         ctx.emit(
             pairs

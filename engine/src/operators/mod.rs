@@ -59,6 +59,7 @@ mod harness;
 #[cfg(test)]
 mod tests;
 
+use arrow::array::{Int64Array, UInt32Array};
 use weir_planner::plan::StreamPlan;
 use weir_types::{ChangeBatch, ProcessingTime, Watermark};
 
@@ -85,8 +86,25 @@ pub struct OperatorContext {
     /// Counts late rows dropped by this operator on this worker: rows that at least one of their windows had
     /// closed for.
     pub late_rows: u64,
+    /// Whether late rows go to a table of the user's.
+    pub keeps_late: bool,
+    /// Those of this call, if so. The runtime takes them after each call.
+    pub late: Vec<LateRows>,
+    /// Rows on which an expression failed in this call, if they go to a table of the user's.
+    pub failed: Vec<crate::error::RowError>,
     /// Most rows that a batch should have.
     pub batch_rows: usize,
+}
+
+/// Rows that came too late.
+#[derive(Debug)]
+pub struct LateRows {
+    /// The input that they came on.
+    pub input: usize,
+    /// The rows, with their own watermarks.
+    pub rows: ChangeBatch,
+    /// Their event times, in microseconds.
+    pub times: Int64Array,
 }
 
 impl OperatorContext {
@@ -96,8 +114,33 @@ impl OperatorContext {
             output: None,
             now,
             late_rows: 0,
+            keeps_late: false,
+            late: Vec::new(),
+            failed: Vec::new(),
             batch_rows,
         }
+    }
+
+    /// Leaves late rows of a batch out: counts them, and keeps them if somebody wants them.
+    ///
+    /// # Errors
+    /// From Arrow's kernels.
+    pub fn leave_out(
+        &mut self,
+        input: usize,
+        batch: &ChangeBatch,
+        rows: &[u32],
+        time: impl Fn(usize) -> i64,
+    ) -> Result<()> {
+        self.late_rows += rows.len() as u64;
+        if !self.keeps_late || rows.is_empty() {
+            return Ok(());
+        }
+        let times = rows.iter().map(|&row| time(row as usize)).collect();
+        let rows = batch.take(&UInt32Array::from(rows.to_vec()));
+        let rows = rows.map_err(|error| crate::Error::Job(format!("late rows: {error}")))?;
+        self.late.push(LateRows { input, rows, times });
+        Ok(())
     }
 
     /// Gives a batch to the consumers. Empty batches are dropped.

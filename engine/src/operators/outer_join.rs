@@ -34,7 +34,8 @@ use super::join::{Found, SideConfiguration, forget_rows, null_keys};
 use super::retained::Forgets;
 use super::{Operator, OperatorContext, Progress, changes};
 use crate::Result;
-use crate::expr::{CompiledExpr, RowErrorMode, as_filter};
+use crate::error::RowError;
+use crate::expr::{CompiledExpr, as_filter};
 
 /// What rows of a side are given for themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +70,8 @@ pub(super) struct OuterJoin {
     waiting: VecDeque<(usize, ChangeBatch)>,
     step: Option<Step>,
     rejected_rows: u64,
+    /// Why pairs were rejected last, if that is kept.
+    errors: Vec<RowError>,
 }
 
 /// A batch of changes at work.
@@ -174,6 +177,7 @@ impl OuterJoin {
             waiting: VecDeque::new(),
             step: None,
             rejected_rows: 0,
+            errors: Vec::new(),
         }
     }
 
@@ -330,6 +334,8 @@ impl OuterJoin {
                     .map_err(|error| internal(&self.operator, &error))?;
                 let pairs = self.paired(step.side, &changed.rows, &stored)?;
                 let keep = self.judged(&pairs, ctx)?;
+                // Pairs are judged anew where others lose or get a partner; here each is judged for the first time.
+                ctx.failed.append(&mut self.errors);
                 for (pair, &row) in probing.iter().enumerate() {
                     step.has_partner[row as usize] |= keep.as_ref().is_none_or(|k| k.value(pair));
                 }
@@ -380,11 +386,16 @@ impl OuterJoin {
             return Ok(None);
         };
         let evaluated = residual.evaluate_rows(pairs, ctx.now)?;
-        if residual.mode() == RowErrorMode::Skip
+        if residual.mode().leaves_out()
             && let Some(failed) = &evaluated.failed
         {
             self.rejected_rows += failed.count_set_bits() as u64;
         }
+        self.errors = evaluated
+            .errors
+            .into_iter()
+            .map(|(_, error)| error)
+            .collect();
         as_filter(&evaluated.values).map(Some)
     }
 

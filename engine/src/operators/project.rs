@@ -3,6 +3,7 @@
 //! Retractions stay retractions: an expression gives the same for a row and for the row that takes it back
 //! (volatile functions over retractions are the planner's to refuse).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch, RecordBatchOptions};
@@ -13,7 +14,7 @@ use weir_types::{ChangeBatch, OperatorId};
 use super::build::internal;
 use super::{Operator, OperatorContext, Progress};
 use crate::Result;
-use crate::expr::{CompiledExpr, RowErrorMode};
+use crate::expr::CompiledExpr;
 
 /// Computes columns.
 pub(super) struct Project {
@@ -33,16 +34,22 @@ impl Operator for Project {
     ) -> Result<Progress> {
         let mut columns = Vec::with_capacity(self.exprs.len());
         let mut skipped: Option<BooleanBuffer> = None;
+        let mut errors = BTreeMap::new();
         for expr in &self.exprs {
             let evaluated = expr.evaluate_rows(&batch.rows, ctx.now)?;
             columns.push(evaluated.values);
-            if expr.mode() == RowErrorMode::Skip
+            for (row, error) in evaluated.errors {
+                // One row, one error: that of the first column that fails.
+                errors.entry(row).or_insert(error);
+            }
+            if expr.mode().leaves_out()
                 && let Some(failed) = evaluated.failed
             {
                 skipped =
                     Some(skipped.map_or_else(|| failed.clone(), |skipped| &skipped | &failed));
             }
         }
+        ctx.failed.extend(errors.into_values());
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         let rows = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options);
         let mut projected =

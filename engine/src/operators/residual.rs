@@ -5,13 +5,16 @@ use arrow::record_batch::RecordBatch;
 use weir_types::ProcessingTime;
 
 use crate::Result;
-use crate::expr::{CompiledExpr, RowErrorMode, as_filter};
+use crate::error::RowError;
+use crate::expr::{CompiledExpr, as_filter};
 
 /// What else must hold of a pair.
 pub(super) struct Residual {
     condition: Option<CompiledExpr>,
     /// Pairs left out because the condition failed on them.
     pub(super) rejected_rows: u64,
+    /// Why, if that is kept; the operator hands them to its context.
+    pub(super) errors: Vec<RowError>,
 }
 
 impl Residual {
@@ -19,6 +22,7 @@ impl Residual {
         Self {
             condition,
             rejected_rows: 0,
+            errors: Vec::new(),
         }
     }
 
@@ -37,12 +41,14 @@ impl Residual {
             return Ok(None);
         };
         let evaluated = condition.evaluate_rows(pairs, now)?;
-        if condition.mode() == RowErrorMode::Skip
+        if condition.mode().leaves_out()
             && let Some(failed) = &evaluated.failed
         {
             let failed = failed.set_indices().map(|pair| counts[pair] as u64);
             self.rejected_rows += failed.sum::<u64>();
         }
+        let errors = evaluated.errors.into_iter().map(|(_, error)| error);
+        self.errors.extend(errors);
         as_filter(&evaluated.values).map(Some)
     }
 }

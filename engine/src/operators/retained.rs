@@ -266,7 +266,7 @@ impl Retained {
             moments.push(own.map_or(time, |own| own.max(time)));
         }
         let is_late = |row: &u32| late.binary_search(row).is_ok();
-        ctx.late_rows += late.len() as u64;
+        ctx.leave_out(input, &visible, &late, |row| times.value(row))?;
         let keys = taken_columns(&visible.rows, &self.inputs[input].keys);
         let hashes = hash::hash_columns(&keys, batch.num_rows());
         let mut slots = Vec::new();
@@ -435,6 +435,7 @@ impl Retained {
         let (mut over, mut touched) = (Vec::new(), Vec::new());
         let mut gone: Vec<Vec<u32>> = vec![Vec::new(); self.inputs.len()];
         let mut going: Vec<Vec<Waiting>> = vec![Vec::new(); self.inputs.len()];
+        let mut left_out = going.clone();
         for (key, rows) in rows_of.iter().enumerate() {
             let had = lives[key].is_some();
             let chosen = self.one_life(rows, &mut lives[key]);
@@ -447,11 +448,14 @@ impl Retained {
             for (place, waiting) in rows[..chosen.seen].iter().enumerate() {
                 gone[waiting.input].push(waiting.row as u32);
                 if chosen.left_out.contains(&place) {
-                    ctx.late_rows += read[waiting.input].counts[waiting.row] as u64;
+                    left_out[waiting.input].push(*waiting);
                 } else {
                     going[waiting.input].push(*waiting);
                 }
             }
+        }
+        for (input, waiting) in left_out.iter().enumerate() {
+            self.leave_out(input, &read[input], waiting, ctx)?;
         }
         self.forget(&keys.columns, &keys.hashes, over)?;
         self.set_lives(keys, &slots, &lives, touched)?;
@@ -571,6 +575,36 @@ impl Retained {
         let rows = self.waiting_rows(input, rows)?;
         let keys = taken(&keys.columns, &of_key)?;
         Ok(table.apply(&keys, &hashes, &rows, &weights)?)
+    }
+
+    /// Retractions of what was dropped, each as often as it came.
+    fn leave_out(
+        &self,
+        input: usize,
+        read: &Matches,
+        waiting: &[Waiting],
+        ctx: &mut OperatorContext,
+    ) -> Result<()> {
+        let copies = waiting.iter().flat_map(|waiting| {
+            let count = read.counts[waiting.row].max(0) as usize;
+            std::iter::repeat_n((waiting.row as u32, waiting.time), count)
+        });
+        let (rows, times): (Vec<u32>, Vec<i64>) = copies.unzip();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let all: Vec<u32> = (0..rows.len() as u32).collect();
+        let columns = taken(&read.rows.columns()[MARKS..], &UInt32Array::from(rows))?;
+        let options = RecordBatchOptions::new().with_row_count(Some(all.len()));
+        let schema = Arc::clone(&self.inputs[input].schema);
+        let rows = RecordBatch::try_new_with_options(schema, columns, &options)
+            .map_err(|error| self.failed(error))?;
+        let batch = ChangeBatch {
+            rows,
+            retracted: Some(BooleanBuffer::new_set(all.len())),
+            own_watermark: None,
+        };
+        ctx.leave_out(input, &batch, &all, |row| times[row])
     }
 
     /// Rows that waited go to the operator inside, each as often as it is there, those of a key in order.

@@ -10,7 +10,9 @@
 //! there is a later row within the gap, nothing happens: that row has noted a later moment. Otherwise the session is over,
 //! because no row is still to come that is older than the watermark. Sessions before it were over before it.
 //!
-//! Rows are kept until their session is over; only then is it known which window they are in.
+//! Rows are kept until their session is over; only then is it known which window they are in. A row that is taken back before
+//! leaves the state, and its session may fall into two: the rows before it have noted their own moments, which have not come yet,
+//! because a retraction that is not late is not older than the watermark. What is given is never taken back.
 //!
 //! # Invariants
 //! 1. A row older than its own watermark is late. The order in which the others come, and how they are cut into batches,
@@ -296,22 +298,19 @@ impl Operator for Session {
         batch: ChangeBatch,
         ctx: &mut OperatorContext,
     ) -> Result<Progress> {
-        if batch.retracted.is_some() {
-            let message = "a session cannot take rows back";
-            return Err(internal_text(&self.operator, message));
-        }
         let micros = self.micros(&batch.rows)?;
-        let mut kept = Vec::with_capacity(batch.num_rows());
+        let (mut kept, mut late) = (Vec::with_capacity(batch.num_rows()), Vec::new());
         for row in (0..batch.num_rows()).filter(|&row| micros.is_valid(row)) {
             if own_watermark(&batch, row).is_some_and(|own| micros.value(row) < own) {
-                ctx.late_rows += 1;
+                late.push(row as u32);
             } else {
                 kept.push(row as u32);
             }
         }
+        ctx.leave_out(0, &batch, &late, |row| micros.value(row))?;
         let stretch = self.stretch();
         self.times
-            .keep(&self.rows, &batch.rows, &self.keys, kept, |row| {
+            .keep_changes(&self.rows, &batch, &self.keys, kept, |row| {
                 Due::in_stretch(micros.value(row).saturating_add(self.gap), stretch)
             })?;
         Ok(Progress::Done)

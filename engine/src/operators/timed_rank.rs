@@ -327,14 +327,15 @@ impl Operator for TimedRank {
             return Err(internal_text(&self.rank.config.operator, message));
         }
         let micros = to_micros(batch.rows.column(self.time)).ok_or_else(|| self.no_timestamp())?;
-        let mut kept = Vec::with_capacity(batch.num_rows());
+        let (mut kept, mut late) = (Vec::with_capacity(batch.num_rows()), Vec::new());
         for row in (0..batch.num_rows()).filter(|&row| micros.is_valid(row)) {
             if own_watermark(&batch, row).is_some_and(|own| micros.value(row) < own) {
-                ctx.late_rows += 1;
+                late.push(row as u32);
             } else {
                 kept.push(row as u32);
             }
         }
+        ctx.leave_out(0, &batch, &late, |row| micros.value(row))?;
         if !kept.is_empty() {
             self.keep(&batch, &micros, kept)?;
         }

@@ -46,8 +46,13 @@ pub(super) struct Pending {
 
 impl WindowAssign {
     /// Rows and window ends from the cursor on, `limit` of them; moves the cursor.
-    fn expand(&self, pending: &mut Pending, ctx: &mut OperatorContext) -> (Vec<u32>, Vec<i64>) {
+    fn expand(
+        &self,
+        pending: &mut Pending,
+        ctx: &mut OperatorContext,
+    ) -> Result<(Vec<u32>, Vec<i64>)> {
         let limit = ctx.batch_rows.max(1);
+        let mut late = Vec::new();
         let (mut rows, mut ends) = (Vec::with_capacity(limit), Vec::with_capacity(limit));
         while pending.row < pending.micros.len() && rows.len() < limit {
             let row = pending.row;
@@ -59,7 +64,7 @@ impl WindowAssign {
             };
             let own = own_watermark(&pending.batch, row).map(|own| self.windows.place(own));
             if pending.window == 0 && count > 0 && own.is_some_and(|own| first <= own) {
-                ctx.late_rows += 1;
+                late.push(row as u32);
             }
             while pending.window < count && rows.len() < limit {
                 let end =
@@ -74,11 +79,12 @@ impl WindowAssign {
                 (pending.row, pending.window) = (row + 1, 0);
             }
         }
-        (rows, ends)
+        ctx.leave_out(0, &pending.batch, &late, |row| pending.micros.value(row))?;
+        Ok((rows, ends))
     }
 
     fn give(&mut self, mut pending: Pending, ctx: &mut OperatorContext) -> Result<Progress> {
-        let (rows, ends) = self.expand(&mut pending, ctx);
+        let (rows, ends) = self.expand(&mut pending, ctx)?;
         if !rows.is_empty() {
             ctx.emit(self.assigned(&pending.batch, rows, ends)?);
         }

@@ -12,6 +12,7 @@
 //! 1. Event times and watermarks are taken from every record, before the filter.
 //! 2. An error in a row names the split and the offset of its record.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions};
@@ -124,6 +125,8 @@ pub(crate) struct Finished {
     pub(crate) changes: ChangeBatch,
     /// Rows on which the filter failed.
     pub(crate) failures: u64,
+    /// Why, if that is kept.
+    pub(crate) errors: Vec<RowError>,
     /// Offset of the record of each row that is left, and the file.
     pub(crate) offsets: Vec<u64>,
     pub(crate) origin: Arc<str>,
@@ -178,7 +181,22 @@ pub(crate) struct Prepared {
     /// Event times and watermark expression, in microseconds.
     pub(crate) times: Option<(Int64Array, Int64Array)>,
     /// Rows on which an expression failed, to be left out (`'row.error' = 'skip'`).
-    failed: Option<BooleanBuffer>,
+    failed: Failures,
+}
+
+/// Rows on which an expression failed.
+#[derive(Default)]
+pub(crate) struct Failures {
+    rows: Option<BooleanBuffer>,
+    /// Why, if that is kept: of each row the first error.
+    errors: BTreeMap<usize, RowError>,
+}
+
+impl Failures {
+    /// The reasons that are known by now.
+    pub(crate) fn take_errors(&mut self) -> impl Iterator<Item = RowError> + use<> {
+        std::mem::take(&mut self.errors).into_values()
+    }
 }
 
 impl Prepared {
@@ -187,9 +205,15 @@ impl Prepared {
         self.working.num_rows()
     }
 
+    /// Why rows failed, if that is kept.
+    pub(crate) fn take_errors(&mut self) -> impl Iterator<Item = RowError> + use<> {
+        self.failed.take_errors()
+    }
+
     /// Number of rows that will be left out.
     pub(crate) fn failed_rows(&self) -> u64 {
         self.failed
+            .rows
             .as_ref()
             .map_or(0, |failed| failed.count_set_bits() as u64)
     }
@@ -280,7 +304,7 @@ impl RowBuilder {
         let rows = batch.rows.num_rows();
         let mut columns = batch.rows.columns().to_vec();
         let mut working = self.assemble(&self.schemas[0], columns.clone(), rows)?;
-        let mut failed = None;
+        let mut failed = Failures::default();
         for (expr, schema) in self.computed.iter().zip(&self.schemas[1..]) {
             columns.push(self.evaluate(expr, &working, now, split, &batch.offsets, &mut failed)?);
             working = self.assemble(schema, columns.clone(), rows)?;
@@ -290,11 +314,21 @@ impl RowBuilder {
             Some((time, expr)) => {
                 let times = self.micros(working.column(*time))?;
                 if times.null_count() > 0 {
-                    if self.mode != RowErrorMode::Skip {
-                        return Err(self.null_event_time(&working, &times, split, &batch.offsets));
+                    if !self.mode.leaves_out() {
+                        let row = (0..times.len()).find(|&row| times.is_null(row));
+                        let row = row.unwrap_or(0);
+                        let error = self.null_event_time(&working, row, split, &batch.offsets);
+                        return Err(Error::Row(Box::new(error)));
+                    }
+                    if self.mode == RowErrorMode::DeadLetter {
+                        for row in (0..times.len()).filter(|&row| times.is_null(row)) {
+                            let error =
+                                || self.null_event_time(&working, row, split, &batch.offsets);
+                            failed.errors.entry(row).or_insert_with(error);
+                        }
                     }
                     let without = times.nulls().map(|nulls| !nulls.inner());
-                    failed = either(failed, without);
+                    failed.rows = either(failed.rows, without);
                 }
                 let expression =
                     self.evaluate(expr, &working, now, split, &batch.offsets, &mut failed)?;
@@ -346,11 +380,13 @@ impl RowBuilder {
             keep = Some(passes.values().clone());
         }
         let failures = failed
+            .rows
             .as_ref()
             .map_or(0, |failed| failed.count_set_bits() as u64)
             - before;
         // A row that failed is out whether or not it passes the filter.
-        let keep = match (keep, failed) {
+        let errors = failed.take_errors().collect();
+        let keep = match (keep, failed.rows) {
             (keep, None) => keep,
             (None, Some(failed)) => Some(!&failed),
             (Some(keep), Some(failed)) => Some(&keep & &!&failed),
@@ -364,6 +400,7 @@ impl RowBuilder {
         }
         Ok(Finished {
             changes,
+            errors,
             failures,
             offsets,
             origin,
@@ -378,15 +415,20 @@ impl RowBuilder {
         now: ProcessingTime,
         split: &str,
         offsets: &[u64],
-        failed: &mut Option<BooleanBuffer>,
+        failed: &mut Failures,
     ) -> Result<arrow::array::ArrayRef> {
         let evaluated = expr.evaluate_rows(rows, now).map_err(|error| {
             place_error(error, split, offsets, |row| {
                 expr.evaluate(&rows.slice(row, 1), now).err()
             })
         })?;
-        if self.mode == RowErrorMode::Skip {
-            *failed = either(failed.take(), evaluated.failed);
+        if self.mode.leaves_out() {
+            failed.rows = either(failed.rows.take(), evaluated.failed);
+        }
+        for (row, mut error) in evaluated.errors {
+            error.place = offsets.get(row).map(|&offset| (split.to_owned(), offset));
+            // A row that had failed before has its reason.
+            failed.errors.entry(row).or_insert(error);
         }
         Ok(evaluated.values)
     }
@@ -409,13 +451,10 @@ impl RowBuilder {
     fn null_event_time(
         &self,
         working: &RecordBatch,
-        times: &Int64Array,
+        row: usize,
         split: &str,
         offsets: &[u64],
-    ) -> Error {
-        let row = (0..times.len())
-            .find(|&row| times.is_null(row))
-            .unwrap_or(0);
+    ) -> RowError {
         let schema = working.schema();
         let values = working
             .columns()
@@ -429,13 +468,13 @@ impl RowBuilder {
                 };
                 (field.name().clone(), text)
             });
-        Error::Row(Box::new(RowError {
+        RowError {
             operator: self.operator.clone(),
             span: self.watermark_span,
             reason: "the event time is NULL".to_owned(),
             row: values.collect(),
             place: offsets.get(row).map(|&offset| (split.to_owned(), offset)),
-        }))
+        }
     }
 }
 

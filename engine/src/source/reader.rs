@@ -41,6 +41,8 @@ pub(crate) struct Reader {
     pub(crate) rejected: Vec<RecordError>,
     /// Rows left out because an expression failed on them, since it was asked last.
     pub(crate) rejected_rows: u64,
+    /// Rows on which an expression failed, if they go to a table of the user's.
+    pub(crate) failed: Vec<crate::RowError>,
     /// The last batch given, with the offsets of its records and their file: for errors in rows.
     last_given: Option<(ChangeBatch, Vec<u64>, Arc<str>)>,
 }
@@ -108,6 +110,7 @@ impl Reader {
             records: 0,
             rejected: Vec::new(),
             rejected_rows: 0,
+            failed: Vec::new(),
             last_given: None,
         })
     }
@@ -174,7 +177,8 @@ impl Reader {
                 let mut batches = Vec::with_capacity(decoded.batches.len());
                 let mut maximum = i64::MIN;
                 for batch in decoded.batches {
-                    let prepared = self.rows.prepare(batch, now, &chunk.origin)?;
+                    let mut prepared = self.rows.prepare(batch, now, &chunk.origin)?;
+                    self.failed.extend(prepared.take_errors());
                     if let Some((_, expression)) = &prepared.times {
                         maximum = maximum.max(greatest(expression));
                     }
@@ -247,6 +251,7 @@ impl Reader {
                     let now: ProcessingTime = around.control.now(around.epoch);
                     let finished = self.rows.finish(prepared, own, now)?;
                     self.rejected_rows += finished.failures;
+                    self.failed.extend(finished.errors);
                     let batch = finished.changes;
                     self.last_given = Some((batch.clone(), finished.offsets, finished.origin));
                     Some(batch)

@@ -48,7 +48,10 @@ impl Worker {
             output_epoch,
             state,
             snapshots: Vec::new(),
-            ctx: OperatorContext::new(ProcessingTime(0), job.options.batch_rows),
+            ctx: OperatorContext {
+                keeps_late: job.beside.late.is_some(),
+                ..OperatorContext::new(ProcessingTime(0), job.options.batch_rows)
+            },
             random,
             single_root: simulated,
             running: 0,

@@ -55,6 +55,7 @@ use item::{Feed, Item, Root};
 use node::Node;
 pub(crate) use thread::{guarded, run as run_thread, step};
 
+use crate::beside;
 use crate::exchange::Message;
 use crate::job::Shared;
 use crate::operators::{OperatorContext, Progress};
@@ -267,6 +268,17 @@ impl Worker {
                 counters
                     .failed
                     .fetch_add(std::mem::take(&mut reader.rejected_rows), Ordering::Relaxed);
+                if !reader.failed.is_empty()
+                    && let Some(sink) = self.job.beside.failed
+                {
+                    let failed = std::mem::take(&mut reader.failed);
+                    let rows = beside::failed_rows(&self.job.plan, sink, &failed);
+                    let batch = rows.map_err(|error| Error::Internal {
+                        operator: self.nodes[sink].id.clone(),
+                        message: error.to_string(),
+                    })?;
+                    stack.push(beside_item(sink, batch));
+                }
                 let rejected = std::mem::take(&mut reader.rejected);
                 if !rejected.is_empty() {
                     counters
@@ -436,9 +448,35 @@ impl Worker {
             stack.push(Item::Resume { node });
         }
         match self.ctx.output.take() {
-            Some(batch) if batch.num_rows() > 0 => self.give(node, batch, stack),
-            _ => Ok(()),
+            Some(batch) if batch.num_rows() > 0 => self.give(node, batch, stack)?,
+            _ => {}
         }
+        self.give_beside(node, stack)
+    }
+
+    /// Rows that the last call has left out go to the tables for them.
+    fn give_beside(&mut self, node: usize, stack: &mut Vec<Item>) -> Result<()> {
+        if self.ctx.late.is_empty() && self.ctx.failed.is_empty() {
+            return Ok(());
+        }
+        let plan = &self.job.plan;
+        let mut batches = Vec::new();
+        if let Some(sink) = self.job.beside.late {
+            for late in std::mem::take(&mut self.ctx.late) {
+                batches.push((sink, beside::late_rows(plan, sink, node, &late)));
+            }
+        }
+        if let Some(sink) = self.job.beside.failed {
+            let failed = std::mem::take(&mut self.ctx.failed);
+            if !failed.is_empty() {
+                batches.push((sink, beside::failed_rows(plan, sink, &failed)));
+            }
+        }
+        for (sink, rows) in batches {
+            let batch = rows.map_err(|error| self.wrong(sink, &error.to_string()))?;
+            stack.push(beside_item(sink, batch));
+        }
+        Ok(())
     }
 
     /// Rows of an operator go to all its consumers.
@@ -494,6 +532,15 @@ impl Worker {
 /// What the clock of an epoch promises: SQL sees its time in whole milliseconds.
 fn clock_watermark(now: ProcessingTime) -> Watermark {
     Watermark(now.0.div_euclid(1000).saturating_mul(1000))
+}
+
+/// Rows for a sink that reads on the side.
+fn beside_item(node: usize, batch: ChangeBatch) -> Item {
+    Item::Batch {
+        node,
+        input: 0,
+        batch,
+    }
 }
 
 fn push_change(node: usize, change: Change, stack: &mut Vec<Item>) {

@@ -75,6 +75,8 @@ pub(crate) struct Binder<'a> {
     pub(crate) graph: Graph,
     pub(crate) tables: BTreeMap<String, TableDefinition>,
     pub(crate) settings: BTreeMap<String, String>,
+    /// Where each value stands.
+    setting_spans: BTreeMap<String, Span>,
     pub(crate) names: Names,
     /// Errors and warnings, in the order in which they were found.
     pub(crate) diagnostics: Vec<Diagnostic>,
@@ -123,6 +125,7 @@ impl<'a> Binder<'a> {
             graph: Graph::default(),
             tables: BTreeMap::new(),
             settings: BTreeMap::new(),
+            setting_spans: BTreeMap::new(),
             names: Names::default(),
             diagnostics: Vec::new(),
             declared: BTreeMap::new(),
@@ -198,8 +201,14 @@ impl<'a> Binder<'a> {
                     .push(self.insert(target, columns, query, hint.as_ref(), *span)?);
             }
             Statement::Select { query, span } => bound.roots.push(self.bare_select(query, *span)?),
-            Statement::Set { key, value, .. } => {
+            Statement::Set {
+                key,
+                value,
+                value_span,
+                ..
+            } => {
                 self.settings.insert(key.clone(), value.clone());
+                self.setting_spans.insert(key.clone(), *value_span);
             }
             Statement::Explain { statement, .. } => {
                 bound.roots = self.explained(statement)?;

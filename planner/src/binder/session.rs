@@ -22,16 +22,6 @@ impl Binder<'_> {
     ) -> Result<NodeId, Failed> {
         let keys = self.session_keys(call, relation)?;
         let properties = self.properties(relation.node).clone();
-        if properties.changelog == Changelog::Retractions {
-            return self.fail(
-                Diagnostic::error(
-                    codes::NOT_YET,
-                    "sessions of rows that can be taken back are not there yet",
-                )
-                .at(call.span, "a session is given once, when it is over")
-                .help("put SESSION over rows that are only inserted, e.g. directly over a table"),
-            );
-        }
         let gap = self.gap(call, relation, time)?;
         let width = relation.columns.len();
         let properties = Properties {

@@ -320,6 +320,10 @@ impl Binder<'_> {
     pub(crate) fn check_dead_letters(&mut self) {
         let read = self.scans.keys().filter_map(|name| self.tables.get(name));
         let mut targets: Vec<(String, Span)> = Vec::new();
+        for (key, target) in crate::settings::tables_beside(&self.settings) {
+            let span = self.setting_spans.get(key).copied().unwrap_or_default();
+            targets.push((target.to_owned(), span));
+        }
         for table in read {
             for (key, target) in dead_letters(table) {
                 let span = table.option_spans.get(key).copied().unwrap_or(table.span);
@@ -338,12 +342,13 @@ impl Binder<'_> {
                 self.diagnostics.push(
                     Diagnostic::error(
                         codes::UNKNOWN_TABLE,
-                        format!("no table `{target}` for malformed records"),
+                        format!("no table `{target}` for rows that are left out"),
                     )
                     .at(span, "this table is not declared")
                     .nearest(near)
                     .help(format!(
-                        "CREATE TABLE {target} (reason STRING, record STRING) WITH (…)"
+                        "CREATE TABLE {target} (reason STRING, record STRING) WITH (…); for late rows and rows that fail \
+                         (operator STRING, reason STRING, event_time TIMESTAMP(3), row STRING)"
                     )),
                 );
             }

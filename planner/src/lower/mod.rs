@@ -146,6 +146,11 @@ impl Lowering<'_> {
                 tables.insert(definition.name.clone(), definition.clone());
             }
         }
+        for (_, target) in crate::settings::tables_beside(self.settings) {
+            if let Some(definition) = self.tables.get(target) {
+                tables.insert(definition.name.clone(), definition.clone());
+            }
+        }
         let plan = StreamPlan {
             format_version: PLAN_FORMAT_VERSION,
             job_name: self.settings.get("job.name").cloned(),

@@ -20,9 +20,7 @@ use rand::rngs::SmallRng;
 
 use weir_tests::data::{SqlType, Table};
 
-use super::{
-    groups, joins, over, ranks, select, sets, subqueries, timed, unnests, windows,
-};
+use super::{groups, joins, over, ranks, select, sets, subqueries, timed, unnests, windows};
 
 /// The shapes of every area.
 const AREAS: &[&[Shape]] = &[

@@ -19,6 +19,16 @@ pub(crate) use cursor::{Cursor, shorten};
 pub(crate) use encode::{JsonEncoder, write_string};
 pub(crate) use fields::Fields;
 
+/// Rows as JSON objects, one text each.
+pub fn json_rows(columns: &[weir_types::Column], rows: &weir_types::ChangeBatch) -> Vec<String> {
+    use super::RowEncoder;
+    let mut texts = Vec::with_capacity(rows.num_rows());
+    JsonEncoder::new(columns, TimestampFormat::Sql).encode(rows, &[], &mut |_, line| {
+        texts.push(String::from_utf8_lossy(line).trim_end().to_owned());
+    });
+    texts
+}
+
 use super::Malformed;
 use super::columns::{ColumnBuilder, Kind, ListBuilder, Reason, RowBuilder, epoch, not_an_integer};
 use super::value::TimestampFormat;

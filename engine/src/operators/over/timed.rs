@@ -437,14 +437,15 @@ impl Operator for Timed {
             return Err(internal_text(&self.config.operator, message));
         }
         let micros = self.micros(&batch.rows)?;
-        let mut kept = Vec::with_capacity(batch.num_rows());
+        let (mut kept, mut late) = (Vec::with_capacity(batch.num_rows()), Vec::new());
         for row in (0..batch.num_rows()).filter(|&row| micros.is_valid(row)) {
             if own_watermark(&batch, row).is_some_and(|own| micros.value(row) < own) {
-                ctx.late_rows += 1;
+                late.push(row as u32);
             } else {
                 kept.push(row as u32);
             }
         }
+        ctx.leave_out(0, &batch, &late, |row| micros.value(row))?;
         let (tables, keys) = (&self.tables, &self.config.partition);
         tables
             .times

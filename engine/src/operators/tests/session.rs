@@ -182,3 +182,49 @@ fn a_row_between_two_sessions_makes_one_of_them() {
             .all(|row| row.contains(&moment(10)) && row.contains(&moment(23)))
     );
 }
+
+#[test]
+fn a_row_that_is_taken_back_leaves_its_session_which_may_fall_into_two() {
+    for backend in BACKENDS {
+        let mut harness = Harness::new(sessions(10), backend, 100);
+        harness.send(
+            0,
+            changes(&[
+                (Some(1), 0, 1, None),
+                (Some(1), 8, 2, None),
+                (Some(1), 14, 3, None),
+            ]),
+        );
+        harness.send(0, changes(&[(Some(2), 3, 7, None), (Some(2), 3, 7, None)]));
+        harness.watermark(Watermark(3_000));
+        harness.end_epoch();
+        harness.restart();
+        let mut back = changes(&[(Some(1), 8, 2, None), (Some(2), 3, 7, None)]);
+        back.retracted = Some(arrow::buffer::BooleanBuffer::new_set(2));
+        harness.send(0, back);
+        // One that is older than its own watermark is late, as an insertion would be.
+        let mut late = changes(&[(Some(1), 0, 1, Some(3))]);
+        late.retracted = Some(arrow::buffer::BooleanBuffer::new_set(1));
+        harness.send(0, late);
+        assert_eq!(harness.late_rows(), 1);
+        harness.watermark(Watermark::MAX);
+        let given: Vec<String> = harness
+            .end_epoch()
+            .into_iter()
+            .map(|change| change.0)
+            .collect();
+        let row = |k: i64, t: i64, v: i64, start: i64, end: i64| {
+            let (t, start, last, end) = (moment(t), moment(start), moment(end - 1), moment(end));
+            format!("k={k}, t={t}, v={v}, s={start}, e={end}, w={last}")
+        };
+        let mut expected = vec![
+            row(1, 0, 1, 0, 10),
+            row(1, 14, 3, 14, 24),
+            row(2, 3, 7, 3, 13),
+        ];
+        let mut given = given;
+        given.sort();
+        expected.sort();
+        assert_eq!(given, expected);
+    }
+}

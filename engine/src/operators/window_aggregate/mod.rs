@@ -118,7 +118,7 @@ impl WindowAggregate {
 
     /// The slice that takes a row, if any window does.
     #[inline]
-    fn slice_of(&self, time: i64, own: Option<i64>, ctx: &mut OperatorContext) -> Option<i64> {
+    fn slice_of(&self, time: i64, own: Option<i64>, is_late: &mut bool) -> Option<i64> {
         let windows = &self.config.windows;
         let slice = windows.slice_end(time);
         let first = windows.first_end_from(slice);
@@ -129,7 +129,7 @@ impl WindowAggregate {
         }
         match own {
             Some(own) if first <= own => {
-                ctx.late_rows += 1;
+                *is_late = true;
                 let first_open = windows.first_end_after(own);
                 is_held(first_open).then(|| self.names.side(slice, first_open))
             }
@@ -147,6 +147,7 @@ impl WindowAggregate {
         let mut groups: Vec<(i64, Vec<u32>)> = Vec::new();
         let mut group_of = std::collections::HashMap::new();
         let mut last = usize::MAX;
+        let mut late = Vec::new();
         for row in 0..micros.len() {
             if micros.is_null(row) {
                 return Err(self.null_time(batch, row));
@@ -155,11 +156,13 @@ impl WindowAggregate {
             let time = micros
                 .value(row)
                 .saturating_sub(i64::from(self.config.assigned));
-            let Some(slice) = self.slice_of(
-                time,
-                own_watermark(batch, row).map(|own| self.config.windows.place(own)),
-                ctx,
-            ) else {
+            let own = own_watermark(batch, row).map(|own| self.config.windows.place(own));
+            let mut is_late = false;
+            let slice = self.slice_of(time, own, &mut is_late);
+            if is_late {
+                late.push(row as u32);
+            }
+            let Some(slice) = slice else {
                 continue;
             };
             // Neighbours are mostly of one slice.
@@ -171,6 +174,7 @@ impl WindowAggregate {
             }
             groups[last].1.push(row as u32);
         }
+        ctx.leave_out(0, batch, &late, |row| micros.value(row))?;
         Ok(groups)
     }
 
