@@ -222,7 +222,7 @@ impl IntervalJoin {
     }
 
     /// Finds more partners; at the end the rows are kept.
-    fn probe(&mut self, mut probe: Probe, ctx: &OperatorContext) -> Result<Option<Work>> {
+    fn probe(&mut self, mut probe: Probe, ctx: &mut OperatorContext) -> Result<Option<Work>> {
         let other = 1 - probe.side;
         let (from, to) = ([probe.from.clone()], [probe.to.clone()]);
         let range = EachRange {
@@ -307,7 +307,7 @@ impl IntervalJoin {
         probe: &mut Probe,
         matches: &Matches,
         mut pairs: Vec<Pair>,
-        ctx: &OperatorContext,
+        ctx: &mut OperatorContext,
     ) -> Result<()> {
         if pairs.is_empty() {
             return Ok(());
@@ -316,7 +316,9 @@ impl IntervalJoin {
         if self.shape.gives_pairs() || !self.residual.is_none() {
             let batch = self.paired(probe, matches, &pairs)?;
             let counts = counts_of(matches, &pairs);
-            rows = Some(match self.residual.holds(&batch, &counts, ctx.now)? {
+            let holds = self.residual.holds(&batch, &counts, ctx.now)?;
+            ctx.failed.append(&mut self.residual.errors);
+            rows = Some(match holds {
                 None => batch,
                 Some(keep) => {
                     let mut kept = keep.iter().map(|keep| keep == Some(true));

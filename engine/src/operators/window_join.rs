@@ -188,7 +188,7 @@ impl WindowJoin {
     }
 
     /// Looks at more pairs; `false` if there are none left.
-    fn pairs(&mut self, chunk: &mut Chunk, ctx: &OperatorContext) -> Result<bool> {
+    fn pairs(&mut self, chunk: &mut Chunk, ctx: &mut OperatorContext) -> Result<bool> {
         if !self.shape.gives_pairs() && self.residual.is_none() {
             // Only whether there is a partner counts.
             chunk.find_partners();
@@ -208,7 +208,9 @@ impl WindowJoin {
             let (here, there) = (columns(0, &left)?, columns(1, &right)?);
             let mut rows = self.shape.paired(0, here, there)?;
             let counts = vec![1; left.len()];
-            if let Some(keep) = self.residual.holds(&rows, &counts, ctx.now)? {
+            let holds = self.residual.holds(&rows, &counts, ctx.now)?;
+            ctx.failed.append(&mut self.residual.errors);
+            if let Some(keep) = holds {
                 let is_kept = |rows: &mut Vec<u32>| {
                     let mut kept = keep.iter().map(|keep| keep == Some(true));
                     rows.retain(|_| kept.next().unwrap_or(false));
