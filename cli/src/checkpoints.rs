@@ -275,7 +275,8 @@ fn plot(records: &[CheckpointRecord]) -> String {
     let first = records.first().map_or(0, |record| record.checkpoint);
     let last = records.last().map_or(0, |record| record.checkpoint);
     let mut text = String::new();
-    let figures: [(&str, fn(&CheckpointRecord) -> u64, fn(u64) -> String); 2] = [
+    type Figure = fn(&CheckpointRecord) -> u64;
+    let figures: [(&str, Figure, fn(u64) -> String); 2] = [
         ("from barrier to commit", |record| record.total_micros, time),
         ("bytes uploaded", |record| record.bytes_new, bytes),
     ];

@@ -77,7 +77,7 @@ fn write_data(folder: &Path) {
             "{{\"id\": {n}, \"at\": \"{}\", \"shop\": \"{shop}\", \"amount\": \"{}.{:02}\", \"tags\": {tags}}}\n",
             time(second), amount / 100, amount % 100
         ));
-        if mixed % 3 > 0 {
+        if !mixed.is_multiple_of(3) {
             let paid = (mixed % 77) as f64 / 4.0;
             payments.push_str(&format!(
                 "{{\"order_id\": {n}, \"paid_at\": \"{}\", \"paid\": {paid}}}\n",

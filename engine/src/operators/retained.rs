@@ -666,7 +666,7 @@ impl Retained {
         let ttl = self.ttl;
         let over: Vec<u32> = self.lives.with_columns(|columns| {
             let is_over = |&(_, slot): &(usize, &u32)| {
-                **&slot != u32::MAX && columns.i64(1, *slot).saturating_add(ttl) <= now
+                *slot != u32::MAX && columns.i64(1, *slot).saturating_add(ttl) <= now
             };
             let over = slots.iter().enumerate().filter(is_over);
             over.map(|(key, _)| key as u32).collect()

@@ -130,11 +130,11 @@ impl TemporalFilter {
                 let micros = to_micros(column(place)).ok_or_else(|| {
                     internal_text(&self.config.operator, "a moment is not a timestamp")
                 })?;
-                for row in 0..rows {
+                for (row, moment) in moments.iter_mut().enumerate() {
                     if micros.is_null(row) {
                         stays.never[row] = true;
-                    } else if (micros.value(row) > moments[row]) == later {
-                        moments[row] = micros.value(row);
+                    } else if (micros.value(row) > *moment) == later {
+                        *moment = micros.value(row);
                     }
                 }
             }

@@ -433,6 +433,7 @@ mod tests {
         BufReader::new(&stream).read_line(&mut line).unwrap();
         assert!(line.contains("S0035"), "{line}");
         let client = ControlClient::connect(state).unwrap().unwrap();
+        #[expect(clippy::disallowed_methods, reason = "a client of another process")]
         let waits = std::thread::spawn(move || client.savepoint(SavepointOrder::default()));
         // Whether it asks before or after the end: it gets an answer.
         drop(server);

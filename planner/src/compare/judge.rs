@@ -198,7 +198,7 @@ impl<'a> Judge<'a> {
             let exact = yes_if(case.exact_inputs.iter().all(|exact| *exact));
             return Found::new(Verdict::Rebuilt, exact, StateFrom::Inputs);
         }
-        self.from_sides(case, same_up)
+        self.of_sides(case, same_up)
             .or_else(|| self.replayed(case))
             .or_else(|| self.coarser(case, same_up))
             .or_else(|| self.kept(case, same_up))
@@ -227,7 +227,7 @@ impl<'a> Judge<'a> {
     }
 
     /// A join whose sides hold what the new one needs, or can be filled one by one.
-    fn from_sides(&self, case: &Case<'_>, same_up: bool) -> Option<Found> {
+    fn of_sides(&self, case: &Case<'_>, same_up: bool) -> Option<Found> {
         let (Shape::Join(new), Some((old_index, Shape::Join(old)))) = (case.shape, case.old) else {
             return None;
         };
@@ -514,7 +514,7 @@ impl<'a> Judge<'a> {
         let watermark = |id| self.past.watermarks.get(id).copied();
         let over = watermark(&case.operator.id).unwrap_or(EventTime(i64::MIN));
         if computed && found.exact == Exactness::Yes {
-            let sources = self.sources_below(case.index).map(|id| watermark(id));
+            let sources = self.sources_below(case.index).map(watermark);
             let least = sources.min().flatten().unwrap_or(EventTime(i64::MIN));
             found.exact = Exactness::Open(over.max(least));
         }

@@ -178,10 +178,6 @@ impl Evaluator {
     }
 
     /// The results of aggregates whose frames grow.
-    #[expect(
-        clippy::type_complexity,
-        reason = "results by call, and what is carried on"
-    )]
     fn run(
         &mut self,
         stretch: &Stretch,

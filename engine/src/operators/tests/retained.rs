@@ -356,9 +356,8 @@ proptest! {
             .map(|(i, (row, _))| Row { value: sides[i] as i64, ..*row })
             .collect();
         let (lives, _) = model(&tagged);
-        let in_both = folded(lives.iter().filter_map(|(key, sides)| {
-            (sides.contains(&0) && sides.contains(&1)).then(|| format!("k={}, v=0", text(*key)))
-        }));
+        let met = lives.iter().filter(|(_, sides)| sides.contains(&0) && sides.contains(&1));
+        let in_both = folded(met.map(|(key, _)| format!("k={}, v=0", text(*key))));
         let counts = schema(&[("left", DataType::Int64), ("right", DataType::Int64)]);
         let state = vec![table("rows", StateLayout::Map, visible(), counts)];
         let both = OperatorKind::SetOperation { operator: SetOperator::Intersect, all: false };
