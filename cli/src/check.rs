@@ -7,8 +7,8 @@ use crate::exit::{Code, Failure};
 use crate::query_file::QueryFile;
 use crate::text::counted;
 
-/// Warnings go to standard error and leave the exit code at 0; on standard output one line says that all is well, and a
-/// table what bounds each state table.
+/// Warnings go to standard error and leave the exit code at 0; on standard output one line says that all is well, a
+/// table what bounds each state table, and a line which results hang on the clock.
 pub(crate) fn check(options: &CheckOptions) -> Result<Code, Failure> {
     let file = QueryFile::read(&options.file)?;
     let planned = file.plan()?;
@@ -19,6 +19,14 @@ pub(crate) fn check(options: &CheckOptions) -> Result<Code, Failure> {
         describe(&planned.plan, planned.warnings.len())
     );
     print!("{}", bounds(&planned.plan));
+    let asking = weir_planner::asks_the_clock(&planned.plan);
+    if !asking.is_empty() {
+        let ids: Vec<&str> = asking.iter().map(|id| id.as_str()).collect();
+        println!(
+            "  by the clock (another run over the same input gives another result): {}",
+            ids.join(", ")
+        );
+    }
     Ok(Code::Done)
 }
 

@@ -23,6 +23,7 @@
 mod accumulator;
 mod binder;
 mod canonical;
+mod clock;
 pub mod codes;
 pub mod compare;
 mod convert;
@@ -57,6 +58,7 @@ use std::collections::BTreeMap;
 use weir_types::{DataType, Diagnostic, Diagnostics, Severity};
 
 pub use accumulator::{AccumulatorLayout, Side, accumulator_layout, is_folded, is_moment};
+pub use clock::asks_the_clock;
 pub use explain::explain;
 pub use retention::bounds_summary;
 pub use settings::Setting;

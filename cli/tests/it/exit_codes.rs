@@ -135,6 +135,24 @@ fn check_counts_what_it_found_and_is_0() {
         .collect();
     assert_eq!(words[0], ["operator", "state", "bounded", "by", "line"]);
     assert_eq!(words[1][..4], ["select/aggregate", "groups", "its", "keys"]);
+    assert!(!ended.stdout.contains("by the clock"), "{}", ended.stdout);
+}
+
+#[test]
+fn check_names_the_results_that_hang_on_the_clock() {
+    for query in [
+        "SELECT id, now() AS seen FROM trips;\n",
+        "SELECT count(*) AS n FROM (SELECT PROCTIME() AS at FROM trips) AS t WHERE at < now();\n",
+    ] {
+        let ended = folder(query).weir(&["check", "q.sql"]);
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        let last = ended.stdout.lines().last().unwrap_or_default();
+        assert!(
+            last.contains("by the clock") && last.ends_with("select/output"),
+            "{query}{}",
+            ended.stdout
+        );
+    }
 }
 
 #[test]
