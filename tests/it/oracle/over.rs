@@ -25,9 +25,6 @@ pub(super) const SHAPES: &[Shape] = &[
     },
 ];
 
-/// What the oracle calls the rows that are not late.
-pub(super) const KEPT: &str = "AS kept_in_time";
-
 /// Calls of one SELECT: the columns that they give, and their texts for Weir and for the oracle.
 struct Calls {
     columns: Vec<Column>,
@@ -107,7 +104,7 @@ impl Generator<'_> {
         let weir = format!("SELECT {} FROM {weir}", select(&calls.weir));
         let oracle = format!(
             "SELECT {}, CAST(NULL AS TIMESTAMP) AS own_watermark FROM \
-             (SELECT * FROM {oracle} WHERE own_watermark IS NULL OR {time} >= own_watermark) {KEPT}",
+             (SELECT * FROM {oracle} WHERE own_watermark IS NULL OR {time} >= own_watermark) AS timely",
             select(&calls.oracle)
         );
         columns.extend(calls.columns);
