@@ -8,7 +8,7 @@
 //!
 //! # Invariants
 //! 1. Nothing is decided by these figures, and a line that cannot be written fails nothing.
-//! 2. The file is bounded: [`log::FILE_BYTES_MAX`].
+//! 2. The file is bounded: `FILE_BYTES_MAX` of `log.rs`.
 
 mod collect;
 mod doctor;
