@@ -12,7 +12,7 @@ use crate::plan::{
 };
 
 impl StreamPlan {
-    /// Checks every invariant of `plan.rs`.
+    /// Checks every invariant of [`crate::plan`].
     ///
     /// # Errors
     /// The first one that does not hold, with the operator's ID.

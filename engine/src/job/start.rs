@@ -21,13 +21,14 @@ use weir_types::{CheckpointId, Diagnostic, EventTime, Generation};
 use super::Shared;
 use super::folder::JobFolder;
 use super::restore::{Committers, Restore, Start, start_afresh};
+use crate::beside::wire_dead_letters;
 use crate::clock::Clock;
 use crate::coordinator::{
     CheckpointLedger, EpochControl, Event, EventSender, Outputs, Publisher, Rules, first_budget,
 };
 use crate::exchange::Channel;
 use crate::savepoint::{Target, is_state_table, state_source, write_of};
-use crate::source::{ColumnPlan, SharedSource, SourceCheckpoint, wire_dead_letters};
+use crate::source::{ColumnPlan, SharedSource, SourceCheckpoint};
 use crate::statistics::{Collector, Log};
 use crate::topology::Topology;
 use crate::worker::WorkerCounters;

@@ -1,7 +1,5 @@
 //! Builds what keeps rows until a moment: sessions, the joins that time bounds, and rankings that are final.
 
-use std::collections::HashSet;
-
 use weir_planner::plan::{Expr, JoinKind, JoinTiming, OperatorKind, RankTiming};
 use weir_types::{DataType, Watermark};
 
@@ -9,6 +7,7 @@ use super::Operator;
 use super::as_of_join::{self, AsOfJoin};
 use super::build::{Builder, internal_text};
 use super::due::DueKeys;
+use super::grown::Grown;
 use super::interval_join::{self, IntervalJoin};
 use super::ready::Ready;
 use super::residual::Residual;
@@ -88,8 +87,7 @@ impl Builder<'_> {
                 rank,
                 end,
                 windows: self.due_keys("windows"),
-                touched: HashSet::new(),
-                grown: Vec::new(),
+                grown: Grown::default(),
                 ready: Ready::default(),
                 firing: Default::default(),
             }),
@@ -99,8 +97,7 @@ impl Builder<'_> {
                 time_type: self.input_schema(0)[time].data_type.clone(),
                 times: self.due_keys("times"),
                 numbered: self.context.state.map_table(&self.operator.id, "numbers"),
-                touched: HashSet::new(),
-                grown: Vec::new(),
+                grown: Grown::default(),
                 ready: Ready::default(),
                 firing: None,
             }),

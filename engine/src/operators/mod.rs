@@ -28,6 +28,7 @@ mod clock;
 mod due;
 mod expand;
 mod filter;
+mod grown;
 mod interval_expiry;
 mod interval_join;
 mod join;

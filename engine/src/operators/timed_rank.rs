@@ -14,7 +14,7 @@
 //! 2. Rows are given in the order of time within a partition, and no row before the forwarded watermark.
 //! 3. State holds the rows that the watermark has not passed, and of every partition how far its numbers are.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 
 use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::concat_batches;
@@ -24,6 +24,7 @@ use weir_types::{ChangeBatch, DataType, Watermark, hash};
 
 use super::build::internal_text;
 use super::due::{Due, DueKeys, taken};
+use super::grown::Grown;
 use super::rank::{Collected, Position, Rank};
 use super::ready::Ready;
 use super::window_assign::own_watermark;
@@ -46,9 +47,7 @@ pub(super) struct TimedRank {
     pub(super) times: DueKeys,
     /// Partition → rows that were numbered, the last number.
     pub(super) numbered: MapTable,
-    /// Partitions that got rows in this epoch.
-    pub(super) touched: HashSet<Box<[u8]>>,
-    pub(super) grown: Vec<(Vec<ArrayRef>, Vec<u64>)>,
+    pub(super) grown: Grown,
     pub(super) ready: Ready,
     pub(super) firing: Option<Firing>,
 }
@@ -239,24 +238,6 @@ impl TimedRank {
         internal_text(&self.rank.config.operator, message)
     }
 
-    /// Forgets waiting rows that are beyond the last number already, whatever still comes.
-    fn prune(&mut self) -> Result<()> {
-        self.touched.clear();
-        for (keys, hashes) in std::mem::take(&mut self.grown) {
-            for start in (0..hashes.len()).step_by(PARTITIONS_AT_ONCE) {
-                let count = PARTITIONS_AT_ONCE.min(hashes.len() - start);
-                let keys: Vec<ArrayRef> = keys.iter().map(|key| key.slice(start, count)).collect();
-                let hashes = &hashes[start..start + count];
-                // Numbers from 1 on are at most the true ones.
-                for beyond in &self.rank.numbered(&keys, hashes)?.beyond {
-                    self.rank
-                        .drop_rest(&keys, hashes[beyond.partition], beyond)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Keeps rows until the watermark has passed them.
     fn keep(&mut self, batch: &ChangeBatch, micros: &Int64Array, kept: Vec<u32>) -> Result<()> {
         let kept = UInt32Array::from(kept);
@@ -291,27 +272,10 @@ impl TimedRank {
         let columns = taken(rows.columns(), &within)?;
         let rows =
             RecordBatch::try_new(batch.rows.schema(), columns).map_err(self.rank.failed())?;
-        self.touch(&keys, &hashes)?;
+        self.grown.note(&self.rank, &keys, &hashes)?;
         let weights = vec![1; hashes.len()];
         self.rank.rows.apply(&keys, &hashes, &rows, &weights)?;
         self.times.note(&dues, &keys, &hashes)
-    }
-
-    /// Remembers which partitions got rows.
-    fn touch(&mut self, keys: &[ArrayRef], hashes: &[u64]) -> Result<()> {
-        if !self.rank.config.drops_rest {
-            return Ok(());
-        }
-        let bytes = self.rank.rows.key_bytes(keys, hashes.len())?.into_iter();
-        let first: Vec<u32> = bytes
-            .zip(0_u32..)
-            .filter_map(|(bytes, row)| self.touched.insert(bytes).then_some(row))
-            .collect();
-        if !first.is_empty() {
-            let hashes = first.iter().map(|&row| hashes[row as usize]).collect();
-            self.grown.push((taken(keys, &first.into())?, hashes));
-        }
-        Ok(())
     }
 }
 
@@ -357,7 +321,7 @@ impl Operator for TimedRank {
     }
 
     fn on_epoch_end(&mut self, _: &mut OperatorContext) -> Result<Progress> {
-        self.prune()?;
+        self.grown.prune(&self.rank, PARTITIONS_AT_ONCE)?;
         Ok(Progress::Done)
     }
 

@@ -13,14 +13,15 @@
 //! 1. State holds rows of windows that have not ended alone.
 //! 2. Windows are given in the order of their ends; a call gives at most one batch.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use weir_state::SortedRange;
 use weir_types::{ChangeBatch, Watermark, hash};
 
 use super::build::internal_text;
-use super::due::{Due, DueKeys, taken};
+use super::due::{Due, DueKeys};
+use super::grown::Grown;
 use super::rank::Rank;
 use super::ready::Ready;
 use super::windows::to_micros;
@@ -37,10 +38,7 @@ pub(super) struct WindowRank {
     /// The column of the window's end.
     pub(super) end: usize,
     pub(super) windows: DueKeys,
-    /// Partitions that got rows in this epoch, in the table's form.
-    pub(super) touched: HashSet<Box<[u8]>>,
-    /// The same as columns with their hashes.
-    pub(super) grown: Vec<(Vec<ArrayRef>, Vec<u64>)>,
+    pub(super) grown: Grown,
     pub(super) ready: Ready,
     pub(super) firing: Firing,
 }
@@ -104,42 +102,6 @@ impl WindowRank {
         self.ready.push(numbered.rows, counts, Vec::new());
         Ok(())
     }
-
-    /// Forgets the rows that nobody asks for, whatever still comes.
-    fn prune(&mut self) -> Result<()> {
-        self.touched.clear();
-        for (keys, hashes) in std::mem::take(&mut self.grown) {
-            let at_once = self.partitions_at_once();
-            for start in (0..hashes.len()).step_by(at_once) {
-                let count = at_once.min(hashes.len() - start);
-                let keys: Vec<ArrayRef> = keys.iter().map(|key| key.slice(start, count)).collect();
-                let hashes = &hashes[start..start + count];
-                for beyond in &self.rank.numbered(&keys, hashes)?.beyond {
-                    self.rank
-                        .drop_rest(&keys, hashes[beyond.partition], beyond)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Remembers which partitions got rows.
-    fn touch(&mut self, keys: &[ArrayRef], hashes: &[u64]) -> Result<()> {
-        if !self.rank.config.drops_rest {
-            return Ok(());
-        }
-        let bytes = self.rank.rows.key_bytes(keys, hashes.len())?.into_iter();
-        let first: Vec<u32> = bytes
-            .zip(0_u32..)
-            .filter_map(|(bytes, row)| self.touched.insert(bytes).then_some(row))
-            .collect();
-        if !first.is_empty() {
-            let hashes = first.iter().map(|&row| hashes[row as usize]).collect();
-            let keys = taken(keys, &UInt32Array::from(first))?;
-            self.grown.push((keys, hashes));
-        }
-        Ok(())
-    }
 }
 
 impl Operator for WindowRank {
@@ -170,7 +132,7 @@ impl Operator for WindowRank {
                 at: end,
             })
             .collect();
-        self.touch(&keys, &hashes)?;
+        self.grown.note(&self.rank, &keys, &hashes)?;
         let weights = vec![1; hashes.len()];
         self.rank
             .rows
@@ -192,7 +154,8 @@ impl Operator for WindowRank {
     }
 
     fn on_epoch_end(&mut self, _: &mut OperatorContext) -> Result<Progress> {
-        self.prune()?;
+        let at_once = self.partitions_at_once();
+        self.grown.prune(&self.rank, at_once)?;
         Ok(Progress::Done)
     }
 

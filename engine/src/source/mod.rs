@@ -17,7 +17,6 @@
 //! 4. What is kept for a checkpoint knows nothing of workers: position, running maximum, number of records.
 
 mod columns;
-mod dead_letter;
 mod reader;
 mod watermark;
 
@@ -33,7 +32,6 @@ use weir_connectors::{Chunk, Deal, Dealer, Payload, Position, Source};
 use weir_types::{OperatorId, SplitId, Watermark, WorkerId};
 
 pub(crate) use columns::{ColumnPlan, RowBuilder};
-pub(crate) use dead_letter::{DeadLetters, wire as wire_dead_letters};
 pub(crate) use reader::{Reader, Surroundings, Turn};
 
 use crate::Result;

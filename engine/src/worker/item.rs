@@ -3,7 +3,8 @@
 use weir_types::{ChangeBatch, Watermark};
 
 use super::inlet::Inlet;
-use crate::source::{DeadLetters, Reader};
+use crate::beside::DeadLetters;
+use crate::source::Reader;
 
 /// Where rows enter the worker, and what follows from what entered.
 pub(super) struct Root {

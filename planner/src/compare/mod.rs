@@ -10,6 +10,7 @@
 //! A pure function: no data is read, nothing runs.
 
 mod change;
+mod dropped;
 mod judge;
 mod report;
 mod shape;

@@ -63,6 +63,7 @@ impl Binder<'_> {
         context: &Context,
         lifted: &mut Lifted,
     ) -> Result<(), Failed> {
+        let is_all = matches!(expr, Expr::AllOp { .. });
         match expr {
             Expr::Subquery(subquery) => {
                 let called = Called::new("scalar", subquery);
@@ -90,20 +91,8 @@ impl Binder<'_> {
                 compare_op,
                 right,
                 ..
-            } if matches!(right.as_ref(), Expr::Subquery(_)) => {
-                let Expr::Subquery(subquery) = right.as_ref() else {
-                    return Err(Failed);
-                };
-                let quantified = Quantified {
-                    value: left,
-                    op: compare_op,
-                    all: false,
-                };
-                *expr =
-                    self.quantified(&quantified, subquery, is_condition, from, context, lifted)?;
-                return Ok(());
             }
-            Expr::AllOp {
+            | Expr::AllOp {
                 left,
                 compare_op,
                 right,
@@ -114,7 +103,7 @@ impl Binder<'_> {
                 let quantified = Quantified {
                     value: left,
                     op: compare_op,
-                    all: true,
+                    all: is_all,
                 };
                 *expr =
                     self.quantified(&quantified, subquery, is_condition, from, context, lifted)?;

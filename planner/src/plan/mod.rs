@@ -16,13 +16,19 @@
 //! 4. `Input::partitioning` says by which columns rows have to be routed; the engine leaves the exchange out
 //!    where rows are there already.
 
+mod expr;
+mod state;
+mod time;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use weir_types::{Column, DataType, OperatorId, Scalar, Schema, SortColumn, Span};
 
-use crate::expr_form::ExprForm;
 use crate::over::OverCall;
+pub use expr::{BinaryOp, Expr, ExprKind};
+pub use state::{StateBound, StateLayout, StateTable, StateTtl, TtlTime};
+pub use time::{JoinTiming, Window};
 
 /// Version of the serialized plan. A reader refuses a greater one.
 pub const PLAN_FORMAT_VERSION: u32 = 1;
@@ -130,28 +136,6 @@ pub struct Operator {
     pub upstream_fingerprint: String,
     /// The place in the SQL that made it.
     pub span: Span,
-}
-
-/// How long an operator keeps the state of a key that gets no rows.
-///
-/// By event time the last column of each of its inputs is the event time of the rows. It is there for this alone: neither
-/// what the operator keeps nor what it gives has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StateTtl {
-    /// In microseconds; greater than zero.
-    pub micros: i64,
-    /// By which time.
-    pub time: TtlTime,
-}
-
-/// The time that a TTL goes by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TtlTime {
-    /// That of the rows and of the watermark.
-    Event,
-    /// The epoch's processing time.
-    Processing,
 }
 
 /// The columns of a window.
@@ -483,132 +467,6 @@ pub enum GroupColumn {
     WindowTime,
 }
 
-/// Windows in event time; all durations in microseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Window {
-    /// Windows side by side.
-    Tumble {
-        /// Length.
-        size: i64,
-        /// Shift of the first boundary after the epoch.
-        offset: i64,
-    },
-    /// Windows that overlap (or leave gaps).
-    Hop {
-        /// From one start to the next.
-        slide: i64,
-        /// Length.
-        size: i64,
-        /// Shift of the first boundary after the epoch.
-        offset: i64,
-    },
-    /// Windows of one start that end one step after the other, up to a size; then the next ones start.
-    Cumulate {
-        /// From one end to the next.
-        step: i64,
-        /// Length of the longest: a multiple of `step`.
-        size: i64,
-        /// Shift of the first boundary after the epoch.
-        offset: i64,
-    },
-    /// Windows that the rows carry already: a windowed aggregate's `time` is the column of their end.
-    Assigned,
-}
-
-impl Window {
-    /// Whether a window is known by its start alone.
-    pub fn start_tells_end(&self) -> bool {
-        !matches!(self, Self::Cumulate { .. } | Self::Assigned)
-    }
-}
-
-/// How time bounds a join.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum JoinTiming {
-    /// `lower ≤ left time − right time ≤ upper`, in microseconds. The watermark that it forwards is lowered by the
-    /// greater of `upper` and `−lower`.
-    Interval {
-        /// Event-time column of the left input.
-        left_time: usize,
-        /// Event-time column of the right input.
-        right_time: usize,
-        /// The least difference.
-        lower: i64,
-        /// The greatest difference.
-        upper: i64,
-    },
-    /// Rows of windows that end at the same time (which is among the keys), given when the watermark reaches that end.
-    Window {
-        /// The column of the left input that holds the window's end.
-        left_end: usize,
-        /// The column of the right input that holds the window's end.
-        right_end: usize,
-    },
-    /// Each left row with the last right row of its key that is not later (`strict`: that is earlier), given when the
-    /// watermark is beyond it. Of right rows of one moment the first in the order of their columns counts.
-    AsOf {
-        /// Event-time column of the left input.
-        left_time: usize,
-        /// Event-time column of the right input.
-        right_time: usize,
-        /// A right row of the same moment does not count.
-        strict: bool,
-    },
-}
-
-impl JoinTiming {
-    /// The columns of time: of the left input, of the right input.
-    pub fn columns(&self) -> (usize, usize) {
-        match *self {
-            Self::Interval {
-                left_time,
-                right_time,
-                ..
-            } => (left_time, right_time),
-            Self::Window {
-                left_end,
-                right_end,
-            } => (left_end, right_end),
-            Self::AsOf {
-                left_time,
-                right_time,
-                ..
-            } => (left_time, right_time),
-        }
-    }
-
-    /// The same over other columns of time.
-    pub(crate) fn moved(self, left: usize, right: usize) -> Self {
-        match self {
-            Self::Interval { lower, upper, .. } => Self::Interval {
-                left_time: left,
-                right_time: right,
-                lower,
-                upper,
-            },
-            Self::Window { .. } => Self::Window {
-                left_end: left,
-                right_end: right,
-            },
-            Self::AsOf { strict, .. } => Self::AsOf {
-                left_time: left,
-                right_time: right,
-                strict,
-            },
-        }
-    }
-
-    /// By how much the forwarded watermark is lowered, in microseconds.
-    pub fn delay(&self) -> i64 {
-        match *self {
-            Self::Interval { lower, upper, .. } => upper.max(lower.saturating_neg()).max(0),
-            Self::Window { .. } | Self::AsOf { .. } => 0,
-        }
-    }
-}
-
 /// The kind of a join.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -680,193 +538,6 @@ pub struct Aggregate {
     pub data_type: DataType,
     /// Where the call stands.
     pub span: Span,
-}
-
-/// A state table that an operator keeps.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct StateTable {
-    /// Name within the operator: `groups`, `left`, `right`, `position`, `rows`, ….
-    pub name: String,
-    /// How it is laid out.
-    pub layout: StateLayout,
-    /// Key columns, ordered by canonical name.
-    pub key: Schema,
-    /// Value columns, called by their canonical expression.
-    pub value: Schema,
-    /// What bounds it.
-    pub bound: StateBound,
-    /// In a table of layout `sorted`: the value columns that come first in the order of a key's rows; the others follow,
-    /// ascending, NULLs last.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub order: Vec<SortColumn>,
-}
-
-/// The layout of a state table; see `docs/formats/keys.md`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StateLayout {
-    /// One value for each key.
-    Map,
-    /// One value for each key and time slice; a slice is dropped whole.
-    Slices,
-    /// A multiset of rows for each key.
-    MultiMap,
-    /// A multiset of rows for each key, in an order.
-    Sorted,
-    /// Kept by the coordinator, not in keyed state (a source's position).
-    Position,
-}
-
-/// What keeps a state table from growing for ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StateBound {
-    /// The watermark drops what is over.
-    Watermark,
-    /// Processing time drops what is over.
-    Clock,
-    /// As many entries as there are keys.
-    Keys,
-    /// Constant size.
-    Constant,
-    /// The state of a key that gets no rows is dropped after a time.
-    Ttl,
-    /// All inputs end, so that what is kept of them does too.
-    BoundedInput,
-    /// Nothing: it grows with the input.
-    Nothing,
-}
-
-/// A typed expression over the columns of an operator's input.
-///
-/// Serialized as the list of its parts, operands first (`expr_form.rs`), so that no depth is too deep for a reader.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(into = "ExprForm", try_from = "ExprForm")]
-pub struct Expr {
-    /// What it computes.
-    pub kind: ExprKind,
-    /// The type of its result.
-    pub data_type: DataType,
-    /// Where it stands in the SQL (the innermost construct that is known).
-    pub span: Span,
-}
-
-/// The kinds of expressions. All implicit casts are explicit here: both sides of a comparison or an arithmetic
-/// operation have the types that the operation takes. `E` is what an operand is: an expression, or its number in the
-/// serialized form.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ExprKind<E = Expr> {
-    /// A column of the input.
-    Column(usize),
-    /// A literal of the expression's type.
-    Literal(Scalar),
-    /// Two operands.
-    Binary {
-        /// The operator.
-        op: BinaryOp,
-        /// Left operand.
-        left: Box<E>,
-        /// Right operand.
-        right: Box<E>,
-    },
-    /// NOT.
-    Not(Box<E>),
-    /// Unary minus.
-    Negate(Box<E>),
-    /// IS \[NOT\] NULL.
-    IsNull {
-        /// The operand.
-        expr: Box<E>,
-        /// IS NOT NULL.
-        negated: bool,
-    },
-    /// IS \[NOT\] TRUE / FALSE / UNKNOWN: never NULL. `Some(true)` is IS TRUE, `None` is IS UNKNOWN.
-    IsTruth {
-        /// The operand.
-        expr: Box<E>,
-        /// Which truth value.
-        value: Option<bool>,
-        /// IS NOT ….
-        negated: bool,
-    },
-    /// CAST or TRY_CAST to the expression's type.
-    Cast {
-        /// The operand.
-        expr: Box<E>,
-        /// TRY_CAST: NULL instead of an error.
-        safe: bool,
-    },
-    /// CASE: searched form (`operand` is already compared); the first true condition wins.
-    Case {
-        /// WHEN condition THEN result.
-        branches: Vec<(E, E)>,
-        /// ELSE.
-        otherwise: Option<Box<E>>,
-    },
-    /// \[NOT\] IN (list).
-    InList {
-        /// The operand.
-        expr: Box<E>,
-        /// The list; every item has the operand's type.
-        list: Vec<E>,
-        /// NOT IN.
-        negated: bool,
-    },
-    /// \[NOT\] LIKE / ILIKE / SIMILAR TO.
-    Like {
-        /// The text.
-        expr: Box<E>,
-        /// The pattern.
-        pattern: Box<E>,
-        /// The escape character.
-        escape: Option<char>,
-        /// Case does not matter.
-        case_insensitive: bool,
-        /// NOT LIKE.
-        negated: bool,
-    },
-    /// A scalar function of the library (`datafusion-functions`, `-nested`) or of Weir, by its canonical name.
-    Function {
-        /// The name.
-        name: String,
-        /// The arguments.
-        arguments: Vec<E>,
-    },
-    /// `now()`, `CURRENT_TIMESTAMP`, `PROCTIME()`: the epoch's processing time, TIMESTAMP_LTZ(3).
-    ProcessingTime,
-}
-
-/// Operators with two operands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[allow(missing_docs, reason = "the names are SQL's")]
-pub enum BinaryOp {
-    Eq,
-    NotEq,
-    Lt,
-    LtEq,
-    Gt,
-    GtEq,
-    IsDistinctFrom,
-    IsNotDistinctFrom,
-    And,
-    Or,
-    Plus,
-    Minus,
-    Multiply,
-    Divide,
-    Modulo,
-    BitAnd,
-    BitOr,
-    BitXor,
-    ShiftLeft,
-    ShiftRight,
-    RegexMatch,
-    RegexIMatch,
-    RegexNotMatch,
-    RegexNotIMatch,
-    StringConcat,
 }
 
 impl StreamPlan {

@@ -1,31 +1,18 @@
-//! Rows that are left out, in tables of the user's: late ones (`'late.table'`), and those on which an expression failed
-//! (`'row.error' = 'dead-letter:TABLE'`).
-//!
-//! ```text
-//!   operator ── watermarks, barriers ──▶ sink TABLE/late, TABLE/row_errors
-//!       └── rows that it left out, as rows of the table ──▶ ┘
-//! ```
-//!
-//! Like a table of malformed records ([`crate::source`]), each becomes a sink operator of the running plan. It reads every operator
-//! there is for watermarks and barriers, so that it is through with an epoch when all that may have left something out in it
-//! are; its rows come on the side. So they are committed with the checkpoint, as those of any sink.
-//!
-//! Columns are filled by name; others are NULL.
+//! Late rows (`'late.table'`), and rows on which an expression failed (`'row.error' = 'dead-letter:TABLE'`): their sinks read
+//! every operator there is.
 
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, StringViewArray,
-    TimestampMicrosecondArray, new_null_array,
+    ArrayRef, BooleanArray, Int64Array, StringViewArray, TimestampMicrosecondArray,
 };
 use arrow::error::ArrowError;
-use weir_connectors::{OnError, json_rows};
-use weir_planner::plan::{
-    Changelog, Input, Operator, OperatorKind, Partitioning, StreamPlan, TableDefinition,
-};
+use weir_connectors::json_rows;
+use weir_planner::plan::{OperatorKind, StreamPlan};
 use weir_planner::settings::tables_beside;
-use weir_types::{ChangeBatch, DataType, OperatorId, Schema};
+use weir_types::ChangeBatch;
 
+use super::{sink, table_rows};
 use crate::operators::LateRows;
 use crate::{Error, Result, RowError};
 
@@ -36,22 +23,6 @@ pub(crate) struct Beside {
     pub(crate) late: Option<usize>,
     /// That of rows on which an expression failed.
     pub(crate) failed: Option<usize>,
-}
-
-/// Every table that a plan writes rows into that it leaves out, malformed records among them.
-pub(crate) fn tables(plan: &StreamPlan) -> Vec<&TableDefinition> {
-    let of_sources = plan.operators.iter().filter_map(|operator| {
-        let OperatorKind::Source { table, .. } = &operator.kind else {
-            return None;
-        };
-        match weir_connectors::on_error(&plan.tables.get(table)?.options) {
-            OnError::DeadLetter(target) => plan.tables.get(&target),
-            _ => None,
-        }
-    });
-    let of_settings = tables_beside(&plan.settings);
-    let of_settings = of_settings.filter_map(|(_, table)| plan.tables.get(table));
-    of_sources.chain(of_settings).collect()
 }
 
 /// Adds the sinks to a plan; `is_side` says of each operator whether its rows come on the side.
@@ -75,38 +46,14 @@ pub(crate) fn wire(plan: &mut StreamPlan, is_side: &mut Vec<bool>) -> Result<Bes
                 "'{key}' names the table `{table}`, which the plan does not define"
             )));
         };
-        let schema: Schema = definition
-            .columns
-            .iter()
-            .map(|c| c.column.clone())
-            .collect();
-        let span = definition.span;
         let (place, role) = if key == "late.table" {
             (&mut beside.late, "late")
         } else {
             (&mut beside.failed, "row_errors")
         };
         *place = Some(plan.operators.len());
-        let edge = |&from: &usize| Input {
-            from,
-            partitioning: Partitioning::Forward,
-        };
-        plan.operators.push(Operator {
-            id: OperatorId::new(format!("{table}/{role}")),
-            kind: OperatorKind::Sink { table },
-            inputs: sources.iter().map(edge).collect(),
-            schema,
-            changelog: Changelog::AppendOnly,
-            unique_key: None,
-            event_time: None,
-            further_event_times: Vec::new(),
-            window: None,
-            state: Vec::new(),
-            ttl: None,
-            fingerprint: String::new(),
-            upstream_fingerprint: String::new(),
-            span,
-        });
+        let sink = sink(definition, role, &sources);
+        plan.operators.push(sink);
         is_side.push(true);
     }
     Ok(beside)
@@ -197,27 +144,6 @@ fn row_json(row: &[(String, String)]) -> String {
 
 fn texts<'t>(values: impl Iterator<Item = &'t str>) -> ArrayRef {
     Arc::new(StringViewArray::from_iter_values(values))
-}
-
-/// Rows of a table whose columns are filled by name.
-fn table_rows(
-    schema: &Schema,
-    count: usize,
-    fill: &dyn Fn(&str) -> Option<ArrayRef>,
-) -> Result<ChangeBatch, ArrowError> {
-    let arrow = DataType::arrow_schema(schema);
-    let columns =
-        schema
-            .iter()
-            .zip(arrow.fields())
-            .map(|(column, field)| match fill(&column.name) {
-                Some(values) => arrow::compute::cast(&values, field.data_type()),
-                None => Ok(new_null_array(field.data_type(), count)),
-            });
-    let columns = columns.collect::<Result<Vec<_>, _>>()?;
-    let options = RecordBatchOptions::new().with_row_count(Some(count));
-    let rows = RecordBatch::try_new_with_options(arrow, columns, &options)?;
-    Ok(ChangeBatch::append_only(rows))
 }
 
 #[cfg(test)]

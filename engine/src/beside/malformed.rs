@@ -1,20 +1,14 @@
-//! Malformed records that are kept: rows of a table of the user's (`'on.error' = 'dead-letter:TABLE'`).
-//!
-//! The table becomes a sink operator `TABLE/dead_letter` of the running plan, an additional consumer of the sources
-//! that feed it: watermarks and barriers reach it as any other, and its rows are the records that the decoder rejected.
-//!
-//! Columns are filled by name: those of `weir_connectors::dead_letter_columns`; others are NULL.
+//! Malformed records that are kept (`'on.error' = 'dead-letter:TABLE'`): their sinks read the sources that feed them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, StringViewArray, new_null_array,
-};
+use arrow::array::{ArrayRef, Int64Array, StringViewArray};
 use weir_connectors::{OnError, RecordError};
-use weir_planner::plan::{Changelog, Input, Operator, OperatorKind, Partitioning, StreamPlan};
-use weir_types::{ChangeBatch, DataType, Diagnostic, OperatorId, Schema, Span};
+use weir_planner::plan::{OperatorKind, StreamPlan};
+use weir_types::{ChangeBatch, Diagnostic, Schema, Span};
 
+use super::{sink, table_rows};
 use crate::{Error, Result};
 
 /// Adds the sinks of malformed records to a plan. Returns, for each operator of the new plan, whether it is one, and
@@ -52,39 +46,11 @@ pub(crate) fn wire(plan: &mut StreamPlan) -> Result<(Vec<bool>, BTreeMap<usize, 
     let mut dead_letter = vec![false; plan.operators.len()];
     let mut targets = BTreeMap::new();
     for (table, sources) in sources_of {
-        let definition = &plan.tables[&table];
-        let schema: Schema = definition
-            .columns
-            .iter()
-            .map(|column| column.column.clone())
-            .collect();
-        let span = definition.span;
         for &source in &sources {
             targets.insert(source, plan.operators.len());
         }
-        let inputs = sources
-            .iter()
-            .map(|&from| Input {
-                from,
-                partitioning: Partitioning::Forward,
-            })
-            .collect();
-        plan.operators.push(Operator {
-            id: OperatorId::new(format!("{table}/dead_letter")),
-            kind: OperatorKind::Sink { table },
-            inputs,
-            schema,
-            changelog: Changelog::AppendOnly,
-            unique_key: None,
-            event_time: None,
-            further_event_times: Vec::new(),
-            window: None,
-            state: Vec::new(),
-            ttl: None,
-            fingerprint: String::new(),
-            upstream_fingerprint: String::new(),
-            span,
-        });
+        let sink = sink(&plan.tables[&table], "dead_letter", &sources);
+        plan.operators.push(sink);
         dead_letter.push(true);
     }
     Ok((dead_letter, targets))
@@ -111,22 +77,7 @@ impl DeadLetters {
         &self,
         rejected: &[RecordError],
     ) -> Result<ChangeBatch, arrow::error::ArrowError> {
-        let arrow = DataType::arrow_schema(&self.schema);
-        let columns = self
-            .schema
-            .iter()
-            .zip(arrow.fields())
-            .map(|(column, field)| {
-                let values = fill(&column.name, rejected);
-                match values {
-                    Some(values) => arrow::compute::cast(&values, field.data_type()),
-                    None => Ok(new_null_array(field.data_type(), rejected.len())),
-                }
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        let options = RecordBatchOptions::new().with_row_count(Some(rejected.len()));
-        let rows = RecordBatch::try_new_with_options(arrow, columns, &options)?;
-        Ok(ChangeBatch::append_only(rows))
+        table_rows(&self.schema, rejected.len(), &|name| fill(name, rejected))
     }
 }
 
