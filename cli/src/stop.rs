@@ -6,18 +6,17 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 use weir_engine::{ControlClient, StopOrder};
-use weir_state::Savepoint;
 
 use crate::exit::{Code, Failure};
 use crate::savepoint::{not_running, order, tell_created};
-use crate::target::job_folder;
+use crate::target::{job_folder, open};
 
 /// `weir stop`.
 #[derive(Args)]
 pub(crate) struct StopOptions {
     /// The job.
     pub(crate) job: String,
-    /// With a savepoint of its last checkpoint, in this folder [default: .weir/JOB/savepoints/NAME].
+    /// With a savepoint of its last checkpoint, in this folder or at this URL [default: .weir/JOB/savepoints/NAME].
     #[arg(long, value_name = "FOLDER", num_args = 0..=1)]
     pub(crate) savepoint: Option<Option<PathBuf>>,
     /// As if all input had ended: open windows give their results, and the job is over for good.
@@ -55,8 +54,7 @@ pub(crate) fn stop(options: &StopOptions) -> Result<Code, Failure> {
         .map_err(|error| Failure::plain(&error))?;
     wait_for_end(&folder)?;
     if let Some(written) = written {
-        let made = Savepoint::open(&written).map_err(|error| Failure::plain(&error.into()))?;
-        return tell_created(&made, options.json);
+        return tell_created(&open(&written, Some(&folder))?, options.json);
     }
     let how = if options.drain { "drained" } else { "stopped" };
     if options.json {

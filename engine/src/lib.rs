@@ -37,7 +37,7 @@ mod worker;
 
 pub use catalog::ConnectorCatalog;
 pub use error::{Error, Result, RowError};
-pub use job::JobHandle;
+pub use job::{JobHandle, storage_settings};
 pub use options::{CheckpointOptions, JobOptions, RestartOptions, RestartStrategy};
 pub use progress::{JobSummary, Outcome, OutputEvent, OutputHandler, Progress};
 pub use savepoint::{

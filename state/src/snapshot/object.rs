@@ -10,7 +10,8 @@
 //! # Invariants
 //! 1. An object appears whole or not at all: large ones are sent in parts and completed at the end.
 //! 2. [`ObjectPlace::create`] never replaces. Whether it created is asked again where the answer got lost: an object with
-//!    the same content is ours.
+//!    the same content is ours. Where the user says that the server has no create-if-absent, it looks first and then writes:
+//!    two processes at the same moment could both believe that they created.
 
 use std::fs::File;
 use std::future::Future;
@@ -43,6 +44,8 @@ pub(crate) struct ObjectPlace {
     url: String,
     /// How long an answer may take.
     patience: Duration,
+    /// The server has create-if-absent.
+    conditional: bool,
     driver: Driver,
 }
 
@@ -105,8 +108,17 @@ impl ObjectPlace {
             prefix,
             url,
             patience,
+            conditional: true,
             driver: Driver::start()?,
         })
+    }
+
+    /// The same place in a server without create-if-absent.
+    pub(crate) fn without_conditions(self) -> Self {
+        Self {
+            conditional: false,
+            ..self
+        }
     }
 
     pub(crate) fn shown(&self, name: &str) -> String {
@@ -114,7 +126,12 @@ impl ObjectPlace {
     }
 
     fn object(&self, name: &str) -> ObjectPath {
-        ObjectPath::from_iter(self.prefix.parts().chain(ObjectPath::from(name).parts()))
+        // Names are ours and stay as they are: a savepoint that is copied by other tools must find its files.
+        let text = match self.prefix.as_ref() {
+            "" => name.to_owned(),
+            prefix => format!("{prefix}/{name}"),
+        };
+        ObjectPath::parse(&text).unwrap_or_else(|_| ObjectPath::from(text))
     }
 
     /// Runs a request on the store's thread and waits for its answer.
@@ -197,25 +214,68 @@ impl ObjectPlace {
             .map_err(|error| self.failed("writing", name, error))
     }
 
-    pub(crate) fn create(&self, name: &str, content: &[u8]) -> Result<bool> {
+    /// Names of the folders directly in a folder.
+    pub(crate) fn folders(&self, folder: &str) -> Result<Vec<String>> {
+        let (store, path) = (self.store.clone(), self.object(folder));
+        let listed = self
+            .ask(async move { store.list_with_delimiter(Some(&path)).await })
+            .map_err(|error| self.failed("listing", folder, error))?;
+        let mut names: Vec<String> = listed
+            .common_prefixes
+            .iter()
+            .filter_map(|path| path.filename().map(str::to_owned))
+            .collect();
+        names.sort();
+        Ok(names)
+    }
+
+    fn put_new(&self, name: &str, content: &[u8]) -> Answer<()> {
         let (store, path) = (self.store.clone(), self.object(name));
         let payload = PutPayload::from(content.to_vec());
-        let put = self.ask(async move {
-            store
-                .put_opts(&path, payload, PutOptions::from(PutMode::Create))
-                .await
-        });
-        match put {
-            Ok(_) => Ok(true),
+        let mode = PutOptions::from(PutMode::Create);
+        self.ask(async move { store.put_opts(&path, payload, mode).await.map(drop) })
+    }
+
+    pub(crate) fn create(&self, name: &str, content: &[u8]) -> Result<bool> {
+        if !self.conditional {
+            return match self.read(name)? {
+                Some(found) => Ok(found == content),
+                None => self.replace(name, content).map(|()| true),
+            };
+        }
+        match self.put_new(name, content) {
+            Ok(()) => Ok(true),
             // The answer to an earlier try may have been lost: what stands there with this content is ours.
-            Err(object_store::Error::AlreadyExists { .. }) => {
-                Ok(self.read(name)?.as_deref() == Some(content))
-            }
+            Err(object_store::Error::AlreadyExists { .. }) => match self.read(name)? {
+                Some(found) => Ok(found == content),
+                // Another request for it was under way, and has failed.
+                None => self
+                    .put_new(name, content)
+                    .map(|()| true)
+                    .map_err(|error| self.failed("creating", name, error)),
+            },
             Err(error) => match self.read(name) {
                 Ok(Some(found)) if found == content => Ok(true),
                 _ => Err(self.failed("creating", name, error)),
             },
         }
+    }
+
+    /// Whether the server keeps what it says of create-if-absent: a second creation of `name` must be refused.
+    pub(crate) fn keeps_conditions(&self, name: &str) -> Result<bool> {
+        if !self.conditional {
+            return Ok(true);
+        }
+        for _ in 0..2 {
+            match self.put_new(name, b"create-if-absent\n") {
+                Err(object_store::Error::AlreadyExists { .. }) => return Ok(true),
+                Ok(()) => {}
+                // Some servers do not know the header, and say so.
+                Err(error) if says_not_implemented(&error) => return Ok(false),
+                Err(error) => return Err(self.failed("creating", name, error)),
+            }
+        }
+        Ok(false)
     }
 
     pub(crate) fn delete(&self, name: &str) -> Result<()> {
@@ -271,6 +331,12 @@ fn local(error: std::io::Error) -> object_store::Error {
         store: "local file",
         source: Box::new(error),
     }
+}
+
+/// Whether an error is the server's word that it cannot do such a thing at all.
+fn says_not_implemented(error: &object_store::Error) -> bool {
+    matches!(error, object_store::Error::NotImplemented { .. })
+        || error.to_string().contains("501 Not Implemented")
 }
 
 /// Sends a file, in parts if it is large. It is read on the store's own thread, where nobody else waits.
