@@ -1,11 +1,10 @@
 //! `weir stop JOB`: asks a running job to stop with a last checkpoint, and waits until it has.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
-use weir_engine::{ControlClient, StopOrder};
+use weir_engine::{ControlClient, StopOrder, wait_for_end};
 
 use crate::exit::{Code, Failure};
 use crate::savepoint::{not_running, order, tell_created};
@@ -52,7 +51,7 @@ pub(crate) fn stop(options: &StopOptions) -> Result<Code, Failure> {
             drain: options.drain,
         })
         .map_err(|error| Failure::plain(&error))?;
-    wait_for_end(&folder)?;
+    wait_for_end(&folder).map_err(|error| Failure::plain(&error))?;
     if let Some(written) = written {
         return tell_created(&open(&written, Some(&folder))?, options.json);
     }
@@ -63,15 +62,4 @@ pub(crate) fn stop(options: &StopOptions) -> Result<Code, Failure> {
         println!("job {} has {how}", options.job);
     }
     Ok(Code::Done)
-}
-
-/// The socket goes when the job's threads are gone.
-fn wait_for_end(folder: &Path) -> Result<(), Failure> {
-    while ControlClient::connect(folder)
-        .map_err(|error| Failure::plain(&error))?
-        .is_some()
-    {
-        std::thread::park_timeout(Duration::from_millis(20));
-    }
-    Ok(())
 }

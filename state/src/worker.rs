@@ -398,6 +398,7 @@ pub(crate) fn new_backend(
             rocks,
             &options.scratch.join("db"),
             names,
+            crate::backend::turn_of(options.range.start, options.key_groups),
         )?),
         _ => Arc::new(MemoryBackend::new(names)),
     })

@@ -32,8 +32,10 @@ pub enum Fault {
     DropAfter,
     /// It waits, then it is handed on.
     Stall(Duration),
-    /// The second half of the answer's body is missing.
+    /// The end of the answer is missing.
     CutAnswer,
+    /// It is handed on without its conditions, as to a server that does not know them.
+    Unconditional,
 }
 
 /// A request, as the script sees it.
@@ -121,8 +123,7 @@ impl S3 {
                     break;
                 }
                 let Ok(stream) = stream else { continue };
-                let (script, faults, requests) =
-                    (script.clone(), faults.clone(), requests.clone());
+                let (script, faults, requests) = (script.clone(), faults.clone(), requests.clone());
                 std::thread::spawn(move || serve(stream, moto, &script, &faults, &requests));
             }
         });
@@ -249,9 +250,9 @@ fn serve(
                 return;
             }
             Fault::Stall(time) => std::thread::sleep(time),
-            Fault::Pass | Fault::DropAfter | Fault::CutAnswer => {}
+            Fault::Pass | Fault::DropAfter | Fault::CutAnswer | Fault::Unconditional => {}
         }
-        let Some(answer) = hand_on(&request, moto) else {
+        let Some(answer) = hand_on(&request, fault, moto) else {
             return;
         };
         let cut = match fault {
@@ -266,12 +267,17 @@ fn serve(
 }
 
 /// The server's whole answer, with the length that its body has.
-fn hand_on(request: &Request, moto: u16) -> Option<Vec<u8>> {
+fn hand_on(request: &Request, fault: Fault, moto: u16) -> Option<Vec<u8>> {
     let mut stream = TcpStream::connect(("127.0.0.1", moto)).ok()?;
     let mut text = format!("{} {} HTTP/1.1\r\n", request.method, request.target);
     for line in &request.head[1..] {
         let known = header(line).map(|(key, _)| key.to_ascii_lowercase());
-        if !matches!(known.as_deref(), Some("connection" | "expect")) {
+        let left_out = match known.as_deref() {
+            Some("connection" | "expect") => true,
+            Some("if-none-match") => fault == Fault::Unconditional,
+            _ => false,
+        };
+        if !left_out {
             text.push_str(line);
             text.push_str("\r\n");
         }
@@ -312,7 +318,8 @@ fn hand_on(request: &Request, moto: u16) -> Option<Vec<u8>> {
 /// A request without a body; the first line of its answer.
 fn ask(port: u16, line: &str) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    let text = format!("{line}\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    let text =
+        format!("{line}\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     stream.write_all(text.as_bytes()).ok()?;
     let mut answer = String::new();
     BufReader::new(stream).read_line(&mut answer).ok()?;

@@ -34,6 +34,9 @@ use crate::{Error, Result};
 /// Larger objects are sent in parts of this size (S3 wants at least 5 MiB).
 const PART_BYTES: usize = 8 << 20;
 
+/// How often a request is made whose answer breaks off.
+const ATTEMPTS: usize = 4;
+
 type Answer<T> = object_store::Result<T>;
 
 /// See the module's text.
@@ -158,13 +161,38 @@ impl ObjectPlace {
         })
     }
 
+    /// [`Self::ask`] for a request that may be made twice: the library does not make one again whose answer broke off, and a
+    /// job that starts has nobody else to do so.
+    fn ask_again<T, F>(&self, request: impl Fn() -> F) -> Answer<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Answer<T>> + Send + 'static,
+    {
+        let mut delay = Duration::from_millis(100);
+        for _ in 1..ATTEMPTS {
+            match self.ask(request()) {
+                Err(error) if is_broken_off(&error) => {}
+                answer => return answer,
+            }
+            self.ask(async move {
+                tokio::time::sleep(delay).await;
+                Ok(())
+            })?;
+            delay *= 4;
+        }
+        self.ask(request())
+    }
+
     fn failed(&self, doing: &str, name: &str, error: object_store::Error) -> Error {
         Error::io(format!("{doing} {}", self.shown(name)), error)
     }
 
     pub(crate) fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
         let (store, path) = (self.store.clone(), self.object(name));
-        match self.ask(async move { store.get(&path).await?.bytes().await }) {
+        match self.ask_again(move || {
+            let (store, path) = (store.clone(), path.clone());
+            async move { store.get(&path).await?.bytes().await }
+        }) {
             Ok(bytes) => Ok(Some(bytes.to_vec())),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(self.failed("reading", name, error)),
@@ -174,7 +202,10 @@ impl ObjectPlace {
     pub(crate) fn list(&self, folder: &str) -> Result<Vec<String>> {
         let (store, path) = (self.store.clone(), self.object(folder));
         let listed = self
-            .ask(async move { store.list_with_delimiter(Some(&path)).await })
+            .ask_again(move || {
+                let (store, path) = (store.clone(), path.clone());
+                async move { store.list_with_delimiter(Some(&path)).await }
+            })
             .map_err(|error| self.failed("listing", folder, error))?;
         let mut names: Vec<String> = listed
             .objects
@@ -188,7 +219,10 @@ impl ObjectPlace {
     pub(crate) fn list_all(&self, folder: &str) -> Result<Vec<String>> {
         let (store, path) = (self.store.clone(), self.object(folder));
         let objects: Vec<_> = self
-            .ask(async move { store.list(Some(&path)).try_collect().await })
+            .ask_again(move || {
+                let (store, path) = (store.clone(), path.clone());
+                async move { store.list(Some(&path)).try_collect().await }
+            })
             .map_err(|error| self.failed("listing", folder, error))?;
         Ok(objects
             .iter()
@@ -202,23 +236,32 @@ impl ObjectPlace {
 
     pub(crate) fn adopt(&self, from: &Path, name: &str) -> Result<()> {
         let (store, path, from) = (self.store.clone(), self.object(name), from.to_path_buf());
-        self.ask(async move { send(store.as_ref(), &from, &path).await })
-            .map_err(|error| self.failed("uploading", name, error))
+        self.ask_again(move || {
+            let (store, path, from) = (store.clone(), path.clone(), from.clone());
+            async move { send(store.as_ref(), &from, &path).await }
+        })
+        .map_err(|error| self.failed("uploading", name, error))
     }
 
     pub(crate) fn replace(&self, name: &str, content: &[u8]) -> Result<()> {
         let (store, path) = (self.store.clone(), self.object(name));
         let payload = PutPayload::from(content.to_vec());
-        self.ask(async move { store.put(&path, payload).await })
-            .map(drop)
-            .map_err(|error| self.failed("writing", name, error))
+        self.ask_again(move || {
+            let (store, path, payload) = (store.clone(), path.clone(), payload.clone());
+            async move { store.put(&path, payload).await }
+        })
+        .map(drop)
+        .map_err(|error| self.failed("writing", name, error))
     }
 
     /// Names of the folders directly in a folder.
     pub(crate) fn folders(&self, folder: &str) -> Result<Vec<String>> {
         let (store, path) = (self.store.clone(), self.object(folder));
         let listed = self
-            .ask(async move { store.list_with_delimiter(Some(&path)).await })
+            .ask_again(move || {
+                let (store, path) = (store.clone(), path.clone());
+                async move { store.list_with_delimiter(Some(&path)).await }
+            })
             .map_err(|error| self.failed("listing", folder, error))?;
         let mut names: Vec<String> = listed
             .common_prefixes
@@ -280,7 +323,10 @@ impl ObjectPlace {
 
     pub(crate) fn delete(&self, name: &str) -> Result<()> {
         let (store, path) = (self.store.clone(), self.object(name));
-        match self.ask(async move { store.delete(&path).await }) {
+        match self.ask_again(move || {
+            let (store, path) = (store.clone(), path.clone());
+            async move { store.delete(&path).await }
+        }) {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(self.failed("removing", name, error)),
         }
@@ -288,7 +334,10 @@ impl ObjectPlace {
 
     pub(crate) fn size(&self, name: &str) -> Result<Option<u64>> {
         let (store, path) = (self.store.clone(), self.object(name));
-        match self.ask(async move { store.head(&path).await }) {
+        match self.ask_again(move || {
+            let (store, path) = (store.clone(), path.clone());
+            async move { store.head(&path).await }
+        }) {
             Ok(meta) => Ok(Some(meta.size)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(self.failed("looking at", name, error)),
@@ -297,15 +346,18 @@ impl ObjectPlace {
 
     pub(crate) fn checksum(&self, name: &str) -> Result<(u64, String)> {
         let (store, path) = (self.store.clone(), self.object(name));
-        self.ask(async move {
-            let mut stream = store.get(&path).await?.into_stream();
-            let (mut size, mut sum) = (0, Xxh3::new());
-            while let Some(bytes) = stream.next().await {
-                let bytes = bytes?;
-                size += bytes.len() as u64;
-                sum.update(&bytes);
+        self.ask_again(move || {
+            let (store, path) = (store.clone(), path.clone());
+            async move {
+                let mut stream = store.get(&path).await?.into_stream();
+                let (mut size, mut sum) = (0, Xxh3::new());
+                while let Some(bytes) = stream.next().await {
+                    let bytes = bytes?;
+                    size += bytes.len() as u64;
+                    sum.update(&bytes);
+                }
+                Ok((size, format!("{:016x}", sum.digest())))
             }
-            Ok((size, format!("{:016x}", sum.digest())))
         })
         .map_err(|error| self.failed("reading", name, error))
     }
@@ -313,13 +365,16 @@ impl ObjectPlace {
     pub(crate) fn fetch(&self, name: &str, to: &Path) -> Result<()> {
         let (store, path) = (self.store.clone(), self.object(name));
         let target: PathBuf = to.to_path_buf();
-        self.ask(async move {
-            let mut stream = store.get(&path).await?.into_stream();
-            let mut file = File::create(&target).map_err(local)?;
-            while let Some(bytes) = stream.next().await {
-                file.write_all(&bytes?).map_err(local)?;
+        self.ask_again(move || {
+            let (store, path, target) = (store.clone(), path.clone(), target.clone());
+            async move {
+                let mut stream = store.get(&path).await?.into_stream();
+                let mut file = File::create(&target).map_err(local)?;
+                while let Some(bytes) = stream.next().await {
+                    file.write_all(&bytes?).map_err(local)?;
+                }
+                Ok(())
             }
-            Ok(())
         })
         .map_err(|error| self.failed("fetching", name, error))
     }
@@ -331,6 +386,11 @@ fn local(error: std::io::Error) -> object_store::Error {
         store: "local file",
         source: Box::new(error),
     }
+}
+
+/// Whether the answer broke off: what the server says of a request is an answer, however bad.
+fn is_broken_off(error: &object_store::Error) -> bool {
+    matches!(error, object_store::Error::Generic { .. }) && error.to_string().contains("HTTP error")
 }
 
 /// Whether an error is the server's word that it cannot do such a thing at all.
