@@ -44,8 +44,9 @@ pub use savepoint::{
 pub use shared::{SharedState, StateStatistics};
 pub use snapshot::{
     CheckpointStore, Compression, FileEntry, FileForm, MANIFEST_FORMAT_VERSION, Manifest,
-    PendingSnapshot, RestoreFrom, SnapshotOptions, StorageHook, StorageOptions, StorageSettings,
-    StorageStep, TableFigures, WorkerSnapshot, is_remote,
+    PendingSnapshot, RestoreFrom, Restoring, Rows, RowsChange, SnapshotOptions, StorageHook,
+    StorageOptions, StorageSettings, StorageStep, TableChange, TableFigures, TableFrom,
+    WorkerSnapshot, is_remote,
 };
 pub use spec::{BackendKind, Layout, TableSpec};
 pub use worker::{WorkerOptions, WorkerState};

@@ -78,6 +78,12 @@ pub(crate) const SUITES: &[Suite] = &[
         about: "checkpoints and savepoints in an S3 server that fails, stalls and drops connections, with kills",
     },
     Suite {
+        name: "evolution",
+        seconds: 240,
+        floor: 20,
+        about: "edits of running queries: the savepoint matrix against a batch engine",
+    },
+    Suite {
         name: "simulation",
         seconds: 120,
         floor: 320,

@@ -18,7 +18,7 @@
 //!
 //! What is written between checkpoints, because it does not fit into memory, merges when there are 24 files.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -143,13 +143,7 @@ fn failed(context: &str) -> impl FnOnce(rocksdb::Error) -> Error {
 
 impl RocksBackend {
     /// Opens (or makes) the database in `folder` with a column family for each name.
-    /// `turn`: see [`turn_of`].
-    pub(crate) fn open(
-        shared: &RocksShared,
-        folder: &Path,
-        names: Vec<String>,
-        turn: u64,
-    ) -> Result<Self> {
+    pub(crate) fn open(shared: &RocksShared, folder: &Path, names: Vec<String>) -> Result<Self> {
         let families = names
             .iter()
             .map(String::as_str)
@@ -157,7 +151,48 @@ impl RocksBackend {
             .map(|name| ColumnFamilyDescriptor::new(name, shared.table_options()));
         let db = DB::open_cf_descriptors(&shared.database_options(), folder, families)
             .map_err(failed("opening the state database"))?;
-        Ok(Self { db, names, turn })
+        Ok(Self { db, names, turn: 0 })
+    }
+
+    /// The same with its turn among the workers: see [`turn_of`].
+    pub(crate) fn with_turn(self, turn: u64) -> Self {
+        Self { turn, ..self }
+    }
+
+    /// Opens a database that was linked from a snapshot: families other than those in `kept` are dropped, which costs
+    /// nothing but their files, and made anew if they are among `names`.
+    pub(crate) fn open_keeping(
+        shared: &RocksShared,
+        folder: &Path,
+        names: Vec<String>,
+        kept: &HashSet<&str>,
+    ) -> Result<Self> {
+        let options = shared.database_options();
+        let there = DB::list_cf(&options, folder).map_err(failed("reading a state database"))?;
+        let gone: Vec<&String> = there
+            .iter()
+            .filter(|name| {
+                name.as_str() != rocksdb::DEFAULT_COLUMN_FAMILY_NAME
+                    && !kept.contains(name.as_str())
+            })
+            .collect();
+        if gone.is_empty() {
+            return Self::open(shared, folder, names);
+        }
+        let families = there
+            .iter()
+            .map(|name| ColumnFamilyDescriptor::new(name, shared.table_options()));
+        let mut db = DB::open_cf_descriptors(&options, folder, families)
+            .map_err(failed("opening the state database"))?;
+        for name in gone {
+            db.drop_cf(name)
+                .map_err(failed("leaving a state table behind"))?;
+        }
+        for name in names.iter().filter(|name| !kept.contains(name.as_str())) {
+            db.create_cf(name, &shared.table_options())
+                .map_err(failed("making a state table"))?;
+        }
+        Ok(Self { db, names, turn: 0 })
     }
 
     /// Opens the database of another worker's snapshot for reading; `None` for a table that it does not have.

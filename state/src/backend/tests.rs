@@ -9,7 +9,7 @@ fn backends(folder: &Path) -> Vec<Arc<dyn StateBackend>> {
     let shared = RocksShared::new(1 << 20, 256 << 10);
     vec![
         Arc::new(MemoryBackend::new(names.clone())),
-        Arc::new(RocksBackend::open(&shared, &folder.join("db"), names, 0).unwrap()),
+        Arc::new(RocksBackend::open(&shared, &folder.join("db"), names).unwrap()),
     ]
 }
 
