@@ -64,6 +64,9 @@ const AT_RESTART: &str = "engine.restart.before";
 /// A spill that finds the gate closed: it has a test of its own, because it takes a writer that is slow enough.
 const AT_GATE: &str = "state.spill.at-gate";
 
+/// Passed where a savepoint goes to a URL: `object_store.rs` has a server for it, and the other steps there too.
+const AT_UPLOAD: &str = "state.savepoint.upload.between";
+
 const PASTS: &[Past] = &[
     Past {
         name: "a first start",
@@ -191,7 +194,7 @@ fn every_failure_point_loses_nothing_and_doubles_nothing() {
     orders.write(root.path());
     let expected = orders.expected();
     let mut names = names();
-    for own in [AT_GATE, AT_RESTART] {
+    for own in [AT_GATE, AT_RESTART, AT_UPLOAD] {
         assert!(names.remove(own), "{own} has a test of its own");
     }
     assert!(names.len() >= 6, "there are failure points: {names:?}");

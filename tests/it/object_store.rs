@@ -333,6 +333,83 @@ fn a_store_that_is_not_there_is_told_within_a_minute() {
     assert!(started.elapsed() < Duration::from_secs(60));
 }
 
+/// Steps of a job whose checkpoints and savepoint are at URLs, and where its run dies at them: the how-manieth passing.
+const STEPS: &[&str] = &[
+    "state.upload.between:4",
+    "state.upload.after:2",
+    "state.manifest.before:2",
+    "state.manifest.after:2",
+    "state.retain.between:1",
+    "engine.commit.after:2",
+    "state.savepoint.before",
+    "state.savepoint.table",
+    "state.savepoint.upload.between",
+    "state.savepoint.manifest.before",
+    "state.savepoint.manifest.after",
+];
+
+/// Steps of a restore from it.
+const RESTORES: &[&str] = &[
+    "state.remove.between",
+    "state.import.between",
+    "state.import.after",
+    "engine.restore.after-withdraw",
+    "state.restore.before",
+    "state.restore.between",
+];
+
+#[test]
+fn a_death_at_any_step_of_a_savepoint_at_a_url_or_of_a_restore_from_it_loses_nothing() {
+    let server = S3::start();
+    let root = tempfile::tempdir().unwrap();
+    for (number, step) in STEPS.iter().enumerate() {
+        let folder = root.path().join(format!("job-{number}"));
+        let job = Job::new(&server, &folder, &format!("steps/{number}"));
+        let sql = std::fs::read_to_string(folder.join("numbers.sql")).unwrap();
+        let sql = sql
+            .replace("'rows-per-second' = '5000'", "'rows-per-second' = '20000'")
+            .replace("'150ms'", "'60ms'");
+        std::fs::write(folder.join("numbers.sql"), sql).unwrap();
+        let saved = server.url(&format!("saved/steps/{number}"));
+        let armed = |point: &str, arguments: &[&str]| {
+            let output = job
+                .with_environment(job.place.run(arguments))
+                .env("WEIR_FAILPOINT", point)
+                .output()
+                .unwrap();
+            let name = point.split(':').next().unwrap();
+            let text = text_of(&output);
+            assert!(
+                text.contains(&format!("failure point {name}: abort")),
+                "{point} was not passed\n{text}"
+            );
+        };
+        let first = ["-p", "2", "--stop-after", "9000", "--savepoint", &saved];
+        armed(step, &first);
+        let whole = job.weir(&["savepoint", "verify", &saved]).status.success();
+        assert_eq!(whole, *step == "state.savepoint.manifest.after", "{step}");
+        if !whole {
+            job.must(&[
+                "savepoint",
+                "create",
+                "numbers",
+                &saved,
+                "--from-checkpoint",
+            ]);
+        }
+        // Beyond it, so that a restore has something to withdraw.
+        let output = job
+            .with_environment(job.place.run(&["--stop-after", "15000"]))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{step}: {}", text_of(&output));
+        let restore = RESTORES[number % RESTORES.len()];
+        armed(restore, &["-p", "3", "--from", &saved]);
+        job.finish(&[], &format!("{step}, then {restore}"));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}
+
 /// What a seed does to requests: a share of them fails in one of the ways, and at times all of them do.
 fn script(seed: u64) -> impl Fn(&weir_tests::s3::Request) -> Fault + Send + Sync + 'static {
     move |request| {

@@ -308,6 +308,52 @@ fn periodic_savepoints_are_made_and_only_the_newest_are_kept() {
 }
 
 #[test]
+fn a_death_or_an_error_in_a_periodic_savepoint_changes_nothing_for_the_job() {
+    let fast = NUMBERS.replace("'rows-per-second' = '6000'", "'rows-per-second' = '40000'");
+    for point in [
+        "state.savepoint.before:2",
+        "state.savepoint.table:2",
+        "state.savepoint.manifest.before:2",
+        "state.savepoint.manifest.after:2",
+    ] {
+        for action in ["", ":error"] {
+            let folder = tempfile::tempdir().unwrap();
+            let place = Place::new(&folder.path().join("job"), "numbers", &fast);
+            let output = place
+                .run(&["-p", "2", "--set", "savepoint.interval=100ms"])
+                .env("WEIR_FAILPOINT", format!("{point}{action}"))
+                .output()
+                .unwrap();
+            let text = text_of(&output);
+            // An error is the savepoint's alone, and the job does not even restart.
+            assert_eq!(
+                output.status.success(),
+                action == ":error",
+                "{point}: {text}"
+            );
+            assert!(!text.contains("starts again"), "{point}: {text}");
+            if action.is_empty() {
+                assert!(text.contains("abort"), "{point} was not passed: {text}");
+                place.must_run(&[]);
+            }
+            assert_expected(&place, point);
+            // What is listed is whole.
+            let listed = json(&must(
+                &place.folder,
+                &["savepoint", "list", "numbers", "--json"],
+            ));
+            for one in listed.as_array().unwrap() {
+                let name = one["name"].as_str().unwrap();
+                must(
+                    &place.folder,
+                    &["savepoint", "verify", &format!("numbers/{name}")],
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn two_savepoints_of_one_job_are_compared() {
     let folder = tempfile::tempdir().unwrap();
     let place = Place::new(
