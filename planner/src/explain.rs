@@ -236,6 +236,14 @@ impl Printer<'_> {
                 right_keys,
                 null_equal,
                 residual,
+            }
+            | OperatorKind::LookupJoin {
+                join,
+                left_keys,
+                right_keys,
+                null_equal,
+                residual,
+                ..
             } => {
                 let kind = join.word();
                 let pairs = left_keys.iter().zip(right_keys).enumerate();

@@ -43,6 +43,8 @@ pub(crate) struct FromRelation {
     pub(crate) unnest: Option<Unnest>,
     /// It is joined as of a point in time.
     pub(crate) as_of: Option<AsOf>,
+    /// It is looked up as it is when a row comes.
+    pub(crate) lookup: bool,
 }
 
 impl From {
@@ -67,6 +69,7 @@ impl From {
             span,
             unnest: None,
             as_of: None,
+            lookup: false,
         });
     }
 
@@ -91,6 +94,7 @@ impl From {
             span,
             unnest: None,
             as_of: None,
+            lookup: false,
         });
     }
 
@@ -161,7 +165,7 @@ impl Binder<'_> {
             let healthy = result.is_ok() && joined.is_ok();
             result = result.and(joined);
             if healthy {
-                result = match self.as_of_conditions(join, from) {
+                result = match self.as_of_conditions(join, from, context) {
                     Ok(true) => Ok(()),
                     Ok(false) => self.join_condition(join, from, context),
                     Err(Failed) => Err(Failed),

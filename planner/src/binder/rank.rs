@@ -352,7 +352,7 @@ impl Binder<'_> {
         self.rank_node(node, kind, "rank", path, call.call.span)
     }
 
-    fn rank_node(
+    pub(super) fn rank_node(
         &mut self,
         input: NodeId,
         kind: NodeKind,

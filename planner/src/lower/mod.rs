@@ -289,6 +289,12 @@ impl Lowering<'_> {
                 right_keys,
                 residual,
                 ..
+            }
+            | NodeKind::LookupJoin {
+                left_keys,
+                right_keys,
+                residual,
+                ..
             } => {
                 let first_right = width(0);
                 let both = wanted | &columns_of(residual.iter());
