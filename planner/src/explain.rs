@@ -265,7 +265,14 @@ impl Printer<'_> {
                     };
                     format!(" AND {}", canonical::text(residual, &name))
                 });
-                format!("Join {kind} on {}{residual}", pairs.join(" AND "))
+                let what = match &operator.kind {
+                    OperatorKind::LookupJoin { complete: true, .. } => {
+                        "LookupJoin when the right has ended:"
+                    }
+                    OperatorKind::LookupJoin { .. } => "LookupJoin at the end of the epoch:",
+                    _ => "Join",
+                };
+                format!("{what} {kind} on {}{residual}", pairs.join(" AND "))
             }
             OperatorKind::Rank {
                 partition,

@@ -249,14 +249,17 @@ impl Properties {
             .unique_key
             .as_ref()
             .is_some_and(|key| key.iter().all(is_compared));
-        Self {
-            unique_key: if has_one {
-                left.unique_key.clone()
-            } else {
-                Self::joined(join, left, right, left_width).unique_key
-            },
-            ..left.clone()
-        }
+        let unique_key = if has_one {
+            left.unique_key.clone()
+        } else {
+            Self::joined(join, left, right, left_width).unique_key
+        };
+        let rows = match left.changelog {
+            Changelog::AppendOnly => left.clone(),
+            // When each of two equal rows came is not kept while they wait.
+            Changelog::Retractions => Self::of(Changelog::Retractions),
+        };
+        Self { unique_key, ..rows }
     }
 }
 

@@ -13,6 +13,7 @@ use super::as_of::{AsOf, version_of};
 use super::expr::{Aggregates, ExprBinder};
 use super::query::{Context, common_type};
 use super::scope::Scope;
+use super::subquery::Lateral;
 use super::unnest::Unnest;
 use super::{Binder, Failed, Relation};
 
@@ -154,6 +155,12 @@ impl Binder<'_> {
         }
         let mut result = self.bind_factor(&tree.relation, context, from);
         for join in &tree.joins {
+            if let Some(lateral) = Lateral::of(&join.relation) {
+                if result.is_ok() {
+                    result = self.bind_lateral(&lateral, Some(join), context, from);
+                }
+                continue;
+            }
             if let Some(call) = unnest_call(&join.relation) {
                 if result.is_ok() {
                     result = self.unnest_join(join, &call, from);
@@ -193,6 +200,11 @@ impl Binder<'_> {
         }
         if let Some(call) = unnest_call(factor) {
             return self.bind_unnest(&call, false, from);
+        }
+        if let Some(lateral) = Lateral::of(factor)
+            && !from.relations.is_empty()
+        {
+            return self.bind_lateral(&lateral, None, context, from);
         }
         let span = span_of(factor);
         let (relation, name) = self.relation(factor, context)?;
@@ -244,7 +256,8 @@ impl Binder<'_> {
                 self.aliased(relation, Some(name), alias.as_ref())
             }
             TableFactor::Derived {
-                lateral: false,
+                // Behind other relations it is bound elsewhere; the first one has nothing to read.
+                lateral: _,
                 subquery,
                 alias,
                 ..

@@ -53,7 +53,13 @@ impl Binder<'_> {
     }
 
     /// The relation whose rows are the last version of each key, where rows are versions.
-    pub(super) fn last_versions(&mut self, node: NodeId, role: &str, path: &Path, span: Span) -> NodeId {
+    pub(super) fn last_versions(
+        &mut self,
+        node: NodeId,
+        role: &str,
+        path: &Path,
+        span: Span,
+    ) -> NodeId {
         let properties = self.properties(node).clone();
         let (Some(key), Some(time)) = (&properties.unique_key, properties.event_time) else {
             return node;
@@ -84,7 +90,11 @@ impl Binder<'_> {
             kind: ExprKind::Binary {
                 op: BinaryOp::Eq,
                 left: Box::new(Expr::column(number, DataType::Int64, span)),
-                right: Box::new(Expr::literal(weir_types::Scalar::Int(1), DataType::Int64, span)),
+                right: Box::new(Expr::literal(
+                    weir_types::Scalar::Int(1),
+                    DataType::Int64,
+                    span,
+                )),
             },
             data_type: DataType::Boolean,
             span,
@@ -109,15 +119,20 @@ impl Binder<'_> {
             residual,
         } = conditions;
         self.check_volatile_residual(residual.as_ref())?;
-        let complete = self.is_bounded(right) && !self.follows_clock(right);
+        let complete = self.is_bounded(right) && !self.moves_with_clock(right);
         if !complete && self.properties(left).changelog == Changelog::Retractions {
             return self.fail(
                 Diagnostic::error(
                     codes::LOOKUP_LEFT,
                     "a join with a table as it is now reads rows that are only inserted",
                 )
-                .at(place.span, "the left side can take rows back, when this table may be another one already")
-                .help("without FOR SYSTEM_TIME AS OF it is a regular join, which follows both sides")
+                .at(
+                    place.span,
+                    "the left side can take rows back, when this table may be another one already",
+                )
+                .help(
+                    "without FOR SYSTEM_TIME AS OF it is a regular join, which follows both sides",
+                )
                 .help("or look up below the aggregate, where the rows come in"),
             );
         }
@@ -151,7 +166,7 @@ impl Binder<'_> {
     }
 
     /// Whether its rows come and go with the clock, whatever its sources do.
-    fn follows_clock(&self, node: NodeId) -> bool {
+    fn moves_with_clock(&self, node: NodeId) -> bool {
         self.graph.below(node).iter().any(|&node| {
             matches!(
                 self.graph.nodes[node].kind,

@@ -6,6 +6,7 @@ mod final_rank;
 mod interval_join;
 mod join;
 mod kernels;
+mod lookup_join;
 mod over;
 mod rank;
 mod retained;
