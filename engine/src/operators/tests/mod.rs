@@ -2,6 +2,7 @@
 
 mod aggregate;
 mod as_of_join;
+mod clocked;
 mod final_rank;
 mod interval_join;
 mod join;
