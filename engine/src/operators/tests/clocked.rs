@@ -214,8 +214,9 @@ proptest! {
                 }
                 changes.extend(coming.iter().map(|row| (*row, 1)));
                 there.extend(coming);
-                if !changes.is_empty() {
-                    harness.send(0, stays(&changes));
+                // A batch goes through whole.
+                for changes in changes.chunks(batch_rows) {
+                    harness.send(0, stays(changes));
                 }
                 harness.end_epoch();
                 let mut expected = BTreeMap::new();
