@@ -18,7 +18,7 @@ const QUERIES: [&str; 6] = [
     "SELECT a.k, a.n, b.n FROM (SELECT k, count(*) AS n FROM alpha GROUP BY k) AS a JOIN (SELECT k, sum(b) AS n FROM beta GROUP BY k) AS b ON a.k = b.k",
     "SELECT k, s FROM alpha UNION ALL SELECT k, s FROM beta WHERE b > 1",
     // By a clock that stands still, so that any interleaving gives the same: what has come stays, the rest waits for ever.
-    "SELECT k, count(*) FROM alpha WHERE ts <= now() - INTERVAL '1' HOUR AND ts > now() - INTERVAL '400000' DAY GROUP BY k",
+    "SELECT k, count(*) FROM alpha WHERE ts <= now() - INTERVAL '1' HOUR AND ts > now() - INTERVAL '4000' DAY GROUP BY k",
     "WITH c AS (SELECT k, count(*) AS n FROM beta GROUP BY k) SELECT a.k, a.s, b.n FROM alpha AS a LEFT JOIN c FOR SYSTEM_TIME AS OF PROCTIME() AS b ON a.k = b.k",
 ];
 
