@@ -15,6 +15,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::shape::Shape;
+use super::widened::Widened;
 use crate::canonical;
 use crate::fingerprint::value_settings;
 use crate::identity::{Identity, hash, shortened, unnested_columns, value_options};
@@ -28,6 +29,8 @@ pub(super) struct Trace<'p> {
     pub(super) plan: &'p StreamPlan,
     /// What paths of the plan are called in the other one.
     renames: &'p BTreeMap<String, String>,
+    /// What columns of the plan are called whose type the other one has widened.
+    widened: &'p Widened,
     /// One for each operator.
     pub(super) nodes: Vec<Traced>,
 }
@@ -149,7 +152,9 @@ pub(super) fn keeps_state(operator: &Operator) -> bool {
 /// each key. A DISTINCT or a join of rows that only grow gives rows that only grow, and holds all that they are made of.
 pub(super) fn emits(operator: &Operator) -> bool {
     keeps_state(operator)
-        && operator.changelog == Changelog::AppendOnly
+        && (operator.changelog == Changelog::AppendOnly
+            // What was looked up stays, even where the left row itself is taken back.
+            || matches!(operator.kind, OperatorKind::LookupJoin { .. }))
         && !matches!(
             operator.kind,
             OperatorKind::Aggregate { .. }
@@ -159,11 +164,16 @@ pub(super) fn emits(operator: &Operator) -> bool {
 }
 
 impl<'p> Trace<'p> {
-    /// Traces a plan. `renames`: what paths of it are called in the plan that it is compared with.
-    pub(super) fn of(plan: &'p StreamPlan, renames: &'p BTreeMap<String, String>) -> Self {
+    /// Traces a plan. `renames`: what paths of it are called in the plan that it is compared with; `widened`: what columns.
+    pub(super) fn of(
+        plan: &'p StreamPlan,
+        renames: &'p BTreeMap<String, String>,
+        widened: &'p Widened,
+    ) -> Self {
         let mut trace = Self {
             plan,
             renames,
+            widened,
             nodes: Vec::with_capacity(plan.operators.len()),
         };
         for operator in &plan.operators {
@@ -322,7 +332,7 @@ impl<'p> Trace<'p> {
         }
     }
 
-    fn table(&self, table: &str) -> String {
+    pub(super) fn table(&self, table: &str) -> String {
         renamed(table, self.renames)
     }
 
@@ -341,6 +351,7 @@ impl<'p> Trace<'p> {
         let all: Vec<String> = (0..definition.columns.len())
             .map(|column| source_column(definition, column))
             .map(|column| format!("{}.{column}", self.table(table)))
+            .map(|column| self.widened.get(&column).cloned().unwrap_or(column))
             .collect();
         let table = self.table(table);
         let settings = value_settings(&self.plan.settings);
@@ -426,7 +437,9 @@ impl<'p> Trace<'p> {
                     .map(|call| super::shape::call(call, input));
                 group_columns.iter().map(group).chain(calls).collect()
             }
-            OperatorKind::Join { join, .. } | OperatorKind::TimedJoin { join, .. } => {
+            OperatorKind::Join { join, .. }
+            | OperatorKind::LookupJoin { join, .. }
+            | OperatorKind::TimedJoin { join, .. } => {
                 joined(&self.id(operator), *join, input, &inputs[1].columns)
             }
             OperatorKind::SetOperation { .. } => (0..operator.schema.len())
@@ -465,7 +478,7 @@ fn opaque(operator: &Operator, inputs: &[&Traced]) -> (Vec<String>, Relation) {
 }
 
 /// A source column in the typed form of fingerprints.
-fn source_column(table: &TableDefinition, column: usize) -> String {
+pub(super) fn source_column(table: &TableDefinition, column: usize) -> String {
     Identity::of_table_column(table, column).typed
 }
 
@@ -542,6 +555,7 @@ fn shown_columns(operator: &Operator, inputs: &[&Traced]) -> Vec<String> {
             | OperatorKind::Rank { .. }
             | OperatorKind::FinalRank { .. }
             | OperatorKind::Join { .. }
+            | OperatorKind::LookupJoin { .. }
             | OperatorKind::TimedJoin { .. },
             inputs,
         ) => {
