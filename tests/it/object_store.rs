@@ -384,6 +384,12 @@ fn a_death_at_any_step_of_a_savepoint_at_a_url_or_of_a_restore_from_it_loses_not
                 "{point} was not passed\n{text}"
             );
         };
+        // There is a checkpoint before anything dies.
+        let output = job
+            .with_environment(job.place.run(&["--stop-after", "3000"]))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{step}: {}", text_of(&output));
         let first = ["-p", "2", "--stop-after", "9000", "--savepoint", &saved];
         armed(step, &first);
         let whole = job.weir(&["savepoint", "verify", &saved]).status.success();
