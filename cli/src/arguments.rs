@@ -15,14 +15,19 @@ use crate::checkpoints::{CheckpointsOptions, DoctorOptions};
 refuses the start, 130 stopped at once. See docs/cli.md."
 )]
 pub(crate) struct Arguments {
+    /// Without one: the REPL.
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: Option<Command>,
 }
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Runs a query file: goes on from the job's last checkpoint, takes a last one on Ctrl-C.
     Run(Box<RunOptions>),
+    /// Runs one SELECT over files and standard input, and keeps nothing.
+    Query(Box<crate::query::QueryOptions>),
+    /// Statements one after another, at a terminal or from a pipe (also without a command).
+    Repl(Box<crate::repl::ReplOptions>),
     /// Shows the plan: operators, their IDs, what flows between them, what each keeps.
     Explain(ExplainOptions),
     /// Plans a query file and reports every mistake and warning, without running it.
@@ -37,6 +42,16 @@ pub(crate) enum Command {
     Checkpoints(CheckpointsOptions),
     /// Says from the figures of a job's checkpoints what to look at.
     Doctor(DoctorOptions),
+    /// Formats SQL files: keywords upper case, columns under each other, comments and lines as they are.
+    Fmt(crate::fmt::FmtOptions),
+    /// Writes rows of a generator to a file: Nexmark events, or columns of your own.
+    Generate(crate::generate::GenerateOptions),
+    /// Lists the jobs that have their folders here, and which of them run.
+    Jobs(crate::jobs::JobsOptions),
+    /// Prints what a shell needs to complete commands and flags.
+    Completions(crate::shells::CompletionsOptions),
+    /// Prints the manual page of weir or of one of its commands.
+    Man(crate::shells::ManOptions),
     /// Says what an edited query would do to the state of the one that runs: operator by operator, before anything stops.
     Diff(DiffOptions),
 }
@@ -147,9 +162,10 @@ pub(crate) struct DiffOptions {
 }
 
 /// How results are printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// Aligned columns.
+    #[default]
     Table,
     /// One JSON object a line.
     Json,
@@ -206,7 +222,7 @@ impl Backend {
     }
 }
 
-fn key_and_value(text: &str) -> Result<(String, String), String> {
+pub(crate) fn key_and_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.trim().is_empty() => {
             Ok((key.trim().to_owned(), value.trim().to_owned()))
@@ -250,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_flag_is_a_setting_and_wins_over_set() {
-        let Command::Run(options) =
+        let Some(Command::Run(options)) =
             Arguments::parse_from(["weir", "run", "q.sql", "-p", "4", "--set", "parallelism=2"])
                 .command
         else {

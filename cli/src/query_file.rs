@@ -41,6 +41,15 @@ impl QueryFile {
         Ok(Self { shown, path, sql })
     }
 
+    /// A text that stands in no file.
+    pub(crate) fn of_text(shown: &str, sql: &str) -> Self {
+        Self {
+            shown: shown.to_owned(),
+            path: PathBuf::from(shown),
+            sql: sql.to_owned(),
+        }
+    }
+
     /// The name of the job unless `SET 'job.name'` gives one.
     pub(crate) fn stem(&self) -> String {
         self.path

@@ -54,6 +54,7 @@ fn follow(
         format: options.format,
         changelog: options.changelog,
         bounded: is_bounded(&plan),
+        live: false,
     };
     let printer = Printer::new(&plan, print, Arc::clone(&status)).map_err(Failure::failed)?;
     let printer = Arc::new(Mutex::new(printer));

@@ -89,6 +89,7 @@ pub(crate) fn query(state: State, sql: &str, format: Format) -> Result<Code, Fai
         format,
         changelog: false,
         bounded: true,
+        live: false,
     };
     let status = Arc::new(StatusLine::new(false));
     let printer = Printer::new(&planned.plan, print, status).map_err(Failure::failed)?;

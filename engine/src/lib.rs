@@ -28,6 +28,7 @@ pub mod operators;
 mod options;
 mod progress;
 mod savepoint;
+mod session;
 mod simulate;
 mod source;
 pub mod statistics;
@@ -43,4 +44,9 @@ pub use progress::{JobSummary, Outcome, OutputEvent, OutputHandler, Progress};
 pub use savepoint::{
     ControlClient, ControlServer, JobControl, SAVEPOINTS, SavepointOrder, StateQuery, StopOrder,
     checkpoint_state, savepoint_of_checkpoint, savepoints_in,
+};
+pub use session::{
+    Answer, ChannelReceiver, ChannelSender, Executed, JobState, JobStatus, Next, ProgramSink,
+    ProgramSource, ProgramTables, QueryStream, Resolved, Session, SessionOptions, TableSpec,
+    create_table_from, declaration, resolve_files,
 };

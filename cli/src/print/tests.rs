@@ -126,6 +126,7 @@ fn bounded(format: Format) -> PrintOptions {
         format,
         changelog: false,
         bounded: true,
+        live: false,
     }
 }
 
