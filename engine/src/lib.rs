@@ -21,6 +21,7 @@ mod catalog;
 mod clock;
 mod coordinator;
 mod error;
+mod evolution;
 mod exchange;
 pub mod expr;
 mod job;
@@ -38,6 +39,7 @@ mod worker;
 
 pub use catalog::ConnectorCatalog;
 pub use error::{Error, Result, RowError};
+pub use evolution::{Accept, Accepted, Evolution, EvolutionOptions, past_of};
 pub use job::JobHandle;
 pub use options::{CheckpointOptions, JobOptions, RestartOptions, RestartStrategy};
 pub use progress::{JobSummary, Outcome, OutputEvent, OutputHandler, Progress};

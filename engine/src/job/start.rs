@@ -13,9 +13,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::Notify;
 use weir_connectors::{Sink, SinkEnvironment, TableRequest, open_sink, open_source};
-use weir_planner::plan::{Changelog, OperatorKind, StreamPlan};
+use weir_planner::plan::{Changelog, Operator, OperatorKind, StreamPlan, TableDefinition};
 use weir_planner::settings::parse_duration;
-use weir_state::{CheckpointStore, Manifest, RestoreFrom, Savepoint, SharedState, StorageOptions};
+use weir_state::{CheckpointStore, Manifest, Restoring, Savepoint, SharedState, StorageOptions};
 use weir_types::{CheckpointId, Diagnostic, EventTime, Generation};
 
 use super::Shared;
@@ -118,6 +118,31 @@ pub(super) fn prepare(
         highest: CheckpointId(0),
         warnings: Vec::new(),
         drained: false,
+        judged: None,
+    };
+    let open_others = |old: &StreamPlan| -> Result<Committers> {
+        let mut old = old.clone();
+        let (mut is_dead_letter, _) = wire_dead_letters(&mut old)?;
+        crate::beside::wire(&mut old, &mut is_dead_letter)?;
+        let (tables, goes_on) = (old.tables.clone(), |sink: &Operator| {
+            plan.operator(&sink.id)
+                .is_some_and(|now| now.kind == sink.kind)
+        });
+        for operator in &mut old.operators {
+            let OperatorKind::Sink { table } = &operator.kind else {
+                continue;
+            };
+            let target = |all: &BTreeMap<String, TableDefinition>| {
+                all.get(table)
+                    .map(|table| (table.options.clone(), table.partitioned_by.clone()))
+            };
+            if goes_on(operator) && target(&tables) == target(&plan.tables) {
+                // The new plan's committer sees to it.
+                operator.kind = OperatorKind::Union;
+            }
+        }
+        let sinks = open_sinks(job, &old, &options, generation)?;
+        open_committers(&old, &sinks)
     };
     if let (Some(folder), Some(store)) = (folder.as_mut(), &store) {
         if options.fresh {
@@ -130,9 +155,22 @@ pub(super) fn prepare(
             folder,
             store,
             committers: &mut committers,
+            open_others: &open_others,
             runtime: &runtime,
         }
         .run()?;
+    }
+    let transition = match (start.judged.take(), start.manifest.take(), &store) {
+        (Some(judged), Some(manifest), Some(store)) => {
+            Some(judged.start_from(manifest, store, &user_plan, &plan)?)
+        }
+        (_, manifest, _) => {
+            start.manifest = manifest;
+            None
+        }
+    };
+    if let Some(transition) = &transition {
+        start.manifest = Some(transition.manifest.clone());
     }
     if let (true, Some(manifest), Some(store)) = (start.drained, &start.manifest, &store) {
         if let Some(target) = &options.savepoint {
@@ -245,15 +283,20 @@ pub(super) fn prepare(
             &manifest.watermarks
         })?,
         restored_counters: part(manifest.as_ref(), "counters", |manifest| &manifest.counters)?,
-        restore: manifest
-            .zip(store.clone())
-            .map(|(manifest, store)| RestoreFrom {
-                store,
-                backend: manifest.backend,
-                key_groups: manifest.key_groups,
-                tables: manifest.tables,
-                workers: manifest.workers,
-            }),
+        restore: match (&transition, &manifest, &store) {
+            (Some(transition), _, _) => Some(transition.restoring.clone()),
+            (None, Some(manifest), Some(store)) => Some(Restoring::unchanged(
+                &manifest.restore_from(store),
+                &crate::operators::table_specs(&plan),
+            )?),
+            _ => None,
+        },
+        evolution: match (&transition, &manifest) {
+            (Some(transition), _) => transition.evolution.to_value()?,
+            (None, Some(manifest)) => manifest.evolution.clone(),
+            (None, None) => Value::Null,
+        },
+        transition,
         store,
         last_checkpoint: AtomicU64::new(last.map_or(0, |last| last.0)),
         restored_checkpoint: last.map_or(0, |last| last.0),
