@@ -90,7 +90,7 @@ pub(crate) struct RunOptions {
     /// Time between consistent cuts; updating results change once per cut [default: 10ms].
     #[arg(long, value_name = "TIME", help_heading = "Job")]
     pub(crate) epoch_interval: Option<String>,
-    /// Any setting, as `SET 'key' = 'value'` in the file would.
+    /// Any setting, as `SET 'key' = 'value'` in the file would; NAME=VALUE in upper case fills in `${NAME}`.
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value, help_heading = "Job")]
     pub(crate) set: Vec<(String, String)>,
 
@@ -135,9 +135,25 @@ pub(crate) struct RunOptions {
 pub(crate) struct ExplainOptions {
     /// The query file.
     pub(crate) file: PathBuf,
-    /// The plan as JSON (docs/formats/plan.md) instead of a tree.
-    #[arg(long)]
+    /// The plan as JSON (docs/formats/plan.md) instead of a tree; as --format json.
+    #[arg(long, conflicts_with = "format")]
     pub(crate) json: bool,
+    /// How the plan is shown.
+    #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
+    pub(crate) format: PlanFormat,
+}
+
+/// How a plan is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlanFormat {
+    /// A tree.
+    Text,
+    /// As programs read it (docs/formats/plan.md).
+    Json,
+    /// A drawing for Graphviz.
+    Dot,
+    /// A drawing for pages.
+    Mermaid,
 }
 
 /// `weir check`.
@@ -191,6 +207,7 @@ impl RunOptions {
     /// The flags that stand for a setting, as `SET` would have them; later ones win.
     pub(crate) fn settings(&self) -> Vec<(String, String)> {
         let mut settings = self.set.clone();
+        settings.retain(|(key, _)| !crate::variables::is_variable(key));
         let mut flag = |key: &str, value: Option<String>| {
             settings.extend(value.map(|value| (key.to_owned(), value)));
         };

@@ -36,7 +36,7 @@ pub(crate) fn fmt(options: &FmtOptions) -> Result<Code, Failure> {
             print!("{}", formatted("standard input", &sql)?);
             continue;
         }
-        let file = QueryFile::read(path)?;
+        let file = QueryFile::read_source(path)?;
         let text = formatted(&file.shown, &file.sql)?;
         if text == file.sql {
             continue;
@@ -49,7 +49,11 @@ pub(crate) fn fmt(options: &FmtOptions) -> Result<Code, Failure> {
             println!("{}", file.shown);
         }
     }
-    Ok(if options.check && changed > 0 { Code::Failed } else { Code::Done })
+    Ok(if options.check && changed > 0 {
+        Code::Failed
+    } else {
+        Code::Done
+    })
 }
 
 /// The formatted text, which plans as the text does: if it did not, that would be a mistake of ours, and nothing is written.
@@ -66,7 +70,10 @@ fn formatted(shown: &str, sql: &str) -> Result<String, Failure> {
 /// Whether both give the same plan but for places, or neither gives one.
 fn plans_alike(one: &str, other: &str) -> bool {
     let catalog: &dyn Catalog = &weir_engine::ConnectorCatalog;
-    match (weir_planner::plan(one, catalog), weir_planner::plan(other, catalog)) {
+    match (
+        weir_planner::plan(one, catalog),
+        weir_planner::plan(other, catalog),
+    ) {
         (Ok(one), Ok(other)) => without_places(&one.plan) == without_places(&other.plan),
         (Err(one), Err(other)) => one.0.len() == other.0.len(),
         _ => false,

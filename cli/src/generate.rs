@@ -128,11 +128,20 @@ pub(crate) fn generate(options: &GenerateOptions) -> Result<Code, Failure> {
         }
     };
     with.insert(0, ("connector", connector.to_owned()));
-    let given = output.with.iter().map(|(key, value)| (key.as_str(), value.clone()));
+    let given = output
+        .with
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.clone()));
     let options: Vec<String> = with
         .into_iter()
         .chain(given)
-        .map(|(key, value)| format!("'{}' = '{}'", key.replace('\'', "''"), value.replace('\'', "''")))
+        .map(|(key, value)| {
+            format!(
+                "'{}' = '{}'",
+                key.replace('\'', "''"),
+                value.replace('\'', "''")
+            )
+        })
         .collect();
     let sql = format!(
         "CREATE TABLE generated ({columns}) WITH ({});\nSELECT * FROM generated",
@@ -162,9 +171,9 @@ fn write(file: &QueryFile, output: &Output) -> Result<Code, Failure> {
     };
     let mut encoder = row_encoder(format, rows.columns());
     let mut out: Box<dyn Write> = match &output.out {
-        Some(path) => Box::new(BufWriter::new(std::fs::File::create(path).map_err(|error| {
-            Failure::failed(format!("cannot make {}: {error}", path.display()))
-        })?)),
+        Some(path) => Box::new(BufWriter::new(std::fs::File::create(path).map_err(
+            |error| Failure::failed(format!("cannot make {}: {error}", path.display())),
+        )?)),
         None => Box::new(BufWriter::new(std::io::stdout())),
     };
     let mut written = out.write_all(encoder.header().unwrap_or_default());
@@ -180,7 +189,9 @@ fn write(file: &QueryFile, output: &Output) -> Result<Code, Failure> {
         }
     }
     match written.and_then(|()| out.flush()) {
-        Err(error) if !is_closed_pipe(&error) => Err(Failure::failed(format!("cannot write: {error}"))),
+        Err(error) if !is_closed_pipe(&error) => {
+            Err(Failure::failed(format!("cannot write: {error}")))
+        }
         _ => Ok(Code::Done),
     }
 }

@@ -54,7 +54,12 @@ pub(crate) fn jobs(options: &JobsOptions) -> Result<Code, Failure> {
         println!("no job has its folder in {}", options.state_root.display());
         return Ok(Code::Done);
     }
-    let width = found.iter().map(|job| job.job.chars().count()).max().unwrap_or(0).max(3);
+    let width = found
+        .iter()
+        .map(|job| job.job.chars().count())
+        .max()
+        .unwrap_or(0)
+        .max(3);
     println!("{:width$}  state    checkpoint  savepoints  file", "job");
     for job in &found {
         let pad = " ".repeat(width.saturating_sub(job.job.chars().count()));
@@ -62,7 +67,8 @@ pub(crate) fn jobs(options: &JobsOptions) -> Result<Code, Failure> {
             "{}{pad}  {:7}  {:>10}  {:>10}  {}",
             job.job,
             if job.running { "running" } else { "stopped" },
-            job.checkpoint.map_or_else(|| "-".to_owned(), |number| number.to_string()),
+            job.checkpoint
+                .map_or_else(|| "-".to_owned(), |number| number.to_string()),
             job.savepoints,
             job.file.as_deref().unwrap_or("-"),
         );
@@ -74,7 +80,12 @@ fn list(root: &Path) -> Result<Vec<Found>, Failure> {
     let entries = match std::fs::read_dir(root) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Failure::failed(format!("cannot list {}: {error}", root.display()))),
+        Err(error) => {
+            return Err(Failure::failed(format!(
+                "cannot list {}: {error}",
+                root.display()
+            )));
+        }
     };
     let mut found = Vec::new();
     for entry in entries {
@@ -85,9 +96,14 @@ fn list(root: &Path) -> Result<Vec<Found>, Failure> {
             serde_json::from_slice(&std::fs::read(folder.join(name)).ok()?).ok()
         };
         // Whatever has no owner is no job.
-        let Some(owner) = read("owner.json") else { continue };
-        let Some(job) = owner["job"].as_str() else { continue };
-        let highest = read("counters.json").and_then(|counters| counters["highest_checkpoint"].as_u64());
+        let Some(owner) = read("owner.json") else {
+            continue;
+        };
+        let Some(job) = owner["job"].as_str() else {
+            continue;
+        };
+        let highest =
+            read("counters.json").and_then(|counters| counters["highest_checkpoint"].as_u64());
         found.push(Found {
             job: job.to_owned(),
             file: owner["file"].as_str().map(str::to_owned),

@@ -13,12 +13,14 @@
 mod arguments;
 mod check;
 mod checkpoints;
+mod defaults;
 mod diff;
 mod evolution;
 mod exit;
 mod explain;
 mod fmt;
 mod generate;
+mod graph;
 mod jobs;
 mod print;
 mod progress;

@@ -94,7 +94,9 @@ pub(crate) fn query(options: &QueryOptions) -> Result<Code, Failure> {
             ));
         }
     };
-    let mut settings = options.set.clone();
+    let defaults = crate::defaults::Defaults::read()?;
+    let mut settings = defaults.environment;
+    settings.extend(options.set.iter().cloned());
     settings.extend(
         options
             .parallelism
@@ -105,6 +107,7 @@ pub(crate) fn query(options: &QueryOptions) -> Result<Code, Failure> {
         settings,
         ..SessionOptions::default()
     });
+    declare_settings(&mut session, &defaults.file)?;
     if mentions_stdin(&file.sql) {
         declare_stdin(&mut session, options)?;
     }
@@ -235,6 +238,15 @@ pub(crate) fn ends(rows: &QueryStream) -> bool {
                 OperatorKind::Source { table, .. } => is_stdin(table),
                 _ => true,
             })
+}
+
+/// Settings of `weir.toml`: as if SET stood in front of all.
+pub(crate) fn declare_settings(session: &mut Session, settings: &[(String, String)]) -> Result<(), Failure> {
+    for (key, value) in settings {
+        let sql = format!("SET '{key}' = '{}'", value.replace('\'', "''"));
+        session.execute(&sql).map_err(|error| Failure::plain(&error))?;
+    }
+    Ok(())
 }
 
 /// Whether the text speaks of `stdin`.

@@ -11,6 +11,7 @@ use weir_planner::plan::{OperatorKind, StreamPlan};
 use weir_types::Diagnostics;
 
 use crate::arguments::RunOptions;
+use crate::defaults::Defaults;
 use crate::exit::{Code, Failure};
 use crate::print::{PrintOptions, Printer, is_closed_pipe};
 use crate::progress::{Reporter, StatusLine};
@@ -20,7 +21,7 @@ use crate::summary;
 
 /// Runs a file to its end, or until somebody stops it.
 pub(crate) fn run(options: &RunOptions) -> Result<Code, Failure> {
-    let file = QueryFile::read(&options.file)?;
+    let file = QueryFile::read_with(&options.file, &options.set)?;
     let mut planned = file.plan()?;
     file.warn(&planned.warnings);
     for text in &planned.explains {
@@ -35,7 +36,10 @@ pub(crate) fn run(options: &RunOptions) -> Result<Code, Failure> {
         }
         return Ok(Code::Done);
     }
-    apply_settings(&mut planned.plan, options.settings())?;
+    let defaults = Defaults::read()?;
+    defaults.complete(&mut planned.plan);
+    let settings = defaults.environment.into_iter().chain(options.settings());
+    apply_settings(&mut planned.plan, settings.collect())?;
     let job = planned.plan.job_name.clone().unwrap_or_else(|| file.stem());
     let job_options = job_options(&file, &planned.plan, &job, options)?;
     follow(&file, planned.plan, &job, job_options, options)
@@ -64,7 +68,7 @@ fn follow(
     let (control, state_dir) = (job_options.control.clone(), job_options.state_dir.clone());
     let handle = JobHandle::start(
         job,
-        &file.sql,
+        &file.source,
         plan,
         job_options,
         Printer::handler(&printer),

@@ -45,10 +45,15 @@ pub(crate) fn man(options: &ManOptions) -> Result<Code, Failure> {
     let command = match &options.command {
         None => all,
         Some(name) => {
-            let found = all.get_subcommands().find(|command| command.get_name() == name);
+            let found = all
+                .get_subcommands()
+                .find(|command| command.get_name() == name);
             let names: Vec<&str> = all.get_subcommands().map(clap::Command::get_name).collect();
             let found = found.ok_or_else(|| {
-                Failure::usage(format!("there is no command `{name}`; there are {}", names.join(", ")))
+                Failure::usage(format!(
+                    "there is no command `{name}`; there are {}",
+                    names.join(", ")
+                ))
             })?;
             let name: &'static str = Box::leak(format!("weir-{name}").into_boxed_str());
             found.clone().name(name)
@@ -63,7 +68,9 @@ pub(crate) fn man(options: &ManOptions) -> Result<Code, Failure> {
 
 fn print(text: &[u8]) -> Result<Code, Failure> {
     match std::io::stdout().lock().write_all(text) {
-        Err(error) if !is_closed_pipe(&error) => Err(Failure::failed(format!("cannot print: {error}"))),
+        Err(error) if !is_closed_pipe(&error) => {
+            Err(Failure::failed(format!("cannot print: {error}")))
+        }
         _ => Ok(Code::Done),
     }
 }

@@ -12,14 +12,19 @@ use weir_types::{Diagnostic, Diagnostics, Span};
 /// Whether a name of `--set` is a variable's: upper case.
 pub(crate) fn is_variable(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_uppercase() || c == '_')
-        && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+        && name
+            .chars()
+            .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
 }
 
 /// The text with its variables filled in.
 ///
 /// # Errors
 /// Variables that have no value, each with its place.
-pub(crate) fn fill(sql: &str, value_of: &dyn Fn(&str) -> Option<String>) -> Result<String, Diagnostics> {
+pub(crate) fn fill(
+    sql: &str,
+    value_of: &dyn Fn(&str) -> Option<String>,
+) -> Result<String, Diagnostics> {
     let mut out = String::with_capacity(sql.len());
     let mut problems = Vec::new();
     let mut rest = sql;
@@ -44,24 +49,49 @@ pub(crate) fn fill(sql: &str, value_of: &dyn Fn(&str) -> Option<String>) -> Resu
             None => (inner, None),
         };
         rest = &from[end + 1..];
+        // `${1}` is a group of a regular expression.
+        if !name.is_empty() && name.chars().all(|c| c.is_ascii_digit()) {
+            out.push_str(&from[..=end]);
+            continue;
+        }
         let named = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         if !named {
-            problems.push(problem(sql, place, end + 1, format!("`{name}` is no name of a variable")));
+            problems.push(problem(
+                sql,
+                place,
+                end + 1,
+                format!("`{name}` is no name of a variable"),
+            ));
         } else if let Some(value) = value_of(name).or_else(|| default.map(str::to_owned)) {
             out.push_str(&value);
         } else {
-            problems.push(problem(sql, place, end + 1, format!("the variable `{name}` has no value")));
+            problems.push(problem(
+                sql,
+                place,
+                end + 1,
+                format!("the variable `{name}` has no value"),
+            ));
         }
     }
     out.push_str(rest);
-    if problems.is_empty() { Ok(out) } else { Err(Diagnostics(problems)) }
+    if problems.is_empty() {
+        Ok(out)
+    } else {
+        Err(Diagnostics(problems))
+    }
 }
 
 fn problem(sql: &str, at: usize, length: usize, message: String) -> Diagnostic {
     let place = |at: usize| {
         let before = &sql[..at];
         let line = before.matches('\n').count() as u32 + 1;
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() as u32 + 1;
+        let column = before
+            .rsplit('\n')
+            .next()
+            .unwrap_or_default()
+            .chars()
+            .count() as u32
+            + 1;
         (line, column)
     };
     let span = Span::new(place(at), place((at + length).min(sql.len())));
@@ -81,8 +111,8 @@ mod tests {
 
     #[test]
     fn variables_are_filled_in_and_defaults_hold_where_there_is_none() {
-        let filled = fill("SELECT '${CITY}', ${LIMIT:-10}, '$${CITY}', '$'", &value).unwrap();
-        assert_eq!(filled, "SELECT 'Oslo', 10, '${CITY}', '$'");
+        let filled = fill("SELECT '${CITY}', ${LIMIT:-10}, '$${CITY}', '$', '${1}'", &value).unwrap();
+        assert_eq!(filled, "SELECT 'Oslo', 10, '${CITY}', '$', '${1}'");
         assert!(is_variable("CITY_2") && !is_variable("state.dir") && !is_variable("parallelism"));
     }
 

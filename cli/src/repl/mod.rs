@@ -66,6 +66,9 @@ pub(crate) struct ReplOptions {
 
 /// Runs the REPL, or a script from a pipe.
 pub(crate) fn repl(options: &ReplOptions) -> Result<Code, Failure> {
+    let defaults = crate::defaults::Defaults::read()?;
+    let mut settings = defaults.environment;
+    settings.extend(options.set.iter().cloned());
     let session = SessionOptions {
         state_root: Some(
             options
@@ -73,11 +76,12 @@ pub(crate) fn repl(options: &ReplOptions) -> Result<Code, Failure> {
                 .clone()
                 .unwrap_or_else(|| PathBuf::from(".weir")),
         ),
-        settings: options.set.clone(),
+        settings,
         ..SessionOptions::default()
     };
     let interactive = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let mut shell = Shell::new(session, options.format, options.changelog, interactive)?;
+    crate::query::declare_settings(&mut shell.session, &defaults.file)?;
     if interactive {
         at_terminal(&mut shell)
     } else {

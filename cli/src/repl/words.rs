@@ -183,6 +183,10 @@ pub(super) const COMMANDS: &[(&str, &str, &str)] = &[
 /// The form of statements, for \help.
 pub(super) const FORMS: &[(&str, &str)] = &[
     (
+        "CREATE FUNCTION",
+        "CREATE FUNCTION name(a INT, b STRING) RETURNS STRING AS expression",
+    ),
+    (
         "CREATE TABLE",
         "CREATE TABLE name (column TYPE, computed AS expr, at TIMESTAMP(3), WATERMARK FOR at AS at - INTERVAL '5' SECOND,\n    \
          PRIMARY KEY (column) NOT ENFORCED) WITH ('connector' = 'filesystem', 'path' = 'data/*.csv', 'format' = 'csv')\n\
@@ -190,10 +194,6 @@ pub(super) const FORMS: &[(&str, &str)] = &[
          CREATE TABLE name WITH (…) AS SELECT …         the columns and rows of a query",
     ),
     ("CREATE VIEW", "CREATE VIEW name AS SELECT …"),
-    (
-        "CREATE FUNCTION",
-        "CREATE FUNCTION name(a INT, b STRING) RETURNS STRING AS expression",
-    ),
     ("DESCRIBE", "DESCRIBE name"),
     ("DROP", "DROP TABLE|VIEW|FUNCTION [IF EXISTS] name"),
     ("EXPLAIN", "EXPLAIN SELECT …; EXPLAIN INSERT INTO …"),

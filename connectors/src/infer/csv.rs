@@ -141,13 +141,11 @@ fn column_type(found: Scalar) -> DataType {
     found.data_type()
 }
 
-/// Whether a record is a header: every field is a text that names something, and no two are alike.
+/// Whether a record is a header: every field is a text that could name something.
 fn is_header(fields: &[Field]) -> bool {
-    fields.iter().enumerate().all(|(i, (text, _))| {
-        !text.trim().is_empty()
-            && !Scalar::of(text.trim()).is_value()
-            && !fields[..i].iter().any(|(other, _)| other == text)
-    })
+    fields
+        .iter()
+        .all(|(text, _)| !text.trim().is_empty() && !Scalar::of(text.trim()).is_value())
 }
 
 /// The delimiter by which all records have the same number of fields, the larger the better.
