@@ -30,7 +30,12 @@ impl Defaults {
     pub(crate) fn read() -> Result<Self, Failure> {
         let environment = SETTINGS
             .iter()
-            .filter_map(|setting| Some((setting.key.to_owned(), std::env::var(variable(setting.key)).ok()?)))
+            .filter_map(|setting| {
+                Some((
+                    setting.key.to_owned(),
+                    std::env::var(variable(setting.key)).ok()?,
+                ))
+            })
             .collect();
         let file = match std::fs::read_to_string(Path::new(FILE)) {
             Ok(text) => parse(&text)
@@ -40,7 +45,10 @@ impl Defaults {
         };
         for (key, value) in &file {
             if let Err(problem) = weir_planner::settings::check(key, value) {
-                return Err(Failure::usage(format!("{FILE}: {}", problem.without_place())));
+                return Err(Failure::usage(format!(
+                    "{FILE}: {}",
+                    problem.without_place()
+                )));
             }
         }
         Ok(Self { environment, file })
@@ -63,7 +71,13 @@ impl Defaults {
 fn variable(key: &str) -> String {
     let upper: String = key
         .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' })
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_uppercase()
+            } else {
+                '_'
+            }
+        })
         .collect();
     format!("WEIR_{upper}")
 }
@@ -97,7 +111,10 @@ fn parse(text: &str) -> Result<Vec<(String, String)>, (usize, String)> {
             }
             None => {
                 let word = value.split('#').next().unwrap_or_default().trim();
-                let plain = !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
+                let plain = !word.is_empty()
+                    && word
+                        .chars()
+                        .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
                 if !plain {
                     return Err(wrong("a value is a text in quotes, a number or a truth"));
                 }
@@ -115,14 +132,26 @@ mod tests {
 
     #[test]
     fn a_file_of_settings_is_read_and_what_is_none_is_told_with_its_line() {
-        let text = "# ours\n[settings]\n\"checkpoint.interval\" = \"200 ms\" # often\nparallelism = 2\n";
+        let text =
+            "# ours\n[settings]\n\"checkpoint.interval\" = \"200 ms\" # often\nparallelism = 2\n";
         assert_eq!(
             parse(text).unwrap(),
-            [("checkpoint.interval".to_owned(), "200 ms".to_owned()), ("parallelism".to_owned(), "2".to_owned())]
+            [
+                ("checkpoint.interval".to_owned(), "200 ms".to_owned()),
+                ("parallelism".to_owned(), "2".to_owned())
+            ]
         );
-        for (text, line) in [("a\n", 1), ("\n[other]\n", 2), ("a = [1]\n", 1), ("a = \"x\n", 1)] {
+        for (text, line) in [
+            ("a\n", 1),
+            ("\n[other]\n", 2),
+            ("a = [1]\n", 1),
+            ("a = \"x\n", 1),
+        ] {
             assert_eq!(parse(text).unwrap_err().0, line, "{text}");
         }
-        assert_eq!(variable("checkpoint.min-pause"), "WEIR_CHECKPOINT_MIN_PAUSE");
+        assert_eq!(
+            variable("checkpoint.min-pause"),
+            "WEIR_CHECKPOINT_MIN_PAUSE"
+        );
     }
 }

@@ -241,10 +241,15 @@ pub(crate) fn ends(rows: &QueryStream) -> bool {
 }
 
 /// Settings of `weir.toml`: as if SET stood in front of all.
-pub(crate) fn declare_settings(session: &mut Session, settings: &[(String, String)]) -> Result<(), Failure> {
+pub(crate) fn declare_settings(
+    session: &mut Session,
+    settings: &[(String, String)],
+) -> Result<(), Failure> {
     for (key, value) in settings {
         let sql = format!("SET '{key}' = '{}'", value.replace('\'', "''"));
-        session.execute(&sql).map_err(|error| Failure::plain(&error))?;
+        session
+            .execute(&sql)
+            .map_err(|error| Failure::plain(&error))?;
     }
     Ok(())
 }

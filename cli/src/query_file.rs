@@ -106,7 +106,11 @@ impl QueryFile {
         for range in Session::statements(&self.sql).into_iter().rev() {
             if let Some(ddl) = create_table_from(&self.sql, range.clone(), base)? {
                 let lines = "\n".repeat(self.sql[range.clone()].matches('\n').count());
-                let end = if self.sql[range.clone()].ends_with(';') { ";" } else { "" };
+                let end = if self.sql[range.clone()].ends_with(';') {
+                    ";"
+                } else {
+                    ""
+                };
                 text.replace_range(range, &format!("{}{end}{lines}", in_one_line(&ddl)));
             }
         }
@@ -140,7 +144,9 @@ fn in_one_line(ddl: &str) -> String {
 /// Places of the first line, without what was put in front.
 fn moved(found: Vec<Diagnostic>, shift: u32) -> Vec<Diagnostic> {
     let mut found = found;
-    let labels = found.iter_mut().flat_map(|diagnostic| &mut diagnostic.labels);
+    let labels = found
+        .iter_mut()
+        .flat_map(|diagnostic| &mut diagnostic.labels);
     for label in labels {
         for place in [&mut label.span.start, &mut label.span.end] {
             if place.line == 1 {

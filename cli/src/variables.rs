@@ -111,7 +111,11 @@ mod tests {
 
     #[test]
     fn variables_are_filled_in_and_defaults_hold_where_there_is_none() {
-        let filled = fill("SELECT '${CITY}', ${LIMIT:-10}, '$${CITY}', '$', '${1}'", &value).unwrap();
+        let filled = fill(
+            "SELECT '${CITY}', ${LIMIT:-10}, '$${CITY}', '$', '${1}'",
+            &value,
+        )
+        .unwrap();
         assert_eq!(filled, "SELECT 'Oslo', 10, '${CITY}', '$', '${1}'");
         assert!(is_variable("CITY_2") && !is_variable("state.dir") && !is_variable("parallelism"));
     }

@@ -1,3 +1,5 @@
+//! What a sample of text gives: columns, options, refusals.
+
 use super::*;
 
 fn infer_one(text: &str) -> Result<(Vec<String>, BTreeMap<String, String>), String> {

@@ -1,3 +1,5 @@
+//! Sessions as a program uses them: channels, jobs, files, mistakes.
+
 use std::sync::Arc;
 use std::time::Duration;
 
