@@ -19,6 +19,7 @@ mod flights;
 mod late;
 mod malformed;
 mod nexmark;
+mod object_store;
 mod oracle;
 mod orders;
 mod resume;
