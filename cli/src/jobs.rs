@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 use weir_engine::{ControlClient, SAVEPOINTS, savepoints_in};
+use weir_state::StorageSettings;
 
 use crate::exit::{Code, Failure};
 
@@ -109,7 +110,8 @@ fn list(root: &Path) -> Result<Vec<Found>, Failure> {
             file: owner["file"].as_str().map(str::to_owned),
             running: ControlClient::connect(&folder).is_ok_and(|client| client.is_some()),
             checkpoint: highest.filter(|number| *number > 0),
-            savepoints: savepoints_in(&folder.join(SAVEPOINTS)).map_or(0, |(found, _)| found.len()),
+            savepoints: savepoints_in(&folder.join(SAVEPOINTS), &StorageSettings::default())
+                .map_or(0, |(found, _)| found.len()),
         });
     }
     found.sort_by(|a, b| a.job.cmp(&b.job));

@@ -187,7 +187,7 @@ fn the_first_five_minutes_are_as_the_page_says() {
     terminal.wait_for("CREATE TABLE o: done");
     terminal.run("INSERT INTO o SELECT * FROM seen;");
     terminal.wait_for("job o runs in the background");
-    terminal.run("SAVEPOINT JOB o TO 'first';");
+    terminal.run("SAVEPOINT JOB o 'first';");
     terminal.wait_for("savepoint written: ");
     assert!(folder.path().join("first").is_dir());
     terminal.run("STOP JOB o;");

@@ -201,7 +201,7 @@ pub(super) const FORMS: &[(&str, &str)] = &[
         "INSERT",
         "INSERT INTO table [(columns)] SELECT …          starts a job in the background",
     ),
-    ("SAVEPOINT", "SAVEPOINT JOB name [TO 'folder']"),
+    ("SAVEPOINT", "SAVEPOINT JOB name ['folder']"),
     (
         "SELECT",
         "SELECT expr [AS name], … FROM table | 'file' | read_csv('file', header => false) [JOIN … ON …]\n    \

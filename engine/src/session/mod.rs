@@ -306,7 +306,7 @@ impl Session {
     /// # Errors
     /// What is wrong with it.
     pub fn execute_one(&mut self, text: &str, range: Range<usize>) -> Result<Executed> {
-        if let Some(command) = commands::command(text, range.clone()) {
+        if let Some(command) = commands::command(&padded(text, range.clone())) {
             let answer = self.command(command.map_err(Error::Plan)?)?;
             return Ok(plain(answer));
         }
@@ -395,6 +395,15 @@ impl Session {
         let mut options = JobOptions::resolve(plan, job)?;
         options.base.clone_from(&self.options.base);
         options.program = self.program.clone();
+        // Opening a database takes longer than most queries that keep nothing.
+        if options.state_dir.is_none()
+            && plan
+                .operators
+                .iter()
+                .all(|operator| operator.state.is_empty())
+        {
+            options.backend = weir_state::BackendKind::Memory;
+        }
         if !plan.settings.contains_key("state.dir") && options.state_dir.is_some() {
             options.state_dir = self.options.state_root.as_ref().map(|root| root.join(job));
         }
@@ -492,11 +501,7 @@ impl Session {
 
     /// Plans the statement at `range`, files in it declared in front.
     fn prepare(&self, text: &str, range: Range<usize>) -> Result<Prepared> {
-        let only: String = text[..range.start]
-            .chars()
-            .map(|c| if c == '\n' { '\n' } else { ' ' })
-            .collect::<String>()
-            + &text[range.clone()];
+        let only = padded(text, range.clone());
         let resolved = resolve_files(&only, &self.options.base).map_err(Error::Plan)?;
         let mut files = Vec::new();
         for (_, ddl) in &resolved.declarations {
@@ -666,6 +671,13 @@ impl Prepared {
             .unwrap_or(words.len());
         words[..end].join(" ")
     }
+}
+
+/// The statement with blanks for what stands before it: its places are those of the text.
+fn padded(text: &str, range: Range<usize>) -> String {
+    let blank = |c: char| if c == '\n' { '\n' } else { ' ' };
+    let before: String = text[..range.start].chars().map(blank).collect();
+    before + &text[range]
 }
 
 fn first_word(statement: &str) -> String {

@@ -132,8 +132,8 @@ fn a_job_is_started_saved_stopped_and_goes_on() {
     assert!(matches!(&started[0].answer, Answer::Started(name) if name == "o"));
     let again = failure(session.execute(insert));
     assert!(again.to_string().contains("running already"), "{again}");
-    let saved = session.execute("SAVEPOINT JOB o TO 'sp'");
-    drop(saved.map(drop));
+    let saved = session.execute("SAVEPOINT JOB o").unwrap();
+    assert!(matches!(saved[0].answer, Answer::Saved(_)));
     let stopped = session.execute("STOP JOB o").unwrap();
     assert!(matches!(stopped[0].answer, Answer::Done(_)));
     assert_eq!(session.jobs()[0].state, JobState::Stopped);
