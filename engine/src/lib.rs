@@ -21,6 +21,7 @@ mod catalog;
 mod clock;
 mod coordinator;
 mod error;
+mod evolution;
 mod exchange;
 pub mod expr;
 mod job;

@@ -35,6 +35,7 @@ use weir_types::{CheckpointId, Generation, Watermark};
 
 use crate::clock::Clock;
 use crate::coordinator::{EpochControl, Event, EventSender, Outputs};
+use crate::evolution::bootstrap::Bootstrap;
 use crate::exchange::Channel;
 use crate::savepoint::Around;
 use crate::source::SharedSource;
@@ -76,6 +77,8 @@ pub(crate) struct Shared {
     pub(crate) output: OutputHandler,
     pub(crate) state: Arc<SharedState>,
     pub(crate) scratch: PathBuf,
+    /// Set where state is computed from state, between an old query and a new one.
+    pub(crate) bootstrap: Option<Arc<Bootstrap>>,
     /// `None`: an ephemeral job.
     pub(crate) store: Option<Arc<CheckpointStore>>,
     pub(crate) restore: Option<RestoreFrom>,

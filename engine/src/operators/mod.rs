@@ -68,7 +68,7 @@ use weir_types::{ChangeBatch, ProcessingTime, Watermark};
 
 pub use self::build::{build, table_specs};
 pub(crate) use self::due::by_clock;
-pub(crate) use self::standing::gives_standing_rows;
+pub(crate) use self::standing::{Copies, gives_standing_rows};
 use crate::Result;
 
 /// Whether an operator has more to give before it can take new input.

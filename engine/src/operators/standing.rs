@@ -32,7 +32,7 @@ pub(crate) fn gives_standing_rows(operator: &Operator) -> bool {
 
 /// The rows of a multiset, each as often as it is there, in pieces of bounded size.
 #[derive(Default)]
-pub(super) struct Copies {
+pub(crate) struct Copies {
     cursor: RestCursor,
     read: Option<(RecordBatch, Vec<i64>)>,
     /// The next row of what was read, and how many copies of it were given.
@@ -42,7 +42,7 @@ pub(super) struct Copies {
 
 impl Copies {
     /// The next rows, `limit` at most; `None`: there are no more, and it begins anew. `read` reads the table on.
-    pub(super) fn next(
+    pub(crate) fn next(
         &mut self,
         limit: usize,
         failed: impl Fn(ArrowError) -> crate::Error,

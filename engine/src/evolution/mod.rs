@@ -1,0 +1,3 @@
+//! An edited query goes on from the state of the old one.
+
+pub(crate) mod bootstrap;
