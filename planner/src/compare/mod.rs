@@ -15,6 +15,7 @@ mod judge;
 mod report;
 mod shape;
 mod sinks;
+mod tables;
 mod text;
 mod trace;
 mod words;
@@ -26,6 +27,7 @@ pub use report::{
     Choices, Exactness, InputReport, OperatorReport, Past, Replay, Report, SideFrom, SinkReport,
     SinkVerdict, SourceReport, SourceVerdict, StateFrom, Verdict,
 };
+pub use tables::{ColumnFrom, OldTable, TableMapping, mappings};
 pub use text::advice;
 use trace::Trace;
 
