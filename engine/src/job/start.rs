@@ -241,6 +241,7 @@ pub(super) fn prepare(
         output,
         state: SharedState::new(options.backend, options.state_memory)?,
         scratch,
+        bootstrap: None,
         restored_watermarks: part(manifest.as_ref(), "watermarks", |manifest| {
             &manifest.watermarks
         })?,
