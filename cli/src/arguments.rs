@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::checkpoints::{CheckpointsOptions, DoctorOptions};
+use crate::evolution::EvolutionFlags;
 
 /// Streaming SQL: continuous queries over files and streams, with exact results after a crash.
 #[derive(Parser)]
@@ -98,6 +99,10 @@ pub(crate) struct RunOptions {
     /// Writes a savepoint at the end.
     #[arg(long, value_name = "FOLDER", help_heading = "Start and stop")]
     pub(crate) savepoint: Option<PathBuf>,
+
+    /// What an edited query may do to the job's state.
+    #[command(flatten)]
+    pub(crate) evolution: EvolutionFlags,
 
     /// How the rows of a bare SELECT are printed.
     #[arg(long, value_enum, default_value_t = Format::Table, help_heading = "Results")]
@@ -206,7 +211,7 @@ impl Backend {
     }
 }
 
-fn key_and_value(text: &str) -> Result<(String, String), String> {
+pub(crate) fn key_and_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.trim().is_empty() => {
             Ok((key.trim().to_owned(), value.trim().to_owned()))

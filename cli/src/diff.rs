@@ -3,8 +3,7 @@
 use std::io::Write;
 
 use weir_engine::ConnectorCatalog;
-use weir_planner::compare::{Choices, Past, Replay, advice, compare};
-use weir_types::OperatorId;
+use weir_planner::compare::{Choices, Past, advice, compare};
 
 use crate::arguments::DiffOptions;
 use crate::exit::{Code, Failure};
@@ -18,7 +17,7 @@ pub(crate) fn diff(options: &DiffOptions) -> Result<Code, Failure> {
     let (planned, before) = (new.plan()?, old.plan()?);
     new.warn(&planned.warnings);
     let choices = Choices {
-        replay: replay(&options.replay),
+        replay: crate::evolution::replay(&options.replay),
         renames: options.rename.iter().cloned().collect(),
     };
     let past = Past::default();
@@ -29,12 +28,6 @@ pub(crate) fn diff(options: &DiffOptions) -> Result<Code, Failure> {
         &choices,
         &ConnectorCatalog,
     );
-    if !report.is_unchanged() {
-        eprintln!(
-            "note: this release judges an edit and does not carry it out yet: `weir run` goes on where nothing that is kept \
-             has changed, and refuses otherwise. --accept, --allow-dropped-state and --start-empty come with the rest."
-        );
-    }
     let text = if options.json {
         let json = serde_json::to_string_pretty(&report).map_err(Failure::failed)?;
         format!("{json}\n")
@@ -46,15 +39,5 @@ pub(crate) fn diff(options: &DiffOptions) -> Result<Code, Failure> {
             Err(Failure::failed(format!("cannot print: {error}")))
         }
         _ => Ok(Code::Done),
-    }
-}
-
-fn replay(wanted: &[String]) -> Replay {
-    if wanted.is_empty() {
-        Replay::None
-    } else if wanted.iter().any(|id| id == "all") {
-        Replay::All
-    } else {
-        Replay::Only(wanted.iter().map(OperatorId::new).collect())
     }
 }

@@ -38,6 +38,7 @@ mod worker;
 
 pub use catalog::ConnectorCatalog;
 pub use error::{Error, Result, RowError};
+pub use evolution::{Accept, Accepted, Evolution, EvolutionOptions, past_of};
 pub use job::JobHandle;
 pub use options::{CheckpointOptions, JobOptions, RestartOptions, RestartStrategy};
 pub use progress::{JobSummary, Outcome, OutputEvent, OutputHandler, Progress};

@@ -15,7 +15,8 @@ impl Coordinator {
         };
         if self.job.is_stopping() {
             return Err(Error::Job(
-                "stopped before the edit of the query was carried out: nothing has changed".to_owned(),
+                "stopped before the edit of the query was carried out: nothing has changed"
+                    .to_owned(),
             ));
         }
         if !bootstrap.is_phase_over() {
@@ -41,8 +42,7 @@ impl Coordinator {
 
     /// An epoch came through.
     pub(super) fn on_through_computed(&mut self) {
-        if let (true, Some(bootstrap)) =
-            (std::mem::take(&mut self.ends_phase), &self.job.bootstrap)
+        if let (true, Some(bootstrap)) = (std::mem::take(&mut self.ends_phase), &self.job.bootstrap)
         {
             bootstrap.go_on();
         }

@@ -16,7 +16,6 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 
-use serde_json::Value;
 use tokio::sync::Notify;
 use weir_planner::plan::StreamPlan;
 use weir_state::{CheckpointStore, SharedState};
@@ -81,7 +80,9 @@ pub(super) fn run(order: &Order<'_>, transition: Transition, wiring: Wiring) -> 
         sender,
         wake: wake.clone(),
     };
-    let shared = Arc::new(shared(order, options, transition, wiring, sinks, events_to, wake)?);
+    let shared = Arc::new(shared(
+        order, options, transition, wiring, sinks, events_to, wake,
+    )?);
     let ended = match shared.options.simulation_seed {
         Some(seed) => simulate::run(seed, &shared, events, ledger, Some(publisher), None),
         None => supervise::run_threads(&shared, events, ledger, Some(publisher), None),
@@ -120,7 +121,9 @@ fn shared(
         transition.old_manifest.restore_from(order.store),
         crate::operators::table_specs(&transition.plan),
         super::start::part(Some(manifest), "positions", |manifest| &manifest.sources)?,
-        super::start::part(Some(manifest), "watermarks", |manifest| &manifest.watermarks)?,
+        super::start::part(Some(manifest), "watermarks", |manifest| {
+            &manifest.watermarks
+        })?,
         workers,
     );
     Ok(Shared {
@@ -151,10 +154,7 @@ fn shared(
             &manifest.counters
         })?,
         restore: Some(transition.restoring.clone()),
-        evolution: match transition.evolution.to_value()? {
-            Value::Null => Value::Null,
-            marks => marks,
-        },
+        evolution: transition.evolution.to_value()?,
         transition: Some(transition),
         store: Some(order.store.clone()),
         last_checkpoint: AtomicU64::new(0),

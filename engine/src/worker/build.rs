@@ -29,6 +29,7 @@ impl Worker {
     /// Opens the worker's state and builds its operators.
     pub(crate) fn build(id: WorkerId, job: Arc<Shared>) -> Result<Self> {
         let state = open_state(id, &job)?;
+        crate::evolution::fill(id, &job, &state)?;
         let other_states = bootstrap::open_others(id, &job, &state)?;
         let output_epoch = Arc::new(AtomicU64::new(1));
         let mut nodes = Vec::with_capacity(job.plan.operators.len());
@@ -81,7 +82,7 @@ fn open_state(id: WorkerId, job: &Shared) -> Result<WorkerState> {
         Some(bootstrap) => bootstrap.tables.clone(),
         None => operators::table_specs(&job.plan),
     };
-    Ok(WorkerState::open(
+    Ok(WorkerState::open_from(
         job.state.clone(),
         options,
         tables,

@@ -35,7 +35,9 @@ impl Worker {
         }
         if begins {
             // What was collected is read from where it is at rest.
-            self.other_states.iter().try_for_each(|state| state.write_back())?;
+            self.other_states
+                .iter()
+                .try_for_each(|state| state.write_back())?;
         }
         self.give_standing(root, node, phase)?;
         Ok(true)

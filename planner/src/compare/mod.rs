@@ -30,6 +30,7 @@ pub use report::{
 pub use tables::{ColumnFrom, OldTable, TableMapping, mappings};
 pub use text::advice;
 use trace::Trace;
+pub use trace::renamed;
 
 use crate::Catalog;
 use crate::plan::StreamPlan;

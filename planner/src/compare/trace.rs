@@ -470,7 +470,7 @@ fn source_column(table: &TableDefinition, column: usize) -> String {
 }
 
 /// An ID or a path under another name: the longest path that it begins with counts.
-fn renamed(id: &str, renames: &BTreeMap<String, String>) -> String {
+pub fn renamed(id: &str, renames: &BTreeMap<String, String>) -> String {
     let fits = |from: &str| {
         id.strip_prefix(from)
             .filter(|rest| rest.is_empty() || rest.starts_with(['.', '/']))

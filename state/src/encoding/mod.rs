@@ -70,7 +70,7 @@ pub fn encode_rows(rows: &RecordBatch, schema: &Schema) -> Result<ArrayRef> {
     for row in 0..rows.num_rows() {
         bytes.clear();
         value::put_row(&readers, row, &mut bytes);
-        builder.push_bytes(&bytes);
+        builder.push_bytes(&bytes)?;
     }
     Ok(builder.finish())
 }

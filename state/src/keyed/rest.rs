@@ -128,7 +128,10 @@ impl Cache {
     ) -> Result<usize> {
         if self.dirty > 0 || self.freeze.is_some() {
             let spec = &self.table.spec;
-            let what = format!("reading table '{}' of operator {}", spec.table, spec.operator);
+            let what = format!(
+                "reading table '{}' of operator {}",
+                spec.table, spec.operator
+            );
             return Err(Error::io(what, "it was changed and not written back"));
         }
         if cursor.is_over {
@@ -163,10 +166,6 @@ fn finished(builders: Vec<Builder>) -> Vec<ArrayRef> {
 
 fn batch(schema: &Schema, builders: Vec<Builder>, rows: usize) -> Result<RecordBatch> {
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    RecordBatch::try_new_with_options(
-        DataType::arrow_schema(schema),
-        finished(builders),
-        &options,
-    )
-    .map_err(|error| Error::io("building a batch of state", error))
+    RecordBatch::try_new_with_options(DataType::arrow_schema(schema), finished(builders), &options)
+        .map_err(|error| Error::io("building a batch of state", error))
 }

@@ -12,7 +12,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{Int64Type, SchemaRef};
 use weir_state::{MapTable, RestCursor, decode_rows, encode_rows};
@@ -104,12 +104,7 @@ impl Gives {
 }
 
 impl Operator for Gives {
-    fn on_batch(
-        &mut self,
-        _: usize,
-        _: ChangeBatch,
-        _: &mut OperatorContext,
-    ) -> Result<Progress> {
+    fn on_batch(&mut self, _: usize, _: ChangeBatch, _: &mut OperatorContext) -> Result<Progress> {
         Err(Error::Internal {
             operator: self.operator.clone(),
             message: "what gives a difference has no input".to_owned(),
@@ -122,7 +117,9 @@ impl Operator for Gives {
             operator: self.operator.clone(),
             message: error.to_string(),
         };
-        let rows = copies.next(ctx.batch_rows, failed, |cursor, limit| self.read(cursor, limit));
+        let rows = copies.next(ctx.batch_rows, failed, |cursor, limit| {
+            self.read(cursor, limit)
+        });
         self.copies = copies;
         let Some(rows) = rows? else {
             self.gives_new = true;

@@ -108,7 +108,9 @@ impl Bootstrap {
     pub(crate) fn givers(&self) -> impl Iterator<Item = usize> + '_ {
         let is_giver = |role: &Role| Phase::ALL.iter().any(|phase| phase.is_of(role));
         let roles = self.wiring.roles.iter().enumerate();
-        roles.filter(move |(_, role)| is_giver(role)).map(|(node, _)| node)
+        roles
+            .filter(move |(_, role)| is_giver(role))
+            .map(|(node, _)| node)
     }
 
     /// What is going on.

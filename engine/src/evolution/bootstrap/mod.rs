@@ -28,4 +28,36 @@ mod wiring;
 pub(crate) use difference::{Collects, Gives};
 pub(crate) use facts::{Bootstrap, Phase};
 pub(crate) use own_rows::OwnRows;
-pub(crate) use wiring::{Edit, Role, Wiring, wire};
+pub(crate) use wiring::{Role, Wiring};
+
+use weir_state::TableFrom;
+
+use super::Transition;
+use crate::Result;
+
+/// Wires what is computed; its tables start empty.
+///
+/// # Errors
+/// When something cannot be computed.
+pub(super) fn plan(transition: &mut Transition) -> Result<()> {
+    let edit = wiring::Edit {
+        old: &transition.old_plan,
+        new: &transition.plan,
+        report: &transition.report,
+        mappings: &transition.mappings,
+        renames: &transition.renames,
+    };
+    let Some(wiring) = wiring::wire(&edit)? else {
+        return Ok(());
+    };
+    let specs = crate::operators::table_specs(&transition.plan);
+    for (spec, from) in specs.iter().zip(&mut transition.restoring.tables) {
+        if wiring.empty.contains(&spec.operator) {
+            *from = TableFrom::Empty;
+        }
+    }
+    let computed = |merge: &super::Merge| wiring.empty.contains(&merge.spec.operator);
+    transition.merges.retain(|merge| !computed(merge));
+    transition.wiring = Some(wiring);
+    Ok(())
+}

@@ -52,7 +52,8 @@ impl OwnRows {
         let columns: Vec<ArrayRef> = columns.map(column).collect();
         let columns = columns.iter().zip(self.schema.fields());
         // A type that was widened holds every old value.
-        let columns = columns.map(|(column, field)| arrow::compute::cast(column, field.data_type()));
+        let columns =
+            columns.map(|(column, field)| arrow::compute::cast(column, field.data_type()));
         let options = RecordBatchOptions::new().with_row_count(Some(counts.len()));
         let rows = columns
             .collect::<std::result::Result<Vec<_>, _>>()
@@ -65,12 +66,7 @@ impl OwnRows {
 }
 
 impl Operator for OwnRows {
-    fn on_batch(
-        &mut self,
-        _: usize,
-        _: ChangeBatch,
-        _: &mut OperatorContext,
-    ) -> Result<Progress> {
+    fn on_batch(&mut self, _: usize, _: ChangeBatch, _: &mut OperatorContext) -> Result<Progress> {
         Err(Error::Internal {
             operator: self.operator.clone(),
             message: "what gives a side's own rows has no input".to_owned(),
@@ -83,7 +79,9 @@ impl Operator for OwnRows {
             operator: self.operator.clone(),
             message: error.to_string(),
         };
-        let rows = copies.next(ctx.batch_rows, failed, |cursor, limit| self.read(cursor, limit));
+        let rows = copies.next(ctx.batch_rows, failed, |cursor, limit| {
+            self.read(cursor, limit)
+        });
         self.copies = copies;
         let Some(rows) = rows? else {
             return Ok(Progress::Done);

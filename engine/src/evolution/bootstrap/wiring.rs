@@ -19,7 +19,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use weir_planner::compare::{
-    ColumnFrom, Report, SideFrom, SinkVerdict, StateFrom, TableMapping,
+    ColumnFrom, Report, SideFrom, SinkVerdict, StateFrom, TableMapping, renamed,
 };
 use weir_planner::plan::{
     Changelog, Expr, ExprKind, Input, Operator, OperatorKind, Partitioning, StreamPlan,
@@ -89,6 +89,31 @@ pub(crate) struct Edit<'a> {
     pub(crate) new: &'a StreamPlan,
     pub(crate) report: &'a Report,
     pub(crate) mappings: &'a [TableMapping],
+    /// Old paths by what the new plan calls them.
+    pub(crate) renames: &'a BTreeMap<String, String>,
+}
+
+impl Edit<'_> {
+    /// The sink of the old plan whose rows the target of a new one holds.
+    fn old_sink(&self, sink: &Operator) -> Option<usize> {
+        let id = |old: &Operator| renamed(old.id.as_str(), self.renames);
+        let place = self.old.operators.iter().position(|old| {
+            matches!(
+                old.kind,
+                OperatorKind::Sink { .. } | OperatorKind::Output { .. }
+            ) && id(old) == sink.id.as_str()
+        })?;
+        let target = |plan: &StreamPlan, sink: &Operator| match &sink.kind {
+            OperatorKind::Sink { table } => plan
+                .tables
+                .get(table)
+                .map(|table| (table.options.clone(), table.partitioned_by.clone())),
+            _ => None,
+        };
+        // Elsewhere nothing was written yet.
+        let same = target(self.old, &self.old.operators[place]) == target(self.new, sink);
+        same.then_some(place)
+    }
 }
 
 /// Of one plan, which operators are needed and how.
@@ -211,8 +236,7 @@ pub(crate) fn wire(edit: &Edit<'_>) -> Result<Option<Wiring>> {
             SinkVerdict::Difference => {
                 differences.insert(place);
                 new.want(sink.inputs[0].from)?;
-                if let Some(before) = place_of(edit.old, &report.id).filter(|_| !keeps_result(sink))
-                {
+                if let Some(before) = edit.old_sink(sink).filter(|_| !keeps_result(sink)) {
                     old.want(edit.old.operators[before].inputs[0].from)?;
                 }
             }
@@ -243,7 +267,9 @@ pub(crate) fn wire(edit: &Edit<'_>) -> Result<Option<Wiring>> {
 }
 
 fn place_of(plan: &StreamPlan, id: &OperatorId) -> Option<usize> {
-    plan.operators.iter().position(|operator| operator.id == *id)
+    plan.operators
+        .iter()
+        .position(|operator| operator.id == *id)
 }
 
 /// A sink that keeps its result as state.
@@ -340,7 +366,7 @@ impl Composer<'_> {
             if sides.get(side) != Some(&SideFrom::Own) {
                 continue;
             }
-            let own = self.own_rows(join, side, name)?;
+            let own = self.own_rows(join, name)?;
             let from = join.inputs[side].from;
             // Like its input, but that it has none itself: rows come by the old key.
             let input = giver(self.wiring.plan.operators[from].clone());
@@ -349,7 +375,7 @@ impl Composer<'_> {
         Ok(())
     }
 
-    fn own_rows(&self, join: &Operator, side: usize, name: &str) -> Result<OwnRows> {
+    fn own_rows(&self, join: &Operator, name: &str) -> Result<OwnRows> {
         let lost = |message: &str| Error::Internal {
             operator: join.id.clone(),
             message: format!("its {name} side goes on from its own rows, and {message}"),
@@ -399,7 +425,7 @@ impl Composer<'_> {
             from: sink.inputs[0].from,
             partitioning: all.clone(),
         }];
-        if let Some(before) = place_of(self.edit.old, &sink.id) {
+        if let Some(before) = self.edit.old_sink(sink) {
             let from = self.old_result(before, sink)?;
             inputs.push(Input {
                 from,

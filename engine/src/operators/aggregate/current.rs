@@ -60,17 +60,16 @@ impl Aggregate {
             let arrays = pieces.iter().map(|piece| piece[column].as_ref());
             concat(&arrays.collect::<Vec<&dyn Array>>())
         };
-        let results = (0..width).map(column).collect::<std::result::Result<_, _>>();
+        let results = (0..width)
+            .map(column)
+            .collect::<std::result::Result<_, _>>();
         results.map_err(|error| internal(&self.config.operator, &error))
     }
 
     fn standing_group_failed(&self, keys: &[ArrayRef], failure: Failure) -> Error {
         let columns = self.config.keys.iter();
         let schema: Schema = columns.map(|&key| self.config.input[key].clone()).collect();
-        let rows = RecordBatch::try_new(
-            weir_types::DataType::arrow_schema(&schema),
-            keys.to_vec(),
-        );
+        let rows = RecordBatch::try_new(weir_types::DataType::arrow_schema(&schema), keys.to_vec());
         let row = rows.map(|rows| crate::expr::row_values(&rows, failure.row, &schema));
         Error::Row(Box::new(RowError {
             operator: self.config.operator.clone(),

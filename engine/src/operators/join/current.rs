@@ -17,9 +17,11 @@ impl Join {
         }
         let left = &self.sides[0];
         let failed = |error| internal(&self.operator, &error);
-        let rows = self.standing.next(ctx.batch_rows, failed, |cursor, limit| {
-            left.rows.read_on(cursor, limit)
-        })?;
+        let rows = self
+            .standing
+            .next(ctx.batch_rows, failed, |cursor, limit| {
+                left.rows.read_on(cursor, limit)
+            })?;
         let Some(rows) = rows else {
             return Ok(Progress::Done);
         };

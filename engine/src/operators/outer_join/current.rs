@@ -58,7 +58,9 @@ impl OuterJoin {
     fn next_rows(&self, standing: &mut Standing, limit: usize) -> Result<Option<RecordBatch>> {
         let rows = &self.sides[standing.side].rows;
         let failed = |error| internal(&self.operator, &error);
-        standing.rows.next(limit, failed, |cursor, limit| rows.read_on(cursor, limit))
+        standing
+            .rows
+            .next(limit, failed, |cursor, limit| rows.read_on(cursor, limit))
     }
 
     fn step_of(&self, side: usize, rows: RecordBatch) -> Step {

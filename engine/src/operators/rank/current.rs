@@ -44,7 +44,11 @@ impl Partitions {
             let keys = columns.iter().map(|&column| rows.column(column).clone());
             let keys: Vec<ArrayRef> = keys.collect();
             let mut first = Vec::new();
-            for (row, key) in table.key_bytes(&keys, counts.len())?.into_iter().enumerate() {
+            for (row, key) in table
+                .key_bytes(&keys, counts.len())?
+                .into_iter()
+                .enumerate()
+            {
                 if self.last.as_ref() != Some(&key) {
                     first.push(row as u32);
                     self.last = Some(key);
