@@ -72,6 +72,12 @@ pub(crate) const SUITES: &[Suite] = &[
         about: "savepoints of running jobs, of Nexmark, and opened by DuckDB",
     },
     Suite {
+        name: "evolution",
+        seconds: 240,
+        floor: 20,
+        about: "edits of running queries: the savepoint matrix against a batch engine",
+    },
+    Suite {
         name: "simulation",
         seconds: 120,
         floor: 320,

@@ -396,6 +396,7 @@ pub(super) fn plan(
         settings: BTreeMap::new(),
         tables: BTreeMap::new(),
         operators,
+        state_from: BTreeMap::new(),
     }
 }
 

@@ -71,7 +71,6 @@ fn every_edit_is_judged_as_expected_and_gives_the_rows_of_its_definition() {
             }
         }
     }
-    suite.end();
     assert!(
         failures.is_empty(),
         "{} cases failed\n\n{}",
