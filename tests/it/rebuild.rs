@@ -189,7 +189,6 @@ fn a_death_or_an_error_at_every_step_of_an_edit_changes_nothing() {
             std::fs::remove_dir_all(&place.folder).unwrap();
         }
     }
-    suite.end();
 }
 
 #[test]
