@@ -45,6 +45,7 @@ pub mod plan;
 mod ranks;
 mod retention;
 pub mod settings;
+mod settings_elsewhere;
 mod similar;
 mod state_schema;
 pub mod syntax;
