@@ -39,10 +39,11 @@ mod worker;
 pub use catalog::ConnectorCatalog;
 pub use error::{Error, Result, RowError};
 pub use evolution::{Accept, Accepted, Evolution, EvolutionOptions, past_of};
-pub use job::JobHandle;
+pub use job::{JobHandle, storage_settings};
 pub use options::{CheckpointOptions, JobOptions, RestartOptions, RestartStrategy};
 pub use progress::{JobSummary, Outcome, OutputEvent, OutputHandler, Progress};
 pub use savepoint::{
-    ControlClient, ControlServer, JobControl, SAVEPOINTS, SavepointOrder, StateQuery, StopOrder,
-    checkpoint_state, savepoint_of_checkpoint, savepoints_in,
+    ControlClient, ControlServer, JobCommandDone, JobControl, SAVEPOINTS, SavepointOrder,
+    StateQuery, StopOrder, checkpoint_state, run_job_command, savepoint_of_checkpoint,
+    savepoints_in, wait_for_end,
 };

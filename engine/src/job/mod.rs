@@ -19,6 +19,7 @@ mod start;
 mod supervise;
 
 pub(crate) use folder::JobFolder;
+pub use folder::storage_settings;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -126,6 +127,7 @@ impl Shared {
             wall_micros: self.clock.wall_micros(),
             retain: self.options.savepoints_retained,
             periodic_dir: self.options.savepoint_dir.clone(),
+            settings: self.options.checkpoints.storage_settings.clone(),
             inline: self.options.simulation_seed.is_some(),
         })
     }
