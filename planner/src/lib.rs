@@ -44,6 +44,7 @@ pub mod over;
 pub mod plan;
 mod ranks;
 mod retention;
+mod row_cast;
 pub mod settings;
 mod settings_elsewhere;
 mod similar;
