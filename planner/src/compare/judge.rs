@@ -22,6 +22,7 @@ use super::report::{
 };
 use super::shape::{Groups, Shape};
 use super::trace::{Trace, drops_late_rows, emits};
+use super::widened::Widened;
 use super::words;
 use crate::plan::{Changelog, Operator, OperatorKind};
 
@@ -31,6 +32,8 @@ pub(super) struct Judge<'a> {
     pub(super) new: &'a Trace<'a>,
     pub(super) past: &'a Past,
     pub(super) choices: &'a Choices,
+    /// Columns that are wider now.
+    pub(super) widened: &'a Widened,
     /// By the index of an operator in the new plan, for those with state.
     pub(super) found: BTreeMap<usize, OperatorReport>,
 }
@@ -192,7 +195,12 @@ impl<'a> Judge<'a> {
         let same_up = case.old.is_some() && case.same_input.iter().all(|same| *same);
         if same_up && same_ttl && case.old.is_some_and(|(_, old)| old == case.shape) {
             let state = self.kept_as_it_is(case);
-            return Found::new(Verdict::Unchanged, case.mark.clone(), state);
+            let verdict = if self.is_wider(case) {
+                Verdict::Migrated
+            } else {
+                Verdict::Unchanged
+            };
+            return Found::new(verdict, case.mark.clone(), state);
         }
         if !case.recoverable.is_empty() && case.recoverable.iter().all(|input| *input) {
             let exact = yes_if(case.exact_inputs.iter().all(|exact| *exact));
@@ -212,6 +220,19 @@ impl<'a> Judge<'a> {
     fn ttl_is_same(&self, case: &Case<'_>) -> bool {
         case.old
             .is_some_and(|(old, _)| self.old.plan.operators[old].ttl == case.operator.ttl)
+    }
+
+    /// Whether its state keeps columns in a wider type now.
+    fn is_wider(&self, case: &Case<'_>) -> bool {
+        let types = |operator: &Operator| -> Vec<_> {
+            let tables = operator.state.iter();
+            let columns = tables.flat_map(|table| table.key.iter().chain(&table.value));
+            columns.map(|column| column.data_type.clone()).collect()
+        };
+        !self.widened.is_empty()
+            && case.old.is_some_and(|(old, _)| {
+                types(&self.old.plan.operators[old]) != types(case.operator)
+            })
     }
 
     /// The tables may be called otherwise, if a join below was renamed.
@@ -575,6 +596,7 @@ impl<'a> Judge<'a> {
             old: self.old,
             new: self.new,
             operators: (old, case.index),
+            widened: self.widened,
             verdict: found.verdict,
             exact: &found.exact,
             state: &found.state,
