@@ -62,6 +62,8 @@ pub struct JobOptions {
     pub savepoint_dir: Option<PathBuf>,
     /// By which the job can be asked for savepoints and a stop while it runs: keep a clone.
     pub control: crate::JobControl,
+    /// Tables that the program hands over: see [`crate::Session`].
+    pub program: crate::ProgramTables,
     /// State tables that the query reads: see [`crate::StateQuery`].
     pub state_tables: Option<Arc<weir_state::StateReader>>,
     /// Run everything on one thread, with paused time, the interleaving decided by this seed (tests).
@@ -199,6 +201,7 @@ impl JobOptions {
             savepoints_retained: 3,
             savepoint_dir: None,
             control: crate::JobControl::default(),
+            program: crate::ProgramTables::default(),
             state_tables: None,
             simulation_seed: None,
             test_cuts: None,
