@@ -3,7 +3,7 @@
 
 XTASK := ./scripts/with-toolchain cargo xtask
 
-.PHONY: help demo test bench bench-checkpoint build nexmark simulate
+.PHONY: help demo test bench bench-checkpoint bench-upgrade build nexmark simulate
 
 help:
 	@echo 'make demo    build Weir, run queries/flights.sql on the bundled data, show the result'
@@ -11,6 +11,7 @@ help:
 	@echo 'make nexmark the Nexmark queries over a million events, against a batch engine'
 	@echo 'make simulate  10,000 seeds of faults and crashes on one thread'
 	@echo 'make bench-checkpoint  what checkpoints of 1 GB of state cost, and restarts'
+	@echo 'make bench-upgrade     an aggregate rebuilt from a million groups, against reading a million rows'
 	@echo 'make bench   rows per second and peak memory of the standard queries'
 	@echo 'make build   the release binary alone'
 
@@ -28,6 +29,9 @@ simulate:
 
 bench:
 	@$(XTASK) bench
+
+bench-upgrade:
+	@$(XTASK) bench upgrade
 
 bench-checkpoint:
 	@$(XTASK) bench checkpoint

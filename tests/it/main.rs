@@ -22,6 +22,7 @@ mod nexmark;
 mod object_store;
 mod oracle;
 mod orders;
+mod rebuild;
 mod resume;
 mod savepoints;
 mod simulation;

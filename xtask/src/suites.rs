@@ -90,6 +90,12 @@ pub(crate) const SUITES: &[Suite] = &[
         about: "edits of running queries: the savepoint matrix against a batch engine",
     },
     Suite {
+        name: "rebuild",
+        seconds: 120,
+        floor: 6,
+        about: "edits that are computed from state, killed at every step and at any moment",
+    },
+    Suite {
         name: "simulation",
         seconds: 120,
         floor: 320,

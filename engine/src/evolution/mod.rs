@@ -8,7 +8,7 @@
 //!        in this order, before the workers: ─┤
 //!          1 migrate    kept, mapped, merged, filtered, nothing: each table from the old snapshot        tables.rs
 //!          2 replay     a bounded run without sinks; its tables are put in place                         replay.rs
-//!          3 bootstrap  from the recoverable outputs of what is in place; the difference at the sinks    bootstrap.rs
+//!          3 bootstrap  from the recoverable outputs of what is in place; the difference at the sinks    bootstrap/
 //!        on each worker: state is opened as the transition says; what merges is filled                   fill.rs
 //! ```
 //!
@@ -80,6 +80,8 @@ pub(crate) struct Transition {
     pub(crate) merges: Vec<Merge>,
     /// What manifests say from now on.
     pub(crate) evolution: Evolution,
+    /// What is computed from state before the new query starts.
+    pub(crate) wiring: Option<bootstrap::Wiring>,
 }
 
 /// What a start is judged by.
@@ -152,6 +154,7 @@ impl Judged {
             old_manifest: manifest,
             merges: Vec::new(),
             evolution: self.evolution,
+            wiring: None,
         };
         stages(&mut transition)?;
         Ok(transition)
@@ -170,7 +173,7 @@ fn stages(transition: &mut Transition) -> Result<()> {
     crate::worker::pass("engine.evolution.before")?;
     tables::plan(transition)?;
     replay::run(transition)?;
-    bootstrap::run(transition)?;
+    bootstrap::plan(transition)?;
     crate::worker::pass("engine.evolution.after")
 }
 
