@@ -9,6 +9,7 @@
 //!
 //! A pure function: no data is read, nothing runs.
 
+mod again;
 mod change;
 mod dropped;
 mod judge;
@@ -24,8 +25,9 @@ use std::collections::BTreeMap;
 use judge::Judge;
 pub use report::{
     Choices, Exactness, InputReport, OperatorReport, Past, Replay, Report, SideFrom, SinkReport,
-    SinkVerdict, SourceReport, SourceVerdict, StateFrom, Verdict,
+    SinkVerdict, SourceReport, SourceVerdict, StartAt, StateFrom, Verdict, Work,
 };
+pub use again::replayed_along;
 pub use text::advice;
 use trace::Trace;
 
@@ -51,6 +53,7 @@ pub fn compare(
         new: &new_trace,
         past,
         choices,
+        catalog,
         found: BTreeMap::new(),
     };
     judge.run();
