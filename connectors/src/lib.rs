@@ -76,13 +76,12 @@ pub use format::{
 };
 pub use options::{Form, OptionInfo};
 pub use registry::{
-    can_be_read_again,
-    ConnectorInfo, MetadataInfo, connectors, dead_letter_columns, metadata_type, on_error,
-    open_sink, open_source, sink_accepts_retractions, source_traits,
+    ConnectorInfo, MetadataInfo, can_be_read_again, connectors, dead_letter_columns, metadata_type,
+    on_error, open_sink, open_source, sink_accepts_retractions, source_traits,
 };
 pub use sink::{Sink, SinkCommitter, SinkEnvironment, SinkWriter, Visibility};
 pub use source::{
-    BATCH_ROWS, Beginning, Chunk, Deal, Dealer, Decoded, DecodedBatch, Decoder, Payload, Position, Source,
-    SplitListing,
+    BATCH_ROWS, Beginning, Chunk, Deal, Dealer, Decoded, DecodedBatch, Decoder, Payload, Position,
+    Source, SplitListing,
 };
 pub use table::{OnError, Role, SourceTraits, TableRequest};

@@ -21,6 +21,7 @@ mod catalog;
 mod clock;
 mod coordinator;
 mod error;
+mod evolution;
 mod exchange;
 pub mod expr;
 mod job;
@@ -37,6 +38,9 @@ mod worker;
 
 pub use catalog::ConnectorCatalog;
 pub use error::{Error, Result, RowError};
+pub use evolution::{
+    Again, Before, ReplayOrder, Replayed, SourceToRead, replay, sources_to_replay,
+};
 pub use job::JobHandle;
 pub use options::{CheckpointOptions, JobOptions, RestartOptions, RestartStrategy};
 pub use progress::{JobSummary, Outcome, OutputEvent, OutputHandler, Progress};

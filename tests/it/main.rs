@@ -12,6 +12,7 @@ mod corpus;
 mod corrupt;
 mod crash;
 mod docs;
+mod evolution;
 mod failpoints;
 mod flights;
 mod late;

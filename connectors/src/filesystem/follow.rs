@@ -88,10 +88,9 @@ impl Source for ContinuousSource {
         let at = FollowPosition::read(split, position)?;
         for (name, file) in at.files() {
             let size = size_of(&self.pattern.path(&name))?.unwrap_or(0);
-            let compressed = Compression::of(
-                Options(&self.request.options).word(&COMPRESSION),
-                &name,
-            ) != Compression::None;
+            let compressed =
+                Compression::of(Options(&self.request.options).word(&COMPRESSION), &name)
+                    != Compression::None;
             let is_there = match file.whole {
                 Some(whole) => size == whole,
                 None => compressed || size >= file.offset,
@@ -107,7 +106,9 @@ impl Source for ContinuousSource {
             segments: Vec::new(),
             again: at.again.into_iter().chain(at.segments).collect(),
         };
-        Ok(Beginning::At(serde_json::to_value(again).unwrap_or_default()))
+        Ok(Beginning::At(
+            serde_json::to_value(again).unwrap_or_default(),
+        ))
     }
 
     fn end_of(&self, _split: &SplitId) -> Result<Option<Position>> {

@@ -449,6 +449,21 @@ fn open_sources(
                 "table `{table}` cannot be read again: a crash loses what was not checkpointed"
             ));
         }
+        if let Some(again) = &options.again {
+            let again = again.sources.get(operator.id.as_str()).cloned();
+            let mut source = SharedSource::open_again(
+                index,
+                operator.id.clone(),
+                source,
+                columns,
+                definition.watermark.is_some(),
+                again.unwrap_or_default(),
+            )?;
+            source.one_reader_of = (operator.changelog == Changelog::Retractions)
+                .then_some(options.parallelism.max(1) as usize);
+            sources.push(source);
+            continue;
+        }
         let limit = options
             .stop_after
             .iter()

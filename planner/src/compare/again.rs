@@ -134,8 +134,7 @@ impl Judge<'_> {
         match &found.state {
             StateFrom::Replay => {
                 let sources = below().filter(|&at| self.new.plan.operators[at].inputs.is_empty());
-                let records =
-                    sources.map(|source| self.past.records.get(old_id(source)?).copied());
+                let records = sources.map(|source| self.past.records.get(old_id(source)?).copied());
                 Some(Work::Records(records.sum::<Option<u64>>()?))
             }
             StateFrom::Inputs => {

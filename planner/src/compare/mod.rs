@@ -22,12 +22,12 @@ mod words;
 
 use std::collections::BTreeMap;
 
+pub use again::replayed_along;
 use judge::Judge;
 pub use report::{
     Choices, Exactness, InputReport, OperatorReport, Past, Replay, Report, SideFrom, SinkReport,
     SinkVerdict, SourceReport, SourceVerdict, StartAt, StateFrom, Verdict, Work,
 };
-pub use again::replayed_along;
 pub use text::advice;
 use trace::Trace;
 

@@ -187,7 +187,8 @@ pub(super) fn sources(judge: &Judge<'_>) -> Vec<SourceReport> {
         .filter(|(_, operator)| is_source(operator))
         .map(|(index, operator)| {
             let known = judge.old_of(operator.id.as_str()).is_some();
-            let (verdict, reason) = goes_on(known, judge.is_elsewhere(index), judge.start_of(index));
+            let (verdict, reason) =
+                goes_on(known, judge.is_elsewhere(index), judge.start_of(index));
             let mut report = report(operator, verdict, reason);
             report.again = judge.can_be_read_again(index);
             report

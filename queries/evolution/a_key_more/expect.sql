@@ -1,0 +1,2 @@
+-- report
+SELECT customer, country, sum(price) FROM orders GROUP BY customer, country;

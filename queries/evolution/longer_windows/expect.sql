@@ -1,0 +1,2 @@
+-- minutes
+SELECT date_bin(INTERVAL '1 minutes', ts), country, count(*) FROM orders WHERE id <= 100 GROUP BY date_bin(INTERVAL '1 minutes', ts), country HAVING date_bin(INTERVAL '1 minutes', ts) + INTERVAL '1' MINUTE <= (SELECT max(ts) - INTERVAL '5' SECOND FROM orders WHERE id <= 100) UNION ALL SELECT date_bin(INTERVAL '5 minutes', ts), country, count(*) FROM orders WHERE id > 100 GROUP BY date_bin(INTERVAL '5 minutes', ts), country;
