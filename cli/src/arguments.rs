@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use weir_planner::compare::StartAt;
-use weir_types::EventTime;
 
 use crate::checkpoints::{CheckpointsOptions, DoctorOptions};
+use crate::evolution::EvolutionFlags;
 
 /// Streaming SQL: continuous queries over files and streams, with exact results after a crash.
 #[derive(Parser)]
@@ -101,6 +100,10 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "FOLDER", help_heading = "Start and stop")]
     pub(crate) savepoint: Option<PathBuf>,
 
+    /// What an edited query may do to the job's state.
+    #[command(flatten)]
+    pub(crate) evolution: EvolutionFlags,
+
     /// How the rows of a bare SELECT are printed.
     #[arg(long, value_enum, default_value_t = Format::Table, help_heading = "Results")]
     pub(crate) format: Format,
@@ -139,27 +142,13 @@ pub(crate) struct DiffOptions {
     #[arg(long, value_name = "WHAT")]
     pub(crate) from: String,
     #[command(flatten)]
-    pub(crate) edit: EditOptions,
+    pub(crate) evolution: EvolutionFlags,
     /// Where the job's state lives [default: .weir/JOB].
     #[arg(long, value_name = "FOLDER")]
     pub(crate) state_dir: Option<PathBuf>,
     /// The report as JSON (docs/formats/report.md).
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-/// What is wanted of an edit's consequences, wherever they are judged or carried out.
-#[derive(Args, Clone, Debug, Default)]
-pub(crate) struct EditOptions {
-    /// Computes these operators from their sources again, or `all` that need it.
-    #[arg(long, value_name = "ID", value_delimiter = ',', help_heading = "Edit")]
-    pub(crate) replay: Vec<String>,
-    /// A view or table of the old query that the new one calls otherwise.
-    #[arg(long, value_name = "OLD=NEW", value_parser = key_and_value, help_heading = "Edit")]
-    pub(crate) rename: Vec<(String, String)>,
-    /// Where a source goes on, whatever becomes of the state above it: keep, earliest, latest, or a time.
-    #[arg(long, value_name = "TABLE=WHERE", value_delimiter = ',', value_parser = table_and_start, help_heading = "Edit")]
-    pub(crate) sources: Vec<(String, StartAt)>,
 }
 
 /// How results are printed.
@@ -222,30 +211,12 @@ impl Backend {
     }
 }
 
-fn key_and_value(text: &str) -> Result<(String, String), String> {
+pub(crate) fn key_and_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.trim().is_empty() => {
             Ok((key.trim().to_owned(), value.trim().to_owned()))
         }
         _ => Err("write it as KEY=VALUE, for example --set checkpoint.interval=200ms".to_owned()),
-    }
-}
-
-/// `orders=earliest`, `orders=2026-03-01 12:00:00`.
-fn table_and_start(text: &str) -> Result<(String, StartAt), String> {
-    let how = "write it as TABLE=keep, TABLE=earliest, TABLE=latest or TABLE='2026-03-01 12:00:00'";
-    let (table, start) = text.split_once('=').ok_or_else(|| how.to_owned())?;
-    let start = match start.trim() {
-        "keep" => StartAt::Keep,
-        "earliest" => StartAt::Earliest,
-        "latest" => StartAt::Latest,
-        time => StartAt::Time(EventTime(
-            crate::text::parse_time(time).ok_or_else(|| how.to_owned())?,
-        )),
-    };
-    match table.trim() {
-        "" => Err(how.to_owned()),
-        table => Ok((table.to_owned(), start)),
     }
 }
 

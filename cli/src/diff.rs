@@ -10,7 +10,8 @@ use weir_planner::compare::{
 use weir_planner::plan::StreamPlan;
 use weir_types::OperatorId;
 
-use crate::arguments::{DiffOptions, EditOptions};
+use crate::arguments::DiffOptions;
+use crate::evolution::{EvolutionFlags, replay};
 use crate::exit::{Code, Failure};
 use crate::print::is_closed_pipe;
 use crate::query_file::QueryFile;
@@ -23,7 +24,7 @@ pub(crate) fn diff(options: &DiffOptions) -> Result<Code, Failure> {
     let old = Old::open(&options.from, options.state_dir.as_deref())?;
     let planned = new.plan()?;
     new.warn(&planned.warnings);
-    let judged = judge(old.plan(), &planned.plan, &old.past(), &options.edit)?;
+    let judged = judge(old.plan(), &planned.plan, &old.past(), &options.evolution)?;
     if let Old::Job(before) = &old {
         tell_sources(&planned.plan, &judged.report, before)?;
     }
@@ -53,7 +54,7 @@ pub(crate) fn judge(
     old: &StreamPlan,
     new: &StreamPlan,
     past: &Past,
-    edit: &EditOptions,
+    edit: &EvolutionFlags,
 ) -> Result<Judged, Failure> {
     let mut choices = choices(new, edit)?;
     if let Replay::Only(wanted) = choices.replay.clone() {
@@ -76,12 +77,8 @@ pub(crate) fn judge(
 }
 
 /// The flags. What they name has to be there: a slip of the pen must not pass for a wish that changes nothing.
-pub(crate) fn choices(new: &StreamPlan, edit: &EditOptions) -> Result<Choices, Failure> {
-    let replay = match edit.replay.as_slice() {
-        [] => Replay::None,
-        ids if ids.iter().any(|id| id == "all") => Replay::All,
-        ids => Replay::Only(ids.iter().map(OperatorId::new).collect()),
-    };
+pub(crate) fn choices(new: &StreamPlan, edit: &EvolutionFlags) -> Result<Choices, Failure> {
+    let replay = replay(&edit.replay);
     if let Replay::Only(ids) = &replay {
         for id in ids {
             if new.operators.iter().all(|operator| operator.id != *id) {

@@ -14,6 +14,7 @@ mod arguments;
 mod check;
 mod checkpoints;
 mod diff;
+mod evolution;
 mod exit;
 mod explain;
 mod print;

@@ -195,6 +195,7 @@ fn job_options(
         .map_err(|error| Failure::failed(format!("no current folder: {error}")))?;
     job_options.fresh = options.fresh;
     job_options.replace_output = options.replace_output;
+    job_options.evolution = options.evolution.options();
     job_options.stop_after.clone_from(&options.stop_after);
     job_options.savepoint.clone_from(&options.savepoint);
     job_options.restore_from = options.from.as_ref().map(|from| {

@@ -9,7 +9,9 @@
 
 use std::path::{Path, PathBuf};
 
-use weir_engine::{Before, ControlClient, SAVEPOINTS, SavepointOrder, StateQuery, checkpoint_state};
+use weir_engine::{
+    Before, ControlClient, SAVEPOINTS, SavepointOrder, StateQuery, checkpoint_state,
+};
 use weir_planner::compare::Past;
 use weir_planner::plan::StreamPlan;
 use weir_state::{Savepoint, StateReader};
@@ -94,7 +96,7 @@ pub(crate) fn before(text: &str, state_dir: Option<&Path>) -> Result<Before, Fai
 }
 
 /// `JOB@12`, `JOB`.
-fn job_and_checkpoint(text: &str) -> Result<(&str, Option<CheckpointId>), Failure> {
+pub(crate) fn job_and_checkpoint(text: &str) -> Result<(&str, Option<CheckpointId>), Failure> {
     let Some((job, number)) = text.rsplit_once('@') else {
         return Ok((text, None));
     };

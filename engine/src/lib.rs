@@ -39,9 +39,10 @@ mod worker;
 pub use catalog::ConnectorCatalog;
 pub use error::{Error, Result, RowError};
 pub use evolution::{
-    Again, Before, ReplayOrder, Replayed, SourceToRead, replay, sources_to_replay,
+    copy_for_trial, on_trial,
+    Accept, Again, Before, EvolutionOptions, ReplayOrder, Replayed, SourceToRead, replay, sources_to_replay,
 };
-pub use job::JobHandle;
+pub use job::{JobHandle, give_to, owner_of};
 pub use options::{CheckpointOptions, JobOptions, RestartOptions, RestartStrategy};
 pub use progress::{JobSummary, Outcome, OutputEvent, OutputHandler, Progress};
 pub use savepoint::{

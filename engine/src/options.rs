@@ -52,6 +52,8 @@ pub struct JobOptions {
     pub savepoint: Option<PathBuf>,
     /// `--from DIR`: start from this savepoint instead of the job's last checkpoint.
     pub restore_from: Option<PathBuf>,
+    /// What an edited query may do to the job's state.
+    pub evolution: crate::EvolutionOptions,
     /// 'savepoint.interval': a savepoint each time so much has passed. `None`: none.
     pub savepoint_interval: Option<Duration>,
     /// 'savepoint.retain': periodic savepoints that are kept.
@@ -190,6 +192,7 @@ impl JobOptions {
             stop_after: Vec::new(),
             savepoint: None,
             restore_from: None,
+            evolution: crate::EvolutionOptions::default(),
             savepoint_interval: None,
             savepoints_retained: 3,
             savepoint_dir: None,

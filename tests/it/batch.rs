@@ -70,9 +70,13 @@ impl Oracle {
         let nothing = vec!["NULL"; width].join(", ");
         let query = match rows {
             [] => format!("SELECT * FROM (VALUES ({nothing})) AS v ({columns}) WHERE false"),
-            rows => format!("SELECT * FROM (VALUES {}) AS v ({columns})", rows.join(", ")),
+            rows => format!(
+                "SELECT * FROM (VALUES {}) AS v ({columns})",
+                rows.join(", ")
+            ),
         };
-        self.query(&format!("CREATE TABLE {name} AS {query}")).unwrap();
+        self.query(&format!("CREATE TABLE {name} AS {query}"))
+            .unwrap();
     }
 
     /// The answer.

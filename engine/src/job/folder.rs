@@ -144,6 +144,25 @@ impl JobFolder {
     }
 }
 
+/// The query file that the state of a job belongs to, if it is known.
+pub fn owner_of(state_dir: &Path) -> Option<PathBuf> {
+    let text = std::fs::read(state_dir.join("owner.json")).ok()?;
+    serde_json::from_slice::<Owner>(&text).ok()?.file
+}
+
+/// Gives the state of a job that is not running to another query file: an upgrade may come from one.
+///
+/// # Errors
+/// When the job is running, or the folder cannot be written.
+pub fn give_to(state_dir: &Path, job: &str, file: &Path) -> Result<()> {
+    let folder = JobFolder::hold(state_dir, job)?;
+    let owner = Owner {
+        job: job.to_owned(),
+        file: Some(file.to_path_buf()),
+    };
+    write_durably(&folder.path().join("owner.json"), &owner)
+}
+
 fn lock(path: &Path, job: &str) -> Result<File> {
     let file = OpenOptions::new()
         .create(true)

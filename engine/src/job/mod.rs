@@ -20,6 +20,7 @@ mod start;
 mod supervise;
 
 pub(crate) use folder::JobFolder;
+pub use folder::{give_to, owner_of};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

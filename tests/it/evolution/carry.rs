@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use weir_engine::{Accept, Before, ConnectorCatalog, EvolutionOptions, JobHandle, JobOptions, JobSummary};
+use weir_engine::{
+    Accept, Before, ConnectorCatalog, EvolutionOptions, JobHandle, JobOptions, JobSummary,
+};
 use weir_planner::compare::{Choices, Replay, Report, Verdict, compare};
 use weir_tests::job::{Setup, plan};
 use weir_tests::process::folded_changelog;
@@ -39,11 +41,14 @@ impl Start<'_> {
         options.state_dir = Some(self.base.join("state"));
         options.evolution = self.edit.clone();
         if let Some(stop) = self.stop {
-            let limits = stop.iter().map(|(table, rows)| (Some(table.clone()), *rows));
+            let limits = stop
+                .iter()
+                .map(|(table, rows)| (Some(table.clone()), *rows));
             options.stop_after = limits.collect();
         }
         let nobody = Arc::new(|_| std::ops::ControlFlow::Continue(()));
-        let handle = JobHandle::start(JOB, self.sql, plan, options, nobody).map_err(|error| error.to_string())?;
+        let handle = JobHandle::start(JOB, self.sql, plan, options, nobody)
+            .map_err(|error| error.to_string())?;
         handle.wait().map_err(|error| error.to_string())
     }
 }
@@ -61,19 +66,29 @@ pub(super) fn everything(replay: Replay) -> EvolutionOptions {
 
 /// What the edit is judged to be, from the newest checkpoint.
 pub(super) fn judged(base: &Path, new: &str, replay: &Replay) -> Result<Report, String> {
-    let before = Before::of_job(JOB, &base.join("state"), None).map_err(|error| error.to_string())?;
+    let before =
+        Before::of_job(JOB, &base.join("state"), None).map_err(|error| error.to_string())?;
     let choices = Choices {
         replay: replay.clone(),
         ..Choices::default()
     };
     let new = plan(new)?;
-    Ok(compare(&before.plan, &new, &before.past, &choices, &ConnectorCatalog))
+    Ok(compare(
+        &before.plan,
+        &new,
+        &before.past,
+        &choices,
+        &ConnectorCatalog,
+    ))
 }
 
 /// Whether the edit is refused whatever is accepted: state that cannot be used, or nothing can start below rows that are
 /// taken back.
 pub(super) fn has_incompatible(report: &Report) -> bool {
-    report.operators.iter().any(|operator| operator.verdict == Verdict::Incompatible)
+    report
+        .operators
+        .iter()
+        .any(|operator| operator.verdict == Verdict::Incompatible)
 }
 
 /// What a sink holds, as texts: values in the order of the names of its columns.
@@ -116,11 +131,18 @@ pub(super) fn difference(
         return None;
     }
     let mut lines = Vec::new();
-    let rows: std::collections::BTreeSet<&Vec<String>> = found.keys().chain(expected.keys()).collect();
+    let rows: std::collections::BTreeSet<&Vec<String>> =
+        found.keys().chain(expected.keys()).collect();
     for row in rows {
-        let (is, should) = (found.get(row).copied().unwrap_or(0), expected.get(row).copied().unwrap_or(0));
+        let (is, should) = (
+            found.get(row).copied().unwrap_or(0),
+            expected.get(row).copied().unwrap_or(0),
+        );
         if is != should {
-            lines.push(format!("  {} is there {is} times, expected {should}", row.join(" | ")));
+            lines.push(format!(
+                "  {} is there {is} times, expected {should}",
+                row.join(" | ")
+            ));
         }
     }
     lines.truncate(12);

@@ -52,7 +52,12 @@ fn what_is_called_exact_is_what_a_batch_engine_gives() {
         "evolution: {} edits, {} sinks exact, {refused} cases ended at one that is refused",
         all.edits, all.exact
     );
-    assert!(failures.is_empty(), "{} failures\n\n{}", failures.len(), failures.join("\n\n"));
+    assert!(
+        failures.is_empty(),
+        "{} failures\n\n{}",
+        failures.len(),
+        failures.join("\n\n")
+    );
 }
 
 /// The texts of a case: each an edit of the one before it.
@@ -111,17 +116,27 @@ fn rows(rng: &mut SmallRng, updating: bool) -> Rows {
             let values: Vec<Option<i64>> = (0..4)
                 .map(|_| (!rng.random_bool(0.08)).then(|| rng.random_range(0..4)))
                 .collect();
-            let json = |value: &Option<i64>| value.map_or("null".to_owned(), |value| value.to_string());
-            let fields: Vec<String> =
-                "kgxy".chars().zip(&values).map(|(name, value)| format!("\"{name}\":{}", json(value))).collect();
+            let json =
+                |value: &Option<i64>| value.map_or("null".to_owned(), |value| value.to_string());
+            let fields: Vec<String> = "kgxy"
+                .chars()
+                .zip(&values)
+                .map(|(name, value)| format!("\"{name}\":{}", json(value)))
+                .collect();
             let op = if changes { "\"op\":\"+I\"," } else { "" };
             let line = format!("{{{op}\"id\":{id},{},\"t\":\"{time}\"}}", fields.join(","));
             let sql: Vec<String> = values.iter().map(json).collect();
-            live.push((line.clone(), format!("({id}, {}, TIMESTAMP '{time}')", sql.join(", "))));
+            live.push((
+                line.clone(),
+                format!("({id}, {}, TIMESTAMP '{time}')", sql.join(", ")),
+            ));
             lines.push(line);
         }
         rows.lines.insert(source.to_owned(), lines);
-        rows.values.insert(source.to_owned(), live.into_iter().map(|(_, values)| values).collect());
+        rows.values.insert(
+            source.to_owned(),
+            live.into_iter().map(|(_, values)| values).collect(),
+        );
     }
     rows
 }
@@ -158,7 +173,10 @@ fn case(seed: u64) -> Result<Came, String> {
             .iter()
             .map(|(text, word)| format!("-- {word}\n{}", text.sql()))
             .collect();
-        format!("{what}\nreplay {replay:?}, last cut {cut:?}\n{}", told.join("\n"))
+        format!(
+            "{what}\nreplay {replay:?}, last cut {cut:?}\n{}",
+            told.join("\n")
+        )
     };
     for (at, (text, _)) in texts.iter().enumerate() {
         let sql = text.sql();
@@ -187,11 +205,17 @@ fn case(seed: u64) -> Result<Came, String> {
             edit: everything(replay.clone()),
         };
         match start.run() {
-            Ok(_) if came.refused => return Err(story("an incompatible edit went through", at, &before)),
+            Ok(_) if came.refused => {
+                return Err(story("an incompatible edit went through", at, &before));
+            }
             Ok(_) => came.edits += usize::from(at > 0),
             Err(_) if came.refused => return Ok(came),
             // What cannot start below rows that are taken back, and what needs another target.
-            Err(error) if ["[E0002]", "[E0006]", "[E0007]"].iter().any(|code| error.contains(code)) => {
+            Err(error)
+                if ["[E0002]", "[E0006]", "[E0007]"]
+                    .iter()
+                    .any(|code| error.contains(code)) =>
+            {
                 came.refused = true;
                 return Ok(came);
             }
@@ -202,12 +226,21 @@ fn case(seed: u64) -> Result<Came, String> {
     let oracle = oracle(&rows);
     let (views, sinks) = text.batch();
     for view in &views {
-        oracle.query(view).map_err(|error| story(&format!("the batch engine: {error}\n{view}"), texts.len() - 1, &cut))?;
+        oracle.query(view).map_err(|error| {
+            story(
+                &format!("the batch engine: {error}\n{view}"),
+                texts.len() - 1,
+                &cut,
+            )
+        })?;
     }
     for (sink, columns, query) in sinks {
         let id = format!("{sink}/sink");
         let exact = last.as_ref().is_none_or(|report| {
-            report.sinks.iter().any(|found| found.id.as_str() == id && found.exact)
+            report
+                .sinks
+                .iter()
+                .any(|found| found.id.as_str() == id && found.exact)
         });
         if !exact {
             continue;
@@ -236,10 +269,14 @@ fn generated_texts_are_queries() {
             let oracle = oracle(&rows);
             let (views, sinks) = text.batch();
             for view in views {
-                oracle.query(&view).unwrap_or_else(|error| panic!("seed {seed}: {error}\n{view}"));
+                oracle
+                    .query(&view)
+                    .unwrap_or_else(|error| panic!("seed {seed}: {error}\n{view}"));
             }
             for (_, _, query) in sinks {
-                oracle.query(&query).unwrap_or_else(|error| panic!("seed {seed}: {error}\n{query}"));
+                oracle
+                    .query(&query)
+                    .unwrap_or_else(|error| panic!("seed {seed}: {error}\n{query}"));
             }
             texts_seen += 1;
             words.extend(word.split(" and ").map(str::to_owned));

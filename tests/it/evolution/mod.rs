@@ -8,6 +8,7 @@
 
 mod carry;
 mod generated;
+mod matrix;
 mod model;
 mod queries;
 mod stories;

@@ -47,19 +47,28 @@ fn what_the_model_says_of_an_edit_comes_out() {
         }
     }
     println!("evolution: {right} cases of the model are right, {refused} are refused");
-    assert!(failures.is_empty(), "{} failures\n\n{}", failures.len(), failures.join("\n\n"));
+    assert!(
+        failures.is_empty(),
+        "{} failures\n\n{}",
+        failures.len(),
+        failures.join("\n\n")
+    );
 }
 
 fn lines(path: &str) -> Vec<Value> {
     let text = std::fs::read_to_string(root().join(path)).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 /// A line of the model as SQL.
 fn sql(line: &str) -> String {
     let (word, rest) = line.split_once(' ').unwrap();
     let (name, rest) = rest.split_once(' ').unwrap();
-    let options = |format: &str| format!("WITH ('connector' = 'filesystem', 'path' = '{name}', 'format' = '{format}')");
+    let options = |format: &str| {
+        format!("WITH ('connector' = 'filesystem', 'path' = '{name}', 'format' = '{format}')")
+    };
     match word {
         "source" => {
             let (delay, format) = rest.split_once(' ').unwrap();
@@ -83,7 +92,10 @@ fn old_and_new(case: &Value) -> (Vec<String>, Vec<String>) {
     let text = |line: &Value| line.as_str().unwrap().to_owned();
     let old: Vec<String> = case["old"].as_array().unwrap().iter().map(text).collect();
     let new = case["new"].as_array().unwrap().iter();
-    let new = new.map(|line| line.as_u64().map_or_else(|| text(line), |at| old[at as usize].clone()));
+    let new = new.map(|line| {
+        line.as_u64()
+            .map_or_else(|| text(line), |at| old[at as usize].clone())
+    });
     let new = new.collect();
     (old, new)
 }
@@ -91,7 +103,11 @@ fn old_and_new(case: &Value) -> (Vec<String>, Vec<String>) {
 fn replay(case: &Value) -> Replay {
     match &case["replay"] {
         Value::Null => Replay::None,
-        Value::Array(ids) => Replay::Only(ids.iter().map(|id| OperatorId::new(id.as_str().unwrap())).collect()),
+        Value::Array(ids) => Replay::Only(
+            ids.iter()
+                .map(|id| OperatorId::new(id.as_str().unwrap()))
+                .collect(),
+        ),
         _ => Replay::All,
     }
 }
@@ -113,7 +129,12 @@ fn write(base: &Path, lines: &[String], rows: &Value) {
             };
             text.push_str(&format!(
                 "{{{op}\"k\":{},\"g\":{},\"x\":{},\"y\":{},\"t\":\"1970-01-01 00:{:02}:{:02}\"}}\n",
-                row[0], row[1], row[2], row[3], seconds / 60, seconds % 60
+                row[0],
+                row[1],
+                row[2],
+                row[3],
+                seconds / 60,
+                seconds % 60
             ));
         }
         std::fs::create_dir_all(base.join(name)).unwrap();
@@ -134,14 +155,16 @@ fn result(columns: &str, rows: &Value) -> BTreeMap<Vec<String>, i64> {
     order.sort_by_key(|&place| columns[place].0);
     let mut found = BTreeMap::new();
     for row in rows.as_array().unwrap() {
-        let texts = order.iter().map(|&place| match (&row[0][place], columns[place].1) {
-            (Value::Null, _) => "NULL".to_owned(),
-            (value, true) => {
-                let seconds = value.as_i64().unwrap();
-                format!("1970-01-01 00:{:02}:{:02}", seconds / 60, seconds % 60)
-            }
-            (value, false) => value.to_string(),
-        });
+        let texts = order
+            .iter()
+            .map(|&place| match (&row[0][place], columns[place].1) {
+                (Value::Null, _) => "NULL".to_owned(),
+                (value, true) => {
+                    let seconds = value.as_i64().unwrap();
+                    format!("1970-01-01 00:{:02}:{:02}", seconds / 60, seconds % 60)
+                }
+                (value, false) => value.to_string(),
+            });
         *found.entry(texts.collect()).or_insert(0) += row[1].as_i64().unwrap();
     }
     found
@@ -163,13 +186,30 @@ fn case(texts: &Value, rows: &Value) -> Result<Came, String> {
             .collect()
     };
     let cut = sources(&old_sql, &|name| rows["cut"][name].as_u64().unwrap_or(0));
-    let all = sources(&new_sql, &|name| rows["rows"][name].as_array().map_or(0, |rows| rows.len() as u64));
-    let story = |what: String| format!("{what}\ncut {cut:?}, replay {:?}\n{old_sql}--\n{new_sql}", texts["replay"]);
+    let all = sources(&new_sql, &|name| {
+        rows["rows"][name]
+            .as_array()
+            .map_or(0, |rows| rows.len() as u64)
+    });
+    let story = |what: String| {
+        format!(
+            "{what}\ncut {cut:?}, replay {:?}\n{old_sql}--\n{new_sql}",
+            texts["replay"]
+        )
+    };
     let mut rng = rng(texts["seed"].as_u64().unwrap());
     let replay = replay(texts);
     let (first, second) = (Setup::random(&mut rng), Setup::random(&mut rng));
-    let start = |sql, setup, stop, edit| Start { base, sql, setup, stop: Some(stop), edit };
-    start(&old_sql, &first, &cut, everything(Replay::None)).run().map_err(&story)?;
+    let start = |sql, setup, stop, edit| Start {
+        base,
+        sql,
+        setup,
+        stop: Some(stop),
+        edit,
+    };
+    start(&old_sql, &first, &cut, everything(Replay::None))
+        .run()
+        .map_err(&story)?;
     let report = judged(base, &new_sql, &replay).map_err(&story)?;
     let went = start(&new_sql, &second, &all, everything(replay)).run();
     if has_incompatible(&report) {
@@ -179,7 +219,9 @@ fn case(texts: &Value, rows: &Value) -> Result<Came, String> {
         };
     }
     if let Err(error) = &went
-        && ["[E0002]", "[E0006]", "[E0007]"].iter().any(|code| error.contains(code))
+        && ["[E0002]", "[E0006]", "[E0007]"]
+            .iter()
+            .any(|code| error.contains(code))
     {
         return Ok(Came::Refused);
     }
@@ -188,14 +230,19 @@ fn case(texts: &Value, rows: &Value) -> Result<Came, String> {
         let mut words = line.splitn(4, ' ').skip(1);
         let (name, _, columns) = (words.next().unwrap(), words.next(), words.next().unwrap());
         let id = format!("{name}/sink");
-        let exact = report.sinks.iter().any(|sink| sink.id.as_str() == id && sink.exact);
+        let exact = report
+            .sinks
+            .iter()
+            .any(|sink| sink.id.as_str() == id && sink.exact);
         // What is not exact need not be the same mixture, where rows of an append-only sink stay.
         if !exact {
             continue;
         }
         let should = result(columns, &rows["results"][name]);
         if let Some(text) = difference(&held(base, name), &should) {
-            return Err(story(format!("{name} is called exact, and is not what the model has:\n{text}")));
+            return Err(story(format!(
+                "{name} is called exact, and is not what the model has:\n{text}"
+            )));
         }
     }
     Ok(Came::Right)

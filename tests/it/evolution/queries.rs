@@ -99,7 +99,11 @@ impl Given {
     /// Columns with few values.
     fn plain(&self) -> Vec<String> {
         let numbers = self.numbers();
-        let plain: Vec<String> = numbers.iter().filter(|name| !name.ends_with("id")).cloned().collect();
+        let plain: Vec<String> = numbers
+            .iter()
+            .filter(|name| !name.ends_with("id"))
+            .cloned()
+            .collect();
         if plain.is_empty() { numbers } else { plain }
     }
 }
@@ -165,22 +169,32 @@ impl View {
             Kind::Aggregate | Kind::Window(_) => {
                 let window = matches!(self.kind, Kind::Window(_)).then(|| "ws".to_owned());
                 let calls = self.calls.iter().map(|call| call.name.clone());
-                window.into_iter().chain(self.keys.iter().cloned()).chain(calls).collect()
+                window
+                    .into_iter()
+                    .chain(self.keys.iter().cloned())
+                    .chain(calls)
+                    .collect()
             }
             _ => self.out.iter().map(|(name, _)| name.clone()).collect(),
         }
     }
 
     fn own(&self, side: usize, table: &str) -> Vec<String> {
-        self.conditions[side].iter().map(|condition| condition.text(table)).collect()
+        self.conditions[side]
+            .iter()
+            .map(|condition| condition.text(table))
+            .collect()
     }
 
     fn query(&self, batch: bool) -> String {
         let input = &self.inputs[0];
         let own = all_of(&self.own(0, ""));
         let list = |separator: &str| {
-            let items: Vec<String> =
-                self.out.iter().map(|(name, from)| format!("{from} AS {name}")).collect();
+            let items: Vec<String> = self
+                .out
+                .iter()
+                .map(|(name, from)| format!("{from} AS {name}"))
+                .collect();
             items.join(separator)
         };
         match &self.kind {
@@ -189,18 +203,35 @@ impl View {
             Kind::Union => {
                 let second = all_of(&self.own(1, ""));
                 let items = list(", ");
-                format!("SELECT {items} FROM {input}{own} UNION ALL SELECT {items} FROM {}{second}", self.inputs[1])
+                format!(
+                    "SELECT {items} FROM {input}{own} UNION ALL SELECT {items} FROM {}{second}",
+                    self.inputs[1]
+                )
             }
             Kind::Aggregate => {
                 let having = self.having.map_or_else(String::new, |least| {
                     format!(" HAVING {} > {least}", self.calls[0].text())
                 });
-                format!("SELECT {} FROM {input}{own} GROUP BY {}{having}", self.grouped(None), self.keys.join(", "))
+                format!(
+                    "SELECT {} FROM {input}{own} GROUP BY {}{having}",
+                    self.grouped(None),
+                    self.keys.join(", ")
+                )
             }
             Kind::Window(seconds) if batch => {
-                let window = format!("date_bin(INTERVAL '{seconds} seconds', t, TIMESTAMP '1970-01-01 00:00:00')");
-                let own = if own.is_empty() { " WHERE t IS NOT NULL".to_owned() } else { format!("{own} AND t IS NOT NULL") };
-                format!("SELECT {} FROM {input}{own} GROUP BY {window}, {}", self.grouped(Some(&window)), self.keys.join(", "))
+                let window = format!(
+                    "date_bin(INTERVAL '{seconds} seconds', t, TIMESTAMP '1970-01-01 00:00:00')"
+                );
+                let own = if own.is_empty() {
+                    " WHERE t IS NOT NULL".to_owned()
+                } else {
+                    format!("{own} AND t IS NOT NULL")
+                };
+                format!(
+                    "SELECT {} FROM {input}{own} GROUP BY {window}, {}",
+                    self.grouped(Some(&window)),
+                    self.keys.join(", ")
+                )
             }
             Kind::Window(seconds) => format!(
                 "SELECT {} FROM TUMBLE({input}, t, INTERVAL '{seconds}' SECOND){own} GROUP BY window_start, window_end, {}",
@@ -218,7 +249,9 @@ impl View {
                     self.keys.join(", ")
                 )
             }
-            Kind::Join(kind, (left, right), further) => self.join(kind, left, right, further.as_ref(), &list(", ")),
+            Kind::Join(kind, (left, right), further) => {
+                self.join(kind, left, right, further.as_ref(), &list(", "))
+            }
         }
     }
 
@@ -237,18 +270,32 @@ impl View {
         if matches!(kind, "semi" | "anti") {
             on.extend(self.own(1, "r."));
             let not = if kind == "anti" { "NOT " } else { "" };
-            conditions.push(format!("{not}EXISTS (SELECT 1 FROM {b} AS r WHERE {})", on.join(" AND ")));
+            conditions.push(format!(
+                "{not}EXISTS (SELECT 1 FROM {b} AS r WHERE {})",
+                on.join(" AND ")
+            ));
             return format!("SELECT {list} FROM {a} AS l{}", all_of(&conditions));
         }
         conditions.extend(self.own(1, "r."));
         let word = if kind == "left" { "LEFT " } else { "" };
-        format!("SELECT {list} FROM {a} AS l {word}JOIN {b} AS r ON {}{}", on.join(" AND "), all_of(&conditions))
+        format!(
+            "SELECT {list} FROM {a} AS l {word}JOIN {b} AS r ON {}{}",
+            on.join(" AND "),
+            all_of(&conditions)
+        )
     }
 
     fn grouped(&self, window: Option<&str>) -> String {
         let window = window.map(|text| format!("{text} AS ws"));
-        let calls = self.calls.iter().map(|call| format!("{} AS {}", call.text(), call.name));
-        let items: Vec<String> = window.into_iter().chain(self.keys.iter().cloned()).chain(calls).collect();
+        let calls = self
+            .calls
+            .iter()
+            .map(|call| format!("{} AS {}", call.text(), call.name));
+        let items: Vec<String> = window
+            .into_iter()
+            .chain(self.keys.iter().cloned())
+            .chain(calls)
+            .collect();
         items.join(", ")
     }
 
@@ -273,13 +320,20 @@ impl Text {
             });
         }
         let view = self.views.iter().find(|view| view.name == name)?;
-        let inputs: Vec<Given> = view.inputs.iter().map(|input| self.given(input)).collect::<Option<_>>()?;
+        let inputs: Vec<Given> = view
+            .inputs
+            .iter()
+            .map(|input| self.given(input))
+            .collect::<Option<_>>()?;
         Some(Given {
             columns: view.columns(),
             appends: view.is_appending(&inputs),
             timed: matches!(view.kind, Kind::Select | Kind::Union)
                 && inputs.iter().all(|input| input.timed)
-                && view.out.iter().any(|(name, from)| name == "t" && from == "t"),
+                && view
+                    .out
+                    .iter()
+                    .any(|(name, from)| name == "t" && from == "t"),
         })
     }
 
@@ -310,12 +364,19 @@ impl Text {
 
     fn names(&self) -> Vec<String> {
         let sources = ["a", "b"].map(str::to_owned);
-        sources.into_iter().chain(self.views.iter().map(|view| view.name.clone())).collect()
+        sources
+            .into_iter()
+            .chain(self.views.iter().map(|view| view.name.clone()))
+            .collect()
     }
 
     fn random_view(&self, rng: &mut SmallRng, name: &str) -> Option<View> {
         let names = self.names();
-        let recent = if rng.random_bool(0.6) { names.len().saturating_sub(3) } else { 0 };
+        let recent = if rng.random_bool(0.6) {
+            names.len().saturating_sub(3)
+        } else {
+            0
+        };
         let input = pick(rng, &names[recent..])?;
         let given = self.given(&input)?;
         let mut view = View {
@@ -364,7 +425,11 @@ impl Text {
                 if !given.has("id") {
                     return None;
                 }
-                view.kind = Kind::Rank(pick(rng, &numbers)?, rng.random_bool(0.5), rng.random_range(1..4));
+                view.kind = Kind::Rank(
+                    pick(rng, &numbers)?,
+                    rng.random_bool(0.5),
+                    rng.random_range(1..4),
+                );
                 view.keys = keys[..1].to_vec();
                 view.out = some(rng, &given, 0.8);
             }
@@ -374,7 +439,9 @@ impl Text {
                 view.kind = Kind::Union;
                 view.inputs.push(other);
                 let shared = given.columns.iter().filter(|column| second.has(column));
-                view.out = shared.map(|column| (column.clone(), column.clone())).collect();
+                view.out = shared
+                    .map(|column| (column.clone(), column.clone()))
+                    .collect();
                 if view.out.len() < 2 {
                     return None;
                 }
@@ -398,10 +465,17 @@ impl Text {
         );
         view.inputs.push(other);
         let left = some(rng, given, 0.6);
-        view.out = left.into_iter().map(|(name, from)| (name, format!("l.{from}"))).collect();
+        view.out = left
+            .into_iter()
+            .map(|(name, from)| (name, format!("l.{from}")))
+            .collect();
         if matches!(kind, "inner" | "left") {
             let right = some(rng, &second, 0.4);
-            view.out.extend(right.into_iter().map(|(name, from)| (format!("r_{name}"), format!("r.{from}"))));
+            view.out.extend(
+                right
+                    .into_iter()
+                    .map(|(name, from)| (format!("r_{name}"), format!("r.{from}"))),
+            );
         }
         if rng.random_bool(0.2) {
             view.conditions[1].push(condition(rng, &second)?);
@@ -468,33 +542,62 @@ impl Text {
 
     /// Whether a view still finds what it reads.
     fn fits(&self, view: &View) -> bool {
-        let inputs: Option<Vec<Given>> = view.inputs.iter().map(|input| self.given(input)).collect();
+        let inputs: Option<Vec<Given>> =
+            view.inputs.iter().map(|input| self.given(input)).collect();
         let Some(inputs) = inputs else { return false };
-        let read = |side: usize, column: &str| inputs.get(side).is_some_and(|given| given.has(column));
-        let conditions = (0..2).all(|side| view.conditions[side].iter().all(|own| read(side, &own.column)));
+        let read =
+            |side: usize, column: &str| inputs.get(side).is_some_and(|given| given.has(column));
+        let conditions = (0..2).all(|side| {
+            view.conditions[side]
+                .iter()
+                .all(|own| read(side, &own.column))
+        });
         let calls = view.calls.iter().all(|call| {
-            read(0, &call.column) && call.filter.as_ref().is_none_or(|filter| read(0, &filter.column))
+            read(0, &call.column)
+                && call
+                    .filter
+                    .as_ref()
+                    .is_none_or(|filter| read(0, &filter.column))
         });
         let keys = view.keys.iter().all(|key| read(0, key));
         let columns = view.columns();
         let distinct: BTreeSet<&String> = columns.iter().collect();
-        let out = view.out.iter().all(|(_, from)| match (&view.kind, from.split_once('.')) {
-            (Kind::Join(..), Some(("l", column))) => read(0, column),
-            (Kind::Join(kind, ..), Some(("r", column))) => read(1, column) && matches!(*kind, "inner" | "left"),
-            (Kind::Union, _) => read(0, from) && read(1, from),
-            _ => read(0, from.trim_start_matches('(').split(' ').next().unwrap_or_default()),
-        });
+        let out = view
+            .out
+            .iter()
+            .all(|(_, from)| match (&view.kind, from.split_once('.')) {
+                (Kind::Join(..), Some(("l", column))) => read(0, column),
+                (Kind::Join(kind, ..), Some(("r", column))) => {
+                    read(1, column) && matches!(*kind, "inner" | "left")
+                }
+                (Kind::Union, _) => read(0, from) && read(1, from),
+                _ => read(
+                    0,
+                    from.trim_start_matches('(')
+                        .split(' ')
+                        .next()
+                        .unwrap_or_default(),
+                ),
+            });
         let kind = match &view.kind {
             Kind::Window(_) => inputs[0].timed && inputs[0].appends,
             Kind::Rank(order, ..) => inputs[0].has("id") && inputs[0].has(order),
             Kind::Join(_, (left, right), further) => {
                 read(0, left)
                     && read(1, right)
-                    && further.as_ref().is_none_or(|(left, right)| read(0, left) && read(1, right))
+                    && further
+                        .as_ref()
+                        .is_none_or(|(left, right)| read(0, left) && read(1, right))
             }
             _ => true,
         };
-        conditions && calls && keys && out && kind && !columns.is_empty() && distinct.len() == columns.len()
+        conditions
+            && calls
+            && keys
+            && out
+            && kind
+            && !columns.is_empty()
+            && distinct.len() == columns.len()
     }
 
     // ------------------------------------------------------------------ SQL
@@ -515,7 +618,11 @@ impl Text {
         let mut sql = String::new();
         let used = self.used();
         for (name, delay) in ["a", "b"].into_iter().zip(self.delays) {
-            let format = if name == "b" && self.updating { "changelog-json" } else { "json" };
+            let format = if name == "b" && self.updating {
+                "changelog-json"
+            } else {
+                "json"
+            };
             if used.contains(name) {
                 writeln!(
                     sql,
@@ -528,10 +635,23 @@ impl Text {
         for view in self.views.iter().filter(|view| used.contains(&view.name)) {
             writeln!(sql, "CREATE VIEW {} AS {};", view.name, view.query(false)).unwrap();
         }
-        for view in self.views.iter().filter(|view| self.sinks.contains(&view.name)) {
+        for view in self
+            .views
+            .iter()
+            .filter(|view| self.sinks.contains(&view.name))
+        {
             let columns = view.columns();
-            let kind = |column: &String| if is_time(column) { "TIMESTAMP(3)" } else { "BIGINT" };
-            let declared: Vec<String> = columns.iter().map(|column| format!("{column} {}", kind(column))).collect();
+            let kind = |column: &String| {
+                if is_time(column) {
+                    "TIMESTAMP(3)"
+                } else {
+                    "BIGINT"
+                }
+            };
+            let declared: Vec<String> = columns
+                .iter()
+                .map(|column| format!("{column} {}", kind(column)))
+                .collect();
             let name = &view.name;
             writeln!(
                 sql,
@@ -550,7 +670,10 @@ impl Text {
         let used = self.used();
         let views = self.views.iter().filter(|view| used.contains(&view.name));
         let views = views.map(|view| format!("CREATE VIEW {} AS {}", view.name, view.query(true)));
-        let written = self.views.iter().filter(|view| self.sinks.contains(&view.name));
+        let written = self
+            .views
+            .iter()
+            .filter(|view| self.sinks.contains(&view.name));
         let sinks = written.map(|view| {
             let columns = view.columns();
             let query = format!("SELECT {} FROM {}", columns.join(", "), view.name);
@@ -563,7 +686,11 @@ impl Text {
 /// Some columns as they are; `id` and `t` more often.
 fn some(rng: &mut SmallRng, given: &Given, share: f64) -> Vec<(String, String)> {
     let chosen = |rng: &mut SmallRng, column: &String| {
-        let share = if matches!(column.as_str(), "id" | "t") { 0.9 } else { share };
+        let share = if matches!(column.as_str(), "id" | "t") {
+            0.9
+        } else {
+            share
+        };
         rng.random_bool(share)
     };
     let mut out: Vec<(String, String)> = Vec::new();
@@ -573,14 +700,24 @@ fn some(rng: &mut SmallRng, given: &Given, share: f64) -> Vec<(String, String)> 
         }
     }
     if out.is_empty() {
-        out.extend(given.columns.first().map(|column| (column.clone(), column.clone())));
+        out.extend(
+            given
+                .columns
+                .first()
+                .map(|column| (column.clone(), column.clone())),
+        );
     }
     out
 }
 
 impl View {
     /// A change of the view itself; `None`: none was drawn.
-    fn edit(&mut self, rng: &mut SmallRng, given: &Given, plain: &[String]) -> Option<&'static str> {
+    fn edit(
+        &mut self,
+        rng: &mut SmallRng,
+        given: &Given,
+        plain: &[String],
+    ) -> Option<&'static str> {
         match (rng.random_range(0..10), &mut self.kind) {
             (0, _) => {
                 self.conditions[0] = vec![condition(rng, given)?];

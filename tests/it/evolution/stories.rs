@@ -24,7 +24,12 @@ fn stories() -> Vec<Story> {
         .filter(|path| path.join("new.sql").is_file())
         .map(|folder| {
             let new = std::fs::read_to_string(folder.join("new.sql")).unwrap();
-            let flags = new.lines().nth(1).unwrap().strip_prefix("-- flags:").unwrap();
+            let flags = new
+                .lines()
+                .nth(1)
+                .unwrap()
+                .strip_prefix("-- flags:")
+                .unwrap();
             Story {
                 name: folder.file_name().unwrap().to_string_lossy().into_owned(),
                 flags: flags.split_whitespace().map(str::to_owned).collect(),
@@ -87,7 +92,11 @@ impl Story {
         if said == written {
             return Ok(());
         }
-        Err(format!("{}: weir diff says\n{said}\nand {} has\n{written}", self.name, path.display()))
+        Err(format!(
+            "{}: weir diff says\n{said}\nand {} has\n{written}",
+            self.name,
+            path.display()
+        ))
     }
 
     /// The old text for a hundred orders, the new one for the rest.
@@ -97,10 +106,22 @@ impl Story {
             let output = self.weir(place.path(), arguments);
             match output.status.success() {
                 true => Ok(()),
-                false => Err(format!("{}: {arguments:?}\n{}", self.name, text_of(&output))),
+                false => Err(format!(
+                    "{}: {arguments:?}\n{}",
+                    self.name,
+                    text_of(&output)
+                )),
             }
         };
-        run(&["run", "old.sql", "--no-progress", "-p", "2", "--stop-after", "orders=100"])?;
+        run(&[
+            "run",
+            "old.sql",
+            "--no-progress",
+            "-p",
+            "2",
+            "--stop-after",
+            "orders=100",
+        ])?;
         // The edited text is the same file, edited.
         std::fs::copy(place.path().join("new.sql"), place.path().join("old.sql")).unwrap();
         let mut arguments = vec!["run", "old.sql", "--no-progress", "-p", "3", "--upgrade"];
@@ -123,7 +144,10 @@ impl Story {
         parts
             .map(|part| {
                 let (sink, query) = part.split_once('\n').unwrap();
-                (sink.trim().to_owned(), query.trim().trim_end_matches(';').to_owned())
+                (
+                    sink.trim().to_owned(),
+                    query.trim().trim_end_matches(';').to_owned(),
+                )
             })
             .collect()
     }
@@ -135,26 +159,37 @@ fn columns(folder: &Path, sink: &str) -> Vec<String> {
     let start = format!("CREATE TABLE {sink} (");
     let rest = text.split_once(&start).unwrap().1;
     let list = rest.split_once(")\nWITH").unwrap().0;
-    list.split(", ").map(|column| column.split(' ').next().unwrap().to_owned()).collect()
+    list.split(", ")
+        .map(|column| column.split(' ').next().unwrap().to_owned())
+        .collect()
 }
 
 /// A batch engine that knows what the stories read.
 fn oracle() -> Oracle {
     let oracle = Oracle::default();
     for name in ["orders", "orders_2026"] {
-        oracle.values(name, "id, customer, country, price, ts", &rows(name, false, |row| {
-            format!(
-                "({}, '{}', '{}', {}, TIMESTAMP '{}')",
-                row["id"],
-                row["customer"].as_str().unwrap(),
-                row["country"].as_str().unwrap(),
-                row["price"],
-                row["ts"].as_str().unwrap()
-            )
-        }));
+        oracle.values(
+            name,
+            "id, customer, country, price, ts",
+            &rows(name, false, |row| {
+                format!(
+                    "({}, '{}', '{}', {}, TIMESTAMP '{}')",
+                    row["id"],
+                    row["customer"].as_str().unwrap(),
+                    row["country"].as_str().unwrap(),
+                    row["price"],
+                    row["ts"].as_str().unwrap()
+                )
+            }),
+        );
     }
     let customers = rows("customers", true, |row| {
-        format!("('{}', '{}', {})", row["customer"].as_str().unwrap(), row["city"].as_str().unwrap(), row["vip"])
+        format!(
+            "('{}', '{}', {})",
+            row["customer"].as_str().unwrap(),
+            row["city"].as_str().unwrap(),
+            row["vip"]
+        )
     });
     oracle.values("customers", "customer, city, vip", &customers);
     oracle
@@ -178,7 +213,10 @@ fn rows(name: &str, changes: bool, text: impl Fn(&serde_json::Value) -> String) 
 
 #[test]
 fn each_story_is_told_as_a_colleague_would_tell_it() {
-    let wrong: Vec<String> = stories().iter().filter_map(|story| story.told().err()).collect();
+    let wrong: Vec<String> = stories()
+        .iter()
+        .filter_map(|story| story.told().err())
+        .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
@@ -190,5 +228,10 @@ fn each_story_comes_out_as_it_was_told() {
         suite.count();
         wrong.extend(story.carried_out().err());
     }
-    assert!(wrong.is_empty(), "{} stories\n{}", wrong.len(), wrong.join("\n\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} stories\n{}",
+        wrong.len(),
+        wrong.join("\n\n")
+    );
 }
