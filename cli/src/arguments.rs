@@ -40,6 +40,10 @@ pub(crate) enum Command {
     Doctor(DoctorOptions),
     /// Says what an edited query would do to the state of the one that runs: operator by operator, before anything stops.
     Diff(DiffOptions),
+    /// Goes on with an edited query: judges it, stops the job with a savepoint, starts the new one, and goes back if it does not come up.
+    Upgrade(Box<crate::upgrade::UpgradeOptions>),
+    /// Tries an edited query on a copy of a job's state: prints what its sinks would get, and touches nothing.
+    Try(Box<crate::trial::TryOptions>),
 }
 
 /// `weir run`.

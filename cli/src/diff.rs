@@ -3,10 +3,8 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 
-use weir_engine::{Before, ConnectorCatalog, sources_to_replay};
-use weir_planner::compare::{
-    Choices, Past, Replay, Report, StateFrom, advice, compare, replayed_along,
-};
+use weir_engine::{Before, ConnectorCatalog, sources_to_replay, with_what_is_below};
+use weir_planner::compare::{Choices, Past, Replay, Report, StateFrom, advice, compare};
 use weir_planner::plan::StreamPlan;
 use weir_types::OperatorId;
 
@@ -24,15 +22,15 @@ pub(crate) fn diff(options: &DiffOptions) -> Result<Code, Failure> {
     let old = Old::open(&options.from, options.state_dir.as_deref())?;
     let planned = new.plan()?;
     new.warn(&planned.warnings);
-    let judged = judge(old.plan(), &planned.plan, &old.past(), &options.evolution)?;
+    let report = judge(old.plan(), &planned.plan, &old.past(), &options.evolution)?;
     if let Old::Job(before) = &old {
-        tell_sources(&planned.plan, &judged.report, before)?;
+        tell_sources(&planned.plan, &report, before)?;
     }
     let text = if options.json {
-        let json = serde_json::to_string_pretty(&judged.report).map_err(Failure::failed)?;
+        let json = serde_json::to_string_pretty(&report).map_err(Failure::failed)?;
         format!("{json}\n")
     } else {
-        advice(&judged.report)
+        advice(&report)
     };
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if !is_closed_pipe(&error) => {
@@ -42,38 +40,26 @@ pub(crate) fn diff(options: &DiffOptions) -> Result<Code, Failure> {
     }
 }
 
-/// An edit that was judged.
-pub(crate) struct Judged {
-    pub(crate) report: Report,
-    /// What the flags came to, with what has to be replayed along.
-    pub(crate) choices: Choices,
-}
-
 /// Judges an edit as the flags want it, and says on standard error what they imply.
 pub(crate) fn judge(
     old: &StreamPlan,
     new: &StreamPlan,
     past: &Past,
     edit: &EvolutionFlags,
-) -> Result<Judged, Failure> {
+) -> Result<Report, Failure> {
     let mut choices = choices(new, edit)?;
-    if let Replay::Only(wanted) = choices.replay.clone() {
-        choices.replay = Replay::None;
-        let without = compare(old, new, past, &choices, &ConnectorCatalog);
-        let all = replayed_along(new, &without, &Replay::Only(wanted.clone()));
-        if let Replay::Only(all) = &all {
-            let along: Vec<&str> = all.difference(&wanted).map(OperatorId::as_str).collect();
-            if !along.is_empty() {
-                eprintln!(
-                    "note: replayed along, because what is above reads it: {}",
-                    along.join(", ")
-                );
-            }
+    let all = with_what_is_below(old, new, past, &choices);
+    if let (Replay::Only(wanted), Replay::Only(all)) = (&choices.replay, &all) {
+        let along: Vec<&str> = all.difference(wanted).map(OperatorId::as_str).collect();
+        if !along.is_empty() {
+            eprintln!(
+                "note: replayed along, because what is above reads it: {}",
+                along.join(", ")
+            );
         }
-        choices.replay = all;
     }
-    let report = compare(old, new, past, &choices, &ConnectorCatalog);
-    Ok(Judged { report, choices })
+    choices.replay = all;
+    Ok(compare(old, new, past, &choices, &ConnectorCatalog))
 }
 
 /// The flags. What they name has to be there: a slip of the pen must not pass for a wish that changes nothing.

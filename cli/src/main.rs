@@ -28,6 +28,8 @@ mod stop;
 mod summary;
 mod target;
 mod text;
+mod trial;
+mod upgrade;
 
 use std::process::ExitCode;
 
@@ -52,6 +54,8 @@ fn main() -> ExitCode {
         Command::Checkpoints(options) => checkpoints::checkpoints(&options),
         Command::Doctor(options) => checkpoints::doctor(&options),
         Command::Diff(options) => diff::diff(&options),
+        Command::Upgrade(options) => upgrade::upgrade(&options),
+        Command::Try(options) => trial::trial(&options),
     };
     match ended {
         Ok(code) => code.into(),

@@ -68,7 +68,7 @@ pub(crate) fn stop(options: &StopOptions) -> Result<Code, Failure> {
 }
 
 /// The socket goes when the job's threads are gone.
-fn wait_for_end(folder: &Path) -> Result<(), Failure> {
+pub(crate) fn wait_for_end(folder: &Path) -> Result<(), Failure> {
     while ControlClient::connect(folder)
         .map_err(|error| Failure::plain(&error))?
         .is_some()

@@ -154,7 +154,11 @@ impl SinkWriter for PrintWriter {
         let mut text = Vec::new();
         for row in 0..changes.num_rows() {
             let less = |left: u64| left.checked_sub(1);
-            if self.left.fetch_update(Ordering::AcqRel, Ordering::Acquire, less).is_err() {
+            if self
+                .left
+                .fetch_update(Ordering::AcqRel, Ordering::Acquire, less)
+                .is_err()
+            {
                 break;
             }
             self.lines.extend_from_slice(self.prefix.as_bytes());

@@ -39,8 +39,9 @@ mod worker;
 pub use catalog::ConnectorCatalog;
 pub use error::{Error, Result, RowError};
 pub use evolution::{
-    copy_for_trial, on_trial,
-    Accept, Again, Before, EvolutionOptions, ReplayOrder, Replayed, SourceToRead, replay, sources_to_replay,
+    Accept, Accepted, Again, Before, Evolution, EvolutionOptions, ReplayOrder, ReplayWatch,
+    Replayed, SourceToRead, check_edit, copy_for_trial, on_trial, past_of, replay,
+    sources_to_replay, with_what_is_below,
 };
 pub use job::{JobHandle, give_to, owner_of};
 pub use options::{CheckpointOptions, JobOptions, RestartOptions, RestartStrategy};

@@ -44,8 +44,8 @@ pub use savepoint::{
 pub use shared::{SharedState, StateStatistics};
 pub use snapshot::{
     CheckpointStore, Compression, FileEntry, FileForm, MANIFEST_FORMAT_VERSION, Manifest,
-    PendingSnapshot, RestoreFrom, SnapshotOptions, StorageHook, StorageOptions, StorageStep,
-    TableFigures, WorkerSnapshot,
+    PendingSnapshot, RestoreFrom, Restoring, Rows, RowsChange, SnapshotOptions, StorageHook,
+    StorageOptions, StorageStep, TableChange, TableFigures, TableFrom, WorkerSnapshot,
 };
 pub use spec::{BackendKind, Layout, TableSpec};
 pub use worker::{WorkerOptions, WorkerState};

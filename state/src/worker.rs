@@ -22,8 +22,8 @@ use crate::keyed::{
     TableContext, stored_slices,
 };
 use crate::snapshot::{
-    CheckpointStore, FileEntry, Gate, Linker, PendingSnapshot, RestoreFrom, Room, SnapshotJob,
-    SnapshotOptions, TableFigures, Uploader, Writer, restore, run_inline,
+    CheckpointStore, FileEntry, Gate, Linker, PendingSnapshot, RestoreFrom, Restoring, Room,
+    SnapshotJob, SnapshotOptions, TableFigures, Uploader, Writer, restore, run_inline,
 };
 use crate::{BackendKind, Error, Layout, Result, SharedState, TableSpec};
 
@@ -83,8 +83,22 @@ impl WorkerState {
         tables: Vec<TableSpec>,
         restore_from: Option<&RestoreFrom>,
     ) -> Result<Self> {
+        let restoring = restore_from.map(|from| Restoring::unchanged(from, &tables));
+        Self::open_from(shared, options, tables, restoring.transpose()?.as_ref())
+    }
+
+    /// Opens the worker's state where an edited query takes over what `from` says of each of its tables.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; and when a change of a table cannot take its rows.
+    pub fn open_from(
+        shared: Arc<SharedState>,
+        options: WorkerOptions,
+        tables: Vec<TableSpec>,
+        from: Option<&Restoring>,
+    ) -> Result<Self> {
         empty_folder(&options.scratch)?;
-        let (backend, known) = open_backend(&shared, &options, &tables, restore_from)?;
+        let (backend, known) = open_backend(&shared, &options, &tables, from)?;
         shared.budget.workers.fetch_add(1, Relaxed);
         let gate = Arc::new(Gate::default());
         let registry = Rc::new(Registry::new(backend.clone(), gate.clone()));
@@ -378,7 +392,7 @@ fn open_backend(
     shared: &SharedState,
     options: &WorkerOptions,
     tables: &[TableSpec],
-    restore_from: Option<&RestoreFrom>,
+    restore_from: Option<&Restoring>,
 ) -> Result<Opened> {
     match restore_from {
         Some(from) => restore(shared, options, tables, from),

@@ -84,15 +84,19 @@ impl Oracle {
     /// # Errors
     /// What the batch engine said: a query that it refuses, or an error in a row.
     pub(crate) fn query(&self, sql: &str) -> Result<Vec<Row>, String> {
-        let batches = self.runtime.block_on(async {
+        Ok(self.batches(sql)?.iter().flat_map(rows_of).collect())
+    }
+
+    /// The same as it comes.
+    pub(crate) fn batches(&self, sql: &str) -> Result<Vec<RecordBatch>, String> {
+        self.runtime.block_on(async {
             let frame = self
                 .context
                 .sql(sql)
                 .await
                 .map_err(|error| error.to_string())?;
             frame.collect().await.map_err(|error| error.to_string())
-        })?;
-        Ok(batches.iter().flat_map(rows_of).collect())
+        })
     }
 }
 

@@ -615,7 +615,11 @@ fn a_snapshot_is_sorted_replaced_only_when_it_changed_and_does_not_take_a_strang
 }
 
 /// What a dealer gives from a beginning, `records` of them.
-fn again(source: &dyn Source, split: &weir_types::SplitId, position: &crate::Position) -> Vec<String> {
+fn again(
+    source: &dyn Source,
+    split: &weir_types::SplitId,
+    position: &crate::Position,
+) -> Vec<String> {
     let crate::Beginning::At(from) = source.beginning(split, position).unwrap() else {
         panic!("files are read again from a position");
     };
@@ -638,7 +642,10 @@ fn what_was_followed_is_read_again_in_the_order_of_discovery_and_then_what_has_c
     assert_eq!(followed(&*source, &mut *dealer), ["+4"]);
     let position = dealer.position();
     append(folder.path(), "in/a.json", "{\"n\":5}\n");
-    assert_eq!(again(&*source, &split, &position), ["+1", "+2", "+3", "+4", "+5"]);
+    assert_eq!(
+        again(&*source, &split, &position),
+        ["+1", "+2", "+3", "+4", "+5"]
+    );
     // As far as it was read it ends where it ended.
     let crate::Beginning::At(from) = source.beginning(&split, &position).unwrap() else {
         panic!("files are read again from a position");

@@ -515,6 +515,7 @@ impl Coordinator {
             sinks: json("sinks", serde_json::to_value(&complete.parts))?,
             drained: cut.drained,
             counters: json("counters", serde_json::to_value(&counters))?,
+            evolution: self.job.evolution.clone(),
         };
         if let Some(publishing) = &mut self.publishing {
             publishing.send(Order {

@@ -1,15 +1,15 @@
 //! What a checkpoint or a savepoint says of the job that took it: the query that ran, and how far it was.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use weir_planner::compare::Past;
-use weir_planner::plan::{BinaryOp, Expr, ExprKind, OperatorKind, StreamPlan};
+use weir_planner::plan::StreamPlan;
 use weir_state::{CheckpointStore, Manifest, Savepoint};
-use weir_types::{CheckpointId, EventTime, Scalar, Watermark};
+use weir_types::{CheckpointId, OperatorId};
 
+use super::past_of;
 use crate::source::SourceCheckpoint;
 use crate::{Error, Result};
 
@@ -94,61 +94,15 @@ impl Before {
     }
 }
 
+/// What an edit is judged by, with how much was read.
 fn past(plan: &StreamPlan, manifest: &Manifest) -> Result<Past> {
-    let watermarks: BTreeMap<String, Vec<Watermark>> =
-        parsed("watermarks", manifest, &manifest.watermarks)?;
     let sources: SourceCheckpoint = parsed("positions", manifest, &manifest.sources)?;
-    let mut past = Past::default();
-    for operator in &plan.operators {
-        let inputs = watermarks.get(operator.id.as_str());
-        if let Some(least) = inputs.and_then(|inputs| inputs.iter().min()) {
-            past.watermarks
-                .insert(operator.id.clone(), EventTime(least.0));
-        }
-        let Some(splits) = sources.get(operator.id.as_str()) else {
-            continue;
-        };
+    let mut past = past_of(manifest, plan)?;
+    for (source, splits) in sources {
         let records = splits.values().map(|split| split.records).sum();
-        past.records.insert(operator.id.clone(), records);
-        let least = splits.values().map(|split| split.watermark).min();
-        past.watermarks
-            .extend(least.map(|least| (operator.id.clone(), EventTime(least))));
-        let greatest = splits.values().map(|split| split.watermark).max();
-        if let (Some(greatest), Some(delay)) = (greatest, delay(plan, &operator.kind)) {
-            let time = match greatest {
-                i64::MIN => greatest,
-                watermark => watermark.saturating_add(delay),
-            };
-            past.greatest_times
-                .insert(operator.id.clone(), EventTime(time));
-        }
+        past.records.insert(OperatorId::new(source), records);
     }
     Ok(past)
-}
-
-/// How far the watermark of a source is behind its event time, in microseconds; `None` if its declaration is another kind
-/// of expression, so that a watermark says nothing of the times that it is made of.
-fn delay(plan: &StreamPlan, source: &OperatorKind) -> Option<i64> {
-    let OperatorKind::Source { table, .. } = source else {
-        return None;
-    };
-    let declared = plan.tables.get(table)?.watermark.as_ref()?;
-    let is_time = |expr: &Expr| expr.kind == ExprKind::Column(declared.column);
-    match &declared.expr.kind {
-        ExprKind::Column(column) if *column == declared.column => Some(0),
-        ExprKind::Binary {
-            op: BinaryOp::Minus,
-            left,
-            right,
-        } if is_time(left) => match right.kind {
-            ExprKind::Literal(Scalar::Interval(0, days, nanos)) => {
-                let micros = i64::from(days) * 86_400_000_000 + (nanos + 999).div_euclid(1000);
-                Some(micros)
-            }
-            _ => None,
-        },
-        _ => None,
-    }
 }
 
 fn parsed<T: DeserializeOwned>(what: &str, manifest: &Manifest, value: &Value) -> Result<T> {

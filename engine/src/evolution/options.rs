@@ -1,6 +1,7 @@
 //! What the user lets an edited query do to the state of the job.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use weir_planner::compare::{Choices, Replay, StartAt};
 use weir_types::OperatorId;
@@ -22,6 +23,34 @@ pub struct EvolutionOptions {
     pub replay: Replay,
     /// `--sources TABLE=WHERE`.
     pub sources: BTreeMap<String, StartAt>,
+    /// Who looks on while sources are read again.
+    pub watch: ReplayWatch,
+}
+
+/// What a replay shows of its progress.
+pub type ReplayProgress = dyn Fn(&crate::Progress) -> bool + Send + Sync;
+
+/// Who looks on while sources are read again; an answer of false gives that up.
+#[derive(Clone, Default)]
+pub struct ReplayWatch(pub Option<Arc<ReplayProgress>>);
+
+impl ReplayWatch {
+    pub(crate) fn sees(&self, progress: &crate::Progress) -> bool {
+        self.0.as_ref().is_none_or(|watch| watch(progress))
+    }
+}
+
+impl std::fmt::Debug for ReplayWatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ReplayWatch")
+    }
+}
+
+impl PartialEq for ReplayWatch {
+    /// Whoever looks on changes nothing.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 /// Which results that are not exact are accepted.

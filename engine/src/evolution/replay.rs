@@ -19,14 +19,106 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use weir_planner::compare::StateFrom;
 use weir_planner::plan::StreamPlan;
-use weir_state::{CheckpointStore, Manifest, StateReader};
+use weir_state::{CheckpointStore, Manifest, StateReader, TableFrom, TableSpec};
 use weir_types::{OperatorId, Watermark};
 
 use super::again::{look, part, unpaced};
-use super::{Again, SourceToRead};
+use super::{Again, SourceToRead, Transition};
 use crate::source::SourceCheckpoint;
 use crate::{CheckpointOptions, Error, JobHandle, JobOptions, Progress, Result};
+
+/// Stage 2 of a transition: the tables of replayed operators are those of a run of their own.
+pub(crate) fn run(transition: &mut Transition, job: &str, options: &JobOptions) -> Result<()> {
+    let replayed = transition.report.operators.iter();
+    let replayed = replayed.filter(|operator| operator.state == StateFrom::Replay);
+    let operators: BTreeSet<OperatorId> = replayed.map(|operator| operator.id.clone()).collect();
+    let Some(state_dir) = options
+        .state_dir
+        .as_deref()
+        .filter(|_| !operators.is_empty())
+    else {
+        return Ok(());
+    };
+    let order = ReplayOrder {
+        job,
+        plan: &transition.new_plan,
+        operators: &operators,
+        from: &transition.manifest,
+        options,
+        folder: &state_dir.join("replay"),
+    };
+    let watch = &options.evolution.watch;
+    let run = replay(&order, &mut |progress| watch.sees(progress))?;
+    if let Some((store, manifest)) = run.checkpoint() {
+        put_in_place(transition, &operators, store, manifest)?;
+    }
+    transition.replayed = Some(run);
+    Ok(())
+}
+
+fn put_in_place(
+    transition: &mut Transition,
+    operators: &BTreeSet<OperatorId>,
+    store: &Arc<CheckpointStore>,
+    manifest: &Manifest,
+) -> Result<()> {
+    let source = transition.restoring.sources.len();
+    transition
+        .restoring
+        .sources
+        .push(manifest.restore_from(store));
+    let specs = crate::operators::table_specs(&transition.plan);
+    for (spec, from) in specs.iter().zip(&mut transition.restoring.tables) {
+        if !operators.contains(&spec.operator) {
+            continue;
+        }
+        let of_run =
+            |table: &TableSpec| table.operator == spec.operator && table.table == spec.table;
+        let stored = manifest
+            .tables
+            .iter()
+            .position(of_run)
+            .ok_or_else(|| Error::Internal {
+                operator: spec.operator.clone(),
+                message: format!("its replay has no table `{}`", spec.table),
+            })?;
+        *from = TableFrom::Kept { source, stored };
+    }
+    let plan = &transition.plan;
+    transition
+        .merges
+        .retain(|merge| !operators.contains(&plan.operators[merge.operator].id));
+    raise_watermarks(&mut transition.manifest, operators, manifest)
+}
+
+/// A watermark that an operator had is never lost; one that it did not have is that of the run.
+fn raise_watermarks(
+    manifest: &mut Manifest,
+    operators: &BTreeSet<OperatorId>,
+    run: &Manifest,
+) -> Result<()> {
+    let mut had: BTreeMap<String, Vec<Watermark>> = parsed("watermarks", &manifest.watermarks)?;
+    let has: BTreeMap<String, Vec<Watermark>> = parsed("watermarks", &run.watermarks)?;
+    for (operator, inputs) in has {
+        if !operators.contains(&OperatorId::new(&operator)) {
+            continue;
+        }
+        let before = had
+            .remove(&operator)
+            .filter(|before| before.len() == inputs.len());
+        let before = before.unwrap_or_else(|| vec![Watermark::MIN; inputs.len()]);
+        let greater = before
+            .into_iter()
+            .zip(inputs)
+            .map(|(before, now)| before.max(now));
+        had.insert(operator, greater.collect());
+    }
+    manifest.watermarks = serde_json::to_value(&had)
+        .map_err(|error| Error::Job(format!("cannot write watermarks: {error}")))?;
+    Ok(())
+}
 
 /// What is to be replayed.
 pub struct ReplayOrder<'a> {

@@ -38,9 +38,12 @@ fn without_sinks(plan: &StreamPlan, rows: u64) -> StreamPlan {
             continue;
         };
         if let Some(table) = plan.tables.get_mut(table) {
-            table.options = [("connector", "print".to_owned()), ("print.rows", rows.to_string())]
-                .map(|(key, value)| (key.to_owned(), value))
-                .into();
+            table.options = [
+                ("connector", "print".to_owned()),
+                ("print.rows", rows.to_string()),
+            ]
+            .map(|(key, value)| (key.to_owned(), value))
+            .into();
             table.partitioned_by.clear();
         }
     }

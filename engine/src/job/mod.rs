@@ -15,7 +15,6 @@
 mod folder;
 mod restart;
 mod restore;
-mod resume;
 mod start;
 mod supervise;
 
@@ -31,11 +30,12 @@ use std::thread::JoinHandle;
 use tokio::sync::Notify;
 use weir_connectors::Sink;
 use weir_planner::plan::{OperatorKind, StreamPlan};
-use weir_state::{CheckpointStore, RestoreFrom, SharedState};
+use weir_state::{CheckpointStore, Restoring, SharedState};
 use weir_types::{CheckpointId, Generation, Watermark};
 
 use crate::clock::Clock;
 use crate::coordinator::{EpochControl, Event, EventSender, Outputs};
+use crate::evolution::Transition;
 use crate::exchange::Channel;
 use crate::savepoint::Around;
 use crate::source::SharedSource;
@@ -79,7 +79,11 @@ pub(crate) struct Shared {
     pub(crate) scratch: PathBuf,
     /// `None`: an ephemeral job.
     pub(crate) store: Option<Arc<CheckpointStore>>,
-    pub(crate) restore: Option<RestoreFrom>,
+    pub(crate) restore: Option<Restoring>,
+    /// Of an edited query: what its state goes on from.
+    pub(crate) transition: Option<Transition>,
+    /// Edits that the job has gone through, for manifests.
+    pub(crate) evolution: serde_json::Value,
     /// Of the restored checkpoint: by operator ID, the watermark of each input.
     pub(crate) restored_watermarks: BTreeMap<String, Vec<Watermark>>,
     /// Of the restored checkpoint: totals to go on with.

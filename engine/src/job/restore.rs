@@ -9,7 +9,7 @@
 //! 1. Whatever the crash interrupted, the same start leads to the same sinks: each step may run twice.
 //! 2. Numbers go on after the highest one ever seen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use weir_state::{CheckpointStore, Manifest, Savepoint, import_savepoint};
 use weir_types::{CheckpointId, EventTime, OperatorId};
 
 use super::folder::JobFolder;
-use super::resume;
+use crate::evolution::{self, Judged};
 use crate::worker::pass;
 use crate::{Error, JobOptions, Result};
 
@@ -35,6 +35,8 @@ pub(crate) struct Start {
     pub(crate) warnings: Vec<String>,
     /// It had reached its end: nothing to do.
     pub(crate) drained: bool,
+    /// The query is another than the checkpoint's.
+    pub(crate) judged: Option<Judged>,
 }
 
 /// Everything that the protocol touches.
@@ -45,6 +47,8 @@ pub(crate) struct Restore<'a> {
     pub(crate) folder: &'a mut JobFolder,
     pub(crate) store: &'a Arc<CheckpointStore>,
     pub(crate) committers: &'a mut Committers,
+    /// Opens the committers of another plan's sinks.
+    pub(crate) open_others: &'a dyn Fn(&StreamPlan, &BTreeSet<OperatorId>) -> Result<Committers>,
     pub(crate) runtime: &'a tokio::runtime::Runtime,
 }
 
@@ -81,11 +85,12 @@ impl Restore<'_> {
                 highest,
                 warnings,
                 drained: false,
+                judged: None,
             });
         }
-        self.check(&manifest)?;
-        self.settle_sinks(&manifest, highest)?;
-        let drained = manifest.drained;
+        let judged = self.judge(&manifest)?;
+        self.settle_sinks(&manifest, highest, judged.as_ref())?;
+        let drained = manifest.drained && judged.is_none();
         let mut warnings = warnings;
         if drained {
             warnings.push(format!(
@@ -99,6 +104,7 @@ impl Restore<'_> {
             highest,
             warnings,
             drained,
+            judged,
         })
     }
 
@@ -122,22 +128,64 @@ impl Restore<'_> {
             highest,
             warnings,
             drained: false,
+            judged: None,
         })
     }
 
-    /// The plan must fit, and so must the key groups.
-    fn check(&self, manifest: &Manifest) -> Result<()> {
-        let plan: StreamPlan = serde_json::from_value(manifest.plan.clone()).map_err(|error| {
-            Error::Job(format!(
-                "the plan in checkpoint {} cannot be read: {error}",
-                manifest.checkpoint
-            ))
-        })?;
-        resume::check(self.job, &plan, self.plan)
+    /// What an edit does must have been accepted.
+    fn judge(&self, manifest: &Manifest) -> Result<Option<Judged>> {
+        let start = evolution::Start {
+            job: self.job,
+            plan: self.plan,
+            options: &self.options.evolution,
+            file: self.options.file.as_deref(),
+        };
+        evolution::judge(&start, manifest)
+    }
+
+    /// The sinks of an old plan that the new one does not have, or has elsewhere.
+    fn others(&self, judged: &Judged) -> Result<Committers> {
+        let is_gone = |old: &&weir_planner::plan::Operator| {
+            let OperatorKind::Sink { table } = &old.kind else {
+                return false;
+            };
+            let target = |plan: &StreamPlan| {
+                plan.tables
+                    .get(table)
+                    .map(|table| (table.options.clone(), table.partitioned_by.clone()))
+            };
+            let now = self.plan.operator(&old.id);
+            now.is_none_or(|now| now.kind != old.kind)
+                || target(self.plan) != target(&judged.old_plan)
+        };
+        let gone = judged.old_plan.operators.iter().filter(is_gone);
+        let gone: BTreeSet<OperatorId> = gone.map(|old| old.id.clone()).collect();
+        (self.open_others)(&judged.old_plan, &gone)
+    }
+
+    /// A sink that is new may not hold what the job wrote once: the rows would be there twice.
+    fn check_new_sinks(&self, judged: &Judged, others: &Committers) -> Result<()> {
+        for (operator, committer) in self.committers.iter() {
+            let elsewhere = others.iter().any(|(other, _)| other == operator);
+            let known = judged.old_plan.operator(operator).is_some() && !elsewhere;
+            if !known && self.options.exactly_once && committer.holds_output()? {
+                return Err(Error::Job(format!(
+                    "[E0007] {operator} is new in the query, and its target holds what job `{}` wrote earlier; remove that, or \
+                     give it another 'path'",
+                    self.job
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Finishes the checkpoint's transactions, then withdraws what came later.
-    fn settle_sinks(&mut self, manifest: &Manifest, highest: CheckpointId) -> Result<()> {
+    fn settle_sinks(
+        &mut self,
+        manifest: &Manifest,
+        highest: CheckpointId,
+        judged: Option<&Judged>,
+    ) -> Result<()> {
         let parts: BTreeMap<String, Vec<Value>> = serde_json::from_value(manifest.sinks.clone())
             .map_err(|error| {
                 Error::Job(format!(
@@ -145,9 +193,23 @@ impl Restore<'_> {
                     manifest.checkpoint
                 ))
             })?;
+        let mut others = match judged {
+            Some(judged) => self.others(judged)?,
+            None => Committers::new(),
+        };
+        if let Some(judged) = judged {
+            self.check_new_sinks(judged, &others)?;
+        }
         pass("engine.restore.before-recommit")?;
-        for (operator, committer) in self.committers.iter_mut() {
+        for (operator, committer) in &mut others {
             if let Some(prepared) = parts.get(operator.as_str()) {
+                committer.commit(manifest.checkpoint, prepared)?;
+            }
+            committer.rollback_to(Some(manifest.checkpoint))?;
+        }
+        for (operator, committer) in self.committers.iter_mut() {
+            let elsewhere = others.iter().any(|(other, _)| other == operator);
+            if let Some(prepared) = parts.get(operator.as_str()).filter(|_| !elsewhere) {
                 committer.commit(manifest.checkpoint, prepared)?;
             }
         }
@@ -175,7 +237,7 @@ impl Restore<'_> {
         }
         let (saved, warnings) = Saved::open(folder, self.runtime)?;
         let manifest = saved.manifest();
-        self.check(&manifest)?;
+        let judged = self.judge(&manifest)?;
         // Should this start be interrupted, a later one must not go on from a checkpoint whose output is withdrawn.
         let later: Vec<_> = listed
             .iter()
@@ -185,7 +247,7 @@ impl Restore<'_> {
         for checkpoint in later {
             self.runtime.block_on(self.store.remove(*checkpoint))?;
         }
-        self.settle_sinks(&manifest, highest)?;
+        self.settle_sinks(&manifest, highest, judged.as_ref())?;
         // Its sinks are settled: under its new number it has nothing left to commit.
         let highest = CheckpointId(highest.max(manifest.checkpoint).0 + 1);
         self.folder.note_checkpoint(highest)?;
@@ -202,12 +264,13 @@ impl Restore<'_> {
                 imported
             }
         };
-        let drained = imported.drained;
+        let drained = imported.drained && judged.is_none();
         Ok(Start {
             manifest: Some(imported),
             highest,
             warnings,
             drained,
+            judged,
         })
     }
 

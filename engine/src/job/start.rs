@@ -3,7 +3,7 @@
 //! Order matters: the lock comes first, the sinks agree with the checkpoint before any source is opened, and the sources
 //! are opened at the checkpoint's positions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
@@ -15,8 +15,8 @@ use tokio::sync::Notify;
 use weir_connectors::{Sink, SinkEnvironment, TableRequest, open_sink, open_source};
 use weir_planner::plan::{Changelog, OperatorKind, StreamPlan};
 use weir_planner::settings::parse_duration;
-use weir_state::{CheckpointStore, Manifest, RestoreFrom, Savepoint, SharedState, StorageOptions};
-use weir_types::{CheckpointId, Diagnostic, EventTime, Generation};
+use weir_state::{CheckpointStore, Manifest, Restoring, Savepoint, SharedState, StorageOptions};
+use weir_types::{CheckpointId, Diagnostic, EventTime, Generation, OperatorId};
 
 use super::Shared;
 use super::folder::JobFolder;
@@ -118,6 +118,20 @@ pub(super) fn prepare(
         highest: CheckpointId(0),
         warnings: Vec::new(),
         drained: false,
+        judged: None,
+    };
+    let open_others = |old: &StreamPlan, wanted: &BTreeSet<OperatorId>| {
+        let mut old = old.clone();
+        wire_dead_letters(&mut old)?;
+        for operator in &mut old.operators {
+            if !wanted.contains(&operator.id) && matches!(operator.kind, OperatorKind::Sink { .. })
+            {
+                // Only those that are asked for are opened.
+                operator.kind = OperatorKind::Union;
+            }
+        }
+        let sinks = open_sinks(job, &old, &options, generation)?;
+        open_committers(&old, &sinks)
     };
     if let (Some(folder), Some(store)) = (folder.as_mut(), &store) {
         if options.fresh {
@@ -130,9 +144,22 @@ pub(super) fn prepare(
             folder,
             store,
             committers: &mut committers,
+            open_others: &open_others,
             runtime: &runtime,
         }
         .run()?;
+    }
+    let transition = match (start.judged.take(), start.manifest.take(), &store) {
+        (Some(judged), Some(manifest), Some(store)) => {
+            Some(judged.start_from(manifest, store, (job, &options), &user_plan, &plan)?)
+        }
+        (_, manifest, _) => {
+            start.manifest = manifest;
+            None
+        }
+    };
+    if let Some(transition) = &transition {
+        start.manifest = Some(transition.manifest.clone());
     }
     if let (true, Some(manifest), Some(store)) = (start.drained, &start.manifest, &store) {
         if let Some(target) = &options.savepoint {
@@ -245,15 +272,20 @@ pub(super) fn prepare(
             &manifest.watermarks
         })?,
         restored_counters: part(manifest.as_ref(), "counters", |manifest| &manifest.counters)?,
-        restore: manifest
-            .zip(store.clone())
-            .map(|(manifest, store)| RestoreFrom {
-                store,
-                backend: manifest.backend,
-                key_groups: manifest.key_groups,
-                tables: manifest.tables,
-                workers: manifest.workers,
-            }),
+        restore: match (&transition, &manifest, &store) {
+            (Some(transition), _, _) => Some(transition.restoring.clone()),
+            (None, Some(manifest), Some(store)) => Some(Restoring::unchanged(
+                &manifest.restore_from(store),
+                &crate::operators::table_specs(&plan),
+            )?),
+            _ => None,
+        },
+        evolution: match (&transition, &manifest) {
+            (Some(transition), _) => transition.evolution.to_value()?,
+            (None, Some(manifest)) => manifest.evolution.clone(),
+            (None, None) => Value::Null,
+        },
+        transition,
         store,
         last_checkpoint: AtomicU64::new(last.map_or(0, |last| last.0)),
         restored_checkpoint: last.map_or(0, |last| last.0),

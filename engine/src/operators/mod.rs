@@ -7,6 +7,7 @@
 //!   aggregate                                   one change per touched group at the end of an epoch
 //!   set_operation                               counts the rows of both inputs; changes at the end of an epoch
 //!   join  outer_join                            both inputs in state
+//!   merge                                       puts state together that an edited query takes over
 //!   rank                                        rows of a partition in order; changes at the end of an epoch
 //!   over                                        rows with what is computed over the rows around them
 //!   window_rank  timed_rank                     rankings that are final: when a window ends, in event-time order
@@ -32,6 +33,7 @@ mod grown;
 mod interval_expiry;
 mod interval_join;
 mod join;
+mod merge;
 mod outer_join;
 mod output;
 mod over;
@@ -66,6 +68,7 @@ use weir_types::{ChangeBatch, ProcessingTime, Watermark};
 
 pub use self::build::{build, table_specs};
 pub(crate) use self::due::by_clock;
+pub(crate) use self::merge::{Entries, Merger, fresh_group};
 use crate::Result;
 
 /// Whether an operator has more to give before it can take new input.

@@ -95,6 +95,8 @@ struct Dealing {
 struct Prefix {
     published: u64,
     maximum: i64,
+    /// The greatest event time; `None`: not known.
+    greatest: Option<i64>,
 }
 
 /// Where an epoch ended in a split.
@@ -108,6 +110,8 @@ struct SplitEnd {
     idle: bool,
     /// Known when the last chunk before the end was published.
     watermark: Option<i64>,
+    /// Known at the same time; `None`: not known at all.
+    greatest: Option<i64>,
 }
 
 /// A split in the manifest.
@@ -124,6 +128,34 @@ pub(crate) struct SplitCheckpoint {
     /// Where the job began to read it, if not at its start: `records` counts from there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) began: Option<Position>,
+    /// The greatest event time of any record, before every filter, microseconds; `i64::MIN`: none yet. `None`: not known,
+    /// because a release wrote it that did not keep it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) greatest: Option<i64>,
+}
+
+/// The greatest values of a chunk.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heights {
+    /// Of the watermark expression.
+    pub(crate) watermark: i64,
+    /// Of event time.
+    pub(crate) time: i64,
+}
+
+impl Heights {
+    /// Of no record.
+    pub(crate) const LEAST: Self = Self {
+        watermark: i64::MIN,
+        time: i64::MIN,
+    };
+
+    pub(crate) fn max(self, other: Self) -> Self {
+        Self {
+            watermark: self.watermark.max(other.watermark),
+            time: self.time.max(other.time),
+        }
+    }
 }
 
 /// The sources' part of a manifest: operator ID → split → place.
@@ -450,11 +482,12 @@ impl SharedSource {
     }
 
     /// Publishes the running maximum after chunk `number`.
-    pub(crate) fn publish(&self, split: usize, number: u64, maximum: i64) {
+    pub(crate) fn publish(&self, split: usize, number: u64, maximum: Heights) {
         let mut prefix = lock(&self.splits[split].prefix);
         assert_eq!(prefix.published, number, "chunks are published in order");
         prefix.published += 1;
-        prefix.maximum = prefix.maximum.max(maximum);
+        prefix.maximum = prefix.maximum.max(maximum.watermark);
+        prefix.greatest = prefix.greatest.map(|greatest| greatest.max(maximum.time));
     }
 
     /// Remembers a watermark that was sent on.
@@ -478,6 +511,7 @@ impl SharedSource {
                     if prefix.published != end.chunks {
                         return None;
                     }
+                    end.greatest = prefix.greatest;
                     *end.watermark.insert(prefix.maximum)
                 }
             };
@@ -523,6 +557,7 @@ impl SharedSource {
                     records: end.records,
                     ended: end.ended,
                     began: split.began.clone(),
+                    greatest: end.greatest,
                 };
                 Some((split.id.0.clone(), place))
             })
@@ -593,6 +628,8 @@ impl Split {
             prefix: Mutex::new(Prefix {
                 published: 0,
                 maximum: place.map_or(i64::MIN, |place| place.watermark),
+                // Of a split that was never read nothing is greater than anything.
+                greatest: place.map_or(Some(i64::MIN), |place| place.greatest),
             }),
             ended: AtomicBool::new(false),
             records: AtomicU64::new(place.map_or(0, |place| place.records)),
@@ -629,6 +666,7 @@ impl Split {
             ended: self.ended.load(Ordering::Acquire),
             idle: dealing.idle,
             watermark: None,
+            greatest: None,
         });
     }
 }

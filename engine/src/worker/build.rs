@@ -28,6 +28,7 @@ impl Worker {
     /// Opens the worker's state and builds its operators.
     pub(crate) fn build(id: WorkerId, job: Arc<Shared>) -> Result<Self> {
         let state = open_state(id, &job)?;
+        crate::evolution::fill(id, &job, &state)?;
         let output_epoch = Arc::new(AtomicU64::new(1));
         let mut nodes = Vec::with_capacity(job.plan.operators.len());
         for (index, by_clock) in operators::by_clock(&job.plan).into_iter().enumerate() {
@@ -72,7 +73,7 @@ fn open_state(id: WorkerId, job: &Shared) -> Result<WorkerState> {
         snapshots: job.options.checkpoints.snapshots,
     };
     let tables = operators::table_specs(&job.plan);
-    Ok(WorkerState::open(
+    Ok(WorkerState::open_from(
         job.state.clone(),
         options,
         tables,

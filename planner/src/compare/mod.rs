@@ -16,6 +16,7 @@ mod judge;
 mod report;
 mod shape;
 mod sinks;
+mod tables;
 mod text;
 mod trace;
 mod words;
@@ -28,8 +29,10 @@ pub use report::{
     Choices, Exactness, InputReport, OperatorReport, Past, Replay, Report, SideFrom, SinkReport,
     SinkVerdict, SourceReport, SourceVerdict, StartAt, StateFrom, Verdict, Work,
 };
+pub use tables::{ColumnFrom, OldTable, TableMapping, mappings};
 pub use text::advice;
 use trace::Trace;
+pub use trace::renamed;
 
 use crate::Catalog;
 use crate::plan::StreamPlan;

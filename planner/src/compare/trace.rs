@@ -51,7 +51,7 @@ pub(super) struct Traced {
 }
 
 /// Which rows there are.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Relation {
     /// Hash of all logic below, without what only decides which rows are late.
     base: String,
@@ -62,8 +62,11 @@ pub(super) struct Relation {
 }
 
 /// A condition.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Conjunct {
+    /// It itself, and what the columns that it is over are.
+    pub(super) expr: Expr,
+    pub(super) over: BTreeMap<usize, String>,
     /// For people.
     pub(super) shown: String,
     /// The identities of the columns that it reads.
@@ -105,7 +108,7 @@ impl Relation {
 
 impl Traced {
     /// Without the last columns.
-    fn without_last(&self, count: usize) -> Cow<'_, Self> {
+    pub(super) fn without_last(&self, count: usize) -> Cow<'_, Self> {
         if count == 0 {
             return Cow::Borrowed(self);
         }
@@ -467,7 +470,7 @@ fn source_column(table: &TableDefinition, column: usize) -> String {
 }
 
 /// An ID or a path under another name: the longest path that it begins with counts.
-fn renamed(id: &str, renames: &BTreeMap<String, String>) -> String {
+pub fn renamed(id: &str, renames: &BTreeMap<String, String>) -> String {
     let fits = |from: &str| {
         id.strip_prefix(from)
             .filter(|rest| rest.is_empty() || rest.starts_with(['.', '/']))
@@ -495,9 +498,15 @@ fn add_conjuncts(relation: &mut Relation, predicate: &Expr, columns: &[String], 
             .columns()
             .into_iter()
             .map(|column| columns[column].clone());
+        let over = part
+            .columns()
+            .into_iter()
+            .map(|column| (column, columns[column].clone()));
         let conjunct = Conjunct {
+            over: over.collect(),
             shown: shown_text(&part, shown),
             reads: reads.collect(),
+            expr: part.clone(),
         };
         relation.conjuncts.insert(text(&part, columns), conjunct);
     }

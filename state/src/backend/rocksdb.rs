@@ -4,7 +4,7 @@
 //! both together stay within their share of the memory budget. There is no write-ahead log: what a crash loses,
 //! the last checkpoint has.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -127,6 +127,42 @@ impl RocksBackend {
             .map(|name| ColumnFamilyDescriptor::new(name, shared.table_options()));
         let db = DB::open_cf_descriptors(&shared.database_options(), folder, families)
             .map_err(failed("opening the state database"))?;
+        Ok(Self { db, names })
+    }
+
+    /// Opens a database that was linked from a snapshot: families other than those in `kept` are dropped, which costs
+    /// nothing but their files, and made anew if they are among `names`.
+    pub(crate) fn open_keeping(
+        shared: &RocksShared,
+        folder: &Path,
+        names: Vec<String>,
+        kept: &HashSet<&str>,
+    ) -> Result<Self> {
+        let options = shared.database_options();
+        let there = DB::list_cf(&options, folder).map_err(failed("reading a state database"))?;
+        let gone: Vec<&String> = there
+            .iter()
+            .filter(|name| {
+                name.as_str() != rocksdb::DEFAULT_COLUMN_FAMILY_NAME
+                    && !kept.contains(name.as_str())
+            })
+            .collect();
+        if gone.is_empty() {
+            return Self::open(shared, folder, names);
+        }
+        let families = there
+            .iter()
+            .map(|name| ColumnFamilyDescriptor::new(name, shared.table_options()));
+        let mut db = DB::open_cf_descriptors(&options, folder, families)
+            .map_err(failed("opening the state database"))?;
+        for name in gone {
+            db.drop_cf(name)
+                .map_err(failed("leaving a state table behind"))?;
+        }
+        for name in names.iter().filter(|name| !kept.contains(name.as_str())) {
+            db.create_cf(name, &shared.table_options())
+                .map_err(failed("making a state table"))?;
+        }
         Ok(Self { db, names })
     }
 

@@ -19,7 +19,7 @@ use crate::snapshot::checksum;
 use crate::{Error, Manifest, Result, TableSpec};
 
 /// The version of savepoints that this release writes, and the newest that it reads.
-pub const SAVEPOINT_FORMAT_VERSION: u32 = 1;
+pub const SAVEPOINT_FORMAT_VERSION: u32 = 2;
 
 /// The name of the manifest within the folder.
 pub(crate) const MANIFEST: &str = "manifest.json";

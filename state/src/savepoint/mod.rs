@@ -27,6 +27,7 @@ mod tests;
 
 pub use columns::{ColumnRole, SavedColumn, saved_columns};
 pub use diff::Difference;
+pub(crate) use entries::{Batch, Entries};
 pub(crate) use import::SavedPart;
 pub use import::import_savepoint;
 pub use manifest::{

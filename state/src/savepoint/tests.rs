@@ -286,7 +286,7 @@ fn damage_is_found_by_verify_and_by_a_restore() {
     assert!(error.contains("S0022"), "{error}");
     std::fs::write(
         &path,
-        text.replace("\"format_version\": 1", "\"format_version\": 9"),
+        text.replace("\"format_version\": 2", "\"format_version\": 9"),
     )
     .unwrap();
     let error = Savepoint::open(&savepoint.folder).unwrap_err().to_string();

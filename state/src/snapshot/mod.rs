@@ -18,6 +18,7 @@ mod manifest;
 mod object;
 mod place;
 mod restore;
+mod restoring;
 mod store;
 mod upload;
 mod writer;
@@ -33,6 +34,7 @@ pub use manifest::{
 };
 pub use place::{StorageHook, StorageStep};
 pub(crate) use restore::{fetch, restore};
+pub use restoring::{Restoring, Rows, RowsChange, TableChange, TableFrom};
 pub use store::CheckpointStore;
 pub(crate) use upload::Uploader;
 pub(crate) use writer::{Linker, Room, SnapshotJob, Writer, run_inline};

@@ -49,7 +49,10 @@ struct Case {
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     let folder = root().join("tests/it/evolution/matrix");
-    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     files.sort();
     for file in files {
         let stem = file.file_stem().unwrap().to_string_lossy().into_owned();
@@ -108,25 +111,36 @@ fn data() -> Data {
         // Some rows go a while later.
         if id % 4 == 0 {
             let gone = u[(id / 2) as usize].0;
-            let there: i64 = u.iter().filter(|(row, _)| *row == gone).map(|(_, added)| if *added { 1 } else { -1 }).sum();
+            let there: i64 = u
+                .iter()
+                .filter(|(row, _)| *row == gone)
+                .map(|(_, added)| if *added { 1 } else { -1 })
+                .sum();
             if there > 0 {
                 u.push((gone, false));
             }
         }
     }
-    let d = (0..6).map(|place| [Some(place % 4), Some(place * 3)]).collect();
+    let d = (0..6)
+        .map(|place| [Some(place % 4), Some(place * 3)])
+        .collect();
     Data { a, u, d }
 }
 
 fn json(names: &[&str], row: &[Option<i64>], op: &str) -> String {
     let fields = names.iter().zip(row).map(|(name, value)| {
-        format!("\"{name}\":{}", value.map_or("null".to_owned(), |value| value.to_string()))
+        format!(
+            "\"{name}\":{}",
+            value.map_or("null".to_owned(), |value| value.to_string())
+        )
     });
     format!("{{{op}{}}}", fields.collect::<Vec<_>>().join(","))
 }
 
 fn values(row: &[Option<i64>]) -> String {
-    let values = row.iter().map(|value| value.map_or("NULL".to_owned(), |value| value.to_string()));
+    let values = row
+        .iter()
+        .map(|value| value.map_or("NULL".to_owned(), |value| value.to_string()));
     format!("({})", values.collect::<Vec<_>>().join(", "))
 }
 
@@ -135,15 +149,37 @@ const NAMES: [&str; 5] = ["id", "k", "g", "x", "y"];
 impl Data {
     fn write(&self, base: &Path) {
         let files = [
-            ("a", self.a.iter().map(|row| json(&NAMES, row, "")).collect::<Vec<_>>()),
+            (
+                "a",
+                self.a
+                    .iter()
+                    .map(|row| json(&NAMES, row, ""))
+                    .collect::<Vec<_>>(),
+            ),
             (
                 "u",
                 self.u
                     .iter()
-                    .map(|(row, added)| json(&NAMES, row, if *added { "\"op\":\"+I\"," } else { "\"op\":\"-D\"," }))
+                    .map(|(row, added)| {
+                        json(
+                            &NAMES,
+                            row,
+                            if *added {
+                                "\"op\":\"+I\","
+                            } else {
+                                "\"op\":\"-D\","
+                            },
+                        )
+                    })
                     .collect(),
             ),
-            ("d", self.d.iter().map(|row| json(&["k", "v"], row, "")).collect()),
+            (
+                "d",
+                self.d
+                    .iter()
+                    .map(|row| json(&["k", "v"], row, ""))
+                    .collect(),
+            ),
         ];
         for (name, lines) in files {
             std::fs::create_dir_all(base.join(name)).unwrap();
@@ -172,7 +208,9 @@ impl Data {
 
 fn sql(query: &str, columns: &str) -> String {
     let source = |name: &str, columns: &str, format: &str| {
-        format!("CREATE TABLE {name} ({columns}) WITH ('connector' = 'filesystem', 'path' = '{name}', 'format' = '{format}');\n")
+        format!(
+            "CREATE TABLE {name} ({columns}) WITH ('connector' = 'filesystem', 'path' = '{name}', 'format' = '{format}');\n"
+        )
     };
     let all = "id BIGINT, k BIGINT, g BIGINT, x BIGINT, y BIGINT";
     format!(
@@ -193,32 +231,67 @@ fn run(case: &Case, data: &Data, oracle: &Oracle, seed: u64) -> Result<(), Strin
     let (old, new) = (sql(&case.old, &case.columns), sql(&case.new, columns));
     let mut stop = BTreeMap::new();
     for (table, rows) in [("a", CUT), ("u", CUT_UPDATING)] {
-        let reads = |query: &str| [format!("FROM {table} "), format!("FROM {table}")].iter().any(|from| {
-            query.contains(from.as_str()) && (from.ends_with(' ') || query.ends_with(from.as_str()))
-        });
+        let reads = |query: &str| {
+            [format!("FROM {table} "), format!("FROM {table}")]
+                .iter()
+                .any(|from| {
+                    query.contains(from.as_str())
+                        && (from.ends_with(' ') || query.ends_with(from.as_str()))
+                })
+        };
         if reads(&format!("{} ", case.old)) || (table == "a" && case.old.contains("FROM s")) {
             stop.insert(table.to_owned(), rows);
         }
     }
     let mut rng = rng(seed);
     let (first, second) = (Setup::random(&mut rng), Setup::random(&mut rng));
-    let replay = if case.replay { Replay::All } else { Replay::None };
+    let replay = if case.replay {
+        Replay::All
+    } else {
+        Replay::None
+    };
     let story = |what: String| format!("{}\n  {}\n  {}\n{what}", case.name, case.old, case.new);
-    let start = |sql, setup, stop, edit| Start { base, sql, setup, stop, edit };
-    start(&old, &first, Some(&stop), everything(Replay::None)).run().map_err(&story)?;
+    let start = |sql, setup, stop, edit| Start {
+        base,
+        sql,
+        setup,
+        stop,
+        edit,
+    };
+    start(&old, &first, Some(&stop), everything(Replay::None))
+        .run()
+        .map_err(&story)?;
     let report = judged(base, &new, &replay).map_err(&story)?;
     let (id, words) = case.verdict.split_once(' ').unwrap();
-    let found = report.operators.iter().find(|operator| operator.id.as_str() == id);
+    let found = report
+        .operators
+        .iter()
+        .find(|operator| operator.id.as_str() == id);
     let Some(found) = found else {
-        let ids: Vec<&str> = report.operators.iter().map(|operator| operator.id.as_str()).collect();
+        let ids: Vec<&str> = report
+            .operators
+            .iter()
+            .map(|operator| operator.id.as_str())
+            .collect();
         return Err(story(format!("there is no {id}, only {ids:?}")));
     };
     if found.verdict.word() != words {
-        return Err(story(format!("{id} is {}, and should be {words} ({})", found.verdict.word(), found.reason)));
+        return Err(story(format!(
+            "{id} is {}, and should be {words} ({})",
+            found.verdict.word(),
+            found.reason
+        )));
     }
-    let sink = report.sinks.iter().find(|sink| sink.id.as_str() == "out/sink").unwrap();
+    let sink = report
+        .sinks
+        .iter()
+        .find(|sink| sink.id.as_str() == "out/sink")
+        .unwrap();
     if sink.exact != case.exact {
-        return Err(story(format!("its sink is called {}", if sink.exact { "exact" } else { "not exact" })));
+        return Err(story(format!(
+            "its sink is called {}",
+            if sink.exact { "exact" } else { "not exact" }
+        )));
     }
     let went = start(&new, &second, None, everything(replay)).run();
     let Some(expect) = &case.expect else {
@@ -226,13 +299,22 @@ fn run(case: &Case, data: &Data, oracle: &Oracle, seed: u64) -> Result<(), Strin
         return match went {
             _ if words != "incompatible" => went.map(drop).map_err(&story),
             Ok(_) => Err(story("it went through".to_owned())),
-            Err(text) if text.contains(&format!("{id}: incompatible")) && text.contains("--start-empty") => Ok(()),
+            Err(text)
+                if text.contains(&format!("{id}: incompatible"))
+                    && text.contains("--start-empty") =>
+            {
+                Ok(())
+            }
             Err(text) => Err(story(format!("refused, but with these words: {text}"))),
         };
     };
     went.map_err(&story)?;
-    let names: Vec<String> = columns.split(", ").map(|column| column.split(' ').next().unwrap().to_owned()).collect();
-    let should = expected(oracle, &names, &expect.replace("$cut", &CUT.to_string())).map_err(&story)?;
+    let names: Vec<String> = columns
+        .split(", ")
+        .map(|column| column.split(' ').next().unwrap().to_owned())
+        .collect();
+    let should =
+        expected(oracle, &names, &expect.replace("$cut", &CUT.to_string())).map_err(&story)?;
     match difference(&held(base, "out"), &should) {
         None => Ok(()),
         Some(text) => Err(story(text)),
@@ -247,9 +329,19 @@ fn every_edit_of_the_matrix_comes_out_as_defined() {
     let cases = cases();
     assert!(cases.len() >= 200, "{} cases", cases.len());
     let wanted = std::env::var("WEIR_MATRIX").unwrap_or_default();
-    for (seed, case) in cases.iter().enumerate().filter(|(_, case)| case.name.contains(&wanted)) {
+    for (seed, case) in cases
+        .iter()
+        .enumerate()
+        .filter(|(_, case)| case.name.contains(&wanted))
+    {
         suite.count();
         failures.extend(run(case, &data, &oracle, seed as u64).err());
     }
-    assert!(failures.is_empty(), "{} of {} cases\n\n{}", failures.len(), cases.len(), failures.join("\n\n"));
+    assert!(
+        failures.is_empty(),
+        "{} of {} cases\n\n{}",
+        failures.len(),
+        cases.len(),
+        failures.join("\n\n")
+    );
 }

@@ -183,6 +183,11 @@ impl Aggregates {
         self.layout.rows
     }
 
+    /// The state columns of a group.
+    pub(crate) fn columns(&self) -> &Schema {
+        &self.layout.columns
+    }
+
     /// The side tables.
     pub(crate) fn sides(&self) -> &[Side] {
         &self.layout.sides
