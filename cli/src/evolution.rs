@@ -1,7 +1,7 @@
 //! The flags by which an edited query may change a job's state: those of `weir run`, `weir upgrade` and `weir diff`.
 
 use clap::Args;
-use weir_engine::{Accept, EvolutionOptions};
+use weir_engine::{Accept, EvolutionOptions, ReplayWatch};
 use weir_planner::compare::{Replay, StartAt};
 use weir_types::{EventTime, OperatorId};
 
@@ -77,6 +77,7 @@ impl EvolutionFlags {
             renames: self.rename.iter().cloned().collect(),
             replay: replay(&self.replay),
             sources: self.sources.iter().cloned().collect(),
+            watch: ReplayWatch::default(),
         }
     }
 }

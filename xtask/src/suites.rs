@@ -72,6 +72,12 @@ pub(crate) const SUITES: &[Suite] = &[
         about: "savepoints of running jobs, of Nexmark, and opened by DuckDB",
     },
     Suite {
+        name: "evolution",
+        seconds: 300,
+        floor: 340,
+        about: "edits of running queries: stories, matrix, model, generated sequences against a batch engine",
+    },
+    Suite {
         name: "simulation",
         seconds: 120,
         floor: 320,

@@ -29,6 +29,18 @@ pub struct Again {
     pub(crate) sources: BTreeMap<String, SourceAgain>,
 }
 
+impl Again {
+    /// Says of sources what watermark their readers had.
+    pub(crate) fn with_watermarks(mut self, watermarks: &BTreeMap<OperatorId, Watermark>) -> Self {
+        for (id, watermark) in watermarks {
+            if let Some(source) = self.sources.get_mut(id.as_str()) {
+                source.watermark = Some(*watermark);
+            }
+        }
+        self
+    }
+}
+
 /// One source.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SourceAgain {
@@ -65,7 +77,6 @@ pub(crate) fn look(
     plan: &StreamPlan,
     positions: &SourceCheckpoint,
     base: &std::path::Path,
-    watermarks: &BTreeMap<OperatorId, Watermark>,
 ) -> Result<(Again, Vec<SourceToRead>)> {
     let mut again = Again::default();
     let mut tables = Vec::new();
@@ -90,7 +101,7 @@ pub(crate) fn look(
             operator.id.to_string(),
             SourceAgain {
                 splits: found,
-                watermark: watermarks.get(&operator.id).copied(),
+                watermark: None,
             },
         );
     }

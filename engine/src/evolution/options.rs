@@ -27,12 +27,9 @@ pub struct EvolutionOptions {
     pub watch: ReplayWatch,
 }
 
-/// What a replay shows of its progress.
-pub type ReplayProgress = dyn Fn(&crate::Progress) -> bool + Send + Sync;
-
 /// Who looks on while sources are read again; an answer of false gives that up.
 #[derive(Clone, Default)]
-pub struct ReplayWatch(pub Option<Arc<ReplayProgress>>);
+pub struct ReplayWatch(pub Option<Arc<dyn Fn(&crate::Progress) -> bool + Send + Sync>>);
 
 impl ReplayWatch {
     pub(crate) fn sees(&self, progress: &crate::Progress) -> bool {

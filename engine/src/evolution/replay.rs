@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use weir_planner::compare::StateFrom;
+use weir_planner::compare::{StateFrom, renamed};
 use weir_planner::plan::StreamPlan;
 use weir_state::{CheckpointStore, Manifest, StateReader, TableFrom, TableSpec};
 use weir_types::{OperatorId, Watermark};
@@ -46,6 +46,7 @@ pub(crate) fn run(transition: &mut Transition, job: &str, options: &JobOptions) 
         plan: &transition.new_plan,
         operators: &operators,
         from: &transition.manifest,
+        watermarks: source_watermarks(transition)?,
         options,
         folder: &state_dir.join("replay"),
     };
@@ -128,8 +129,10 @@ pub struct ReplayOrder<'a> {
     pub plan: &'a StreamPlan,
     /// The operators whose state is wanted.
     pub operators: &'a BTreeSet<OperatorId>,
-    /// The checkpoint that the new plan starts from.
+    /// The checkpoint that the new plan starts from, its positions under the IDs of the new plan.
     pub from: &'a Manifest,
+    /// The watermark that the readers of each source had there: it does not go back.
+    pub watermarks: BTreeMap<OperatorId, Watermark>,
     /// How the job runs: parallelism, memory, backend.
     pub options: &'a JobOptions,
     /// A folder for the run; whatever is in it goes.
@@ -211,8 +214,7 @@ fn prepare(
 ) -> Result<Prepared> {
     let plan = part(&unpaced(plan.clone()), &|id| operators.contains(id));
     let positions: SourceCheckpoint = parsed("positions", &from.sources)?;
-    let floors = source_watermarks(from)?;
-    let (again, tables) = look(&plan, &positions, base, &floors)?;
+    let (again, tables) = look(&plan, &positions, base)?;
     Ok((plan, again, tables))
 }
 
@@ -230,7 +232,7 @@ pub fn replay(
         folder: order.folder.to_owned(),
         state: None,
     };
-    let options = options_of(order, again);
+    let options = options_of(order, again.with_watermarks(&order.watermarks));
     let nobody = Arc::new(|_| std::ops::ControlFlow::Continue(()));
     let handle = JobHandle::start(order.job, &order.from.sql, plan, options, nobody)?;
     while !handle.is_finished() {
@@ -315,9 +317,10 @@ fn check_positions(from: &Manifest, replayed: &Manifest) -> Result<()> {
 }
 
 /// The watermark of each source: what its readers had of it at the checkpoint.
-fn source_watermarks(manifest: &Manifest) -> Result<BTreeMap<OperatorId, Watermark>> {
-    let plan: StreamPlan = parsed("plan", &manifest.plan)?;
-    let inputs: BTreeMap<String, Vec<Watermark>> = parsed("watermarks", &manifest.watermarks)?;
+fn source_watermarks(transition: &Transition) -> Result<BTreeMap<OperatorId, Watermark>> {
+    let plan = &transition.old_plan;
+    let inputs: BTreeMap<String, Vec<Watermark>> =
+        parsed("watermarks", &transition.old_manifest.watermarks)?;
     let mut found: BTreeMap<OperatorId, Watermark> = BTreeMap::new();
     for operator in &plan.operators {
         let Some(watermarks) = inputs.get(operator.id.as_str()) else {
@@ -326,7 +329,8 @@ fn source_watermarks(manifest: &Manifest) -> Result<BTreeMap<OperatorId, Waterma
         for (input, watermark) in operator.inputs.iter().zip(watermarks) {
             let source = &plan.operators[input.from];
             if source.inputs.is_empty() && *watermark != Watermark::MAX {
-                let greatest = found.entry(source.id.clone()).or_insert(*watermark);
+                let id = renamed(source.id.as_str(), &transition.renames);
+                let greatest = found.entry(OperatorId::new(id)).or_insert(*watermark);
                 *greatest = (*greatest).max(*watermark);
             }
         }

@@ -60,6 +60,8 @@ impl JobFolder {
             counters,
         };
         folder.write_counters()?;
+        // What a replay left that a crash interrupted: it begins again.
+        drop(std::fs::remove_dir_all(folder.folder.join("replay")));
         let scratch = folder.scratch();
         // Databases of an earlier process: what counts of them is in the checkpoints.
         if scratch.exists() {

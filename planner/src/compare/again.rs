@@ -112,15 +112,35 @@ impl Judge<'_> {
             .collect()
     }
 
-    /// Names of the tables below an operator that cannot be read again.
-    pub(super) fn unreadable_below(&self, index: usize) -> Vec<String> {
-        let unreadable = self
-            .sources_of(index)
-            .filter(|&source| !self.can_be_read_again(source));
-        unreadable
-            .filter_map(|source| definition(self.new.plan, source))
-            .map(|table| table.name.clone())
-            .collect()
+    /// Why an operator cannot be replayed whatever is below it, as the end of a sentence; `None`: nothing speaks against it.
+    pub(super) fn cannot_be_replayed(&self, index: usize) -> Option<String> {
+        let sources = || {
+            self.sources_of(index)
+                .filter_map(|at| Some((at, &definition(self.new.plan, at)?.name)))
+        };
+        let found = |is: &dyn Fn(usize) -> bool| sources().find(|(at, _)| is(*at));
+        if let Some((_, table)) = found(&|at| !self.can_be_read_again(at)) {
+            return Some(format!(
+                "`{table}` cannot be read again, so that it cannot be replayed"
+            ));
+        }
+        if let Some((_, table)) = found(&|at| self.is_elsewhere(at)) {
+            return Some(format!(
+                "`{table}` is read from another place now, so that there is nothing to replay"
+            ));
+        }
+        let updates = |at: usize| {
+            self.new.plan.operators[at].changelog == crate::plan::Changelog::Retractions
+        };
+        if let Some((_, table)) = found(&updates) {
+            return Some(format!(
+                "rows of `{table}` are taken back, and such a table is not replayed"
+            ));
+        }
+        (!self.gives_the_same_again(index)).then(|| {
+            "it goes by the clock or by arrival, so that a replay would give something else"
+                .to_owned()
+        })
     }
 
     /// What has to be read for the state of an operator, if all of it is known.

@@ -119,9 +119,8 @@ fn moved(facts: &Facts<'_>) -> Vec<String> {
 }
 
 fn advice(facts: &Facts<'_>, id: &str) -> String {
-    let unreadable = facts.judge.unreadable_below(facts.operators.1);
-    if let (Some(table), false) = (unreadable.first(), *facts.exact == Exactness::Yes) {
-        let never = format!("`{table}` cannot be read again, so that it cannot be replayed");
+    let never = facts.judge.cannot_be_replayed(facts.operators.1);
+    if let (Some(never), false) = (never, *facts.exact == Exactness::Yes) {
         return match facts.verdict {
             Verdict::CarriedOver | Verdict::Partial => {
                 format!("--accept '{id}' takes it as it is; {never}")

@@ -19,6 +19,7 @@ mod case;
 mod generated;
 mod matrix;
 mod model;
+mod page;
 mod queries;
 mod run;
 mod stories;
