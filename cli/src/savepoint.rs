@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use weir_engine::{
-    ControlClient, SAVEPOINTS, SavepointOrder, savepoint_of_checkpoint, savepoints_in,
+    ControlClient, Evolution, SAVEPOINTS, SavepointOrder, savepoint_of_checkpoint, savepoints_in,
 };
-use weir_state::{ColumnRole, SavedTable, Savepoint};
+use weir_planner::compare::Exactness;
+use weir_state::{ColumnRole, Manifest, SavedTable, Savepoint};
 use weir_types::{CheckpointId, EventTime};
 
 use crate::arguments::Format;
@@ -331,11 +332,43 @@ fn describe(savepoint: &Savepoint) -> String {
             lines.push(format!("  {split}: {}", position(place)));
         }
     }
+    describe_edits(checkpoint, &mut lines);
     for table in &manifest.tables {
         describe_table(table, &mut lines);
     }
     lines.push(String::new());
     lines.join("\n")
+}
+
+/// What earlier edits left inexact, and what was accepted.
+fn describe_edits(checkpoint: &Manifest, lines: &mut Vec<String>) {
+    // What cannot be read is said when it is restored; the rest is worth showing.
+    let Ok(edits) = Evolution::of(checkpoint) else {
+        lines.push("edits that this release cannot read".to_owned());
+        return;
+    };
+    for (id, exact) in &edits.marks {
+        let what = match exact {
+            Exactness::Yes => continue,
+            Exactness::No => "not exact".to_owned(),
+            Exactness::From(time) => format!("exact for windows that start at {time} or later"),
+            Exactness::Open(time) => format!("exact for windows that end after {time}"),
+            Exactness::Columns(columns) => {
+                let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+                format!("exact in {}", columns.join(", "))
+            }
+        };
+        lines.push(format!("edited {id}: {what}"));
+    }
+    for id in &edits.sinks_with_old_rows {
+        lines.push(format!("edited {id}: holds rows of an earlier query"));
+    }
+    for accepted in &edits.accepted {
+        lines.push(format!(
+            "accepted at checkpoint {}: {} {}; {}",
+            accepted.checkpoint, accepted.id, accepted.verdict, accepted.reason
+        ));
+    }
 }
 
 fn objects(value: &Value) -> impl Iterator<Item = (&String, &Value)> {

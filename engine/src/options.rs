@@ -332,6 +332,7 @@ mod tests {
             settings: settings.collect(),
             tables: BTreeMap::new(),
             operators: Vec::new(),
+            state_from: BTreeMap::new(),
         };
         JobOptions::resolve(&plan, "job")
     }

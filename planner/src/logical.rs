@@ -29,6 +29,8 @@ pub(crate) struct Graph {
     pub(crate) nodes: Vec<Node>,
     /// What hints say of how long state is kept: microseconds, and the hint.
     pub(crate) hinted_ttls: BTreeMap<NodeId, (i64, Span)>,
+    /// What hints say of the paths that blocks had: by the path that they have.
+    pub(crate) state_from: BTreeMap<String, String>,
     /// How long state is kept, once hints and settings are put together (`retention.rs`).
     pub(crate) ttls: BTreeMap<NodeId, StateTtl>,
 }

@@ -74,6 +74,7 @@ fn plan(selects: usize, changelog: Changelog) -> StreamPlan {
         settings: Default::default(),
         tables: Default::default(),
         operators: operators.collect(),
+        state_from: Default::default(),
     }
 }
 

@@ -57,7 +57,7 @@ impl Edit<'_> {
             return Ok(());
         }
         Err(Error::Job(format!(
-            "[E0001] the query is not the one that the checkpoint of job `{}` was taken from. What the edit does:\n\n{}\n\
+            "[E0002] the query is not the one that the checkpoint of job `{}` was taken from. What the edit does:\n\n{}\n\
              To let it: {}\nOr put the query back as it was, or run it with --fresh (it starts from the beginning), or give \
              it another name with SET 'job.name' = '…'",
             self.job,
@@ -146,7 +146,7 @@ impl Edit<'_> {
         for (flag, ids) in flags {
             if let Some(id) = ids.iter().find(|id| !known(id)) {
                 return Err(Error::Job(format!(
-                    "[E0003] {flag}: the query has no operator or sink `{id}`; `weir explain` lists their IDs"
+                    "[E0004] {flag}: the query has no operator or sink `{id}`; `weir explain` lists their IDs"
                 )));
             }
         }
@@ -170,7 +170,7 @@ impl Edit<'_> {
                 .find(|input| self.new.operators[input.from].changelog == Changelog::Retractions);
             if let Some(input) = updating {
                 return Err(Error::Job(format!(
-                    "[E0002] {} would start empty below `{}`, which takes rows back: it would be asked to take back rows that \
+                    "[E0003] {} would start empty below `{}`, which takes rows back: it would be asked to take back rows that \
                      it never counted. What was found: {}\nCompute it from its source again with --replay '{}', or give the \
                      query another job with SET 'job.name' = '…'",
                     report.id, self.new.operators[input.from].id, report.reason, report.id

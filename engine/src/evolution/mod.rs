@@ -241,13 +241,8 @@ fn stages(transition: &mut Transition, job: &str, options: &JobOptions) -> Resul
 
 /// What paths of the old plan are called now: by flags, and by hints in the query.
 fn renames(start: &Start<'_>, old: &StreamPlan) -> Result<BTreeMap<String, String>> {
-    let mut renames = BTreeMap::new();
-    let has = |plan: &StreamPlan, path: &str| {
-        plan.operators.iter().any(|operator| {
-            let rest = operator.id.as_str().strip_prefix(path);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '/']))
-        })
-    };
+    let mut chosen = BTreeMap::new();
+    let has = StreamPlan::has_path;
     for (from, to) in &start.options.renames {
         // A start that was interrupted after the new query's first checkpoint: it is done.
         if !has(old, from) && has(old, to) {
@@ -259,19 +254,49 @@ fn renames(start: &Start<'_>, old: &StreamPlan) -> Result<BTreeMap<String, Strin
         ];
         if let Some((_, path, which)) = missing.iter().find(|(plan, path, _)| !has(plan, path)) {
             return Err(Error::Job(format!(
-                "[E0004] --rename '{from}={to}': {which} has nothing called `{path}`; `weir explain` lists the IDs, a path is \
+                "[E0005] --rename '{from}={to}': {which} has nothing called `{path}`; `weir explain` lists the IDs, a path is \
                  what stands before the `/`"
             )));
         }
         if has(old, to) {
             return Err(Error::Job(format!(
-                "[E0005] --rename '{from}={to}': the old query has a `{to}` of its own, whose state would be in the way; give \
+                "[E0006] --rename '{from}={to}': the old query has a `{to}` of its own, whose state would be in the way; give \
                  the new one another name"
             )));
         }
-        renames.insert(from.clone(), to.clone());
+        chosen.insert(from.clone(), to.clone());
     }
-    Ok(renames)
+    check_hints(start.plan, old, &chosen)?;
+    let choices = start.options.choices(chosen);
+    Ok(weir_planner::compare::renames(old, start.plan, &choices))
+}
+
+/// A hint must name something, unless it was followed already.
+fn check_hints(
+    new: &StreamPlan,
+    old: &StreamPlan,
+    chosen: &BTreeMap<String, String>,
+) -> Result<()> {
+    for (to, from) in &new.state_from {
+        let followed = old.state_from.get(to) == Some(from) || chosen.get(from) == Some(to);
+        if followed || (old.has_path(from) && !old.has_path(to)) {
+            continue;
+        }
+        let why = if old.has_path(to) {
+            format!(
+                "the query that the state is from has a `{to}` of its own; take the hint out, or name the block otherwise"
+            )
+        } else {
+            format!(
+                "the query that the state is from has nothing called `{from}`; `weir explain` lists the IDs, a path is what \
+                     stands before the `/`"
+            )
+        };
+        return Err(Error::Job(format!(
+            "[E0009] STATE_FROM('{from}') of `{to}`: {why}"
+        )));
+    }
+    Ok(())
 }
 
 /// Whether of every operator that keeps something (state, a source's position, a sink's parts) the ID, the state schema

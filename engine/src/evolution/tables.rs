@@ -149,7 +149,7 @@ fn of_sink(transition: &Transition, operator: usize, spec: &TableSpec) -> Result
         return Err(missing(spec));
     }
     Err(Error::Job(format!(
-        "[E0006] {id} keeps its whole result, and its columns or its key are others now: give the table of the INSERT another \
+        "[E0007] {id} keeps its whole result, and its columns or its key are others now: give the table of the INSERT another \
          name and 'path', so that a new file is written"
     )))
 }

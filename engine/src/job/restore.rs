@@ -9,7 +9,7 @@
 //! 1. Whatever the crash interrupted, the same start leads to the same sinks: each step may run twice.
 //! 2. Numbers go on after the highest one ever seen.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -47,8 +47,8 @@ pub(crate) struct Restore<'a> {
     pub(crate) folder: &'a mut JobFolder,
     pub(crate) store: &'a Arc<CheckpointStore>,
     pub(crate) committers: &'a mut Committers,
-    /// Opens the committers of another plan's sinks.
-    pub(crate) open_others: &'a dyn Fn(&StreamPlan, &BTreeSet<OperatorId>) -> Result<Committers>,
+    /// Opens the committers of an old plan's sinks that the new one does not have, or has elsewhere.
+    pub(crate) open_others: &'a dyn Fn(&StreamPlan) -> Result<Committers>,
     pub(crate) runtime: &'a tokio::runtime::Runtime,
 }
 
@@ -143,26 +143,6 @@ impl Restore<'_> {
         evolution::judge(&start, manifest)
     }
 
-    /// The sinks of an old plan that the new one does not have, or has elsewhere.
-    fn others(&self, judged: &Judged) -> Result<Committers> {
-        let is_gone = |old: &&weir_planner::plan::Operator| {
-            let OperatorKind::Sink { table } = &old.kind else {
-                return false;
-            };
-            let target = |plan: &StreamPlan| {
-                plan.tables
-                    .get(table)
-                    .map(|table| (table.options.clone(), table.partitioned_by.clone()))
-            };
-            let now = self.plan.operator(&old.id);
-            now.is_none_or(|now| now.kind != old.kind)
-                || target(self.plan) != target(&judged.old_plan)
-        };
-        let gone = judged.old_plan.operators.iter().filter(is_gone);
-        let gone: BTreeSet<OperatorId> = gone.map(|old| old.id.clone()).collect();
-        (self.open_others)(&judged.old_plan, &gone)
-    }
-
     /// A sink that is new may not hold what the job wrote once: the rows would be there twice.
     fn check_new_sinks(&self, judged: &Judged, others: &Committers) -> Result<()> {
         for (operator, committer) in self.committers.iter() {
@@ -170,7 +150,7 @@ impl Restore<'_> {
             let known = judged.old_plan.operator(operator).is_some() && !elsewhere;
             if !known && self.options.exactly_once && committer.holds_output()? {
                 return Err(Error::Job(format!(
-                    "[E0007] {operator} is new in the query, and its target holds what job `{}` wrote earlier; remove that, or \
+                    "[E0008] {operator} is new in the query, and its target holds what job `{}` wrote earlier; remove that, or \
                      give it another 'path'",
                     self.job
                 )));
@@ -194,7 +174,7 @@ impl Restore<'_> {
                 ))
             })?;
         let mut others = match judged {
-            Some(judged) => self.others(judged)?,
+            Some(judged) => (self.open_others)(&judged.old_plan)?,
             None => Committers::new(),
         };
         if let Some(judged) = judged {

@@ -3,7 +3,7 @@
 //! Order matters: the lock comes first, the sinks agree with the checkpoint before any source is opened, and the sources
 //! are opened at the checkpoint's positions.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
@@ -13,10 +13,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::Notify;
 use weir_connectors::{Sink, SinkEnvironment, TableRequest, open_sink, open_source};
-use weir_planner::plan::{Changelog, OperatorKind, StreamPlan};
+use weir_planner::plan::{Changelog, Operator, OperatorKind, StreamPlan, TableDefinition};
 use weir_planner::settings::parse_duration;
 use weir_state::{CheckpointStore, Manifest, Restoring, Savepoint, SharedState, StorageOptions};
-use weir_types::{CheckpointId, Diagnostic, EventTime, Generation, OperatorId};
+use weir_types::{CheckpointId, Diagnostic, EventTime, Generation};
 
 use super::Shared;
 use super::folder::JobFolder;
@@ -120,13 +120,24 @@ pub(super) fn prepare(
         drained: false,
         judged: None,
     };
-    let open_others = |old: &StreamPlan, wanted: &BTreeSet<OperatorId>| {
+    let open_others = |old: &StreamPlan| -> Result<Committers> {
         let mut old = old.clone();
-        wire_dead_letters(&mut old)?;
+        let (mut is_dead_letter, _) = wire_dead_letters(&mut old)?;
+        crate::beside::wire(&mut old, &mut is_dead_letter)?;
+        let (tables, goes_on) = (old.tables.clone(), |sink: &Operator| {
+            plan.operator(&sink.id)
+                .is_some_and(|now| now.kind == sink.kind)
+        });
         for operator in &mut old.operators {
-            if !wanted.contains(&operator.id) && matches!(operator.kind, OperatorKind::Sink { .. })
-            {
-                // Only those that are asked for are opened.
+            let OperatorKind::Sink { table } = &operator.kind else {
+                continue;
+            };
+            let target = |all: &BTreeMap<String, TableDefinition>| {
+                all.get(table)
+                    .map(|table| (table.options.clone(), table.partitioned_by.clone()))
+            };
+            if goes_on(operator) && target(&tables) == target(&plan.tables) {
+                // The new plan's committer sees to it.
                 operator.kind = OperatorKind::Union;
             }
         }

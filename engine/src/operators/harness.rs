@@ -350,6 +350,7 @@ pub(super) fn plan(
         settings: BTreeMap::new(),
         tables: BTreeMap::new(),
         operators,
+        state_from: BTreeMap::new(),
     }
 }
 

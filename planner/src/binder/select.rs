@@ -34,6 +34,7 @@ impl Binder<'_> {
         let first = self.graph.nodes.len();
         let bound = self.select_block(select, context, tail)?;
         self.note_ttls(select, first, &context.path)?;
+        self.note_state_from(select, &context.path)?;
         Ok(bound)
     }
 

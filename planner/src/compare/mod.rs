@@ -37,6 +37,18 @@ pub use trace::renamed;
 use crate::Catalog;
 use crate::plan::StreamPlan;
 
+/// What paths of the old plan are called in the new one: by the user's choice, and by hints of the new query that the old
+/// one did not have yet. A hint stays in the text after it was followed.
+pub fn renames(old: &StreamPlan, new: &StreamPlan, choices: &Choices) -> BTreeMap<String, String> {
+    let mut renames = choices.renames.clone();
+    for (to, from) in &new.state_from {
+        if old.state_from.get(to) != Some(from) && old.has_path(from) && !old.has_path(to) {
+            renames.entry(from.clone()).or_insert_with(|| to.clone());
+        }
+    }
+    renames
+}
+
 /// Judges every operator, sink and source of `new`, should it go on from the state of `old`.
 ///
 /// `past` is what the job's manifest says beyond its plan; without one (two files are compared), times are unknown
@@ -49,7 +61,8 @@ pub fn compare(
     catalog: &dyn Catalog,
 ) -> Report {
     let none = BTreeMap::new();
-    let old_trace = Trace::of(old, &choices.renames);
+    let renames = renames(old, new, choices);
+    let old_trace = Trace::of(old, &renames);
     let new_trace = Trace::of(new, &none);
     let mut judge = Judge {
         old: &old_trace,

@@ -73,7 +73,8 @@ pub fn mappings(
     report: &Report,
 ) -> Vec<TableMapping> {
     let none = BTreeMap::new();
-    let old = Trace::of(old, &choices.renames);
+    let renames = super::renames(old, new, choices);
+    let old = Trace::of(old, &renames);
     let new = Trace::of(new, &none);
     let mut mappings = Vec::new();
     for (index, operator) in new.plan.operators.iter().enumerate() {

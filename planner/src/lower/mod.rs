@@ -157,6 +157,7 @@ impl Lowering<'_> {
             settings: self.settings.clone(),
             tables,
             operators: self.operators,
+            state_from: self.graph.state_from.clone(),
         };
         debug_assert_eq!(plan.validate(), Ok(()));
         plan

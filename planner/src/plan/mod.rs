@@ -46,6 +46,9 @@ pub struct StreamPlan {
     pub tables: BTreeMap<String, TableDefinition>,
     /// The operators, every input before its consumer.
     pub operators: Vec<Operator>,
+    /// Paths by which parts of the query were called before: of each path the old one. Hints said so.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub state_from: BTreeMap<String, String>,
 }
 
 /// What `CREATE TABLE` said, resolved.
@@ -541,6 +544,14 @@ pub struct Aggregate {
 }
 
 impl StreamPlan {
+    /// Whether an operator's ID begins with this path.
+    pub fn has_path(&self, path: &str) -> bool {
+        self.operators.iter().any(|operator| {
+            let rest = operator.id.as_str().strip_prefix(path);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '/']))
+        })
+    }
+
     /// The operator of that ID.
     pub fn operator(&self, id: &OperatorId) -> Option<&Operator> {
         self.operators.iter().find(|operator| &operator.id == id)

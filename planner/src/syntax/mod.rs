@@ -262,6 +262,12 @@ pub fn ttl_hints_of_select(select: &ast::Select) -> Vec<TtlHint> {
     hints.flat_map(|hint| hints::ttls_in(&hint.text)).collect()
 }
 
+/// What `/*+ STATE_FROM('old.path') */` says in this SELECT block, and where it stands.
+pub fn state_from_of_select(select: &ast::Select) -> Option<(String, Span)> {
+    let mut hints = select.optimizer_hints.iter();
+    hints.find_map(|hint| hints::state_from_in(&hint.text))
+}
+
 /// The type in a CAST, TRY_CAST or `::`: every one arrives as a custom type that this function reads, so that
 /// casts and CREATE TABLE know the same types (`ROW<…>`, `TIMESTAMP_LTZ(3)`, …). For the binder's `TypePlanner`.
 ///
