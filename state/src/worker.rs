@@ -293,6 +293,22 @@ impl WorkerState {
         self.maintain()
     }
 
+    /// Brings everything that was changed to the database, so that tables can be read whole
+    /// ([`RestCursor`](crate::RestCursor)). Called between two epochs.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn write_back(&self) -> Result<()> {
+        self.gate.wait_open(&self.shared.budget);
+        self.registry.write_deferred()?;
+        for cache in self.registry.caches() {
+            let mut cache = cache.borrow_mut();
+            cache.acknowledge();
+            cache.spill(usize::MAX, Keep::Entries)?;
+        }
+        Ok(())
+    }
+
     /// The synchronous part of a checkpoint. Waits for the links of an earlier freeze.
     ///
     /// # Errors

@@ -8,7 +8,7 @@
 //!        in this order, before the workers: ─┤
 //!          1 migrate    kept, mapped, merged, filtered, nothing: each table from the old snapshot        tables.rs
 //!          2 replay     a bounded run without sinks; its tables are put in place                         replay.rs
-//!          3 bootstrap  from the recoverable outputs of what is in place; the difference at the sinks    bootstrap.rs
+//!          3 bootstrap  from the recoverable outputs of what is in place; the difference at the sinks    bootstrap/
 //!        on each worker: state is opened as the transition says; what merges is filled                   fill.rs
 //! ```
 //!
@@ -94,6 +94,8 @@ pub(crate) struct Transition {
     pub(crate) replayed: Option<Replayed>,
     /// What manifests say from now on.
     pub(crate) evolution: Evolution,
+    /// What is computed from state before the new query starts.
+    pub(crate) wiring: Option<bootstrap::Wiring>,
 }
 
 /// What a start is judged by.
@@ -211,6 +213,7 @@ impl Judged {
             merges: Vec::new(),
             replayed: None,
             evolution: self.evolution,
+            wiring: None,
         };
         positions::apply(
             &transition.new_plan,
@@ -235,7 +238,7 @@ fn stages(transition: &mut Transition, job: &str, options: &JobOptions) -> Resul
     crate::worker::pass("engine.evolution.before")?;
     tables::plan(transition)?;
     replay::run(transition, job, options)?;
-    bootstrap::run(transition)?;
+    bootstrap::plan(transition)?;
     crate::worker::pass("engine.evolution.after")
 }
 

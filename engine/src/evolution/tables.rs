@@ -128,6 +128,12 @@ fn of_sink(transition: &Transition, operator: usize, spec: &TableSpec) -> Result
     let Some(stored) = stored else {
         return Ok(TableFrom::Empty);
     };
+    let verdict = transition.report.sinks.iter();
+    let mut verdict = verdict.filter(|sink| sink.id == spec.operator);
+    if verdict.any(|sink| sink.verdict == SinkVerdict::Difference) {
+        // It gets all of the new result.
+        return Ok(TableFrom::Empty);
+    }
     let before = &transition.old_manifest.tables[stored];
     let types = |spec: &TableSpec| -> Vec<_> {
         let columns = spec.key.iter().chain(&spec.value);

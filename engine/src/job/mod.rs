@@ -12,6 +12,7 @@
 //! 2. The folder's lock is held from before the first look at a checkpoint until every thread is gone.
 //! 3. After a failure nothing is committed any more.
 
+mod bootstrap;
 mod folder;
 mod restart;
 mod restore;
@@ -36,6 +37,7 @@ use weir_types::{CheckpointId, Generation, Watermark};
 use crate::clock::Clock;
 use crate::coordinator::{EpochControl, Event, EventSender, Outputs};
 use crate::evolution::Transition;
+use crate::evolution::bootstrap::Bootstrap;
 use crate::exchange::Channel;
 use crate::savepoint::Around;
 use crate::source::SharedSource;
@@ -77,6 +79,8 @@ pub(crate) struct Shared {
     pub(crate) output: OutputHandler,
     pub(crate) state: Arc<SharedState>,
     pub(crate) scratch: PathBuf,
+    /// Set where state is computed from state, between an old query and a new one.
+    pub(crate) bootstrap: Option<Arc<Bootstrap>>,
     /// `None`: an ephemeral job.
     pub(crate) store: Option<Arc<CheckpointStore>>,
     pub(crate) restore: Option<Restoring>,

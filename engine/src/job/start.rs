@@ -19,6 +19,7 @@ use weir_state::{CheckpointStore, Manifest, Restoring, Savepoint, SharedState, S
 use weir_types::{CheckpointId, Diagnostic, EventTime, Generation};
 
 use super::Shared;
+use super::bootstrap::Order;
 use super::folder::JobFolder;
 use super::restore::{Committers, Restore, Start, start_afresh};
 use crate::beside::wire_dead_letters;
@@ -169,6 +170,36 @@ pub(super) fn prepare(
             None
         }
     };
+    let transition = match transition {
+        Some(mut transition) => match (transition.wiring.take(), &mut *folder, &store) {
+            (Some(wiring), Some(held), Some(store)) => {
+                options.key_groups = transition.manifest.key_groups;
+                let order = Order {
+                    job,
+                    sql,
+                    user_plan: &user_plan,
+                    options: &options,
+                    output: &output,
+                    generation,
+                    clock: &clock,
+                    store,
+                    highest: start.highest,
+                    scratch: held.scratch(),
+                };
+                super::bootstrap::run(&order, transition, wiring)?;
+                // The new query goes on from its own checkpoint now, as from any other.
+                options.restore_from = None;
+                options.fresh = false;
+                let again = Some(Again {
+                    clock,
+                    warnings: [said, start.warnings].concat(),
+                });
+                return prepare(job, sql, user_plan, options, output, folder, again);
+            }
+            _ => Some(transition),
+        },
+        None => None,
+    };
     if let Some(transition) = &transition {
         start.manifest = Some(transition.manifest.clone());
     }
@@ -279,6 +310,7 @@ pub(super) fn prepare(
         output,
         state: SharedState::new(options.backend, options.state_memory)?,
         scratch,
+        bootstrap: None,
         restored_watermarks: part(manifest.as_ref(), "watermarks", |manifest| {
             &manifest.watermarks
         })?,
@@ -388,7 +420,7 @@ fn already_drained(manifest: &Manifest, mut warnings: Vec<String>) -> JobSummary
 }
 
 /// A part of the manifest in the engine's form.
-fn part<T: DeserializeOwned + Default>(
+pub(super) fn part<T: DeserializeOwned + Default>(
     manifest: Option<&Manifest>,
     name: &str,
     value: impl Fn(&Manifest) -> &Value,
@@ -407,7 +439,7 @@ fn part<T: DeserializeOwned + Default>(
     }
 }
 
-fn open_sinks(
+pub(super) fn open_sinks(
     job: &str,
     plan: &StreamPlan,
     options: &JobOptions,
@@ -454,7 +486,10 @@ fn open_sinks(
     Ok(sinks)
 }
 
-fn open_committers(plan: &StreamPlan, sinks: &[Option<Box<dyn Sink>>]) -> Result<Committers> {
+pub(super) fn open_committers(
+    plan: &StreamPlan,
+    sinks: &[Option<Box<dyn Sink>>],
+) -> Result<Committers> {
     let mut committers = Vec::new();
     for (operator, sink) in plan.operators.iter().zip(sinks) {
         if let Some(sink) = sink {

@@ -181,7 +181,7 @@ fn delete_on_cancel(shared: &Shared) -> Result<()> {
     Ok(())
 }
 
-fn run_threads(
+pub(super) fn run_threads(
     shared: &Arc<Shared>,
     events: Receiver<Event>,
     ledger: CheckpointLedger,

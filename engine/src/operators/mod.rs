@@ -12,6 +12,7 @@
 //!   over                                        rows with what is computed over the rows around them
 //!   window_rank  timed_rank                     rankings that are final: when a window ends, in event-time order
 //!   interval_join  window_join  as_of_join      both inputs in state as long as time allows for pairs
+//!   standing                                    what an operator has given so far and not taken back, from its state
 //!   retained                                    around one of them: drops the state of keys that get no rows
 //!   sink  output                                the end of the line
 //! ```
@@ -47,6 +48,7 @@ mod set_operation;
 mod shape;
 mod sides;
 mod sink;
+mod standing;
 mod temporal_filter;
 mod timed_rank;
 mod union;
@@ -69,6 +71,7 @@ use weir_types::{ChangeBatch, ProcessingTime, Watermark};
 pub use self::build::{build, table_specs};
 pub(crate) use self::due::by_clock;
 pub(crate) use self::merge::{Entries, Merger, fresh_group};
+pub(crate) use self::standing::{Copies, gives_standing_rows};
 use crate::Result;
 
 /// Whether an operator has more to give before it can take new input.
@@ -238,6 +241,19 @@ pub trait Operator {
     fn next_due(&self, now: ProcessingTime) -> Result<Option<i64>> {
         let _ = now;
         Ok(None)
+    }
+
+    /// Gives the next piece of all rows that it has given and not taken back, as insertions, from its state alone;
+    /// `Done` with the last piece, after which it would begin anew. Called instead of everything else: of an operator whose
+    /// state nobody changes meanwhile, after [`weir_state::WorkerState::write_back`].
+    ///
+    /// # Errors
+    /// State; and always for an operator whose rows do not follow from what it keeps ([`gives_standing_rows`]).
+    fn give_standing(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
+        let _ = ctx;
+        Err(crate::Error::Job(
+            "[E0020] an operator was asked for rows that its state does not hold".to_owned(),
+        ))
     }
 
     /// Rows that it has left out since it was built, because an expression failed on them (`'row.error' = 'skip'`).
