@@ -107,8 +107,9 @@ fn shared(
     let exchanges = topology.exchanges.iter();
     let channels = exchanges.map(|(_, node, input, _)| {
         let grid = (0..workers * workers).map(|_| Arc::new(Channel::default()));
-        ((*node, *input), grid.collect())
+        ((*node, *input), grid.collect::<Vec<_>>())
     });
+    let channels: BTreeMap<_, _> = channels.collect();
     let budget = match options.simulation_seed.or(options.test_cuts) {
         Some(seed) => 1 + seed % 100,
         None => first_budget(options.batch_rows as u64 * u64::from(options.parallelism)),
@@ -141,7 +142,7 @@ fn shared(
         counters: (0..workers)
             .map(|_| WorkerCounters::new(plan.operators.len()))
             .collect(),
-        channels: channels.collect(),
+        channels,
         wakes: (0..workers).map(|_| Arc::new(Notify::new())).collect(),
         events,
         outputs: Outputs::default(),

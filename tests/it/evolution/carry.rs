@@ -91,6 +91,13 @@ pub(super) fn has_incompatible(report: &Report) -> bool {
         .any(|operator| operator.verdict == Verdict::Incompatible)
 }
 
+/// The code of a refusal that an edit may meet whatever its verdicts are: nothing starts empty below rows that are taken back,
+/// and a sink's table may be one that cannot take the difference.
+pub(super) fn refusal(error: &str) -> Option<&'static str> {
+    let codes = ["[E0003]", "[E0007]", "[E0008]", "[E0021]", "[E0022]"];
+    codes.into_iter().find(|code| error.contains(code))
+}
+
 /// What a sink holds, as texts: values in the order of the names of its columns.
 pub(super) fn held(base: &Path, sink: &str) -> BTreeMap<Vec<String>, i64> {
     texts(&folded_changelog(&base.join(sink)), None)

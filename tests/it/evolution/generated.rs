@@ -12,7 +12,7 @@ use weir_tests::data::rng;
 use weir_tests::job::{Setup, plan};
 use weir_tests::suite::Suite;
 
-use super::carry::{Start, difference, everything, expected, has_incompatible, held, judged};
+use super::carry::{Start, difference, everything, expected, has_incompatible, held, judged, refusal};
 use super::queries::Text;
 use crate::batch::Oracle;
 
@@ -212,9 +212,7 @@ fn case(seed: u64) -> Result<Came, String> {
             Err(_) if came.refused => return Ok(came),
             // What cannot start below rows that are taken back, and what needs another target.
             Err(error)
-                if ["[E0002]", "[E0006]", "[E0007]"]
-                    .iter()
-                    .any(|code| error.contains(code)) =>
+                if refusal(&error).is_some() =>
             {
                 came.refused = true;
                 return Ok(came);

@@ -23,6 +23,7 @@ mod page;
 mod queries;
 mod run;
 mod stories;
+mod upgrade;
 
 use std::path::{Path, PathBuf};
 

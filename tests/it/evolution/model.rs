@@ -15,7 +15,7 @@ use weir_tests::process::root;
 use weir_tests::suite::Suite;
 use weir_types::OperatorId;
 
-use super::carry::{Start, difference, everything, has_incompatible, held, judged};
+use super::carry::{Start, difference, everything, has_incompatible, held, judged, refusal};
 
 const FAILURES_MAX: usize = 12;
 
@@ -219,9 +219,7 @@ fn case(texts: &Value, rows: &Value) -> Result<Came, String> {
         };
     }
     if let Err(error) = &went
-        && ["[E0002]", "[E0006]", "[E0007]"]
-            .iter()
-            .any(|code| error.contains(code))
+        && refusal(error).is_some()
     {
         return Ok(Came::Refused);
     }
