@@ -8,13 +8,12 @@
 //! ```
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions, new_null_array};
-use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::Int64Type;
 use weir_planner::plan::{Aggregate, Changelog, OperatorKind, StreamPlan};
 use weir_state::{Layout, MapTable, Scratch, TableSpec, WorkerState};
 use weir_types::{Column, DataType, OperatorId, Schema};
 
-use super::aggregates::{Aggregates, Failure};
+use super::aggregates::Aggregates;
 use super::build::{internal, internal_text};
 use super::sides::Sides;
 use crate::Result;
@@ -30,22 +29,9 @@ pub(crate) fn fresh_group(
     let kernels = kernels.map_err(|(_, message)| message)?;
     let mut scratch = Scratch::new(kernels.columns().clone());
     scratch.reset(1);
-    // A row that no aggregate looks at leaves what a group begins with; that it was counted is taken back.
-    let failed = |failure: Failure| failure.reason;
-    for retracted in [false, true] {
-        let retracted = BooleanBuffer::from(vec![retracted]);
-        let rows = null_row(&schema)?;
-        kernels
-            .update(&mut scratch.columns(), &[0], &rows, Some(&retracted))
-            .map_err(failed)?;
-        for (place, side) in kernels.sides().iter().enumerate() {
-            let columns = side.columns.iter().map(|sort| schema[sort.column].clone());
-            let rows = null_row(&columns.collect())?;
-            kernels
-                .update_from_side(place, &mut scratch.columns(), &[0], &rows, Some(&retracted))
-                .map_err(failed)?;
-        }
-    }
+    kernels
+        .begin(&mut scratch.columns(), 0, &null_row(&schema)?)
+        .map_err(|failure| failure.reason)?;
     scratch.values(&[0]).map_err(|error| error.to_string())
 }
 

@@ -378,6 +378,34 @@ impl Aggregates {
         Ok(())
     }
 
+    /// What a group begins with: as after a row that no aggregate looks at. `rows`: one row of the input, all NULL.
+    pub(crate) fn begin(
+        &self,
+        state: &mut Columns<'_>,
+        slot: u32,
+        rows: &RecordBatch,
+    ) -> Result<(), Failure> {
+        for placed in &self.accumulators {
+            let values = match &placed.feed {
+                Feed::Input { arguments, .. } => arguments.clone(),
+                Feed::Side { side, arguments } => arguments
+                    .iter()
+                    .map(|&place| self.layout.sides[*side].columns[place].column)
+                    .collect(),
+            };
+            let argument = Argument {
+                values: values
+                    .into_iter()
+                    .map(|column| rows.column(column).clone())
+                    .collect(),
+                active: Some(NullBuffer::new_null(1)),
+                rows: 1,
+            };
+            placed.update(state, &[slot], &argument, None)?;
+        }
+        Ok(())
+    }
+
     /// Adds values that have come to a side table, or takes those that have left it: `rows` are the table's columns.
     pub(crate) fn update_from_side(
         &self,
