@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const TIGHT: [&str; 4] = ["--state-memory", "1MiB", "--parallelism", "2"];
 
 /// Every name that a source passes to `failpoint::pass`, in all crates.
-fn names() -> BTreeSet<String> {
+pub(crate) fn names() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for part in ["state", "connectors", "engine", "cli"] {
         let mut folders = vec![root().join(part).join("src")];
@@ -142,7 +142,7 @@ impl Past {
 }
 
 /// Runs with failure points armed; whether the first of them struck.
-fn start_armed(place: &Place, armed: &str, arguments: &[&str]) -> bool {
+pub(crate) fn start_armed(place: &Place, armed: &str, arguments: &[&str]) -> bool {
     let name = armed.split([':', ',']).next().expect("a name").to_owned();
     let mut command = place.run(&[&TIGHT[..], arguments].concat());
     let before = place.log().len();
@@ -194,6 +194,8 @@ fn every_failure_point_loses_nothing_and_doubles_nothing() {
     for own in [AT_GATE, AT_RESTART] {
         assert!(names.remove(own), "{own} has a test of its own");
     }
+    // The steps of an edit are passed by an edit: `rebuild.rs`.
+    names.retain(|name| !name.starts_with("engine.evolution."));
     assert!(names.len() >= 6, "there are failure points: {names:?}");
     let mut places = 0;
     let mut place = || {

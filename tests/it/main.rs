@@ -20,6 +20,7 @@ mod malformed;
 mod nexmark;
 mod oracle;
 mod orders;
+mod rebuild;
 mod resume;
 mod savepoints;
 mod simulation;

@@ -78,6 +78,12 @@ pub(crate) const SUITES: &[Suite] = &[
         about: "edits of running queries: stories, matrix, model, generated sequences against a batch engine",
     },
     Suite {
+        name: "rebuild",
+        seconds: 120,
+        floor: 6,
+        about: "edits that are computed from state, killed at every step and at any moment",
+    },
+    Suite {
         name: "simulation",
         seconds: 120,
         floor: 320,

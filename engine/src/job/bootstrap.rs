@@ -109,7 +109,7 @@ fn shared(
         let grid = (0..workers * workers).map(|_| Arc::new(Channel::default()));
         ((*node, *input), grid.collect::<Vec<_>>())
     });
-    let channels: BTreeMap<_, _> = channels.collect();
+    let channels = channels.collect();
     let budget = match options.simulation_seed.or(options.test_cuts) {
         Some(seed) => 1 + seed % 100,
         None => first_budget(options.batch_rows as u64 * u64::from(options.parallelism)),

@@ -44,10 +44,10 @@ impl Worker {
     }
 
     fn give_standing(&mut self, root: usize, node: usize, phase: Phase) -> Result<()> {
-        pass(match phase {
-            Phase::Fill => "engine.evolution.fill",
-            Phase::TakeBack | Phase::Give => "engine.evolution.difference",
-        })?;
+        match phase {
+            Phase::Fill => pass("engine.evolution.fill")?,
+            Phase::TakeBack | Phase::Give => pass("engine.evolution.difference")?,
+        }
         self.running = node;
         self.ctx.now = self.job.control.now(self.epoch);
         let Some(operator) = self.nodes[node].operator.as_mut() else {

@@ -9,7 +9,7 @@ use weir_engine::{
 };
 use weir_planner::compare::{Choices, Replay, Report, Verdict, compare};
 use weir_tests::job::{Setup, plan};
-use weir_tests::process::folded_changelog;
+use weir_tests::process::published_lines;
 use weir_tests::value::{Multiset, Value};
 
 use crate::batch::Oracle;
@@ -98,9 +98,56 @@ pub(super) fn refusal(error: &str) -> Option<&'static str> {
     codes.into_iter().find(|code| error.contains(code))
 }
 
-/// What a sink holds, as texts: values in the order of the names of its columns.
-pub(super) fn held(base: &Path, sink: &str) -> BTreeMap<Vec<String>, i64> {
-    texts(&folded_changelog(&base.join(sink)), None)
+/// What a sink holds, as texts: values in the order of the names of its columns. Its table may have had other columns before:
+/// one that came later is NULL in older rows, one that is gone is not looked at. A table of rows has no `op`.
+pub(super) fn held(base: &Path, sink: &str, columns: &[String]) -> BTreeMap<Vec<String>, i64> {
+    let mut names = columns.to_vec();
+    names.sort();
+    let mut found = BTreeMap::new();
+    for line in published_lines(&base.join(sink), None) {
+        let serde_json::Value::Object(fields) = serde_json::from_str(&line).unwrap() else {
+            panic!("not an object: {line}")
+        };
+        let weight = match fields.get("op").and_then(|op| op.as_str()) {
+            Some("-U" | "-D") => -1,
+            _ => 1,
+        };
+        let text = |name: &String| match fields.get(name) {
+            None | Some(serde_json::Value::Null) => "NULL".to_owned(),
+            Some(serde_json::Value::String(text)) => plain(text),
+            Some(other) => other.to_string(),
+        };
+        *found.entry(names.iter().map(text).collect()).or_insert(0) += weight;
+    }
+    found.retain(|_, count| *count != 0);
+    found
+}
+
+/// Timestamps of both sides in one form.
+fn plain(text: &str) -> String {
+    text.trim_end_matches(".000").to_owned()
+}
+
+/// Runs something for each of many things on several threads: most of a job's time it waits for a disk.
+pub(super) fn on_threads<T: Sync, R: Send>(
+    things: &[T],
+    run: impl Fn(&T) -> R + Sync,
+) -> Vec<R> {
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let results = std::sync::Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while let Some(thing) =
+                    things.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+                {
+                    let result = run(thing);
+                    results.lock().unwrap().push(result);
+                }
+            });
+        }
+    });
+    results.into_inner().unwrap()
 }
 
 /// What the batch engine gives for a sink of these columns.
@@ -112,17 +159,14 @@ pub(super) fn expected(
     let rows = Multiset::of(oracle.query(query)?);
     let mut order: Vec<usize> = (0..columns.len()).collect();
     order.sort_by(|a, b| columns[*a].cmp(&columns[*b]));
-    Ok(texts(&rows, Some(&order)))
+    Ok(texts(&rows, &order))
 }
 
-fn texts(rows: &Multiset, order: Option<&[usize]>) -> BTreeMap<Vec<String>, i64> {
-    let text = |value: &Value| value.to_string().trim_end_matches(".000").to_owned();
+fn texts(rows: &Multiset, order: &[usize]) -> BTreeMap<Vec<String>, i64> {
+    let text = |value: &Value| plain(&value.to_string());
     let mut texts = BTreeMap::new();
     for (row, count) in &rows.0 {
-        let row: Vec<String> = match order {
-            Some(order) => order.iter().map(|&place| text(&row[place])).collect(),
-            None => row.iter().map(text).collect(),
-        };
+        let row: Vec<String> = order.iter().map(|&place| text(&row[place])).collect();
         *texts.entry(row).or_insert(0) += count;
     }
     texts.retain(|_, count| *count != 0);

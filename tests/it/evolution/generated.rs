@@ -12,7 +12,7 @@ use weir_tests::data::rng;
 use weir_tests::job::{Setup, plan};
 use weir_tests::suite::Suite;
 
-use super::carry::{Start, difference, everything, expected, has_incompatible, held, judged, refusal};
+use super::carry::{Start, difference, everything, expected, has_incompatible, held, judged, on_threads, refusal};
 use super::queries::Text;
 use crate::batch::Oracle;
 
@@ -35,17 +35,20 @@ fn what_is_called_exact_is_what_a_batch_engine_gives() {
     let mut suite = Suite::with_share("evolution", 0.6, 300, 200);
     let (mut failures, mut all) = (Vec::new(), Came::default());
     let mut refused = 0;
-    while let Some(seed) = suite.next_seed() {
-        match case(seed) {
-            Ok(came) => {
-                all.edits += came.edits;
-                all.exact += came.exact;
-                refused += usize::from(came.refused);
-            }
-            Err(text) => failures.push(format!("seed {seed}: {text}\n{}", suite.replay(seed))),
-        }
-        if failures.len() >= FAILURES_MAX {
+    loop {
+        let seeds: Vec<u64> = std::iter::from_fn(|| suite.next_seed()).take(24).collect();
+        if seeds.is_empty() || failures.len() >= FAILURES_MAX {
             break;
+        }
+        for (seed, result) in on_threads(&seeds, |seed| (*seed, case(*seed))) {
+            match result {
+                Ok(came) => {
+                    all.edits += came.edits;
+                    all.exact += came.exact;
+                    refused += usize::from(came.refused);
+                }
+                Err(text) => failures.push(format!("seed {seed}: {text}\n{}", suite.replay(seed))),
+            }
         }
     }
     println!(
@@ -245,7 +248,7 @@ fn case(seed: u64) -> Result<Came, String> {
         }
         let should = expected(&oracle, &columns, &query)
             .map_err(|error| story(&format!("the batch engine: {error}"), texts.len() - 1, &cut))?;
-        if let Some(text) = difference(&held(base, &sink), &should) {
+        if let Some(text) = difference(&held(base, &sink, &columns), &should) {
             let what = format!("{sink} is called exact, and is not:\n{text}");
             return Err(story(&what, texts.len() - 1, &cut));
         }

@@ -128,8 +128,9 @@ impl Story {
         arguments.extend(self.flags.iter().map(String::as_str));
         run(&arguments)?;
         for (sink, query) in self.expectations() {
-            let found = held(&place.path().join("output"), &sink);
-            let should = expected(&oracle(), &columns(&self.folder, &sink), &query)?;
+            let columns = columns(&self.folder, &sink);
+            let found = held(&place.path().join("output"), &sink, &columns);
+            let should = expected(&oracle(), &columns, &query)?;
             if let Some(text) = difference(&found, &should) {
                 return Err(format!("{}: {sink}\n{text}", self.name));
             }
