@@ -129,10 +129,7 @@ fn plain(text: &str) -> String {
 }
 
 /// Runs something for each of many things on several threads: most of a job's time it waits for a disk.
-pub(super) fn on_threads<T: Sync, R: Send>(
-    things: &[T],
-    run: impl Fn(&T) -> R + Sync,
-) -> Vec<R> {
+pub(super) fn on_threads<T: Sync, R: Send>(things: &[T], run: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let next = std::sync::atomic::AtomicUsize::new(0);
     let results = std::sync::Mutex::new(Vec::new());
     std::thread::scope(|scope| {

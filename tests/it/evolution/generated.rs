@@ -12,7 +12,9 @@ use weir_tests::data::rng;
 use weir_tests::job::{Setup, plan};
 use weir_tests::suite::Suite;
 
-use super::carry::{Start, difference, everything, expected, has_incompatible, held, judged, on_threads, refusal};
+use super::carry::{
+    Start, difference, everything, expected, has_incompatible, held, judged, on_threads, refusal,
+};
 use super::queries::Text;
 use crate::batch::Oracle;
 
@@ -214,9 +216,7 @@ fn case(seed: u64) -> Result<Came, String> {
             Ok(_) => came.edits += usize::from(at > 0),
             Err(_) if came.refused => return Ok(came),
             // What cannot start below rows that are taken back, and what needs another target.
-            Err(error)
-                if refusal(&error).is_some() =>
-            {
+            Err(error) if refusal(&error).is_some() => {
                 came.refused = true;
                 return Ok(came);
             }

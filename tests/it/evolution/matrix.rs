@@ -329,10 +329,14 @@ fn every_edit_of_the_matrix_comes_out_as_defined() {
     assert!(cases.len() >= 200, "{} cases", cases.len());
     let wanted = std::env::var("WEIR_MATRIX").unwrap_or_default();
     let numbered = cases.iter().enumerate();
-    let drawn: Vec<_> = numbered.filter(|(_, case)| case.name.contains(&wanted)).collect();
+    let drawn: Vec<_> = numbered
+        .filter(|(_, case)| case.name.contains(&wanted))
+        .collect();
     drawn.iter().for_each(|_| suite.count());
     // An oracle of its own for each: it is not made for several threads.
-    let ran = on_threads(&drawn, |(seed, case)| run(case, &data, &data.oracle(), *seed as u64));
+    let ran = on_threads(&drawn, |(seed, case)| {
+        run(case, &data, &data.oracle(), *seed as u64)
+    });
     failures.extend(ran.into_iter().filter_map(Result::err));
     assert!(
         failures.is_empty(),

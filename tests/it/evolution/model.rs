@@ -15,7 +15,9 @@ use weir_tests::process::root;
 use weir_tests::suite::Suite;
 use weir_types::OperatorId;
 
-use super::carry::{Start, difference, everything, has_incompatible, held, judged, on_threads, refusal};
+use super::carry::{
+    Start, difference, everything, has_incompatible, held, judged, on_threads, refusal,
+};
 
 const FAILURES_MAX: usize = 12;
 
@@ -244,7 +246,9 @@ fn case(texts: &Value, rows: &Value) -> Result<Came, String> {
         if !exact {
             continue;
         }
-        let names = columns.split(", ").map(|column| column.split(' ').next().unwrap().to_owned());
+        let names = columns
+            .split(", ")
+            .map(|column| column.split(' ').next().unwrap().to_owned());
         let names: Vec<String> = names.collect();
         let should = result(columns, &rows["results"][name]);
         if let Some(text) = difference(&held(base, name, &names), &should) {

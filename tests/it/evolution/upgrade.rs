@@ -31,7 +31,10 @@ fn weir(place: &Place, arguments: &[&str]) -> Output {
 fn running(place: &Place) -> Child {
     let child = place.start(&[]);
     let begun = Instant::now();
-    while !weir(place, &["diff", "clicks.sql", "--from", "clicks"]).status.success() {
+    while !weir(place, &["diff", "clicks.sql", "--from", "clicks"])
+        .status
+        .success()
+    {
         assert!(begun.elapsed() < Duration::from_secs(60), "{}", place.log());
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -59,18 +62,39 @@ fn an_upgrade_stops_the_job_and_goes_on_with_the_edited_text() {
     let folder = tempfile::tempdir().unwrap();
     let place = Place::new(folder.path(), "clicks", CLICKS);
     let mut child = running(&place);
-    edit(&place, "SELECT page, n FROM counts", "SELECT page, n * 2 FROM counts WHERE page > 1");
+    edit(
+        &place,
+        "SELECT page, n FROM counts",
+        "SELECT page, n * 2 FROM counts WHERE page > 1",
+    );
     let nobody = weir(&place, &["upgrade", "clicks", "clicks.sql"]);
     assert!(text_of(&nobody).contains("E0046"), "{}", text_of(&nobody));
-    assert!(child.try_wait().unwrap().is_none(), "a question stops nothing");
-    let output = weir(&place, &["upgrade", "clicks", "clicks.sql", "--yes", "--no-progress", "--stop-after", "40000"]);
+    assert!(
+        child.try_wait().unwrap().is_none(),
+        "a question stops nothing"
+    );
+    let output = weir(
+        &place,
+        &[
+            "upgrade",
+            "clicks",
+            "clicks.sql",
+            "--yes",
+            "--no-progress",
+            "--stop-after",
+            "40000",
+        ],
+    );
     let text = text_of(&output);
     if !output.status.success() {
         kill(&mut child);
         panic!("{text}");
     }
     assert!(child.wait().unwrap().success(), "{}", place.log());
-    assert!(text.contains("pages/sink: difference") && text.contains("going on with clicks.sql"), "{text}");
+    assert!(
+        text.contains("pages/sink: difference") && text.contains("going on with clicks.sql"),
+        "{text}"
+    );
     let new = std::fs::read_to_string(place.folder.join("clicks.sql")).unwrap();
     let found = folded_changelog(&place.folder.join("pages"));
     assert_eq!(found.difference(&fresh(&new, "40000")), None);
@@ -84,11 +108,25 @@ fn an_upgrade_that_does_not_come_up_goes_back_to_the_text_before() {
     let stopped_by = "SELECT page, n + 1 / (CASE WHEN n > 4000 THEN 0 ELSE 1 END) - 1 FROM counts";
     edit(&place, "SELECT page, n FROM counts", stopped_by);
     edit(&place, "'200ms'", "'1h'");
-    let output = weir(&place, &["upgrade", "clicks", "clicks.sql", "--yes", "--no-progress", "--stop-after", "40000"]);
+    let output = weir(
+        &place,
+        &[
+            "upgrade",
+            "clicks",
+            "clicks.sql",
+            "--yes",
+            "--no-progress",
+            "--stop-after",
+            "40000",
+        ],
+    );
     let text = text_of(&output);
     kill(&mut child);
     assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.contains("goes back to the query that it ran before"), "{text}");
+    assert!(
+        text.contains("goes back to the query that it ran before"),
+        "{text}"
+    );
     let found = folded_changelog(&place.folder.join("pages"));
     assert_eq!(found.difference(&fresh(CLICKS, "40000")), None, "{text}");
 }
@@ -114,14 +152,36 @@ fn files(folder: &Path) -> BTreeMap<std::path::PathBuf, (u64, std::time::SystemT
 #[test]
 fn a_trial_prints_what_sinks_would_get_and_touches_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let place = Place::new(folder.path(), "clicks", &CLICKS.replace("'rows-per-second' = '4000', ", ""));
+    let place = Place::new(
+        folder.path(),
+        "clicks",
+        &CLICKS.replace("'rows-per-second' = '4000', ", ""),
+    );
     place.must_run(&["--stop-after", "1000", "--savepoint", "saved"]);
-    edit(&place, "SELECT page, n FROM counts", "SELECT page, n * 2 FROM counts WHERE page > 2");
+    edit(
+        &place,
+        "SELECT page, n FROM counts",
+        "SELECT page, n * 2 FROM counts WHERE page > 2",
+    );
     let before = files(&place.folder);
-    let output = weir(&place, &["try", "clicks.sql", "--from", "saved", "--rows", "4", "--no-progress"]);
+    let output = weir(
+        &place,
+        &[
+            "try",
+            "clicks.sql",
+            "--from",
+            "saved",
+            "--rows",
+            "4",
+            "--no-progress",
+        ],
+    );
     let text = text_of(&output);
     assert!(output.status.success(), "{text}");
-    let printed = String::from_utf8_lossy(&output.stdout).lines().filter(|line| line.starts_with("pages ")).count();
+    let printed = String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter(|line| line.starts_with("pages "))
+        .count();
     assert_eq!(printed, 4, "{text}");
     assert_eq!(files(&place.folder), before, "{text}");
 }
