@@ -133,8 +133,9 @@ fn check(place: &Place, expected: &BTreeMap<&'static str, Multiset>, context: &s
 /// A folder in which the old query has stopped in the middle, and what the new one writes that reads everything.
 fn begin(root: &Path) -> (Place, BTreeMap<&'static str, Multiset>) {
     write_orders(root);
-    let old = Place::new(&root.join("old"), "edited", &sql(&OLD));
+    let old = Place::new(&root.join("job"), "edited", &sql(&OLD));
     old.must_run(&["--parallelism", "3", "--stop-after", "orders=15000"]);
+    copy_folder(&old.folder, &root.join("kept"));
     let fresh = Place::new(&root.join("fresh"), "edited", &sql(&NEW));
     fresh.must_run(&[]);
     let expected = holds(&fresh);
@@ -145,10 +146,11 @@ fn begin(root: &Path) -> (Place, BTreeMap<&'static str, Multiset>) {
     (old, expected)
 }
 
-/// The stopped job once more, with the new query.
-fn edited(root: &Path, old: &Place, name: &str) -> Place {
-    let folder = root.join(name);
-    copy_folder(&old.folder, &folder);
+/// The stopped job once more, with the new query. A job's state belongs to one file: it stays where it is.
+fn edited(root: &Path) -> Place {
+    let folder = root.join("job");
+    std::fs::remove_dir_all(&folder).unwrap();
+    copy_folder(&root.join("kept"), &folder);
     Place::new(&folder, "edited", &sql(&NEW))
 }
 
@@ -157,7 +159,7 @@ fn an_edit_without_a_permission_is_refused_and_changes_nothing() {
     let root = tempfile::tempdir().unwrap();
     let (old, expected) = begin(root.path());
     let before = holds(&old);
-    let place = edited(root.path(), &old, "refused");
+    let place = edited(root.path());
     let output = place.run(&[]).output().unwrap();
     assert!(!output.status.success());
     check(&place, &before, "after the refusal");
@@ -169,14 +171,14 @@ fn an_edit_without_a_permission_is_refused_and_changes_nothing() {
 fn a_death_or_an_error_at_every_step_of_an_edit_changes_nothing() {
     let mut suite = Suite::begin("rebuild", 120, 6);
     let root = tempfile::tempdir().unwrap();
-    let (old, expected) = begin(root.path());
+    let (_, expected) = begin(root.path());
     let names: BTreeSet<String> = names()
         .into_iter()
         .filter(|name| name.starts_with("engine.evolution."))
         .collect();
-    for (number, name) in names.iter().enumerate() {
-        for (way, action) in ["", ":1:error"].into_iter().enumerate() {
-            let place = edited(root.path(), &old, &format!("step-{number}-{way}"));
+    for name in &names {
+        for action in ["", ":1:error"] {
+            let place = edited(root.path());
             let armed = format!("{name}{action}");
             assert!(
                 start_armed(&place, &armed, &["--upgrade"]),
@@ -186,21 +188,19 @@ fn a_death_or_an_error_at_every_step_of_an_edit_changes_nothing() {
             place.must_run(&TIGHT);
             check(&place, &expected, &armed);
             suite.count();
-            std::fs::remove_dir_all(&place.folder).unwrap();
         }
     }
-    suite.end();
 }
 
 #[test]
 fn twenty_deaths_during_an_edit_and_its_first_epochs_lose_nothing_and_double_nothing() {
     let root = tempfile::tempdir().unwrap();
-    let (old, expected) = begin(root.path());
+    let (_, expected) = begin(root.path());
     let (mut kills, mut rounds) = (0, 0);
     while kills < 20 {
         rounds += 1;
         assert!(rounds < 60, "it is over before it can be killed");
-        let place = edited(root.path(), &old, &format!("round-{rounds}"));
+        let place = edited(root.path());
         for attempt in 0..4 {
             let mixed = weir_types::hash::mix(rounds * 8 + attempt);
             let mut child = place.start(&TIGHT);
@@ -209,6 +209,5 @@ fn twenty_deaths_during_an_edit_and_its_first_epochs_lose_nothing_and_double_not
         }
         place.must_run(&TIGHT);
         check(&place, &expected, &format!("round {rounds}"));
-        std::fs::remove_dir_all(&place.folder).unwrap();
     }
 }

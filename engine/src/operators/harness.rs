@@ -47,6 +47,8 @@ pub(super) struct Harness {
     context: OperatorContext,
     starts: u64,
     watermark: Watermark,
+    /// Epochs that have ended.
+    epochs: u64,
     /// For a sink: what its writer was given; it wants the whole result at each checkpoint.
     log: Option<Arc<Mutex<Vec<String>>>>,
     /// Changes of the epoch at hand, in order.
@@ -88,6 +90,7 @@ impl Harness {
             context: OperatorContext::new(ProcessingTime(0), batch_rows),
             starts: 0,
             watermark: Watermark::MIN,
+            epochs: 0,
             log,
             epoch: Vec::new(),
             result: BTreeMap::new(),
@@ -144,8 +147,12 @@ impl Harness {
     }
 
     /// What an operator has given and not taken back follows from its state, if it says so: whatever a test does, at the
-    /// end of each epoch.
-    fn check_standing(&self) {
+    /// ends of its first epochs and of every fourth one.
+    fn check_standing(&mut self) {
+        self.epochs += 1;
+        if self.epochs > 3 && self.epochs % 4 != 0 {
+            return;
+        }
         let plan = self.plan.operators.last().unwrap();
         if !gives_standing_rows(plan) {
             return;

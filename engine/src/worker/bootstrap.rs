@@ -80,7 +80,6 @@ pub(super) fn operator(
             DataType::arrow_schema(&node.schema),
         ))),
         Role::Collects(table) => Some(Box::new(Collects {
-            operator: node.id.clone(),
             rows: others[SCRATCH].map_table(table, "rows"),
             schema: node.schema.clone(),
         })),

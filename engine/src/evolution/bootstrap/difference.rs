@@ -23,7 +23,6 @@ use crate::{Error, Result};
 
 /// Counts the rows of both results. Input 0 is the new one.
 pub(crate) struct Collects {
-    pub(crate) operator: OperatorId,
     pub(crate) rows: MapTable,
     pub(crate) schema: Schema,
 }
