@@ -69,7 +69,6 @@ pub(crate) struct Judged {
 }
 
 /// From what an edited query goes on. Stages fill it in, the workers read it.
-#[expect(dead_code, reason = "stages 2 and 3 read the plans")]
 pub(crate) struct Transition {
     pub(crate) old_plan: StreamPlan,
     /// The user's new plan.
