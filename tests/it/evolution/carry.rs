@@ -65,21 +65,19 @@ pub(super) fn everything(replay: Replay) -> EvolutionOptions {
 }
 
 /// What the edit is judged to be, from the newest checkpoint.
-pub(super) fn judged(base: &Path, new: &str, replay: &Replay) -> Result<Report, String> {
-    let before =
-        Before::of_job(JOB, &base.join("state"), None).map_err(|error| error.to_string())?;
+pub(super) fn judged(base: &Path, new: &str, replay: &Replay) -> Result<Option<Report>, String> {
+    let before = match Before::of_job(JOB, &base.join("state"), None) {
+        Ok(before) => before,
+        // Nothing was read, and so nothing is there to be judged.
+        Err(error) if error.to_string().contains("no checkpoint yet") => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
     let choices = Choices {
         replay: replay.clone(),
         ..Choices::default()
     };
     let new = plan(new)?;
-    Ok(compare(
-        &before.plan,
-        &new,
-        &before.past,
-        &choices,
-        &ConnectorCatalog,
-    ))
+    Ok(Some(compare(&before.plan, &new, &before.past, &choices, &ConnectorCatalog)))
 }
 
 /// Whether the edit is refused whatever is accepted: state that cannot be used, or nothing can start below rows that are

@@ -194,8 +194,8 @@ fn case(seed: u64) -> Result<Came, String> {
         }
         if at > 0 {
             let report = judged(base, &sql, &replay).map_err(|error| story(&error, at, &before))?;
-            came.refused = has_incompatible(&report);
-            last = Some(report);
+            came.refused = report.as_ref().is_some_and(has_incompatible);
+            last = report;
         }
         let sources: BTreeMap<String, u64> = cut
             .iter()

@@ -262,6 +262,7 @@ fn run(case: &Case, data: &Data, oracle: &Oracle, seed: u64) -> Result<(), Strin
         .run()
         .map_err(&story)?;
     let report = judged(base, &new, &replay).map_err(&story)?;
+    let report = report.expect("something was read");
     let (id, words) = case.verdict.split_once(' ').unwrap();
     let found = report
         .operators

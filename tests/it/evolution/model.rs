@@ -222,7 +222,7 @@ fn case(texts: &Value, rows: &Value) -> Result<Came, String> {
         .map_err(&story)?;
     let report = judged(base, &new_sql, &replay).map_err(&story)?;
     let went = start(&new_sql, &second, &all, everything(replay)).run();
-    if has_incompatible(&report) {
+    if report.as_ref().is_some_and(has_incompatible) {
         return match went {
             Ok(_) => Err(story("an incompatible edit went through".to_owned())),
             Err(_) => Ok(Came::Refused),
@@ -234,28 +234,65 @@ fn case(texts: &Value, rows: &Value) -> Result<Came, String> {
         return Ok(Came::Refused);
     }
     went.map_err(&story)?;
+    // What a fresh run of the new text has: it breaks ties as the edited one does.
+    let fresh = tempfile::tempdir().unwrap();
+    write(fresh.path(), &new, &rows["rows"]);
+    let whole = Start {
+        base: fresh.path(),
+        sql: &new_sql,
+        setup: &first,
+        stop: Some(&all),
+        edit: everything(Replay::None),
+    };
+    whole.run().map_err(&story)?;
     for line in new.iter().filter(|line| line.starts_with("sink ")) {
         let mut words = line.splitn(4, ' ').skip(1);
         let (name, _, columns) = (words.next().unwrap(), words.next(), words.next().unwrap());
         let id = format!("{name}/sink");
         let exact = report
-            .sinks
-            .iter()
-            .any(|sink| sink.id.as_str() == id && sink.exact);
-        // What is not exact need not be the same mixture, where rows of an append-only sink stay.
+            .as_ref()
+            .is_none_or(|report| report.sinks.iter().any(|sink| sink.id.as_str() == id && sink.exact));
         if !exact {
             continue;
         }
-        let names = columns
-            .split(", ")
-            .map(|column| column.split(' ').next().unwrap().to_owned());
+        let names = columns.split(", ").map(|column| column.split(' ').next().unwrap().to_owned());
         let names: Vec<String> = names.collect();
+        let found = held(base, name, &names);
+        if let Some(text) = difference(&found, &held(fresh.path(), name, &names)) {
+            return Err(story(format!("{name} is called exact, and is not what a fresh run has:\n{text}")));
+        }
+        // The model breaks ties otherwise, and gives rows by their time at once.
+        if is_ranked(&new, name) || !texts["explained"].is_null() {
+            continue;
+        }
         let should = result(columns, &rows["results"][name]);
-        if let Some(text) = difference(&held(base, name, &names), &should) {
-            return Err(story(format!(
-                "{name} is called exact, and is not what the model has:\n{text}"
-            )));
+        if let Some(text) = difference(&found, &should) {
+            return Err(story(format!("{name} is called exact, and is not what the model has:\n{text}")));
         }
     }
     Ok(Came::Right)
+}
+
+/// Whether a ranking stands somewhere below a sink.
+fn is_ranked(lines: &[String], sink: &str) -> bool {
+    let mut names = vec![sink.trim_start_matches("s_").to_owned()];
+    let mut at = 0;
+    while at < names.len() {
+        let start = format!("view {} ", names[at]);
+        if let Some(line) = lines.iter().find(|line| line.starts_with(&start)) {
+            if line.contains("QUALIFY") {
+                return true;
+            }
+            let words = line.split(' ').collect::<Vec<_>>();
+            let below = words.windows(2).filter(|pair| matches!(pair[0], "FROM" | "JOIN"));
+            let below = below.map(|pair| pair[1].trim_start_matches("TUMBLE(").trim_end_matches([',', ')']).to_owned());
+            for name in below {
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
+        at += 1;
+    }
+    false
 }

@@ -140,7 +140,7 @@ impl Story {
 
     /// `-- SINK` and a query for the batch engine, one after another.
     fn expectations(&self) -> Vec<(String, String)> {
-        let text = std::fs::read_to_string(self.folder.join("expect.sql")).unwrap();
+        let text = std::fs::read_to_string(self.folder.join("expect.txt")).unwrap();
         let parts = text.split("-- ").filter(|part| !part.trim().is_empty());
         parts
             .map(|part| {
