@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use weir_engine::{
     Accept, ConnectorCatalog, ControlServer, JobControl, JobHandle, JobOptions, JobSummary,
-    Progress, ReplayWatch,
+    Progress, ReplayWatch, run_job_command,
 };
-use weir_planner::Catalog;
 use weir_planner::plan::{OperatorKind, StreamPlan};
+use weir_planner::{Catalog, JobCommand};
 use weir_types::Diagnostics;
 
 use crate::arguments::RunOptions;
@@ -18,12 +18,18 @@ use crate::exit::{Code, Failure};
 use crate::print::{PrintOptions, Printer, is_closed_pipe};
 use crate::progress::{Reporter, StatusLine};
 use crate::query_file::QueryFile;
+use crate::savepoint::tell_created;
 use crate::signals::StopRequest;
 use crate::summary;
+use crate::target::{job_folder, open};
 
 /// Runs a file to its end, or until somebody stops it.
 pub(crate) fn run(options: &RunOptions) -> Result<Code, Failure> {
     let file = QueryFile::read(&options.file)?;
+    let commands = weir_planner::job_commands(&file.sql);
+    if let Some(commands) = commands.map_err(|errors| Failure::sql(&file, &errors))? {
+        return speak(&commands, options.state_dir.as_deref());
+    }
     let mut planned = file.plan()?;
     file.warn(&planned.warnings);
     for text in &planned.explains {
@@ -68,6 +74,21 @@ pub(crate) fn on_trial(
     let sinks = sinks.filter(|operator| matches!(operator.kind, OperatorKind::Sink { .. }));
     let rows = rows.saturating_mul(sinks.count() as u64);
     follow(file, plan, job, job_options, options, Some(rows))
+}
+
+/// A file of STOP JOB and SAVEPOINT JOB: running jobs are asked, one after the other.
+fn speak(commands: &[JobCommand], state_dir: Option<&Path>) -> Result<Code, Failure> {
+    for command in commands {
+        let folder = job_folder(command.job(), state_dir);
+        let done = run_job_command(command, &folder).map_err(|error| Failure::plain(&error))?;
+        if let Some(written) = done.savepoint {
+            tell_created(&open(&written, Some(&folder))?, false)?;
+        }
+        if done.stopped {
+            println!("job {} has stopped", command.job());
+        }
+    }
+    Ok(Code::Done)
 }
 
 /// Starts the job and stays with it. `rows`: it is stopped when so many were written.

@@ -14,7 +14,7 @@ use weir_types::{CheckpointId, EventTime};
 use crate::arguments::Format;
 use crate::exit::{Code, Failure};
 use crate::state;
-use crate::target::{State, job_folder, savepoint};
+use crate::target::{State, is_url, job_folder, open, savepoint, scratch, settings};
 use crate::text::{bytes, counted, grouped};
 
 /// `weir savepoint`.
@@ -42,7 +42,7 @@ enum SavepointCommand {
 struct CreateOptions {
     /// The job.
     job: String,
-    /// The folder to write [default: .weir/JOB/savepoints/NAME].
+    /// The folder to write, or the URL of one in an object store [default: .weir/JOB/savepoints/NAME].
     dir: Option<PathBuf>,
     /// Its name [default: savepoint-N of checkpoint N].
     #[arg(long)]
@@ -63,7 +63,7 @@ struct CreateOptions {
 
 #[derive(Args)]
 struct ListOptions {
-    /// The job, or a folder with savepoints in it.
+    /// The job, or a folder or URL with savepoints in it.
     job: String,
     /// Where the job's state lives [default: .weir/JOB].
     #[arg(long, value_name = "FOLDER")]
@@ -75,7 +75,7 @@ struct ListOptions {
 
 #[derive(Args)]
 struct InspectOptions {
-    /// A savepoint's folder, or JOB/NAME.
+    /// A savepoint's folder or URL, or JOB/NAME.
     savepoint: String,
     /// Reads the rows of this table: '"operator id"."table"'.
     #[arg(long, value_name = "TABLE")]
@@ -96,7 +96,7 @@ struct InspectOptions {
 
 #[derive(Args)]
 struct NamedOptions {
-    /// A savepoint's folder, or JOB/NAME.
+    /// A savepoint's folder or URL, or JOB/NAME.
     savepoint: String,
     /// Where the job's state lives [default: .weir/JOB].
     #[arg(long, value_name = "FOLDER")]
@@ -124,7 +124,7 @@ pub(crate) fn order(
     note: Option<&String>,
 ) -> Result<SavepointOrder, Failure> {
     let folder = dir.map(|dir| {
-        if dir.to_string_lossy().contains("://") {
+        if is_url(&dir.to_string_lossy()) {
             return Ok(dir.clone());
         }
         std::path::absolute(dir)
@@ -157,7 +157,7 @@ fn create(options: &CreateOptions) -> Result<Code, Failure> {
         let client = ControlClient::connect(&folder).map_err(plain)?;
         let client = client.ok_or_else(|| not_running(&options.job))?;
         let written = client.savepoint(order).map_err(plain)?;
-        Savepoint::open(&written).map_err(|error| plain(error.into()))?
+        open(&written, Some(&folder))?
     };
     tell_created(&made, options.json)
 }
@@ -212,12 +212,16 @@ fn seconds(micros: i64) -> String {
 fn list(options: &ListOptions) -> Result<Code, Failure> {
     let named = PathBuf::from(&options.job);
     let own = job_folder(&options.job, options.state_dir.as_deref());
-    let folder = if own.join("owner.json").is_file() || !named.is_dir() {
+    let folder = if is_url(&options.job) {
+        named
+    } else if own.join("owner.json").is_file() || !named.is_dir() {
         own.join(SAVEPOINTS)
     } else {
         named
     };
-    let (found, unreadable) = savepoints_in(&folder).map_err(|error| Failure::plain(&error))?;
+    let settings = settings(options.state_dir.as_deref())?;
+    let (found, unreadable) =
+        savepoints_in(&folder, &settings).map_err(|error| Failure::plain(&error))?;
     for problem in &unreadable {
         eprintln!("warning: {problem}");
     }
@@ -256,7 +260,7 @@ fn inspect(options: &InspectOptions) -> Result<Code, Failure> {
             .map_or_else(String::new, |condition| format!(" WHERE {condition}"));
         let sql = format!("SELECT * FROM {table}{condition}");
         let folder = savepoint.folder.to_string_lossy().into_owned();
-        let state = State::open(&folder, None)?;
+        let state = State::open(&folder, options.state_dir.as_deref())?;
         let format = if options.json {
             Format::Json
         } else {
@@ -426,9 +430,11 @@ fn describe_table(table: &SavedTable, lines: &mut Vec<String>) {
 
 fn verify(options: &NamedOptions) -> Result<Code, Failure> {
     let savepoint = savepoint(&options.savepoint, options.state_dir.as_deref())?;
-    savepoint
-        .verify()
-        .map_err(|error| Failure::plain(&error.into()))?;
+    let brought = scratch("verify");
+    let verified = savepoint.verify(&brought);
+    // It was made for a savepoint that is elsewhere.
+    drop(std::fs::remove_dir_all(&brought));
+    verified.map_err(|error| Failure::plain(&error.into()))?;
     if options.json {
         println!("{}", summary(&savepoint));
     } else {

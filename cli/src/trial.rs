@@ -17,7 +17,7 @@ use crate::arguments::RunOptions;
 use crate::exit::{Code, Failure};
 use crate::query_file::QueryFile;
 use crate::run;
-use crate::target::{job_and_checkpoint, job_folder, savepoint_folder};
+use crate::target::{is_url, job_and_checkpoint, job_folder, open, savepoint_folder};
 
 /// `weir try`.
 #[derive(Args)]
@@ -69,8 +69,9 @@ pub(crate) fn trial(options: &TryOptions) -> Result<Code, Failure> {
 fn saved(text: &str, state_dir: Option<&Path>, folder: &Path) -> Result<Savepoint, Failure> {
     let plain = |error: weir_engine::Error| Failure::plain(&error);
     let there = savepoint_folder(text, state_dir);
-    if Savepoint::is_one(&there) {
-        return Savepoint::open(&there).map_err(|error| plain(error.into()));
+    if is_url(text) || Savepoint::is_one(&there) {
+        let saved = open(&there, state_dir)?;
+        return saved.brought(folder).map_err(|error| plain(error.into()));
     }
     let (job, checkpoint) = job_and_checkpoint(text)?;
     let of_job = job_folder(job, state_dir);

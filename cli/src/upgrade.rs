@@ -17,7 +17,7 @@ use std::path::Path;
 use clap::Args;
 use weir_engine::{
     Before, ControlClient, SavepointOrder, StopOrder, check_edit, give_to, owner_of,
-    savepoint_of_checkpoint,
+    savepoint_of_checkpoint, wait_for_end,
 };
 use weir_planner::compare::advice;
 use weir_planner::plan::StreamPlan;
@@ -28,7 +28,6 @@ use crate::diff::{judge, tell_sources};
 use crate::exit::{Code, Failure};
 use crate::query_file::QueryFile;
 use crate::run;
-use crate::stop::wait_for_end;
 use crate::target::job_folder;
 
 /// `weir upgrade`.
@@ -143,7 +142,7 @@ fn stopped(job: &str, folder: &Path) -> Result<Savepoint, Failure> {
             .join(weir_engine::SAVEPOINTS)
             .join(format!("savepoint-{newest}"));
         if let Ok(saved) = Savepoint::open(&there)
-            && saved.verify().is_ok()
+            && saved.verify(&folder.join("scratch-verify")).is_ok()
         {
             return Ok(saved);
         }
@@ -155,7 +154,7 @@ fn stopped(job: &str, folder: &Path) -> Result<Savepoint, Failure> {
             drain: false,
         })
         .map_err(plain)?;
-    wait_for_end(folder)?;
+    wait_for_end(folder).map_err(plain)?;
     let written = written.ok_or_else(|| Failure::failed("the job stopped without a savepoint"))?;
     Savepoint::open(&written).map_err(|error| plain(error.into()))
 }

@@ -43,10 +43,11 @@ pub use evolution::{
     Replayed, SourceToRead, check_edit, copy_for_trial, on_trial, past_of, replay,
     sources_to_replay, with_what_is_below,
 };
-pub use job::{JobHandle, give_to, owner_of};
+pub use job::{JobHandle, give_to, owner_of, storage_settings};
 pub use options::{CheckpointOptions, JobOptions, RestartOptions, RestartStrategy};
 pub use progress::{JobSummary, Outcome, OutputEvent, OutputHandler, Progress};
 pub use savepoint::{
-    ControlClient, ControlServer, JobControl, SAVEPOINTS, SavepointOrder, StateQuery, StopOrder,
-    checkpoint_state, savepoint_of_checkpoint, savepoints_in,
+    ControlClient, ControlServer, JobCommandDone, JobControl, SAVEPOINTS, SavepointOrder,
+    StateQuery, StopOrder, checkpoint_state, run_job_command, savepoint_of_checkpoint,
+    savepoints_in, wait_for_end,
 };

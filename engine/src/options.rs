@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use weir_planner::plan::{OperatorKind, StreamPlan};
 use weir_planner::settings;
-use weir_state::{BackendKind, Compression, SnapshotOptions, StorageHook};
+use weir_state::{BackendKind, Compression, SnapshotOptions, StorageHook, StorageSettings};
 
 use crate::{Error, Result};
 
@@ -95,6 +95,8 @@ pub struct CheckpointOptions {
     pub snapshots: SnapshotOptions,
     /// 'checkpoint.storage'; `None`: in the state folder.
     pub storage: Option<String>,
+    /// 'checkpoint.storage.…': how object stores are reached, for savepoints too.
+    pub storage_settings: StorageSettings,
     /// Between a checkpoint and its storage (tests).
     pub storage_hook: Option<StorageHook>,
 }
@@ -110,6 +112,7 @@ impl Default for CheckpointOptions {
             synchronous: false,
             snapshots: SnapshotOptions::default(),
             storage: None,
+            storage_settings: StorageSettings::default(),
             storage_hook: None,
         }
     }
@@ -126,6 +129,7 @@ impl std::fmt::Debug for CheckpointOptions {
             .field("synchronous", &self.synchronous)
             .field("snapshots", &self.snapshots)
             .field("storage", &self.storage)
+            .field("storage_settings", &self.storage_settings)
             .finish_non_exhaustive()
     }
 }
@@ -274,6 +278,14 @@ impl CheckpointOptions {
                 self.snapshots.compression = (value == "zstd").then_some(Compression::Zstd);
             }
             "checkpoint.storage" => self.storage = Some(value.to_owned()),
+            "checkpoint.storage.endpoint" => {
+                self.storage_settings.endpoint = Some(value.to_owned());
+            }
+            "checkpoint.storage.region" => self.storage_settings.region = Some(value.to_owned()),
+            "checkpoint.storage.allow-http" => self.storage_settings.allow_http = value == "true",
+            "checkpoint.storage.conditional-put" => {
+                self.storage_settings.unconditional = value == "disabled";
+            }
             _ => {}
         }
     }
@@ -349,6 +361,10 @@ mod tests {
             ("checkpoint.incremental", "false"),
             ("checkpoint.compression", "zstd"),
             ("checkpoint.storage", "memory:"),
+            ("checkpoint.storage.endpoint", "http://localhost:9000"),
+            ("checkpoint.storage.region", "eu-north-1"),
+            ("checkpoint.storage.allow-http", "true"),
+            ("checkpoint.storage.conditional-put", "disabled"),
             ("restart.strategy", "fixed-delay"),
             ("restart.attempts", "9"),
             ("restart.delay", "7 s"),
@@ -365,6 +381,13 @@ mod tests {
         assert!(checkpoints.snapshots.full);
         assert_eq!(checkpoints.snapshots.compression, Some(Compression::Zstd));
         assert_eq!(checkpoints.storage.as_deref(), Some("memory:"));
+        let reached = StorageSettings {
+            endpoint: Some("http://localhost:9000".to_owned()),
+            region: Some("eu-north-1".to_owned()),
+            allow_http: true,
+            unconditional: true,
+        };
+        assert_eq!(checkpoints.storage_settings, reached);
         let expected = RestartOptions {
             strategy: RestartStrategy::FixedDelay,
             attempts: 9,

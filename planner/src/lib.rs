@@ -63,6 +63,7 @@ pub use explain::explain;
 pub use retention::bounds_summary;
 pub use settings::Setting;
 pub use state_schema::keeps_result;
+pub use syntax::{JobCommand, job_commands};
 
 use binder::Binder;
 

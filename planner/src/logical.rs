@@ -125,6 +125,18 @@ pub(crate) enum NodeKind {
         null_equal: Vec<bool>,
         residual: Option<Expr>,
     },
+    /// Each left row with the right rows of the moment. Columns: those of the left input, then those of the right one.
+    LookupJoin {
+        /// Inner or left.
+        join: JoinKind,
+        left_keys: Vec<Expr>,
+        right_keys: Vec<Expr>,
+        /// For each key whether two NULLs are equal.
+        null_equal: Vec<bool>,
+        residual: Option<Expr>,
+        /// The right ends, and is read to its end first.
+        complete: bool,
+    },
     /// Columns: those of the input, then the row's number in its partition.
     Rank {
         partition: Vec<Expr>,

@@ -45,7 +45,8 @@ pub use shared::{SharedState, StateStatistics};
 pub use snapshot::{
     CheckpointStore, Compression, FileEntry, FileForm, MANIFEST_FORMAT_VERSION, Manifest,
     PendingSnapshot, RestoreFrom, Restoring, Rows, RowsChange, SnapshotOptions, StorageHook,
-    StorageOptions, StorageStep, TableChange, TableFigures, TableFrom, WorkerSnapshot,
+    StorageOptions, StorageSettings, StorageStep, TableChange, TableFigures, TableFrom,
+    WorkerSnapshot, is_remote,
 };
 pub use spec::{BackendKind, Layout, TableSpec};
 pub use worker::{WorkerOptions, WorkerState};

@@ -424,13 +424,17 @@ pub(crate) fn new_backend(
 ) -> Result<Arc<dyn StateBackend>> {
     let names = tables.iter().map(TableSpec::family).collect();
     Ok(match (shared.kind, &shared.rocks) {
-        (BackendKind::Rocksdb, Some(rocks)) => Arc::new(RocksBackend::open(
-            rocks,
-            &options.scratch.join("db"),
-            names,
-        )?),
+        (BackendKind::Rocksdb, Some(rocks)) => {
+            let database = RocksBackend::open(rocks, &options.scratch.join("db"), names)?;
+            Arc::new(database.with_turn(turn_of(options)))
+        }
         _ => Arc::new(MemoryBackend::new(names)),
     })
+}
+
+/// When a worker's database merges its files.
+pub(crate) fn turn_of(options: &WorkerOptions) -> u64 {
+    crate::backend::turn_of(options.range.start, options.key_groups)
 }
 
 fn start_output(

@@ -18,6 +18,7 @@ mod flights;
 mod late;
 mod malformed;
 mod nexmark;
+mod object_store;
 mod oracle;
 mod orders;
 mod rebuild;

@@ -192,6 +192,37 @@ fn a_running_job_gives_savepoints_and_nothing_is_lost_or_doubled_afterwards() {
 }
 
 #[test]
+fn sql_asks_a_running_job_for_a_savepoint_and_a_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let slow = NUMBERS.replace("'rows-per-second' = '6000'", "'rows-per-second' = '1500'");
+    let place = Place::new(&folder.path().join("job"), "numbers", &slow);
+    let here = &place.folder;
+    let file = |text: &str| {
+        std::fs::write(here.join("evening.sql"), text).unwrap();
+        ["run", "evening.sql"]
+    };
+    refused(here, &file("STOP JOB numbers;"), "S0027");
+    refused(here, &file("STOP JOB numbers; SELECT 1;"), "P0003");
+    let mut child = place.start(&["-p", "2"]);
+    until("the job listens", || {
+        here.join(".weir/numbers/control.json").exists()
+    });
+    let text = must(here, &file("SAVEPOINT JOB numbers 'noon';"));
+    assert!(text.contains("savepoint noon"), "{text}");
+    let text = must(here, &file("STOP JOB numbers WITH SAVEPOINT 'evening';"));
+    assert!(
+        text.contains("savepoint evening") && text.contains("numbers has stopped"),
+        "{text}"
+    );
+    let status = wait_for(&mut child, Duration::from_secs(30)).expect("a stop ends the job");
+    assert!(status.success(), "{}", place.log());
+    let fast = NUMBERS.replace("'rows-per-second' = '6000'", "'rows-per-second' = '60000'");
+    std::fs::write(here.join("numbers.sql"), fast).unwrap();
+    place.must_run(&["-p", "3", "--from", "noon"]);
+    assert_expected(&place, "from the savepoint of noon");
+}
+
+#[test]
 fn a_drain_ends_the_job_as_if_its_input_had_ended() {
     let folder = tempfile::tempdir().unwrap();
     let sql = "\

@@ -72,6 +72,12 @@ pub(crate) const SUITES: &[Suite] = &[
         about: "savepoints of running jobs, of Nexmark, and opened by DuckDB",
     },
     Suite {
+        name: "object_store",
+        seconds: 120,
+        floor: 8,
+        about: "checkpoints and savepoints in an S3 server that fails, stalls and drops connections, with kills",
+    },
+    Suite {
         name: "evolution",
         seconds: 300,
         floor: 340,

@@ -56,7 +56,13 @@ impl Before {
         if !state_dir.join("owner.json").is_file() {
             return Err(none(&format!("there is no job `{job}`")));
         }
-        let store = CheckpointStore::local(state_dir.join("checkpoints"))?;
+        let storage = crate::job::noted_storage(state_dir, job)?;
+        if storage.is_memory() {
+            return Err(none(&format!(
+                "the checkpoints of job `{job}` are in the memory of its process alone"
+            )));
+        }
+        let store = CheckpointStore::open(storage)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()

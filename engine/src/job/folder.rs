@@ -5,6 +5,7 @@
 //!   .weir/JOB/owner.json      job, query file
 //!   .weir/JOB/counters.json   generation of the last start, highest checkpoint number ever seen
 //!   .weir/JOB/checkpoints/    the checkpoint store
+//!   .weir/JOB/storage.json    where it is instead, if 'checkpoint.storage' says so, and how that is reached
 //!   .weir/JOB/scratch/        databases of the workers that run; of no worth afterwards
 //! ```
 
@@ -13,6 +14,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use weir_state::{StorageOptions, StorageSettings};
 use weir_types::{CheckpointId, Generation};
 
 use crate::{Error, Result};
@@ -34,6 +36,48 @@ struct Owner {
 struct Counters {
     generation: u64,
     highest_checkpoint: u64,
+}
+
+/// What 'checkpoint.storage' said at the last start, for commands that have no query file.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+struct Storage {
+    /// A URL, or an absolute folder.
+    url: Option<String>,
+    #[serde(default)]
+    settings: StorageSettings,
+}
+
+/// How object stores are reached from the job in a folder, as its last start knew it.
+///
+/// # Errors
+/// When what it noted cannot be read.
+pub fn storage_settings(folder: &Path) -> Result<StorageSettings> {
+    noted(folder).map(|storage| storage.settings)
+}
+
+/// Where the checkpoints of a job's last start are, whoever holds its lock.
+pub(crate) fn noted_storage(folder: &Path, job: &str) -> Result<StorageOptions> {
+    let noted = noted(folder)?;
+    Ok(StorageOptions {
+        url: noted.url,
+        settings: noted.settings,
+        job: job.to_owned(),
+        ..StorageOptions::home(folder.join("checkpoints"))
+    })
+}
+
+fn noted(folder: &Path) -> Result<Storage> {
+    let path = folder.join("storage.json");
+    match std::fs::read(&path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
+            Error::Job(format!(
+                "{} cannot be read: {error}; it was changed from outside",
+                path.display()
+            ))
+        }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Storage::default()),
+        Err(error) => Err(failed("cannot read", &path, &error)),
+    }
 }
 
 impl JobFolder {
@@ -134,6 +178,38 @@ impl JobFolder {
     /// Where checkpoints are.
     pub(crate) fn checkpoints(&self) -> PathBuf {
         self.folder.join("checkpoints")
+    }
+
+    /// Notes where the checkpoints are: commands that find the folder find them too.
+    pub(crate) fn note_storage(&self, options: &StorageOptions) -> Result<()> {
+        let path = self.folder.join("storage.json");
+        let plain = options.settings == StorageSettings::default();
+        if options.url.is_none() && plain {
+            return match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    Err(failed("cannot remove", &path, &error))
+                }
+                _ => Ok(()),
+            };
+        }
+        let url = options.url.as_ref().map(|url| match url.contains(':') {
+            true => Ok(url.clone()),
+            false => std::path::absolute(options.base.join(url))
+                .map(|folder| folder.to_string_lossy().into_owned())
+                .map_err(|error| failed("cannot find", Path::new(url), &error)),
+        });
+        write_durably(
+            &path,
+            &Storage {
+                url: url.transpose()?,
+                settings: options.settings.clone(),
+            },
+        )
+    }
+
+    /// Where the checkpoints of the last start are.
+    pub(crate) fn noted_storage(&self, job: &str) -> Result<StorageOptions> {
+        noted_storage(&self.folder, job)
     }
 
     /// Where databases are.

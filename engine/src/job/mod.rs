@@ -19,8 +19,8 @@ mod restore;
 mod start;
 mod supervise;
 
-pub(crate) use folder::JobFolder;
-pub use folder::{give_to, owner_of};
+pub(crate) use folder::{JobFolder, noted_storage};
+pub use folder::{give_to, owner_of, storage_settings};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -131,6 +131,7 @@ impl Shared {
             wall_micros: self.clock.wall_micros(),
             retain: self.options.savepoints_retained,
             periodic_dir: self.options.savepoint_dir.clone(),
+            settings: self.options.checkpoints.storage_settings.clone(),
             inline: self.options.simulation_seed.is_some(),
         })
     }

@@ -16,7 +16,10 @@ use std::sync::Arc;
 use serde_json::Value;
 use weir_connectors::SinkCommitter;
 use weir_planner::plan::{OperatorKind, StreamPlan};
-use weir_state::{CheckpointStore, Manifest, Savepoint, import_savepoint};
+use weir_state::{
+    CheckpointStore, Manifest, Savepoint, StorageOptions, StorageSettings, import_savepoint,
+    is_remote,
+};
 use weir_types::{CheckpointId, EventTime, OperatorId};
 
 use super::folder::JobFolder;
@@ -209,13 +212,16 @@ impl Restore<'_> {
         listed: &[CheckpointId],
         highest: CheckpointId,
     ) -> Result<Start> {
-        if !folder.is_dir() {
+        let remote = folder.to_str().is_some_and(is_remote);
+        if !remote && !folder.to_string_lossy().starts_with("file:") && !folder.is_dir() {
             return Err(Error::Job(format!(
                 "[S0020] there is no savepoint {}: `weir savepoint list` shows those of a job",
                 folder.display()
             )));
         }
-        let (saved, warnings) = Saved::open(folder, self.runtime)?;
+        let settings = &self.options.checkpoints.storage_settings;
+        let scratch = self.folder.scratch().join("verify");
+        let (saved, warnings) = Saved::open(folder, settings, &scratch, self.runtime)?;
         let manifest = saved.manifest();
         let judged = self.judge(&manifest)?;
         // Should this start be interrupted, a later one must not go on from a checkpoint whose output is withdrawn.
@@ -289,13 +295,21 @@ enum Saved {
 
 impl Saved {
     /// Opens and verifies it: nothing is withdrawn for the sake of something damaged.
-    fn open(folder: &Path, runtime: &tokio::runtime::Runtime) -> Result<(Self, Vec<String>)> {
-        if !folder.join("manifests").is_dir() {
-            let savepoint = Savepoint::open(folder)?;
-            savepoint.verify()?;
+    fn open(
+        folder: &Path,
+        settings: &StorageSettings,
+        scratch: &Path,
+        runtime: &tokio::runtime::Runtime,
+    ) -> Result<(Self, Vec<String>)> {
+        if let Some(savepoint) = Savepoint::find(folder, settings)? {
+            savepoint.verify(scratch)?;
             return Ok((Self::Savepoint(Box::new(savepoint)), Vec::new()));
         }
-        let store = CheckpointStore::local(folder.to_path_buf())?;
+        let Some(store) = checkpoints_at(folder, settings)? else {
+            // Says that there is none.
+            let savepoint = Savepoint::open_with(folder, settings)?;
+            return Ok((Self::Savepoint(Box::new(savepoint)), Vec::new()));
+        };
         let (manifest, warnings) = runtime.block_on(store.newest_whole())?;
         let manifest = manifest.ok_or_else(|| {
             Error::Job(format!(
@@ -313,6 +327,26 @@ impl Saved {
             Self::Checkpoints(_, manifest) => manifest.as_ref().clone(),
         }
     }
+}
+
+/// The checkpoints in a folder or at a URL; `None` if there are none.
+fn checkpoints_at(
+    folder: &Path,
+    settings: &StorageSettings,
+) -> Result<Option<Arc<CheckpointStore>>> {
+    let text = folder.to_string_lossy();
+    if !is_remote(&text) {
+        return match folder.join("manifests").is_dir() {
+            true => Ok(Some(CheckpointStore::local(folder.to_path_buf())?)),
+            false => Ok(None),
+        };
+    }
+    let store = CheckpointStore::open(StorageOptions {
+        url: Some(text.into_owned()),
+        settings: settings.clone(),
+        ..StorageOptions::home(folder.to_path_buf())
+    })?;
+    Ok((!store.is_empty()?).then_some(store))
 }
 
 /// A manifest whose sinks have committed: it has nothing left to finish, wherever it is restored. The parts stay where

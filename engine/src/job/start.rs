@@ -90,8 +90,10 @@ pub(super) fn prepare(
     };
     let store = match folder.as_mut() {
         Some(folder) => {
-            let store = CheckpointStore::open(storage(job, folder, &options, &clock))
-                .map_err(storage_refused)?;
+            let storage = storage(job, folder, &options, &clock);
+            folder.note_storage(&storage)?;
+            let store = CheckpointStore::open(storage).map_err(storage_refused)?;
+            store.check_conditions()?;
             if let Some(seen) = runtime.block_on(store.generation())? {
                 folder.note_generation(seen)?;
             }
@@ -100,10 +102,10 @@ pub(super) fn prepare(
         None => None,
     };
     if let (Some(folder), Some(from)) = (folder.as_mut(), &options.restore_from)
-        && Savepoint::is_one(from)
+        && let Some(saved) = Savepoint::find(from, &options.checkpoints.storage_settings)?
     {
         // Parts of sinks are named by their start, and those of the saved job may be where this one writes.
-        folder.note_generation(Savepoint::open(from)?.manifest.checkpoint.generation)?;
+        folder.note_generation(saved.manifest.checkpoint.generation)?;
     }
     // What an ephemeral job writes (malformed records, say) must not get the names of the run before.
     let generation = match &*folder {
@@ -217,6 +219,7 @@ pub(super) fn prepare(
                 &state_dir,
                 target,
                 clock.wall_micros(),
+                &options.checkpoints.storage_settings,
             )?;
         }
         return Ok(Prepared::Drained(Box::new(already_drained(
@@ -361,7 +364,8 @@ fn new_clock(options: &JobOptions) -> Arc<Clock> {
 fn storage_refused(error: weir_state::Error) -> Error {
     match error {
         weir_state::Error::Incompatible(what) => {
-            let help = "a folder (one that is mounted from elsewhere will do), file:///folder and 'memory:' are possible";
+            let help = "a folder (one that is mounted from elsewhere will do), file:///folder, 'memory:', s3://bucket/path, \
+                        gs://bucket/path and az://container/path are possible";
             Error::Plan(Diagnostic::error("J0020", what).help(help).into())
         }
         other => Error::State(other),
@@ -381,6 +385,7 @@ fn storage(
     };
     StorageOptions {
         url: options.checkpoints.storage.clone(),
+        settings: options.checkpoints.storage_settings.clone(),
         home: folder.checkpoints(),
         base: options.base.clone(),
         job: job.to_owned(),

@@ -263,6 +263,7 @@ fn write_savepoint(shared: &Shared, last: Option<CheckpointId>) -> Result<()> {
         &around.state_dir,
         target,
         around.wall_micros,
+        &around.settings,
     )?;
     Ok(())
 }

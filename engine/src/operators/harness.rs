@@ -49,6 +49,8 @@ pub(super) struct Harness {
     watermark: Watermark,
     /// Epochs that have ended.
     epochs: u64,
+    /// Whether the input that the operator only looks at has ended.
+    side_ended: bool,
     /// For a sink: what its writer was given; it wants the whole result at each checkpoint.
     log: Option<Arc<Mutex<Vec<String>>>>,
     /// Changes of the epoch at hand, in order.
@@ -91,6 +93,7 @@ impl Harness {
             starts: 0,
             watermark: Watermark::MIN,
             epochs: 0,
+            side_ended: false,
             log,
             epoch: Vec::new(),
             result: BTreeMap::new(),
@@ -211,10 +214,23 @@ impl Harness {
     }
 
     pub(super) fn try_end_epoch(&mut self) -> crate::Result<Vec<Change>> {
+        if self.side_ended {
+            self.operator.as_mut().unwrap().on_side_end();
+        }
         self.call(|operator, context| operator.on_epoch_end(context))?;
         self.state.as_ref().unwrap().end_epoch().unwrap();
         self.check_standing();
         Ok(std::mem::take(&mut self.epoch))
+    }
+
+    /// The input that the operator only looks at ends: it is told at the end of the epoch.
+    pub(super) fn end_side(&mut self) {
+        self.side_ended = true;
+    }
+
+    /// Whether the operator lets no watermark go on, even at the end of the epoch.
+    pub(super) fn withholds_watermark(&self) -> bool {
+        self.operator.as_ref().unwrap().withholds_watermark()
     }
 
     /// What a sink does right before a checkpoint.

@@ -13,6 +13,7 @@
 //!   window_rank  timed_rank                     rankings that are final: when a window ends, in event-time order
 //!   interval_join  window_join  as_of_join      both inputs in state as long as time allows for pairs
 //!   standing                                    what an operator has given so far and not taken back, from its state
+//!   lookup_join                                 left rows with the right as it is, which changes nothing later
 //!   retained                                    around one of them: drops the state of keys that get no rows
 //!   sink  output                                the end of the line
 //! ```
@@ -34,6 +35,7 @@ mod grown;
 mod interval_expiry;
 mod interval_join;
 mod join;
+mod lookup_join;
 mod merge;
 mod outer_join;
 mod output;
@@ -219,6 +221,19 @@ pub trait Operator {
 
     /// Holds rows until the barrier, and so the watermark too.
     fn holds_watermark(&self) -> bool {
+        false
+    }
+
+    /// An input that is only looked at: its watermark says nothing of the rows that the operator gives.
+    fn side_input(&self) -> Option<usize> {
+        None
+    }
+
+    /// That input has ended and all of its rows have come. Told before every `on_epoch_end` from then on, after a restore too.
+    fn on_side_end(&mut self) {}
+
+    /// Holds rows beyond the barrier that the watermark must not overtake: what is held of it is not forwarded either.
+    fn withholds_watermark(&self) -> bool {
         false
     }
 

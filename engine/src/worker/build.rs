@@ -157,6 +157,7 @@ fn build_node(
     };
     let channels: Vec<usize> = (0..operator.inputs.len()).map(upstream).collect();
     let restored = job.restored_watermarks(index);
+    let side = built.as_ref().and_then(|operator| operator.side_input());
     let mut locals = Vec::new();
     let mut outlets = Vec::new();
     for consumer in &job.topology.consumers[index] {
@@ -180,7 +181,7 @@ fn build_node(
         id: operator.id.clone(),
         operator: built,
         busy: false,
-        alignment: Alignment::new(&channels, &restored),
+        alignment: Alignment::new(&channels, &restored, side),
         held: None,
         locals,
         outlets,

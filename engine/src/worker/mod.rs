@@ -352,6 +352,7 @@ impl Worker {
                     let started = Instant::now();
                     let of = &mut self.nodes[node];
                     of.barrier_since = None;
+                    of.tell_side_end();
                     of.figures.alignment = started.saturating_duration_since(since);
                     stack.push(Item::ForwardBarrier { node });
                     stack.push(Item::ForwardHeld { node });
@@ -389,6 +390,7 @@ impl Worker {
                 Ok(())
             }
             Item::Forward { node, value } => self.forward(node, value, stack),
+            Item::ForwardHeld { node } if self.nodes[node].withholds_watermark() => Ok(()),
             Item::ForwardHeld { node } => match self.nodes[node].held.take() {
                 Some(value) => self.forward(node, value, stack),
                 None => Ok(()),

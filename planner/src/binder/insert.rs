@@ -441,6 +441,7 @@ impl Binder<'_> {
                     NodeKind::Aggregate { .. }
                         | NodeKind::Join { .. }
                         | NodeKind::TimedJoin { .. }
+                        | NodeKind::LookupJoin { .. }
                         | NodeKind::Session { .. }
                         | NodeKind::TemporalFilter { .. }
                         | NodeKind::Over { .. }

@@ -210,6 +210,9 @@ impl Binder<'_> {
         let span = span_of(item);
         match item {
             SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+                if let Some(problem) = super::unnest::rows_in_list(expr) {
+                    return self.fail(problem);
+                }
                 let mut binder = ExprBinder::new(
                     scope,
                     Aggregates::Collect(aggregates),

@@ -149,7 +149,9 @@ pub(super) fn keeps_state(operator: &Operator) -> bool {
 /// each key. A DISTINCT or a join of rows that only grow gives rows that only grow, and holds all that they are made of.
 pub(super) fn emits(operator: &Operator) -> bool {
     keeps_state(operator)
-        && operator.changelog == Changelog::AppendOnly
+        && (operator.changelog == Changelog::AppendOnly
+            // What was looked up stays, even where the left row itself is taken back.
+            || matches!(operator.kind, OperatorKind::LookupJoin { .. }))
         && !matches!(
             operator.kind,
             OperatorKind::Aggregate { .. }
@@ -426,7 +428,9 @@ impl<'p> Trace<'p> {
                     .map(|call| super::shape::call(call, input));
                 group_columns.iter().map(group).chain(calls).collect()
             }
-            OperatorKind::Join { join, .. } | OperatorKind::TimedJoin { join, .. } => {
+            OperatorKind::Join { join, .. }
+            | OperatorKind::LookupJoin { join, .. }
+            | OperatorKind::TimedJoin { join, .. } => {
                 joined(&self.id(operator), *join, input, &inputs[1].columns)
             }
             OperatorKind::SetOperation { .. } => (0..operator.schema.len())
@@ -542,6 +546,7 @@ fn shown_columns(operator: &Operator, inputs: &[&Traced]) -> Vec<String> {
             | OperatorKind::Rank { .. }
             | OperatorKind::FinalRank { .. }
             | OperatorKind::Join { .. }
+            | OperatorKind::LookupJoin { .. }
             | OperatorKind::TimedJoin { .. },
             inputs,
         ) => {

@@ -385,6 +385,24 @@ pub enum OperatorKind {
         /// What else must hold, over the left columns followed by the right ones.
         residual: Option<Expr>,
     },
+    /// Each row of the left with the rows of the right that are there at its moment: when the right has ended (`complete`),
+    /// else at the end of the row's epoch. A later change of the right takes nothing back. Output: the left columns, then the
+    /// right ones.
+    LookupJoin {
+        /// Inner or left.
+        join: JoinKind,
+        /// Key columns of the left input.
+        left_keys: Vec<usize>,
+        /// Key columns of the right input: as many, of the same types.
+        right_keys: Vec<usize>,
+        /// For each key whether two NULLs are equal; empty: for none.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        null_equal: Vec<bool>,
+        /// What else must hold, over the left columns followed by the right ones.
+        residual: Option<Expr>,
+        /// The right ends, and left rows wait until it has.
+        complete: bool,
+    },
     /// Writes a table.
     Sink {
         /// Name in [`StreamPlan::tables`].

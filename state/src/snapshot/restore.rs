@@ -25,7 +25,7 @@ use crate::backend::{MemoryBackend, RocksBackend, StateBackend, Writes, read_sna
 use crate::encoding::{key, value};
 use crate::error::pass;
 use crate::savepoint::{Batch, Entries, SavedPart};
-use crate::worker::{WorkerOptions, new_backend};
+use crate::worker::{WorkerOptions, new_backend, turn_of};
 use crate::{BackendKind, Error, Result, SharedState, TableSpec};
 
 /// Bytes of one batch of writes.
@@ -188,12 +188,10 @@ fn link(
     let names: Vec<String> = tables.iter().map(TableSpec::family).collect();
     let kept: HashSet<&str> = done.iter().map(|&table| names[table].as_str()).collect();
     let backend: Arc<dyn StateBackend> = match &shared.rocks {
-        Some(rocks) => Arc::new(RocksBackend::open_keeping(
-            rocks,
-            &folder,
-            names.clone(),
-            &kept,
-        )?),
+        Some(rocks) => {
+            let database = RocksBackend::open_keeping(rocks, &folder, names.clone(), &kept)?;
+            Arc::new(database.with_turn(turn_of(options)))
+        }
         None => Arc::new(MemoryBackend::new(names)),
     };
     Ok((backend, known, done))

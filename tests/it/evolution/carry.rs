@@ -77,7 +77,13 @@ pub(super) fn judged(base: &Path, new: &str, replay: &Replay) -> Result<Option<R
         ..Choices::default()
     };
     let new = plan(new)?;
-    Ok(Some(compare(&before.plan, &new, &before.past, &choices, &ConnectorCatalog)))
+    Ok(Some(compare(
+        &before.plan,
+        &new,
+        &before.past,
+        &choices,
+        &ConnectorCatalog,
+    )))
 }
 
 /// Whether the edit is refused whatever is accepted: state that cannot be used, or nothing can start below rows that are

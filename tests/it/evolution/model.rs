@@ -249,17 +249,24 @@ fn case(texts: &Value, rows: &Value) -> Result<Came, String> {
         let mut words = line.splitn(4, ' ').skip(1);
         let (name, _, columns) = (words.next().unwrap(), words.next(), words.next().unwrap());
         let id = format!("{name}/sink");
-        let exact = report
-            .as_ref()
-            .is_none_or(|report| report.sinks.iter().any(|sink| sink.id.as_str() == id && sink.exact));
+        let exact = report.as_ref().is_none_or(|report| {
+            report
+                .sinks
+                .iter()
+                .any(|sink| sink.id.as_str() == id && sink.exact)
+        });
         if !exact {
             continue;
         }
-        let names = columns.split(", ").map(|column| column.split(' ').next().unwrap().to_owned());
+        let names = columns
+            .split(", ")
+            .map(|column| column.split(' ').next().unwrap().to_owned());
         let names: Vec<String> = names.collect();
         let found = held(base, name, &names);
         if let Some(text) = difference(&found, &held(fresh.path(), name, &names)) {
-            return Err(story(format!("{name} is called exact, and is not what a fresh run has:\n{text}")));
+            return Err(story(format!(
+                "{name} is called exact, and is not what a fresh run has:\n{text}"
+            )));
         }
         // The model breaks ties otherwise, and gives rows by their time at once.
         if is_ranked(&new, name) || !texts["explained"].is_null() {
@@ -267,7 +274,9 @@ fn case(texts: &Value, rows: &Value) -> Result<Came, String> {
         }
         let should = result(columns, &rows["results"][name]);
         if let Some(text) = difference(&found, &should) {
-            return Err(story(format!("{name} is called exact, and is not what the model has:\n{text}")));
+            return Err(story(format!(
+                "{name} is called exact, and is not what the model has:\n{text}"
+            )));
         }
     }
     Ok(Came::Right)
@@ -284,8 +293,15 @@ fn is_ranked(lines: &[String], sink: &str) -> bool {
                 return true;
             }
             let words = line.split(' ').collect::<Vec<_>>();
-            let below = words.windows(2).filter(|pair| matches!(pair[0], "FROM" | "JOIN"));
-            let below = below.map(|pair| pair[1].trim_start_matches("TUMBLE(").trim_end_matches([',', ')']).to_owned());
+            let below = words
+                .windows(2)
+                .filter(|pair| matches!(pair[0], "FROM" | "JOIN"));
+            let below = below.map(|pair| {
+                pair[1]
+                    .trim_start_matches("TUMBLE(")
+                    .trim_end_matches([',', ')'])
+                    .to_owned()
+            });
             for name in below {
                 if !names.contains(&name) {
                     names.push(name);

@@ -22,6 +22,7 @@
 mod above;
 mod groups;
 mod hoist;
+mod lateral;
 mod nulls;
 mod scalar;
 mod value;
@@ -46,6 +47,7 @@ use super::{Binder, Failed, Relation};
 
 pub(super) use above::Groups;
 pub(super) use hoist::hoisted;
+pub(super) use lateral::Lateral;
 pub(super) use wording::has_aggregate;
 use wording::{Shape, for_exists, has_groups, is_grouped_block, only_item, plain_select, shape};
 
