@@ -24,7 +24,7 @@ use crate::target::{is_url, job_and_checkpoint, job_folder, open, savepoint_fold
 pub(crate) struct TryOptions {
     #[command(flatten)]
     run: RunOptions,
-    /// Rows to print of each sink.
+    /// Rows to print of each sink: of the difference, and of what comes then.
     #[arg(long, value_name = "N", default_value_t = 20)]
     rows: u64,
 }

@@ -139,9 +139,12 @@ fn of_sink(transition: &Transition, operator: usize, spec: &TableSpec) -> Result
         let columns = spec.key.iter().chain(&spec.value);
         columns.map(|column| column.data_type.clone()).collect()
     };
-    if before.layout == Layout::MultiMap
-        && before.key.len() == spec.key.len()
-        && types(before) == types(spec)
+    // Rows are found by a key that is some of their columns: the same ones.
+    let key = |spec: &TableSpec| -> Vec<_> {
+        let place = |name: &str| spec.value.iter().position(|column| column.name == name);
+        spec.key.iter().map(|column| place(&column.name)).collect()
+    };
+    if before.layout == Layout::MultiMap && key(before) == key(spec) && types(before) == types(spec)
     {
         return Ok(TableFrom::Kept { source: 0, stored });
     }

@@ -258,7 +258,11 @@ pub(super) fn prepare(
         concurrent: options.checkpoints.max_concurrent,
         tolerable: options.checkpoints.tolerable_failures,
     };
-    let ledger = CheckpointLedger::new(rules, workers, start.highest, last, clock.elapsed());
+    let mut ledger = CheckpointLedger::new(rules, workers, start.highest, last, clock.elapsed());
+    if transition.is_some() {
+        // Even if no row comes: until a checkpoint of the new query is there, the next start is that of an edit again.
+        ledger.on_epoch();
+    }
     let collector = folder
         .as_ref()
         .map(|folder| Collector::new(Log::new(folder.path()), &plan, workers, generation.0));

@@ -23,6 +23,7 @@ use super::report::{
 };
 use super::shape::{Groups, Shape};
 use super::trace::{Trace, drops_late_rows, emits};
+use super::widened::Widened;
 use super::words;
 use crate::Catalog;
 use crate::plan::{Changelog, Operator, OperatorKind};
@@ -34,6 +35,8 @@ pub(super) struct Judge<'a> {
     pub(super) past: &'a Past,
     pub(super) choices: &'a Choices,
     pub(super) catalog: &'a dyn Catalog,
+    /// Columns that are wider now.
+    pub(super) widened: &'a Widened,
     /// By the index of an operator in the new plan, for those with state.
     pub(super) found: BTreeMap<usize, OperatorReport>,
 }
@@ -203,13 +206,22 @@ impl<'a> Judge<'a> {
         let same_up = case.old.is_some() && case.same_input.iter().all(|same| *same);
         if same_up && same_ttl && case.old.is_some_and(|(_, old)| old == case.shape) {
             let state = self.kept_as_it_is(case);
-            return Found::new(Verdict::Unchanged, case.mark.clone(), state);
+            let verdict = if self.is_wider(case) {
+                Verdict::Migrated
+            } else {
+                Verdict::Unchanged
+            };
+            return Found::new(verdict, case.mark.clone(), state);
         }
         if !case.recoverable.is_empty() && case.recoverable.iter().all(|input| *input) {
             let exact = yes_if(case.exact_inputs.iter().all(|exact| *exact));
             return Found::new(Verdict::Rebuilt, exact, StateFrom::Inputs);
         }
+        // A side that only goes on counting is no match for the source read again, if that is wanted.
+        let better =
+            |found: &Found| found.verdict != Verdict::CarriedOver || self.replayed(case).is_none();
         self.of_sides(case, same_up)
+            .filter(better)
             .or_else(|| self.replayed(case))
             .or_else(|| self.coarser(case, same_up))
             .or_else(|| self.kept(case, same_up))
@@ -223,6 +235,19 @@ impl<'a> Judge<'a> {
     fn ttl_is_same(&self, case: &Case<'_>) -> bool {
         case.old
             .is_some_and(|(old, _)| self.old.plan.operators[old].ttl == case.operator.ttl)
+    }
+
+    /// Whether its state keeps columns in a wider type now.
+    fn is_wider(&self, case: &Case<'_>) -> bool {
+        let types = |operator: &Operator| -> Vec<_> {
+            let tables = operator.state.iter();
+            let columns = tables.flat_map(|table| table.key.iter().chain(&table.value));
+            columns.map(|column| column.data_type.clone()).collect()
+        };
+        !self.widened.is_empty()
+            && case.old.is_some_and(|(old, _)| {
+                types(&self.old.plan.operators[old]) != types(case.operator)
+            })
     }
 
     /// The tables may be called otherwise, if a join below was renamed.
@@ -590,6 +615,7 @@ impl<'a> Judge<'a> {
             old: self.old,
             new: self.new,
             operators: (old, case.index),
+            widened: self.widened,
             verdict: found.verdict,
             exact: &found.exact,
             state: &found.state,

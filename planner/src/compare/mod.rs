@@ -19,6 +19,7 @@ mod sinks;
 mod tables;
 mod text;
 mod trace;
+mod widened;
 mod words;
 
 use std::collections::BTreeMap;
@@ -62,14 +63,17 @@ pub fn compare(
 ) -> Report {
     let none = BTreeMap::new();
     let renames = renames(old, new, choices);
-    let old_trace = Trace::of(old, &renames);
-    let new_trace = Trace::of(new, &none);
+    let wider = widened::widened(old, new, &renames);
+    let nothing = BTreeMap::new();
+    let old_trace = Trace::of(old, &renames, &wider);
+    let new_trace = Trace::of(new, &none, &nothing);
     let mut judge = Judge {
         old: &old_trace,
         new: &new_trace,
         past,
         choices,
         catalog,
+        widened: &wider,
         found: BTreeMap::new(),
     };
     judge.run();

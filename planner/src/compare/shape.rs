@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::trace::{Traced, text};
+use super::widened::family;
 use crate::accumulator::accumulator_layout;
 use crate::canonical::{self, CallText};
 use crate::lower::rank::{bounds_text, order_text};
@@ -154,7 +155,10 @@ impl Shape {
                 .iter()
                 .map(|&column| &layout.columns[column]);
             let mut needs: BTreeSet<String> = columns
-                .map(|column| format!("{} {} of {}", column.name, column.data_type, of(aggregate)))
+                .map(|column| {
+                    let data_type = family(&column.data_type);
+                    format!("{} {data_type} of {}", column.name, of(aggregate))
+                })
                 .collect();
             if let Some(side) = layout.side_of[place].map(|side| &layout.sides[side]) {
                 let columns = side.columns.iter().map(|sort| input[sort.column].as_str());

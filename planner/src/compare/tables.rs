@@ -18,6 +18,7 @@ use weir_types::{Column, OperatorId};
 use super::report::{Choices, OperatorReport, Report, SideFrom, StateFrom};
 use super::shape::Shape;
 use super::trace::{Trace, Traced, keeps_state};
+use super::widened::{family, widened};
 use crate::accumulator::{AccumulatorLayout, accumulator_layout};
 use crate::plan::{
     Aggregate, Changelog, Expr, Operator, OperatorKind, RankFunction, StateLayout, StateTable,
@@ -74,8 +75,10 @@ pub fn mappings(
 ) -> Vec<TableMapping> {
     let none = BTreeMap::new();
     let renames = super::renames(old, new, choices);
-    let old = Trace::of(old, &renames);
-    let new = Trace::of(new, &none);
+    let wider = widened(old, new, &renames);
+    let nothing = BTreeMap::new();
+    let old = Trace::of(old, &renames, &wider);
+    let new = Trace::of(new, &none, &nothing);
     let mut mappings = Vec::new();
     for (index, operator) in new.plan.operators.iter().enumerate() {
         if !keeps_state(operator) {
@@ -384,11 +387,13 @@ fn groups(
             Some(place) => format!(
                 "{} {} of {}",
                 column_of.name,
-                column_of.data_type,
+                family(&column_of.data_type),
                 arguments(&aggregates[place], input)
             ),
             // The rows of each group, counted truly; or a column that is there because there must be one.
-            None if updating => format!("{} {} of ", column_of.name, column_of.data_type),
+            None if updating => {
+                format!("{} {} of ", column_of.name, family(&column_of.data_type))
+            }
             None => "nothing".to_owned(),
         }
     });

@@ -15,6 +15,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::shape::Shape;
+use super::widened::Widened;
 use crate::canonical;
 use crate::fingerprint::value_settings;
 use crate::identity::{Identity, hash, shortened, unnested_columns, value_options};
@@ -28,6 +29,8 @@ pub(super) struct Trace<'p> {
     pub(super) plan: &'p StreamPlan,
     /// What paths of the plan are called in the other one.
     renames: &'p BTreeMap<String, String>,
+    /// What columns of the plan are called whose type the other one has widened.
+    widened: &'p Widened,
     /// One for each operator.
     pub(super) nodes: Vec<Traced>,
 }
@@ -161,11 +164,16 @@ pub(super) fn emits(operator: &Operator) -> bool {
 }
 
 impl<'p> Trace<'p> {
-    /// Traces a plan. `renames`: what paths of it are called in the plan that it is compared with.
-    pub(super) fn of(plan: &'p StreamPlan, renames: &'p BTreeMap<String, String>) -> Self {
+    /// Traces a plan. `renames`: what paths of it are called in the plan that it is compared with; `widened`: what columns.
+    pub(super) fn of(
+        plan: &'p StreamPlan,
+        renames: &'p BTreeMap<String, String>,
+        widened: &'p Widened,
+    ) -> Self {
         let mut trace = Self {
             plan,
             renames,
+            widened,
             nodes: Vec::with_capacity(plan.operators.len()),
         };
         for operator in &plan.operators {
@@ -324,7 +332,7 @@ impl<'p> Trace<'p> {
         }
     }
 
-    fn table(&self, table: &str) -> String {
+    pub(super) fn table(&self, table: &str) -> String {
         renamed(table, self.renames)
     }
 
@@ -343,6 +351,7 @@ impl<'p> Trace<'p> {
         let all: Vec<String> = (0..definition.columns.len())
             .map(|column| source_column(definition, column))
             .map(|column| format!("{}.{column}", self.table(table)))
+            .map(|column| self.widened.get(&column).cloned().unwrap_or(column))
             .collect();
         let table = self.table(table);
         let settings = value_settings(&self.plan.settings);
@@ -469,7 +478,7 @@ fn opaque(operator: &Operator, inputs: &[&Traced]) -> (Vec<String>, Relation) {
 }
 
 /// A source column in the typed form of fingerprints.
-fn source_column(table: &TableDefinition, column: usize) -> String {
+pub(super) fn source_column(table: &TableDefinition, column: usize) -> String {
     Identity::of_table_column(table, column).typed
 }
 

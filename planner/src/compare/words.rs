@@ -6,12 +6,15 @@ use super::judge::Judge;
 use super::report::{Exactness, OperatorReport, StartAt, StateFrom, Verdict};
 use super::shape::{Groups, Join, Rank, Shape};
 use super::trace::{Trace, Traced};
+use super::widened::Widened;
 
 /// What is known of an operator when its report is written.
 pub(super) struct Facts<'a> {
     pub(super) judge: &'a Judge<'a>,
     pub(super) old: &'a Trace<'a>,
     pub(super) new: &'a Trace<'a>,
+    /// Columns that are wider now, by what they were.
+    pub(super) widened: &'a Widened,
     /// Its index in the old plan, if it is there, and in the new one.
     pub(super) operators: (Option<usize>, usize),
     pub(super) verdict: Verdict,
@@ -66,6 +69,9 @@ fn effect(facts: &Facts<'_>) -> String {
         }
         (Verdict::Migrated, StateFrom::Filtered) => {
             "What the condition excludes is removed from its state; the rest is as the new query would have it."
+        }
+        (Verdict::Migrated, _) if keeps_its_columns(facts) => {
+            "Its state is rewritten in the wider type; nothing is lost."
         }
         (Verdict::Migrated, _) => {
             "What it no longer needs is left out of its state; the rest is as it was."
@@ -149,6 +155,14 @@ fn advice(facts: &Facts<'_>, id: &str) -> String {
     }
 }
 
+/// Whether nothing but the type of columns is another.
+fn keeps_its_columns(facts: &Facts<'_>) -> bool {
+    let (Some(old), new) = facts.operators else {
+        return false;
+    };
+    facts.old.nodes[old].shape == facts.new.nodes[new].shape
+}
+
 /// What is not as it was, each as a clause.
 fn changes(facts: &Facts<'_>) -> Vec<String> {
     let (Some(old), new) = facts.operators else {
@@ -166,6 +180,22 @@ fn changes(facts: &Facts<'_>) -> Vec<String> {
         clauses.push("its state is kept for another time".to_owned());
     }
     below(facts, old, new, &mut clauses);
+    let inputs = &facts.new.plan.operators[new].inputs;
+    let mut wider: Vec<&str> = Vec::new();
+    for input in inputs {
+        let node = &facts.new.nodes[input.from];
+        for (column, shown) in node.columns.iter().zip(&node.shown) {
+            if facts.widened.values().any(|wide| wide == column) && !wider.contains(&shown.as_str())
+            {
+                wider.push(shown);
+            }
+        }
+    }
+    clauses.extend(
+        wider
+            .iter()
+            .map(|shown| format!("`{shown}` has a wider type")),
+    );
     clauses
 }
 
