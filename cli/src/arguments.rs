@@ -16,14 +16,19 @@ use crate::evolution::EvolutionFlags;
 refuses the start, 130 stopped at once. See docs/cli.md."
 )]
 pub(crate) struct Arguments {
+    /// Without one: the REPL.
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: Option<Command>,
 }
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Runs a query file: goes on from the job's last checkpoint, takes a last one on Ctrl-C.
     Run(Box<RunOptions>),
+    /// Runs one SELECT over files and standard input, and keeps nothing.
+    Query(Box<crate::query::QueryOptions>),
+    /// Statements one after another, at a terminal or from a pipe (also without a command).
+    Repl(Box<crate::repl::ReplOptions>),
     /// Shows the plan: operators, their IDs, what flows between them, what each keeps.
     Explain(ExplainOptions),
     /// Plans a query file and reports every mistake and warning, without running it.
@@ -38,6 +43,16 @@ pub(crate) enum Command {
     Checkpoints(CheckpointsOptions),
     /// Says from the figures of a job's checkpoints what to look at.
     Doctor(DoctorOptions),
+    /// Formats SQL files: keywords upper case, columns under each other, comments and lines as they are.
+    Fmt(crate::fmt::FmtOptions),
+    /// Writes rows of a generator to a file: Nexmark events, or columns of your own.
+    Generate(crate::generate::GenerateOptions),
+    /// Lists the jobs that have their folders here, and which of them run.
+    Jobs(crate::jobs::JobsOptions),
+    /// Prints what a shell needs to complete commands and flags.
+    Completions(crate::shells::CompletionsOptions),
+    /// Prints the manual page of weir or of one of its commands.
+    Man(crate::shells::ManOptions),
     /// Says what an edited query would do to the state of the one that runs: operator by operator, before anything stops.
     Diff(DiffOptions),
     /// Goes on with an edited query: judges it, stops the job with a savepoint, starts the new one, and goes back if it does not come up.
@@ -79,7 +94,7 @@ pub(crate) struct RunOptions {
     /// Time between consistent cuts; updating results change once per cut [default: 10ms].
     #[arg(long, value_name = "TIME", help_heading = "Job")]
     pub(crate) epoch_interval: Option<String>,
-    /// Any setting, as `SET 'key' = 'value'` in the file would.
+    /// Any setting, as `SET 'key' = 'value'` in the file would; NAME=VALUE in upper case fills in `${NAME}`.
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value, help_heading = "Job")]
     pub(crate) set: Vec<(String, String)>,
 
@@ -124,9 +139,25 @@ pub(crate) struct RunOptions {
 pub(crate) struct ExplainOptions {
     /// The query file.
     pub(crate) file: PathBuf,
-    /// The plan as JSON (docs/formats/plan.md) instead of a tree.
-    #[arg(long)]
+    /// The plan as JSON (docs/formats/plan.md) instead of a tree; as --format json.
+    #[arg(long, conflicts_with = "format")]
     pub(crate) json: bool,
+    /// How the plan is shown.
+    #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
+    pub(crate) format: PlanFormat,
+}
+
+/// How a plan is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlanFormat {
+    /// A tree.
+    Text,
+    /// As programs read it (docs/formats/plan.md).
+    Json,
+    /// A drawing for Graphviz.
+    Dot,
+    /// A drawing for pages.
+    Mermaid,
 }
 
 /// `weir check`.
@@ -156,9 +187,10 @@ pub(crate) struct DiffOptions {
 }
 
 /// How results are printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// Aligned columns.
+    #[default]
     Table,
     /// One JSON object a line.
     Json,
@@ -179,6 +211,7 @@ impl RunOptions {
     /// The flags that stand for a setting, as `SET` would have them; later ones win.
     pub(crate) fn settings(&self) -> Vec<(String, String)> {
         let mut settings = self.set.clone();
+        settings.retain(|(key, _)| !crate::variables::is_variable(key));
         let mut flag = |key: &str, value: Option<String>| {
             settings.extend(value.map(|value| (key.to_owned(), value)));
         };
@@ -259,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_flag_is_a_setting_and_wins_over_set() {
-        let Command::Run(options) =
+        let Some(Command::Run(options)) =
             Arguments::parse_from(["weir", "run", "q.sql", "-p", "4", "--set", "parallelism=2"])
                 .command
         else {

@@ -14,6 +14,7 @@ use weir_planner::{Catalog, JobCommand};
 use weir_types::Diagnostics;
 
 use crate::arguments::RunOptions;
+use crate::defaults::Defaults;
 use crate::exit::{Code, Failure};
 use crate::print::{PrintOptions, Printer, is_closed_pipe};
 use crate::progress::{Reporter, StatusLine};
@@ -25,7 +26,7 @@ use crate::target::{job_folder, open};
 
 /// Runs a file to its end, or until somebody stops it.
 pub(crate) fn run(options: &RunOptions) -> Result<Code, Failure> {
-    let file = QueryFile::read(&options.file)?;
+    let file = QueryFile::read_with(&options.file, &options.set)?;
     let commands = weir_planner::job_commands(&file.sql);
     if let Some(commands) = commands.map_err(|errors| Failure::sql(&file, &errors))? {
         return speak(&commands, options.state_dir.as_deref());
@@ -44,7 +45,10 @@ pub(crate) fn run(options: &RunOptions) -> Result<Code, Failure> {
         }
         return Ok(Code::Done);
     }
-    apply_settings(&mut planned.plan, options.settings())?;
+    let defaults = Defaults::read()?;
+    defaults.complete(&mut planned.plan);
+    let settings = defaults.environment.into_iter().chain(options.settings());
+    apply_settings(&mut planned.plan, settings.collect())?;
     let job = planned.plan.job_name.clone().unwrap_or_else(|| file.stem());
     let job_options = job_options(&file, &planned.plan, &job, options)?;
     follow(&file, planned.plan, &job, job_options, options, None)
@@ -105,6 +109,7 @@ pub(crate) fn follow(
         format: options.format,
         changelog: options.changelog,
         bounded: is_bounded(&plan),
+        live: false,
     };
     let printer = Printer::new(&plan, print, Arc::clone(&status)).map_err(Failure::failed)?;
     let printer = Arc::new(Mutex::new(printer));
@@ -115,7 +120,7 @@ pub(crate) fn follow(
     let (control, state_dir) = (job_options.control.clone(), job_options.state_dir.clone());
     let handle = JobHandle::start(
         job,
-        &file.sql,
+        &file.source,
         plan,
         job_options,
         Printer::handler(&printer),

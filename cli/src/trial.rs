@@ -31,7 +31,7 @@ pub(crate) struct TryOptions {
 
 /// Runs the command.
 pub(crate) fn trial(options: &TryOptions) -> Result<Code, Failure> {
-    let file = QueryFile::read(&options.run.file)?;
+    let file = QueryFile::read_with(&options.run.file, &options.run.set)?;
     let Some(from) = &options.run.from else {
         return Err(Failure::usage(
             "--from says from which state: a savepoint's folder, JOB/NAME, JOB@N or JOB",

@@ -45,7 +45,7 @@ pub(crate) struct UpgradeOptions {
 /// Runs the command.
 pub(crate) fn upgrade(options: &UpgradeOptions) -> Result<Code, Failure> {
     let job = options.job.as_str();
-    let file = QueryFile::read(&options.run.file)?;
+    let file = QueryFile::read_with(&options.run.file, &options.run.set)?;
     let mut planned = file.plan()?;
     file.warn(&planned.warnings);
     if let Some(named) = planned
@@ -183,6 +183,7 @@ fn roll_back(
     let old = QueryFile {
         shown: format!("the query of job `{job}`"),
         path,
+        source: sql.clone(),
         sql,
     };
     let plan: StreamPlan = serde_json::from_value(saved.manifest.checkpoint.plan.clone())

@@ -49,10 +49,13 @@ mod error;
 mod filesystem;
 mod format;
 mod framing;
+mod handed;
+mod infer;
 mod live;
 mod nexmark;
 mod numbered;
 mod options;
+mod parquet;
 mod print;
 mod registry;
 mod sink;
@@ -74,6 +77,8 @@ pub use format::json_rows;
 pub use format::{
     FORMATS, FormatInfo, Op, PrintFormat, RowEncoder, ops_of, plain_texts, row_encoder,
 };
+pub use handed::HandedRows;
+pub use infer::{Asked, FileKind, Inferred, infer_files, infer_text};
 pub use options::{Form, OptionInfo};
 pub use registry::{
     ConnectorInfo, MetadataInfo, can_be_read_again, connectors, dead_letter_columns, metadata_type,
@@ -84,4 +89,5 @@ pub use source::{
     BATCH_ROWS, Beginning, Chunk, Deal, Dealer, Decoded, DecodedBatch, Decoder, Payload, Position,
     Source, SplitListing,
 };
+pub use stdin::sample_stdin;
 pub use table::{OnError, Role, SourceTraits, TableRequest};

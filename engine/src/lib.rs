@@ -29,6 +29,7 @@ pub mod operators;
 mod options;
 mod progress;
 mod savepoint;
+mod session;
 mod simulate;
 mod source;
 pub mod statistics;
@@ -50,4 +51,9 @@ pub use savepoint::{
     ControlClient, ControlServer, JobCommandDone, JobControl, SAVEPOINTS, SavepointOrder,
     StateQuery, StopOrder, checkpoint_state, run_job_command, savepoint_of_checkpoint,
     savepoints_in, wait_for_end,
+};
+pub use session::{
+    Answer, ChannelReceiver, ChannelSender, Executed, JobState, JobStatus, Next, ProgramSink,
+    ProgramSource, ProgramTables, QueryStream, Resolved, Session, SessionOptions, TableSpec,
+    create_table_from, declaration, resolve_files,
 };

@@ -64,6 +64,8 @@ pub struct JobOptions {
     pub again: Option<Arc<crate::evolution::Again>>,
     /// By which the job can be asked for savepoints and a stop while it runs: keep a clone.
     pub control: crate::JobControl,
+    /// Tables that the program hands over: see [`crate::Session`].
+    pub program: crate::ProgramTables,
     /// State tables that the query reads: see [`crate::StateQuery`].
     pub state_tables: Option<Arc<weir_state::StateReader>>,
     /// Run everything on one thread, with paused time, the interleaving decided by this seed (tests).
@@ -202,6 +204,7 @@ impl JobOptions {
             savepoint_dir: None,
             again: None,
             control: crate::JobControl::default(),
+            program: crate::ProgramTables::default(),
             state_tables: None,
             simulation_seed: None,
             test_cuts: None,

@@ -13,6 +13,7 @@ mod corrupt;
 mod crash;
 mod docs;
 mod evolution;
+mod face;
 mod failpoints;
 mod flights;
 mod late;

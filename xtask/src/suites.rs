@@ -48,6 +48,12 @@ pub(crate) const SUITES: &[Suite] = &[
         about: "the queries in queries/ and in the documentation",
     },
     Suite {
+        name: "face",
+        seconds: 120,
+        floor: 4,
+        about: "the REPL in a terminal of tmux: first five minutes, completion, live tables, resizing",
+    },
+    Suite {
         name: "flights",
         seconds: 240,
         floor: 4,

@@ -127,6 +127,7 @@ fn bounded(format: Format) -> PrintOptions {
         format,
         changelog: false,
         bounded: true,
+        live: false,
     }
 }
 

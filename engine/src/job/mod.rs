@@ -25,7 +25,7 @@ pub use folder::{give_to, owner_of, storage_settings};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
 
 use tokio::sync::Notify;
@@ -376,6 +376,45 @@ impl JobHandle {
         self.ended
             .take()
             .ok_or_else(|| Error::Job("the job was waited for already".to_owned()))
+    }
+}
+
+/// Looks at a job that somebody else waits for. It keeps nothing of a job that is over.
+#[derive(Clone)]
+pub(crate) struct JobObserver {
+    lives: Option<Weak<Lives>>,
+}
+
+impl JobObserver {
+    fn lives(&self) -> Option<Arc<Lives>> {
+        self.lives.as_ref()?.upgrade()
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        self.lives()
+            .map(|lives| lives.current().progress())
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn stop(&self) {
+        if let Some(lives) = self.lives() {
+            lives.stop();
+        }
+    }
+
+    pub(crate) fn abandon(&self) {
+        if let Some(lives) = self.lives() {
+            lives.abandon();
+        }
+    }
+}
+
+impl JobHandle {
+    /// Looks at this job while another thread waits for its end.
+    pub(crate) fn observer(&self) -> JobObserver {
+        JobObserver {
+            lives: self.lives.as_ref().map(Arc::downgrade),
+        }
     }
 }
 

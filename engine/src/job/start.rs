@@ -490,7 +490,12 @@ pub(super) fn open_sinks(
             exactly_once: options.exactly_once,
             base: options.base.clone(),
         };
-        sinks.push(Some(open_sink(request, &environment)?));
+        sinks.push(Some(
+            match options.program.sink(&request, &environment)? {
+                Some(sink) => sink,
+                None => open_sink(request, &environment)?,
+            },
+        ));
     }
     Ok(sinks)
 }
@@ -529,7 +534,10 @@ fn open_sources(
         let request = columns.request(plan, index, &options.base)?;
         let source = match &options.state_tables {
             Some(tables) if is_state_table(&request) => state_source(tables, &request)?,
-            _ => open_source(request)?,
+            _ => match options.program.source(&request)? {
+                Some(source) => source,
+                None => open_source(request)?,
+            },
         };
         if !source.replayable() && options.state_dir.is_some() {
             warnings.push(format!(
