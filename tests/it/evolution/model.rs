@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::Value;
-use weir_planner::compare::Replay;
+use weir_planner::compare::{OperatorReport, Replay, Verdict};
 use weir_tests::data::rng;
 use weir_tests::job::Setup;
 use weir_tests::process::root;
@@ -234,6 +234,14 @@ fn case(texts: &Value, rows: &Value) -> Result<Came, String> {
         return Ok(Came::Refused);
     }
     went.map_err(&story)?;
+    // Weir replays a join where the model lets a side go on counting.
+    let replays_more = |operator: &OperatorReport| {
+        operator.verdict == Verdict::Replayed
+            && texts["operators"][operator.id.as_str()][0] != "replayed"
+    };
+    let is_surpassed = report
+        .as_ref()
+        .is_some_and(|report| report.operators.iter().any(replays_more));
     // What a fresh run of the new text has: it breaks ties as the edited one does.
     let fresh = tempfile::tempdir().unwrap();
     write(fresh.path(), &new, &rows["rows"]);
@@ -269,7 +277,7 @@ fn case(texts: &Value, rows: &Value) -> Result<Came, String> {
             )));
         }
         // The model breaks ties otherwise, and gives rows by their time at once.
-        if is_ranked(&new, name) || !texts["explained"].is_null() {
+        if is_ranked(&new, name) || is_surpassed || !texts["explained"].is_null() {
             continue;
         }
         let should = result(columns, &rows["results"][name]);
