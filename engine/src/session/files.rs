@@ -401,7 +401,11 @@ fn mentions(text: &str, pieces: &[Lexeme]) -> (Vec<Mention>, Vec<Diagnostic>) {
                     selects: expected,
                 });
             }
-            LexemeKind::Bracket if piece.text(text) == ")" => {
+            // The elements of an array are no tables.
+            LexemeKind::Bracket if matches!(piece.text(text), "[" | "{") => {
+                frames.push(Frame::default());
+            }
+            LexemeKind::Bracket => {
                 if frames.len() > 1 {
                     frames.pop();
                 }
@@ -409,6 +413,8 @@ fn mentions(text: &str, pieces: &[Lexeme]) -> (Vec<Mention>, Vec<Diagnostic>) {
             LexemeKind::Symbol if piece.text(text) == "," && frame.in_from => {
                 frame.table_next = true
             }
+            // Nor are rows.
+            LexemeKind::Word if is("VALUES") => *frame = Frame::default(),
             LexemeKind::Word if is("SELECT") => {
                 *frame = Frame {
                     selects: true,
@@ -640,6 +646,20 @@ mod tests {
                 vec!["a.csv"],
             ),
             ("SELECT * FROM t ORDER BY 'a', 'b'", vec![]),
+            (
+                "SELECT * FROM (VALUES (1, 'a', ARRAY['b', 'c']), (2, 'd', MAP['e', 'f'])) AS v (x, y, z)",
+                vec![],
+            ),
+            (
+                "SELECT * FROM t JOIN u ON ARRAY['a', 'b'] = u.x, UNNEST(ARRAY['c', 'd']) AS w (y), 'e.csv'",
+                vec!["e.csv"],
+            ),
+            ("SELECT * FROM a, ((VALUES ('x'), ('y'))) AS v (z)", vec![]),
+            ("INSERT INTO t (a, b) VALUES ('x', 'y'), ('z', 'w')", vec![]),
+            (
+                "SELECT * FROM ('a.csv' AS a JOIN 'b.csv' AS b ON a.x = b.x)",
+                vec!["a.csv", "b.csv"],
+            ),
             ("SELECT 'FROM ''x''' FROM t -- FROM 'y'", vec![]),
         ] {
             assert_eq!(paths(sql), expected, "{sql}");

@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 use weir_types::{Column, OperatorId};
 
 use super::report::{Choices, OperatorReport, Report, SideFrom, StateFrom};
-use super::shape::Shape;
+use super::shape::{Shape, state_column, traced_layout};
 use super::trace::{Trace, Traced, keeps_state};
-use super::widened::{family, widened};
+use super::widened::widened;
 use crate::accumulator::{AccumulatorLayout, accumulator_layout};
 use crate::plan::{
     Aggregate, Changelog, Expr, Operator, OperatorKind, RankFunction, StateLayout, StateTable,
@@ -379,21 +379,14 @@ fn groups(
     slice: Option<String>,
 ) -> Vec<Identified> {
     let updating = from.changelog == Changelog::Retractions;
-    let visible = operator.visible(&from.schema).to_vec();
-    let layout = accumulator_layout(aggregates, &visible, updating);
+    let visible = operator.visible(&from.schema);
+    let layout = accumulator_layout(aggregates, &visible.to_vec(), updating);
+    let traced = traced_layout(aggregates, visible, input, updating);
     let value = (0..layout.columns.len()).map(|column| {
-        let column_of = &layout.columns[column];
         match user(&layout, column) {
-            Some(place) => format!(
-                "{} {} of {}",
-                column_of.name,
-                family(&column_of.data_type),
-                arguments(&aggregates[place], input)
-            ),
+            Some((place, at)) => state_column(&traced.columns[traced.of_aggregate[place][at]]),
             // The rows of each group, counted truly; or a column that is there because there must be one.
-            None if updating => {
-                format!("{} {} of ", column_of.name, family(&column_of.data_type))
-            }
+            None if updating => state_column(&layout.columns[column]),
             None => "nothing".to_owned(),
         }
     });
@@ -402,40 +395,28 @@ fn groups(
         columns: keys.iter().cloned().chain(value).collect(),
     };
     let sides = layout.sides.iter().enumerate().map(|(place, side)| {
-        let rows: Vec<&str> = side
-            .columns
-            .iter()
-            .map(|sort| input[sort.column].as_str())
-            .collect();
+        let rows = side.columns.iter().map(|sort| input[sort.column].clone());
         let reader = layout.side_of.iter().position(|of| *of == Some(place));
-        let reader = reader.map(|reader| arguments(&aggregates[reader], input));
-        let columns = keys.iter().cloned().chain(slice.clone());
+        let name = reader.and_then(|reader| traced.side_of[reader]);
+        let name = name.map_or_else(String::new, |side| traced.sides[side].name.clone());
         Identified {
-            table: format!(
-                "{} of {} for {}",
-                side.name,
-                rows.join(", "),
-                reader.unwrap_or_default()
-            ),
-            columns: columns
-                .chain(rows.iter().map(|row| (*row).to_owned()))
+            table: name,
+            columns: keys
+                .iter()
+                .cloned()
+                .chain(slice.clone())
+                .chain(rows)
                 .collect(),
         }
     });
     std::iter::once(groups).chain(sides).collect()
 }
 
-/// The first aggregate that uses a state column.
-fn user(layout: &AccumulatorLayout, column: usize) -> Option<usize> {
-    layout
-        .of_aggregate
-        .iter()
-        .position(|columns| columns.contains(&column))
-}
-
-/// What an aggregate looks at.
-fn arguments(aggregate: &Aggregate, input: &[String]) -> String {
-    let arguments = aggregate.arguments.iter().chain(&aggregate.filter);
-    let arguments: Vec<&str> = arguments.map(|&column| input[column].as_str()).collect();
-    arguments.join(", ")
+/// The first aggregate that uses a state column, and as which of its columns.
+fn user(layout: &AccumulatorLayout, column: usize) -> Option<(usize, usize)> {
+    let mut users = layout.of_aggregate.iter().enumerate();
+    users.find_map(|(place, columns)| {
+        let at = columns.iter().position(|used| *used == column)?;
+        Some((place, at))
+    })
 }

@@ -15,13 +15,13 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::shape::Shape;
-use super::widened::Widened;
+use super::widened::{Widened, is_of_type};
 use crate::canonical;
 use crate::fingerprint::value_settings;
 use crate::identity::{Identity, hash, shortened, unnested_columns, value_options};
 use crate::plan::{
-    Changelog, Expr, GroupColumn, JoinKind, Operator, OperatorKind, StateLayout, StreamPlan,
-    TableDefinition,
+    Changelog, Expr, ExprKind, GroupColumn, JoinKind, Operator, OperatorKind, StateLayout,
+    StreamPlan, TableDefinition,
 };
 
 /// A plan with what is known of each of its operators.
@@ -275,7 +275,9 @@ impl<'p> Trace<'p> {
                 (columns(), relation)
             }
             (OperatorKind::Project { exprs }, Some(input)) => {
-                let exprs = exprs.iter().map(|expr| text(expr, &input.columns));
+                let exprs = exprs
+                    .iter()
+                    .map(|expr| self.passed_on(expr, &input.columns));
                 (exprs.collect(), input.relation.clone())
             }
             (OperatorKind::Union, Some(input)) => united(inputs, input.columns.len()),
@@ -330,6 +332,21 @@ impl<'p> Trace<'p> {
             },
             (_, None) => opaque(operator, inputs),
         }
+    }
+
+    /// The identity of what a projection gives. A column that was widened is what the old plan made of it by a cast.
+    fn passed_on(&self, expr: &Expr, columns: &[String]) -> String {
+        if let ExprKind::Cast {
+            expr: inner,
+            safe: false,
+        } = &expr.kind
+            && let Some(column) = inner.as_column()
+            && self.widened.values().any(|wide| *wide == columns[column])
+            && is_of_type(&columns[column], &expr.data_type)
+        {
+            return columns[column].clone();
+        }
+        text(expr, columns)
     }
 
     pub(super) fn table(&self, table: &str) -> String {

@@ -232,6 +232,13 @@ fn is_plain(expr: &Expr, columns: &[String], leaf: &str) -> bool {
     }
 }
 
+/// Whether the identity of a source's column says this type.
+pub(super) fn is_of_type(identity: &str, data_type: &DataType) -> bool {
+    let written = identity.rsplit_once(':').map(|(_, written)| written);
+    let written = written.map(|written| written.split('#').next().unwrap_or(written));
+    written == Some(data_type.to_string().as_str())
+}
+
 /// A type as far as two widths of it differ in nothing that is stored under one identity.
 pub(super) fn family(data_type: &DataType) -> String {
     match width(data_type) {
