@@ -314,12 +314,11 @@ pub fn check(key: &str, value: &str) -> Result<(), Problem> {
         let diagnostic = Diagnostic::error(
             codes::UNKNOWN_SETTING,
             format!("there is no setting '{key}'"),
-        )
-        .nearest(near);
-        let diagnostic = if near.is_some() {
-            diagnostic
-        } else {
-            diagnostic.help("docs/settings.md lists all settings")
+        );
+        let diagnostic = match (crate::settings_elsewhere::spelled_here(key), near) {
+            (Some(help), _) => diagnostic.help(help),
+            (None, Some(near)) => diagnostic.nearest(Some(near)),
+            (None, None) => diagnostic.help("docs/settings.md lists all settings"),
         };
         return Err(Problem {
             diagnostic,

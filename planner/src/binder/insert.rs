@@ -475,6 +475,10 @@ pub(super) fn assignable(from: &DataType, to: &DataType) -> bool {
     if from == to || *from == T::Null {
         return true;
     }
+    // The fields of rows within an array cannot be told by their places.
+    if crate::row_cast::renames_within(from, to) {
+        return false;
+    }
     let integer = |data_type: &DataType| match data_type {
         T::Int8 => Some((8, true)),
         T::Int16 => Some((16, true)),
