@@ -55,6 +55,10 @@ pub(crate) enum Command {
     Man(crate::shells::ManOptions),
     /// Says what an edited query would do to the state of the one that runs: operator by operator, before anything stops.
     Diff(DiffOptions),
+    /// Goes on with an edited query: judges it, stops the job with a savepoint, starts the new one, and goes back if it does not come up.
+    Upgrade(Box<crate::upgrade::UpgradeOptions>),
+    /// Tries an edited query on a copy of a job's state: prints what its sinks would get, and touches nothing.
+    Try(Box<crate::trial::TryOptions>),
 }
 
 /// `weir run`.
@@ -168,15 +172,15 @@ pub(crate) struct CheckOptions {
 pub(crate) struct DiffOptions {
     /// The edited query file.
     pub(crate) file: PathBuf,
-    /// The query file as it runs now.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) from: PathBuf,
-    /// Computes these operators from their sources again, or `all` that need it.
-    #[arg(long, value_name = "ID", value_delimiter = ',')]
-    pub(crate) replay: Vec<String>,
-    /// A view or table of the old query that the new one calls otherwise.
-    #[arg(long, value_name = "OLD=NEW", value_parser = key_and_value)]
-    pub(crate) rename: Vec<(String, String)>,
+    /// What it is compared with: a savepoint's folder, JOB/NAME, a checkpoint JOB@N, a JOB (its newest checkpoint), or the query
+    /// file as it runs now.
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) from: String,
+    #[command(flatten)]
+    pub(crate) evolution: EvolutionFlags,
+    /// Where the job's state lives [default: .weir/JOB].
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) state_dir: Option<PathBuf>,
     /// The report as JSON (docs/formats/report.md).
     #[arg(long)]
     pub(crate) json: bool,

@@ -1,9 +1,9 @@
 //! The flags by which an edited query may change a job's state: those of `weir run`, `weir upgrade` and `weir diff`.
 
 use clap::Args;
-use weir_engine::{Accept, EvolutionOptions};
-use weir_planner::compare::Replay;
-use weir_types::OperatorId;
+use weir_engine::{Accept, EvolutionOptions, ReplayWatch};
+use weir_planner::compare::{Replay, StartAt};
+use weir_types::{EventTime, OperatorId};
 
 use crate::arguments::key_and_value;
 
@@ -48,6 +48,15 @@ pub(crate) struct EvolutionFlags {
         help_heading = "An edited query"
     )]
     pub(crate) replay: Vec<String>,
+    /// Where a source goes on, whatever becomes of the state above it: keep, earliest, latest, or a time.
+    #[arg(
+        long,
+        value_name = "TABLE=WHERE",
+        value_delimiter = ',',
+        value_parser = table_and_start,
+        help_heading = "An edited query"
+    )]
+    pub(crate) sources: Vec<(String, StartAt)>,
 }
 
 impl EvolutionFlags {
@@ -67,6 +76,8 @@ impl EvolutionFlags {
             start_empty: ids(&self.start_empty),
             renames: self.rename.iter().cloned().collect(),
             replay: replay(&self.replay),
+            sources: self.sources.iter().cloned().collect(),
+            watch: ReplayWatch::default(),
         }
     }
 }
@@ -79,5 +90,23 @@ pub(crate) fn replay(wanted: &[String]) -> Replay {
         Replay::All
     } else {
         Replay::Only(wanted.iter().map(OperatorId::new).collect())
+    }
+}
+
+/// `orders=earliest`, `orders=2026-03-01 12:00:00`.
+fn table_and_start(text: &str) -> Result<(String, StartAt), String> {
+    let how = "write it as TABLE=keep, TABLE=earliest, TABLE=latest or TABLE='2026-03-01 12:00:00'";
+    let (table, start) = text.split_once('=').ok_or_else(|| how.to_owned())?;
+    let start = match start.trim() {
+        "keep" => StartAt::Keep,
+        "earliest" => StartAt::Earliest,
+        "latest" => StartAt::Latest,
+        time => StartAt::Time(EventTime(
+            crate::text::parse_time(time).ok_or_else(|| how.to_owned())?,
+        )),
+    };
+    match table.trim() {
+        "" => Err(how.to_owned()),
+        table => Ok((table.to_owned(), start)),
     }
 }

@@ -36,6 +36,8 @@ mod stop;
 mod summary;
 mod target;
 mod text;
+mod trial;
+mod upgrade;
 mod variables;
 
 use std::process::ExitCode;
@@ -71,6 +73,8 @@ fn main() -> ExitCode {
         Command::Checkpoints(options) => checkpoints::checkpoints(&options),
         Command::Doctor(options) => checkpoints::doctor(&options),
         Command::Diff(options) => diff::diff(&options),
+        Command::Upgrade(options) => upgrade::upgrade(&options),
+        Command::Try(options) => trial::trial(&options),
     };
     match ended {
         Ok(code) => code.into(),

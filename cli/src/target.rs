@@ -10,12 +10,16 @@
 use std::path::{Path, PathBuf};
 
 use weir_engine::{
-    ControlClient, SAVEPOINTS, SavepointOrder, StateQuery, checkpoint_state, storage_settings,
+    Before, ControlClient, SAVEPOINTS, SavepointOrder, StateQuery, checkpoint_state,
+    storage_settings,
 };
+use weir_planner::compare::Past;
+use weir_planner::plan::StreamPlan;
 use weir_state::{Savepoint, StateReader, StorageSettings};
 use weir_types::CheckpointId;
 
 use crate::exit::Failure;
+use crate::query_file::QueryFile;
 
 /// The folder of a job's state.
 pub(crate) fn job_folder(job: &str, state_dir: Option<&Path>) -> PathBuf {
@@ -66,6 +70,61 @@ pub(crate) fn savepoint_folder(text: &str, state_dir: Option<&Path>) -> PathBuf 
     if named.is_dir() { named } else { path }
 }
 
+/// What an edit is compared with.
+pub(crate) enum Old {
+    /// A query file: nothing is known of how far it is.
+    File(Box<StreamPlan>),
+    /// What a job left.
+    Job(Box<Before>),
+}
+
+impl Old {
+    /// What `text` names: a query file, a savepoint's folder, JOB/NAME, JOB@N, JOB.
+    pub(crate) fn open(text: &str, state_dir: Option<&Path>) -> Result<Self, Failure> {
+        if Path::new(text).is_file() {
+            let file = QueryFile::read(Path::new(text))?;
+            return Ok(Self::File(Box::new(file.plan()?.plan)));
+        }
+        Ok(Self::Job(Box::new(before(text, state_dir)?)))
+    }
+
+    pub(crate) fn plan(&self) -> &StreamPlan {
+        match self {
+            Self::File(plan) => plan,
+            Self::Job(before) => &before.plan,
+        }
+    }
+
+    pub(crate) fn past(&self) -> Past {
+        match self {
+            Self::File(_) => Past::default(),
+            Self::Job(before) => before.past.clone(),
+        }
+    }
+}
+
+/// What a job left, in the savepoint or checkpoint that `text` names. No state is read.
+pub(crate) fn before(text: &str, state_dir: Option<&Path>) -> Result<Before, Failure> {
+    let plain = |error: weir_engine::Error| Failure::plain(&error);
+    let folder = savepoint_folder(text, state_dir);
+    if is_url(text) || Savepoint::is_one(&folder) {
+        return Before::of_savepoint(&open(&folder, state_dir)?).map_err(plain);
+    }
+    let (job, checkpoint) = job_and_checkpoint(text)?;
+    Before::of_job(job, &job_folder(job, state_dir), checkpoint).map_err(plain)
+}
+
+/// `JOB@12`, `JOB`.
+pub(crate) fn job_and_checkpoint(text: &str) -> Result<(&str, Option<CheckpointId>), Failure> {
+    let Some((job, number)) = text.rsplit_once('@') else {
+        return Ok((text, None));
+    };
+    let number: u64 = number
+        .parse()
+        .map_err(|_| Failure::usage(format!("`{text}`: a checkpoint is named as JOB@NUMBER")))?;
+    Ok((job, Some(CheckpointId(number))))
+}
+
 /// State to be read.
 pub(crate) struct State {
     pub(crate) reader: StateReader,
@@ -90,15 +149,7 @@ impl State {
         if is_url(text) || Savepoint::is_one(&folder) {
             return Self::of_savepoint(open(&folder, state_dir)?);
         }
-        let (job, checkpoint) = match text.rsplit_once('@') {
-            Some((job, number)) => {
-                let number: u64 = number.parse().map_err(|_| {
-                    Failure::usage(format!("`{text}`: a checkpoint is named as JOB@NUMBER"))
-                })?;
-                (job, Some(CheckpointId(number)))
-            }
-            None => (text, None),
-        };
+        let (job, checkpoint) = job_and_checkpoint(text)?;
         let folder = job_folder(job, state_dir);
         if checkpoint.is_none()
             && let Some(client) =

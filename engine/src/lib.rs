@@ -39,8 +39,12 @@ mod worker;
 
 pub use catalog::ConnectorCatalog;
 pub use error::{Error, Result, RowError};
-pub use evolution::{Accept, Accepted, Evolution, EvolutionOptions, past_of};
-pub use job::{JobHandle, storage_settings};
+pub use evolution::{
+    Accept, Accepted, Again, Before, Evolution, EvolutionOptions, ReplayOrder, ReplayWatch,
+    Replayed, SourceToRead, check_edit, copy_for_trial, on_trial, past_of, replay,
+    sources_to_replay, with_what_is_below,
+};
+pub use job::{JobHandle, give_to, owner_of, storage_settings};
 pub use options::{CheckpointOptions, JobOptions, RestartOptions, RestartStrategy};
 pub use progress::{JobSummary, Outcome, OutputEvent, OutputHandler, Progress};
 pub use savepoint::{

@@ -60,6 +60,8 @@ pub struct JobOptions {
     pub savepoints_retained: usize,
     /// 'savepoint.dir': where periodic savepoints go; below `state_dir` unless set.
     pub savepoint_dir: Option<PathBuf>,
+    /// Sources are read again, as far as this says, and then the run is over: `evolution/replay.rs`.
+    pub again: Option<Arc<crate::evolution::Again>>,
     /// By which the job can be asked for savepoints and a stop while it runs: keep a clone.
     pub control: crate::JobControl,
     /// Tables that the program hands over: see [`crate::Session`].
@@ -200,6 +202,7 @@ impl JobOptions {
             savepoint_interval: None,
             savepoints_retained: 3,
             savepoint_dir: None,
+            again: None,
             control: crate::JobControl::default(),
             program: crate::ProgramTables::default(),
             state_tables: None,

@@ -95,6 +95,12 @@ pub trait Catalog {
         true
     }
 
+    /// Whether the rows of a table can be read again, the same ones in the same order.
+    fn source_can_be_read_again(&self, options: &BTreeMap<String, String>) -> bool {
+        let _ = options;
+        true
+    }
+
     /// Type of a metadata key of the connector, `None` if there is no such key.
     fn metadata_type(&self, options: &BTreeMap<String, String>, key: &str) -> Option<DataType> {
         let _ = (options, key);

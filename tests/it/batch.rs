@@ -64,6 +64,21 @@ impl Oracle {
         self.context.register_table(name, Arc::new(table)).unwrap();
     }
 
+    /// Adds a table of rows that are written as SQL; without rows it is there all the same.
+    pub(crate) fn values(&self, name: &str, columns: &str, rows: &[String]) {
+        let width = columns.split(',').count();
+        let nothing = vec!["NULL"; width].join(", ");
+        let query = match rows {
+            [] => format!("SELECT * FROM (VALUES ({nothing})) AS v ({columns}) WHERE false"),
+            rows => format!(
+                "SELECT * FROM (VALUES {}) AS v ({columns})",
+                rows.join(", ")
+            ),
+        };
+        self.query(&format!("CREATE TABLE {name} AS {query}"))
+            .unwrap();
+    }
+
     /// The answer.
     ///
     /// # Errors

@@ -85,9 +85,9 @@ pub(crate) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "evolution",
-        seconds: 240,
-        floor: 20,
-        about: "edits of running queries: the savepoint matrix against a batch engine",
+        seconds: 300,
+        floor: 340,
+        about: "edits of running queries: stories, matrix, model, generated sequences against a batch engine",
     },
     Suite {
         name: "rebuild",

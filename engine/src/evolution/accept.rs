@@ -11,7 +11,7 @@
 use std::collections::BTreeSet;
 
 use weir_planner::compare::{
-    Exactness, OperatorReport, Past, Report, SinkReport, SinkVerdict, Verdict, advice,
+    Exactness, OperatorReport, Past, Report, SinkReport, SinkVerdict, StartAt, Verdict, advice,
 };
 use weir_planner::plan::{Changelog, StreamPlan};
 use weir_types::OperatorId;
@@ -205,6 +205,15 @@ impl Edit<'_> {
             weir_planner::compare::Replay::Only(ids) => {
                 words.push(format!("--replay {}", list(ids)));
             }
+        }
+        for (table, start) in &self.options.sources {
+            let word = match start {
+                StartAt::Keep => "keep".to_owned(),
+                StartAt::Earliest => "earliest".to_owned(),
+                StartAt::Latest => "latest".to_owned(),
+                StartAt::Time(time) => time.to_string(),
+            };
+            words.push(format!("--sources {}", quoted(&format!("{table}={word}"))));
         }
         words.join(" ")
     }

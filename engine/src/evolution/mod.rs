@@ -19,31 +19,43 @@
 //! 3. What a verdict calls exact is exact: whatever a stage cannot carry out is an error before anything is read.
 
 mod accept;
+mod again;
+mod before;
 pub(crate) mod bootstrap;
 mod change;
 mod fill;
 mod options;
 mod past;
+mod positions;
 pub(crate) mod replay;
 mod tables;
+mod trial;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::Value;
-use weir_planner::compare::{Report, TableMapping, compare, mappings, renamed};
+use weir_planner::compare::{
+    Choices, Past, Replay, Report, StartAt, TableMapping, compare, mappings, renamed,
+    replayed_along,
+};
 use weir_planner::plan::{Operator, OperatorKind, StreamPlan};
 use weir_state::{CheckpointStore, Manifest, Restoring};
 
-pub use options::{Accept, EvolutionOptions};
+pub use again::{Again, SourceToRead};
+pub(crate) use again::{SourceAgain, SplitAgain};
+pub use before::Before;
+pub use options::{Accept, EvolutionOptions, ReplayWatch};
 pub use past::{Accepted, Evolution, past_of};
+pub use replay::{ReplayOrder, Replayed, replay, sources_to_replay};
+pub use trial::{copy_for_trial, on_trial};
 
 pub(crate) use fill::fill;
 pub(crate) use tables::Merge;
 
 use crate::catalog::ConnectorCatalog;
-use crate::{Error, Result};
+use crate::{Error, JobOptions, Result};
 
 /// An edit that was judged and accepted; nothing was done yet.
 pub(crate) struct Judged {
@@ -57,7 +69,6 @@ pub(crate) struct Judged {
 }
 
 /// From what an edited query goes on. Stages fill it in, the workers read it.
-#[expect(dead_code, reason = "stages 2 and 3 read the plans")]
 pub(crate) struct Transition {
     pub(crate) old_plan: StreamPlan,
     /// The user's new plan.
@@ -78,6 +89,8 @@ pub(crate) struct Transition {
     pub(crate) restoring: Restoring,
     /// Tables that workers fill from the old state, because entries of theirs become one.
     pub(crate) merges: Vec<Merge>,
+    /// The run that gave operators their state again: its files are there until workers have taken them.
+    pub(crate) replayed: Option<Replayed>,
     /// What manifests say from now on.
     pub(crate) evolution: Evolution,
     /// What is computed from state before the new query starts.
@@ -101,11 +114,17 @@ pub(crate) fn judge(start: &Start<'_>, manifest: &Manifest) -> Result<Option<Jud
         ))
     })?;
     let renames = renames(start, &old_plan)?;
-    if renames.is_empty() && keeps_the_same(&old_plan, start.plan) {
+    let moves = start
+        .options
+        .sources
+        .values()
+        .any(|at| *at != StartAt::Keep);
+    if renames.is_empty() && !moves && keeps_the_same(&old_plan, start.plan) {
         return Ok(None);
     }
     let past = past_of(manifest, &old_plan)?;
-    let choices = start.options.choices(renames.clone());
+    let mut choices = start.options.choices(renames.clone());
+    choices.replay = with_what_is_below(&old_plan, start.plan, &past, &choices);
     let report = compare(&old_plan, start.plan, &past, &choices, &ConnectorCatalog);
     let file = start.file.map(|file| file.display().to_string());
     accept::Edit {
@@ -129,12 +148,50 @@ pub(crate) fn judge(start: &Start<'_>, manifest: &Manifest) -> Result<Option<Jud
     }))
 }
 
+/// What `--replay` names, with every operator below that has to be replayed for it to be exact.
+pub fn with_what_is_below(
+    old: &StreamPlan,
+    new: &StreamPlan,
+    past: &Past,
+    choices: &Choices,
+) -> Replay {
+    let Replay::Only(_) = &choices.replay else {
+        return choices.replay.clone();
+    };
+    let without = Choices {
+        replay: Replay::None,
+        ..choices.clone()
+    };
+    let report = compare(old, new, past, &without, &ConnectorCatalog);
+    replayed_along(new, &report, &choices.replay)
+}
+
+/// Whether a start on an edited query would be let through, with nothing done: what it would be refused with, if not.
+///
+/// # Errors
+/// E0001 with the report and the command, and whatever else a start is refused for.
+pub fn check_edit(
+    job: &str,
+    plan: &StreamPlan,
+    options: &JobOptions,
+    manifest: &Manifest,
+) -> Result<()> {
+    let start = Start {
+        job,
+        plan,
+        options: &options.evolution,
+        file: options.file.as_deref(),
+    };
+    judge(&start, manifest).map(drop)
+}
+
 impl Judged {
     /// Goes on from a checkpoint in the job's store; `plan` is the one that runs.
     pub(crate) fn start_from(
         self,
         manifest: Manifest,
         store: &Arc<CheckpointStore>,
+        (job, options): (&str, &JobOptions),
         new_plan: &StreamPlan,
         plan: &StreamPlan,
     ) -> Result<Transition> {
@@ -153,10 +210,17 @@ impl Judged {
             renames: self.renames,
             old_manifest: manifest,
             merges: Vec::new(),
+            replayed: None,
             evolution: self.evolution,
             wiring: None,
         };
-        stages(&mut transition)?;
+        positions::apply(
+            &transition.new_plan,
+            &transition.report.sources,
+            &options.base,
+            &mut transition.manifest,
+        )?;
+        stages(&mut transition, job, options)?;
         Ok(transition)
     }
 }
@@ -169,10 +233,10 @@ impl Transition {
 }
 
 /// The stages, in order: each needs what the ones before it have put in place.
-fn stages(transition: &mut Transition) -> Result<()> {
+fn stages(transition: &mut Transition, job: &str, options: &JobOptions) -> Result<()> {
     crate::worker::pass("engine.evolution.before")?;
     tables::plan(transition)?;
-    replay::run(transition)?;
+    replay::run(transition, job, options)?;
     bootstrap::plan(transition)?;
     crate::worker::pass("engine.evolution.after")
 }

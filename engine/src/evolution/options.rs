@@ -1,8 +1,9 @@
 //! What the user lets an edited query do to the state of the job.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use weir_planner::compare::{Choices, Replay};
+use weir_planner::compare::{Choices, Replay, StartAt};
 use weir_types::OperatorId;
 
 /// Flags of a start on an edited query.
@@ -20,6 +21,33 @@ pub struct EvolutionOptions {
     pub renames: BTreeMap<String, String>,
     /// `--replay`: operators that read their sources again.
     pub replay: Replay,
+    /// `--sources TABLE=WHERE`.
+    pub sources: BTreeMap<String, StartAt>,
+    /// Who looks on while sources are read again.
+    pub watch: ReplayWatch,
+}
+
+/// Who looks on while sources are read again; an answer of false gives that up.
+#[derive(Clone, Default)]
+pub struct ReplayWatch(pub Option<Arc<dyn Fn(&crate::Progress) -> bool + Send + Sync>>);
+
+impl ReplayWatch {
+    pub(crate) fn sees(&self, progress: &crate::Progress) -> bool {
+        self.0.as_ref().is_none_or(|watch| watch(progress))
+    }
+}
+
+impl std::fmt::Debug for ReplayWatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ReplayWatch")
+    }
+}
+
+impl PartialEq for ReplayWatch {
+    /// Whoever looks on changes nothing.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 /// Which results that are not exact are accepted.
@@ -57,6 +85,7 @@ impl EvolutionOptions {
         Choices {
             replay: self.replay.clone(),
             renames,
+            sources: self.sources.clone(),
         }
     }
 }

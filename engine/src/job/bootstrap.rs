@@ -107,7 +107,7 @@ fn shared(
     let exchanges = topology.exchanges.iter();
     let channels = exchanges.map(|(_, node, input, _)| {
         let grid = (0..workers * workers).map(|_| Arc::new(Channel::default()));
-        ((*node, *input), grid.collect())
+        ((*node, *input), grid.collect::<Vec<_>>())
     });
     let channels = channels.collect();
     let budget = match options.simulation_seed.or(options.test_cuts) {

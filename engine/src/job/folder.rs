@@ -55,6 +55,17 @@ pub fn storage_settings(folder: &Path) -> Result<StorageSettings> {
     noted(folder).map(|storage| storage.settings)
 }
 
+/// Where the checkpoints of a job's last start are, whoever holds its lock.
+pub(crate) fn noted_storage(folder: &Path, job: &str) -> Result<StorageOptions> {
+    let noted = noted(folder)?;
+    Ok(StorageOptions {
+        url: noted.url,
+        settings: noted.settings,
+        job: job.to_owned(),
+        ..StorageOptions::home(folder.join("checkpoints"))
+    })
+}
+
 fn noted(folder: &Path) -> Result<Storage> {
     let path = folder.join("storage.json");
     match std::fs::read(&path) {
@@ -93,6 +104,8 @@ impl JobFolder {
             counters,
         };
         folder.write_counters()?;
+        // What a replay left that a crash interrupted: it begins again.
+        drop(std::fs::remove_dir_all(folder.folder.join("replay")));
         let scratch = folder.scratch();
         // Databases of an earlier process: what counts of them is in the checkpoints.
         if scratch.exists() {
@@ -196,13 +209,7 @@ impl JobFolder {
 
     /// Where the checkpoints of the last start are.
     pub(crate) fn noted_storage(&self, job: &str) -> Result<StorageOptions> {
-        let noted = noted(&self.folder)?;
-        Ok(StorageOptions {
-            url: noted.url,
-            settings: noted.settings,
-            job: job.to_owned(),
-            ..StorageOptions::home(self.checkpoints())
-        })
+        noted_storage(&self.folder, job)
     }
 
     /// Where databases are.
@@ -213,6 +220,25 @@ impl JobFolder {
     fn write_counters(&self) -> Result<()> {
         write_durably(&self.folder.join("counters.json"), &self.counters)
     }
+}
+
+/// The query file that the state of a job belongs to, if it is known.
+pub fn owner_of(state_dir: &Path) -> Option<PathBuf> {
+    let text = std::fs::read(state_dir.join("owner.json")).ok()?;
+    serde_json::from_slice::<Owner>(&text).ok()?.file
+}
+
+/// Gives the state of a job that is not running to another query file: an upgrade may come from one.
+///
+/// # Errors
+/// When the job is running, or the folder cannot be written.
+pub fn give_to(state_dir: &Path, job: &str, file: &Path) -> Result<()> {
+    let folder = JobFolder::hold(state_dir, job)?;
+    let owner = Owner {
+        job: job.to_owned(),
+        file: Some(file.to_path_buf()),
+    };
+    write_durably(&folder.path().join("owner.json"), &owner)
 }
 
 fn lock(path: &Path, job: &str) -> Result<File> {

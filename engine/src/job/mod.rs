@@ -19,8 +19,8 @@ mod restore;
 mod start;
 mod supervise;
 
-pub(crate) use folder::JobFolder;
-pub use folder::storage_settings;
+pub(crate) use folder::{JobFolder, noted_storage};
+pub use folder::{give_to, owner_of, storage_settings};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -165,7 +165,7 @@ pub(super) fn prepare(
     }
     let transition = match (start.judged.take(), start.manifest.take(), &store) {
         (Some(judged), Some(manifest), Some(store)) => {
-            Some(judged.start_from(manifest, store, &user_plan, &plan)?)
+            Some(judged.start_from(manifest, store, (job, &options), &user_plan, &plan)?)
         }
         (_, manifest, _) => {
             start.manifest = manifest;
@@ -543,6 +543,21 @@ fn open_sources(
             warnings.push(format!(
                 "table `{table}` cannot be read again: a crash loses what was not checkpointed"
             ));
+        }
+        if let Some(again) = &options.again {
+            let again = again.sources.get(operator.id.as_str()).cloned();
+            let mut source = SharedSource::open_again(
+                index,
+                operator.id.clone(),
+                source,
+                columns,
+                definition.watermark.is_some(),
+                again.unwrap_or_default(),
+            )?;
+            source.one_reader_of = (operator.changelog == Changelog::Retractions)
+                .then_some(options.parallelism.max(1) as usize);
+            sources.push(source);
+            continue;
         }
         let limit = options
             .stop_after

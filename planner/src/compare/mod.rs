@@ -9,6 +9,7 @@
 //!
 //! A pure function: no data is read, nothing runs.
 
+mod again;
 mod change;
 mod dropped;
 mod judge;
@@ -23,10 +24,11 @@ mod words;
 
 use std::collections::BTreeMap;
 
+pub use again::replayed_along;
 use judge::Judge;
 pub use report::{
     Choices, Exactness, InputReport, OperatorReport, Past, Replay, Report, SideFrom, SinkReport,
-    SinkVerdict, SourceReport, SourceVerdict, StateFrom, Verdict,
+    SinkVerdict, SourceReport, SourceVerdict, StartAt, StateFrom, Verdict, Work,
 };
 pub use tables::{ColumnFrom, OldTable, TableMapping, mappings};
 pub use text::advice;
@@ -70,6 +72,7 @@ pub fn compare(
         new: &new_trace,
         past,
         choices,
+        catalog,
         widened: &wider,
         found: BTreeMap::new(),
     };

@@ -652,7 +652,8 @@ fn joined(id: &str, join: JoinKind, left: &[String], right: &[String]) -> Vec<St
 }
 
 /// The expressions of a stateless step.
-fn expressions(operator: &Operator) -> Vec<&Expr> {
+/// The expressions that a stateless step evaluates.
+pub(super) fn expressions(operator: &Operator) -> Vec<&Expr> {
     match &operator.kind {
         OperatorKind::Filter { predicate } => vec![predicate],
         OperatorKind::Project { exprs } => exprs.iter().collect(),

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::report::{Exactness, OperatorReport, StateFrom, Verdict};
+use super::judge::Judge;
+use super::report::{Exactness, OperatorReport, StartAt, StateFrom, Verdict};
 use super::shape::{Groups, Join, Rank, Shape};
 use super::trace::{Trace, Traced};
 use super::widened::Widened;
 
 /// What is known of an operator when its report is written.
 pub(super) struct Facts<'a> {
+    pub(super) judge: &'a Judge<'a>,
     pub(super) old: &'a Trace<'a>,
     pub(super) new: &'a Trace<'a>,
     /// Columns that are wider now, by what they were.
@@ -30,7 +32,8 @@ pub(super) struct Words {
 
 /// The sentences of one operator.
 pub(super) fn operator(facts: &Facts<'_>) -> Words {
-    let changes = changes(facts);
+    let mut changes = changes(facts);
+    changes.extend(moved(facts));
     let id = &facts.new.plan.operators[facts.operators.1].id;
     let reason = match (facts.verdict, changes.is_empty()) {
         (Verdict::New, _) => "there is no state of that name".to_owned(),
@@ -101,7 +104,41 @@ fn effect(facts: &Facts<'_>) -> String {
     format!("{effect}{from_then_on}")
 }
 
+/// Sources below it go on elsewhere.
+fn moved(facts: &Facts<'_>) -> Vec<String> {
+    let judge = facts.judge;
+    let moved = judge.moved_below(facts.operators.1).into_iter();
+    moved
+        .map(|id| {
+            let index = facts.new.plan.operators.iter().position(|operator| operator.id == id);
+            match index.map(|index| judge.start_of(index)) {
+                Some(StartAt::Earliest) => {
+                    format!("`{id}` is read from its beginning again, so that rows come twice")
+                }
+                Some(StartAt::Latest) => {
+                    format!("`{id}` goes on behind all that is there now, so that rows before that never come")
+                }
+                _ => format!("`{id}` goes on at another time, so that rows come twice or never"),
+            }
+        })
+        .collect()
+}
+
 fn advice(facts: &Facts<'_>, id: &str) -> String {
+    let never = facts.judge.cannot_be_replayed(facts.operators.1);
+    if let (Some(never), false) = (never, *facts.exact == Exactness::Yes) {
+        return match facts.verdict {
+            Verdict::CarriedOver | Verdict::Partial => {
+                format!("--accept '{id}' takes it as it is; {never}")
+            }
+            Verdict::New => format!("--accept '{id}' starts it now; {never}"),
+            Verdict::Incompatible => format!(
+                "--start-empty '{id}' gives its state up, or leave the running query as it is and give the new one another name; \
+                 {never}"
+            ),
+            _ => String::new(),
+        };
+    }
     match (facts.verdict, facts.exact) {
         (Verdict::CarriedOver | Verdict::Partial | Verdict::New, Exactness::Yes) => String::new(),
         (Verdict::CarriedOver | Verdict::Partial, _) => format!(

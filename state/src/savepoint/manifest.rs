@@ -410,6 +410,32 @@ impl Savepoint {
         Ok(())
     }
 
+    /// The same in another folder, under another plan. Nothing is read; files are linked where that is possible.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn copied_to(&self, folder: &Path, plan: serde_json::Value) -> Result<Self> {
+        let failed = |path: &Path| {
+            let context = format!("copying a savepoint to {}", path.display());
+            move |error| Error::io(context, error)
+        };
+        for file in self.manifest.tables.iter().flat_map(|table| &table.files) {
+            let (from, to) = (self.folder.join(&file.path), folder.join(&file.path));
+            if let Some(parent) = to.parent() {
+                std::fs::create_dir_all(parent).map_err(failed(parent))?;
+            }
+            if std::fs::hard_link(&from, &to).is_err() {
+                std::fs::copy(&from, &to).map_err(failed(&to))?;
+            }
+        }
+        std::fs::create_dir_all(folder).map_err(failed(folder))?;
+        let mut manifest = self.manifest.clone();
+        manifest.checkpoint.plan = plan;
+        let path = folder.join(MANIFEST);
+        std::fs::write(&path, manifest.to_text()?).map_err(failed(&path))?;
+        Self::open(folder)
+    }
+
     /// Removes the savepoint: its manifest first, then its tables, then the folder if nothing else is in it.
     ///
     /// # Errors

@@ -6,9 +6,24 @@
 //!                                                                 = the query that defines the result, over all rows
 //!                                                                   (a batch engine; T_before and T_after are the two parts)
 //! ```
+//!
+//! | file | cases |
+//! |---|---|
+//! | `stories.rs` | the pairs in `queries/evolution`: what `weir diff` says, and what `weir run --upgrade` does |
+//! | `matrix.rs` | each row of the table of edits, by operator kind and input, from data files |
+//! | `generated.rs` | random queries, rows, cuts and sequences of edits |
+//! | `model.rs` | the 1,000 cases of the model of the contract, with its rows and its results |
 
+mod carry;
 mod case;
+mod generated;
+mod matrix;
+mod model;
+mod page;
+mod queries;
 mod run;
+mod stories;
+mod upgrade;
 
 use std::path::{Path, PathBuf};
 

@@ -189,6 +189,7 @@ fn judged(
     let choices = Choices {
         replay: flags.replay.clone(),
         renames: flags.renames.clone(),
+        ..Choices::default()
     };
     Ok(compare(old, new, &past, &choices, &ConnectorCatalog))
 }
