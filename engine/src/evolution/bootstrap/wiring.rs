@@ -188,6 +188,7 @@ fn emits_by_watermark(kind: &OperatorKind) -> bool {
             | OperatorKind::FinalRank { .. }
             | OperatorKind::Over { time: Some(_), .. }
             | OperatorKind::TimedJoin { .. }
+            | OperatorKind::LookupJoin { .. }
             | OperatorKind::Arrival { .. }
     )
 }
