@@ -187,8 +187,13 @@ impl Generator<'_> {
     fn inner_columns(&mut self, right: &Relation) -> Option<(Vec<String>, String)> {
         let selected = self.ordered_columns(right)?;
         let endings = ["", " DESC", " DESC NULLS LAST", " NULLS FIRST"];
+        // In the order of event time, ascending, late rows would be left out.
+        let mut first = selected.columns[0].kind == SqlType::Timestamp;
         let order = selected.names.iter().map(|name| {
-            let ending = endings.choose(self.rng).expect("a list of endings");
+            let ending = match std::mem::take(&mut first) {
+                true => " DESC",
+                false => endings.choose(self.rng).expect("a list of endings"),
+            };
             format!("{name}{ending}")
         });
         let order = order.collect::<Vec<_>>().join(", ");
