@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::checkpoints::{CheckpointsOptions, DoctorOptions};
+use crate::evolution::EvolutionFlags;
 
 /// Streaming SQL: continuous queries over files and streams, with exact results after a crash.
 #[derive(Parser)]
@@ -15,14 +16,19 @@ use crate::checkpoints::{CheckpointsOptions, DoctorOptions};
 refuses the start, 130 stopped at once. See docs/cli.md."
 )]
 pub(crate) struct Arguments {
+    /// Without one: the REPL.
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: Option<Command>,
 }
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Runs a query file: goes on from the job's last checkpoint, takes a last one on Ctrl-C.
     Run(Box<RunOptions>),
+    /// Runs one SELECT over files and standard input, and keeps nothing.
+    Query(Box<crate::query::QueryOptions>),
+    /// Statements one after another, at a terminal or from a pipe (also without a command).
+    Repl(Box<crate::repl::ReplOptions>),
     /// Shows the plan: operators, their IDs, what flows between them, what each keeps.
     Explain(ExplainOptions),
     /// Plans a query file and reports every mistake and warning, without running it.
@@ -37,8 +43,22 @@ pub(crate) enum Command {
     Checkpoints(CheckpointsOptions),
     /// Says from the figures of a job's checkpoints what to look at.
     Doctor(DoctorOptions),
+    /// Formats SQL files: keywords upper case, columns under each other, comments and lines as they are.
+    Fmt(crate::fmt::FmtOptions),
+    /// Writes rows of a generator to a file: Nexmark events, or columns of your own.
+    Generate(crate::generate::GenerateOptions),
+    /// Lists the jobs that have their folders here, and which of them run.
+    Jobs(crate::jobs::JobsOptions),
+    /// Prints what a shell needs to complete commands and flags.
+    Completions(crate::shells::CompletionsOptions),
+    /// Prints the manual page of weir or of one of its commands.
+    Man(crate::shells::ManOptions),
     /// Says what an edited query would do to the state of the one that runs: operator by operator, before anything stops.
     Diff(DiffOptions),
+    /// Goes on with an edited query: judges it, stops the job with a savepoint, starts the new one, and goes back if it does not come up.
+    Upgrade(Box<crate::upgrade::UpgradeOptions>),
+    /// Tries an edited query on a copy of a job's state: prints what its sinks would get, and touches nothing.
+    Try(Box<crate::trial::TryOptions>),
 }
 
 /// `weir run`.
@@ -74,7 +94,7 @@ pub(crate) struct RunOptions {
     /// Time between consistent cuts; updating results change once per cut [default: 10ms].
     #[arg(long, value_name = "TIME", help_heading = "Job")]
     pub(crate) epoch_interval: Option<String>,
-    /// Any setting, as `SET 'key' = 'value'` in the file would.
+    /// Any setting, as `SET 'key' = 'value'` in the file would; NAME=VALUE in upper case fills in `${NAME}`.
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value, help_heading = "Job")]
     pub(crate) set: Vec<(String, String)>,
 
@@ -99,6 +119,10 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "FOLDER", help_heading = "Start and stop")]
     pub(crate) savepoint: Option<PathBuf>,
 
+    /// What an edited query may do to the job's state.
+    #[command(flatten)]
+    pub(crate) evolution: EvolutionFlags,
+
     /// How the rows of a bare SELECT are printed.
     #[arg(long, value_enum, default_value_t = Format::Table, help_heading = "Results")]
     pub(crate) format: Format,
@@ -115,9 +139,25 @@ pub(crate) struct RunOptions {
 pub(crate) struct ExplainOptions {
     /// The query file.
     pub(crate) file: PathBuf,
-    /// The plan as JSON (docs/formats/plan.md) instead of a tree.
-    #[arg(long)]
+    /// The plan as JSON (docs/formats/plan.md) instead of a tree; as --format json.
+    #[arg(long, conflicts_with = "format")]
     pub(crate) json: bool,
+    /// How the plan is shown.
+    #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
+    pub(crate) format: PlanFormat,
+}
+
+/// How a plan is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlanFormat {
+    /// A tree.
+    Text,
+    /// As programs read it (docs/formats/plan.md).
+    Json,
+    /// A drawing for Graphviz.
+    Dot,
+    /// A drawing for pages.
+    Mermaid,
 }
 
 /// `weir check`.
@@ -132,24 +172,25 @@ pub(crate) struct CheckOptions {
 pub(crate) struct DiffOptions {
     /// The edited query file.
     pub(crate) file: PathBuf,
-    /// The query file as it runs now.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) from: PathBuf,
-    /// Computes these operators from their sources again, or `all` that need it.
-    #[arg(long, value_name = "ID", value_delimiter = ',')]
-    pub(crate) replay: Vec<String>,
-    /// A view or table of the old query that the new one calls otherwise.
-    #[arg(long, value_name = "OLD=NEW", value_parser = key_and_value)]
-    pub(crate) rename: Vec<(String, String)>,
+    /// What it is compared with: a savepoint's folder, JOB/NAME, a checkpoint JOB@N, a JOB (its newest checkpoint), or the query
+    /// file as it runs now.
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) from: String,
+    #[command(flatten)]
+    pub(crate) evolution: EvolutionFlags,
+    /// Where the job's state lives [default: .weir/JOB].
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) state_dir: Option<PathBuf>,
     /// The report as JSON (docs/formats/report.md).
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 /// How results are printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// Aligned columns.
+    #[default]
     Table,
     /// One JSON object a line.
     Json,
@@ -170,6 +211,7 @@ impl RunOptions {
     /// The flags that stand for a setting, as `SET` would have them; later ones win.
     pub(crate) fn settings(&self) -> Vec<(String, String)> {
         let mut settings = self.set.clone();
+        settings.retain(|(key, _)| !crate::variables::is_variable(key));
         let mut flag = |key: &str, value: Option<String>| {
             settings.extend(value.map(|value| (key.to_owned(), value)));
         };
@@ -206,7 +248,7 @@ impl Backend {
     }
 }
 
-fn key_and_value(text: &str) -> Result<(String, String), String> {
+pub(crate) fn key_and_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.trim().is_empty() => {
             Ok((key.trim().to_owned(), value.trim().to_owned()))
@@ -250,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_flag_is_a_setting_and_wins_over_set() {
-        let Command::Run(options) =
+        let Some(Command::Run(options)) =
             Arguments::parse_from(["weir", "run", "q.sql", "-p", "4", "--set", "parallelism=2"])
                 .command
         else {

@@ -84,7 +84,11 @@ pub(crate) fn doctor(options: &DoctorOptions) -> Result<Code, Failure> {
         let lines: Vec<serde_json::Value> = findings.iter().map(as_json).collect();
         json_lines(&lines)
     } else {
-        described(&options.job, records.len(), &findings)
+        described(
+            &options.job,
+            statistics::looked_at(&records).len(),
+            &findings,
+        )
     };
     print(&text)
 }

@@ -1,39 +1,30 @@
 //! `weir diff NEW --from OLD`: what an edit does to the state of a running job, before anything stops.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 
-use weir_engine::ConnectorCatalog;
-use weir_planner::compare::{Choices, Past, Replay, advice, compare};
+use weir_engine::{Before, ConnectorCatalog, sources_to_replay, with_what_is_below};
+use weir_planner::compare::{Choices, Past, Replay, Report, StateFrom, advice, compare};
+use weir_planner::plan::StreamPlan;
 use weir_types::OperatorId;
 
 use crate::arguments::DiffOptions;
+use crate::evolution::{EvolutionFlags, replay};
 use crate::exit::{Code, Failure};
 use crate::print::is_closed_pipe;
 use crate::query_file::QueryFile;
+use crate::target::Old;
+use crate::text::counted;
 
 /// Prints the report to standard output.
 pub(crate) fn diff(options: &DiffOptions) -> Result<Code, Failure> {
     let new = QueryFile::read(&options.file)?;
-    let old = QueryFile::read(&options.from)?;
-    let (planned, before) = (new.plan()?, old.plan()?);
+    let old = Old::open(&options.from, options.state_dir.as_deref())?;
+    let planned = new.plan()?;
     new.warn(&planned.warnings);
-    let choices = Choices {
-        replay: replay(&options.replay),
-        renames: options.rename.iter().cloned().collect(),
-    };
-    let past = Past::default();
-    let report = compare(
-        &before.plan,
-        &planned.plan,
-        &past,
-        &choices,
-        &ConnectorCatalog,
-    );
-    if !report.is_unchanged() {
-        eprintln!(
-            "note: this release judges an edit and does not carry it out yet: `weir run` goes on where nothing that is kept \
-             has changed, and refuses otherwise. --accept, --allow-dropped-state and --start-empty come with the rest."
-        );
+    let report = judge(old.plan(), &planned.plan, &old.past(), &options.evolution)?;
+    if let Old::Job(before) = &old {
+        tell_sources(&planned.plan, &report, before)?;
     }
     let text = if options.json {
         let json = serde_json::to_string_pretty(&report).map_err(Failure::failed)?;
@@ -49,12 +40,84 @@ pub(crate) fn diff(options: &DiffOptions) -> Result<Code, Failure> {
     }
 }
 
-fn replay(wanted: &[String]) -> Replay {
-    if wanted.is_empty() {
-        Replay::None
-    } else if wanted.iter().any(|id| id == "all") {
-        Replay::All
-    } else {
-        Replay::Only(wanted.iter().map(OperatorId::new).collect())
+/// Judges an edit as the flags want it, and says on standard error what they imply.
+pub(crate) fn judge(
+    old: &StreamPlan,
+    new: &StreamPlan,
+    past: &Past,
+    edit: &EvolutionFlags,
+) -> Result<Report, Failure> {
+    let mut choices = choices(new, edit)?;
+    let all = with_what_is_below(old, new, past, &choices);
+    if let (Replay::Only(wanted), Replay::Only(all)) = (&choices.replay, &all) {
+        let along: Vec<&str> = all.difference(wanted).map(OperatorId::as_str).collect();
+        if !along.is_empty() {
+            eprintln!(
+                "note: replayed along, because what is above reads it: {}",
+                along.join(", ")
+            );
+        }
     }
+    choices.replay = all;
+    Ok(compare(old, new, past, &choices, &ConnectorCatalog))
+}
+
+/// The flags. What they name has to be there: a slip of the pen must not pass for a wish that changes nothing.
+pub(crate) fn choices(new: &StreamPlan, edit: &EvolutionFlags) -> Result<Choices, Failure> {
+    let replay = replay(&edit.replay);
+    if let Replay::Only(ids) = &replay {
+        for id in ids {
+            if new.operators.iter().all(|operator| operator.id != *id) {
+                return Err(Failure::usage(format!(
+                    "--replay: the new query has no operator `{id}`; `weir explain` shows the IDs"
+                )));
+            }
+        }
+    }
+    for (table, _) in &edit.sources {
+        let id = format!("{table}/source");
+        if new
+            .operators
+            .iter()
+            .all(|operator| operator.id.as_str() != id)
+        {
+            return Err(Failure::usage(format!(
+                "--sources: the new query reads no table `{table}`"
+            )));
+        }
+    }
+    Ok(Choices {
+        replay,
+        renames: edit.rename.iter().cloned().collect(),
+        sources: edit.sources.iter().cloned().collect(),
+    })
+}
+
+/// Looks whether what is to be replayed can be read again, and says how much that is.
+pub(crate) fn tell_sources(
+    plan: &StreamPlan,
+    report: &Report,
+    before: &Before,
+) -> Result<(), Failure> {
+    let replayed: BTreeSet<OperatorId> = report
+        .operators
+        .iter()
+        .filter(|operator| operator.state == StateFrom::Replay)
+        .map(|operator| operator.id.clone())
+        .collect();
+    if replayed.is_empty() {
+        return Ok(());
+    }
+    let base = std::env::current_dir()
+        .map_err(|error| Failure::failed(format!("no current folder: {error}")))?;
+    let tables = sources_to_replay(plan, &replayed, &before.manifest, &base)
+        .map_err(|error| Failure::plain(&error))?;
+    for table in tables {
+        eprintln!(
+            "note: {} of `{}` would be read again",
+            counted(table.records, "record", "records"),
+            table.table
+        );
+    }
+    Ok(())
 }

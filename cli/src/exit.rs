@@ -133,8 +133,13 @@ impl Failure {
 
     /// Prints it and gives the exit code.
     pub(crate) fn report(self) -> ExitCode {
+        self.tell().into()
+    }
+
+    /// Prints it.
+    pub(crate) fn tell(self) -> Code {
         eprint!("{}", self.text);
-        self.code.into()
+        self.code
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::arguments::ExplainOptions;
+use crate::arguments::{ExplainOptions, PlanFormat};
 use crate::exit::{Code, Failure};
 use crate::print::is_closed_pipe;
 use crate::query_file::QueryFile;
@@ -12,10 +12,16 @@ pub(crate) fn explain(options: &ExplainOptions) -> Result<Code, Failure> {
     let file = QueryFile::read(&options.file)?;
     let planned = file.plan()?;
     file.warn(&planned.warnings);
-    let mut text = if options.json {
-        serde_json::to_string_pretty(&planned.plan).map_err(Failure::failed)?
+    let format = if options.json {
+        PlanFormat::Json
     } else {
-        weir_planner::explain(&planned.plan)
+        options.format
+    };
+    let mut text = match format {
+        PlanFormat::Json => serde_json::to_string_pretty(&planned.plan).map_err(Failure::failed)?,
+        PlanFormat::Text => weir_planner::explain(&planned.plan),
+        PlanFormat::Dot => crate::graph::dot(&planned.plan),
+        PlanFormat::Mermaid => crate::graph::mermaid(&planned.plan),
     };
     if !text.ends_with('\n') {
         text.push('\n');

@@ -13,20 +13,32 @@
 mod arguments;
 mod check;
 mod checkpoints;
+mod defaults;
 mod diff;
+mod evolution;
 mod exit;
 mod explain;
+mod fmt;
+mod generate;
+mod graph;
+mod jobs;
 mod print;
 mod progress;
+mod query;
 mod query_file;
+mod repl;
 mod run;
 mod savepoint;
+mod shells;
 mod signals;
 mod state;
 mod stop;
 mod summary;
 mod target;
 mod text;
+mod trial;
+mod upgrade;
+mod variables;
 
 use std::process::ExitCode;
 
@@ -41,7 +53,17 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     log_to_stderr();
-    let ended = match arguments.command {
+    let command = arguments
+        .command
+        .unwrap_or_else(|| Command::Repl(Box::default()));
+    let ended = match command {
+        Command::Fmt(options) => fmt::fmt(&options),
+        Command::Generate(options) => generate::generate(&options),
+        Command::Jobs(options) => jobs::jobs(&options),
+        Command::Completions(options) => shells::completions(&options),
+        Command::Man(options) => shells::man(&options),
+        Command::Query(options) => query::query(&options),
+        Command::Repl(options) => repl::repl(&options),
         Command::Run(options) => run::run(&options),
         Command::Explain(options) => explain::explain(&options),
         Command::Check(options) => check::check(&options),
@@ -51,6 +73,8 @@ fn main() -> ExitCode {
         Command::Checkpoints(options) => checkpoints::checkpoints(&options),
         Command::Doctor(options) => checkpoints::doctor(&options),
         Command::Diff(options) => diff::diff(&options),
+        Command::Upgrade(options) => upgrade::upgrade(&options),
+        Command::Try(options) => trial::trial(&options),
     };
     match ended {
         Ok(code) => code.into(),

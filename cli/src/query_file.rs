@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use weir_engine::ConnectorCatalog;
+use weir_engine::{ConnectorCatalog, Session, create_table_from, resolve_files};
 use weir_planner::Planned;
-use weir_types::Diagnostics;
+use weir_types::{Diagnostic, Diagnostics};
 
 use crate::exit::Failure;
+use crate::variables;
 
 /// A file that was read.
 pub(crate) struct QueryFile {
@@ -14,13 +15,34 @@ pub(crate) struct QueryFile {
     pub(crate) shown: String,
     /// Canonical: by it the state folder knows whose it is.
     pub(crate) path: PathBuf,
-    /// The text, before variables are filled in.
+    /// The text, with its variables filled in.
     pub(crate) sql: String,
+    /// The text as it stands in the file.
+    pub(crate) source: String,
 }
 
 impl QueryFile {
-    /// Reads it whole.
+    /// Reads it whole; variables come from the environment, or are their defaults.
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
+        Self::read_with(path, &[])
+    }
+
+    /// Reads it whole. Variables of `set` win over the environment's.
+    pub(crate) fn read_with(path: &Path, set: &[(String, String)]) -> Result<Self, Failure> {
+        let mut file = Self::read_source(path)?;
+        let value_of = |name: &str| {
+            let given = set.iter().rev().find(|(key, _)| key == name);
+            given
+                .map(|(_, value)| value.clone())
+                .or_else(|| std::env::var(name).ok())
+        };
+        file.sql = variables::fill(&file.source, &value_of)
+            .map_err(|problems| Failure::sql(&file, &problems))?;
+        Ok(file)
+    }
+
+    /// Reads it whole, with its variables as they stand there.
+    pub(crate) fn read_source(path: &Path) -> Result<Self, Failure> {
         let shown = path.display().to_string();
         let bytes = std::fs::read(path)
             .map_err(|error| Failure::usage(format!("cannot read {shown}: {error}")))?;
@@ -38,7 +60,22 @@ impl QueryFile {
             .strip_prefix('\u{feff}')
             .map(str::to_owned)
             .unwrap_or(sql);
-        Ok(Self { shown, path, sql })
+        Ok(Self {
+            shown,
+            path,
+            source: sql.clone(),
+            sql,
+        })
+    }
+
+    /// A text that stands in no file.
+    pub(crate) fn of_text(shown: &str, sql: &str) -> Self {
+        Self {
+            shown: shown.to_owned(),
+            path: PathBuf::from(shown),
+            sql: sql.to_owned(),
+            source: sql.to_owned(),
+        }
     }
 
     /// The name of the job unless `SET 'job.name'` gives one.
@@ -51,8 +88,40 @@ impl QueryFile {
 
     /// Plans it with the connectors of the engine.
     pub(crate) fn plan(&self) -> Result<Planned, Failure> {
-        weir_planner::plan(&self.sql, &ConnectorCatalog)
-            .map_err(|errors| Failure::sql(self, &errors))
+        let failed = |errors: Diagnostics| Failure::sql(self, &errors);
+        let (text, shift) = self.with_files().map_err(failed)?;
+        weir_planner::plan(&text, &ConnectorCatalog)
+            .map_err(|errors| failed(Diagnostics(moved(errors.0, shift))))
+            .map(|planned| Planned {
+                warnings: moved(planned.warnings, shift),
+                ..planned
+            })
+    }
+
+    /// The text with declarations of the files that stand in it as tables, and how many characters they take: they are in front,
+    /// in the first line, so that lines stay.
+    fn with_files(&self) -> Result<(String, u32), Diagnostics> {
+        let base = Path::new(".");
+        let mut text = self.sql.clone();
+        for range in Session::statements(&self.sql).into_iter().rev() {
+            if let Some(ddl) = create_table_from(&self.sql, range.clone(), base)? {
+                let lines = "\n".repeat(self.sql[range.clone()].matches('\n').count());
+                let end = if self.sql[range.clone()].ends_with(';') {
+                    ";"
+                } else {
+                    ""
+                };
+                text.replace_range(range, &format!("{}{end}{lines}", in_one_line(&ddl)));
+            }
+        }
+        let resolved = resolve_files(&text, base)?;
+        let declarations: String = resolved
+            .declarations
+            .iter()
+            .map(|(_, ddl)| format!("{}; ", in_one_line(ddl)))
+            .collect();
+        let shift = declarations.chars().count() as u32;
+        Ok((declarations + &resolved.text, shift))
     }
 
     /// Prints warnings to standard error.
@@ -64,4 +133,26 @@ impl QueryFile {
             );
         }
     }
+}
+
+/// A CREATE TABLE that was made, without its line breaks: it holds no comment, and no text with one.
+fn in_one_line(ddl: &str) -> String {
+    let words: Vec<&str> = ddl.lines().map(str::trim).collect();
+    words.join(" ")
+}
+
+/// Places of the first line, without what was put in front.
+fn moved(found: Vec<Diagnostic>, shift: u32) -> Vec<Diagnostic> {
+    let mut found = found;
+    let labels = found
+        .iter_mut()
+        .flat_map(|diagnostic| &mut diagnostic.labels);
+    for label in labels {
+        for place in [&mut label.span.start, &mut label.span.end] {
+            if place.line == 1 {
+                place.column = place.column.saturating_sub(shift).max(1);
+            }
+        }
+    }
+    found
 }

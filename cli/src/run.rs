@@ -5,22 +5,32 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use weir_engine::{ConnectorCatalog, ControlServer, JobControl, JobHandle, JobOptions, JobSummary};
-use weir_planner::Catalog;
+use weir_engine::{
+    Accept, ConnectorCatalog, ControlServer, JobControl, JobHandle, JobOptions, JobSummary,
+    Progress, ReplayWatch, run_job_command,
+};
 use weir_planner::plan::{OperatorKind, StreamPlan};
+use weir_planner::{Catalog, JobCommand};
 use weir_types::Diagnostics;
 
 use crate::arguments::RunOptions;
+use crate::defaults::Defaults;
 use crate::exit::{Code, Failure};
 use crate::print::{PrintOptions, Printer, is_closed_pipe};
 use crate::progress::{Reporter, StatusLine};
 use crate::query_file::QueryFile;
+use crate::savepoint::tell_created;
 use crate::signals::StopRequest;
 use crate::summary;
+use crate::target::{job_folder, open};
 
 /// Runs a file to its end, or until somebody stops it.
 pub(crate) fn run(options: &RunOptions) -> Result<Code, Failure> {
-    let file = QueryFile::read(&options.file)?;
+    let file = QueryFile::read_with(&options.file, &options.set)?;
+    let commands = weir_planner::job_commands(&file.sql);
+    if let Some(commands) = commands.map_err(|errors| Failure::sql(&file, &errors))? {
+        return speak(&commands, options.state_dir.as_deref());
+    }
     let mut planned = file.plan()?;
     file.warn(&planned.warnings);
     for text in &planned.explains {
@@ -35,35 +45,82 @@ pub(crate) fn run(options: &RunOptions) -> Result<Code, Failure> {
         }
         return Ok(Code::Done);
     }
-    apply_settings(&mut planned.plan, options.settings())?;
+    let defaults = Defaults::read()?;
+    defaults.complete(&mut planned.plan);
+    let settings = defaults.environment.into_iter().chain(options.settings());
+    apply_settings(&mut planned.plan, settings.collect())?;
     let job = planned.plan.job_name.clone().unwrap_or_else(|| file.stem());
     let job_options = job_options(&file, &planned.plan, &job, options)?;
-    follow(&file, planned.plan, &job, job_options, options)
+    follow(&file, planned.plan, &job, job_options, options, None)
 }
 
-/// Starts the job and stays with it.
-fn follow(
+/// Runs a query on a copy of a job's state, until so many rows of its sinks were seen or its input has ended.
+pub(crate) fn on_trial(
+    file: &QueryFile,
+    mut plan: StreamPlan,
+    job: &str,
+    options: &RunOptions,
+    state_dir: &Path,
+    from: &Path,
+    rows: u64,
+) -> Result<Code, Failure> {
+    apply_settings(&mut plan, options.settings())?;
+    let mut job_options = job_options(file, &plan, job, options)?;
+    job_options.state_dir = Some(state_dir.to_owned());
+    job_options.restore_from = Some(from.to_owned());
+    job_options.savepoint = None;
+    job_options.fresh = false;
+    // It is to be seen, whatever it does to state.
+    job_options.evolution.upgrade = true;
+    job_options.evolution.allow_dropped_state = true;
+    job_options.evolution.accept = Accept::All;
+    let sinks = plan.operators.iter();
+    let sinks = sinks.filter(|operator| matches!(operator.kind, OperatorKind::Sink { .. }));
+    let rows = rows.saturating_mul(sinks.count() as u64);
+    follow(file, plan, job, job_options, options, Some(rows))
+}
+
+/// A file of STOP JOB and SAVEPOINT JOB: running jobs are asked, one after the other.
+fn speak(commands: &[JobCommand], state_dir: Option<&Path>) -> Result<Code, Failure> {
+    for command in commands {
+        let folder = job_folder(command.job(), state_dir);
+        let done = run_job_command(command, &folder).map_err(|error| Failure::plain(&error))?;
+        if let Some(written) = done.savepoint {
+            tell_created(&open(&written, Some(&folder))?, false)?;
+        }
+        if done.stopped {
+            println!("job {} has stopped", command.job());
+        }
+    }
+    Ok(Code::Done)
+}
+
+/// Starts the job and stays with it. `rows`: it is stopped when so many were written.
+pub(crate) fn follow(
     file: &QueryFile,
     plan: StreamPlan,
     job: &str,
-    job_options: JobOptions,
+    mut job_options: JobOptions,
     options: &RunOptions,
+    rows: Option<u64>,
 ) -> Result<Code, Failure> {
     let status = Arc::new(StatusLine::new(!options.no_progress));
     let print = PrintOptions {
         format: options.format,
         changelog: options.changelog,
         bounded: is_bounded(&plan),
+        live: false,
     };
     let printer = Printer::new(&plan, print, Arc::clone(&status)).map_err(Failure::failed)?;
     let printer = Arc::new(Mutex::new(printer));
     let stop = StopRequest::listen()
         .map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
 
+    job_options.evolution.watch = watch_replay(&stop, !options.no_progress);
     let (control, state_dir) = (job_options.control.clone(), job_options.state_dir.clone());
     let handle = JobHandle::start(
         job,
-        &file.sql,
+        &file.source,
         plan,
         job_options,
         Printer::handler(&printer),
@@ -80,7 +137,7 @@ fn follow(
         rows_before,
         Instant::now(),
     );
-    watch(&handle, &mut reporter, &stop, &status);
+    watch(&handle, &mut reporter, &stop, &status, rows);
     let ended = handle.wait();
     drop(server);
     status.clear();
@@ -97,6 +154,26 @@ fn follow(
         }
     }
 }
+
+/// Says how far a replay is, now and then; Ctrl-C gives it up.
+fn watch_replay(stop: &StopRequest, shown: bool) -> ReplayWatch {
+    let stop = stop.clone();
+    let last = Mutex::new(Instant::now());
+    ReplayWatch(Some(Arc::new(move |progress: &Progress| {
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        if shown && last.elapsed() >= REPLAY_INTERVAL {
+            *last = Instant::now();
+            eprintln!(
+                "replay: {} read again",
+                crate::text::counted(progress.rows_in, "record", "records")
+            );
+        }
+        !stop.asked()
+    })))
+}
+
+/// Between two words on a replay.
+const REPLAY_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Listens for `weir savepoint`, `weir stop` and `weir state`. A job that cannot be asked runs all the same.
 fn listen(folder: &Path, control: JobControl) -> Option<ControlServer> {
@@ -138,9 +215,21 @@ fn finish(
 }
 
 /// Shows progress and passes a stop on, until the job has ended.
-fn watch(handle: &JobHandle, reporter: &mut Reporter<'_>, stop: &StopRequest, status: &StatusLine) {
+fn watch(
+    handle: &JobHandle,
+    reporter: &mut Reporter<'_>,
+    stop: &StopRequest,
+    status: &StatusLine,
+    rows: Option<u64>,
+) {
     let mut stopping = false;
+    let before = handle.progress().rows_out;
     while !handle.is_finished() {
+        let written = || handle.progress().rows_out.saturating_sub(before);
+        if !stopping && rows.is_some_and(|rows| written() >= rows) {
+            stopping = true;
+            handle.stop();
+        }
         if stop.asked() && !stopping {
             stopping = true;
             status.clear();
@@ -164,7 +253,10 @@ const REDRAW_INTERVAL: Duration = Duration::from_millis(200);
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Settings of flags go where those of `SET` are, after the same check.
-fn apply_settings(plan: &mut StreamPlan, settings: Vec<(String, String)>) -> Result<(), Failure> {
+pub(crate) fn apply_settings(
+    plan: &mut StreamPlan,
+    settings: Vec<(String, String)>,
+) -> Result<(), Failure> {
     let mut problems = Vec::new();
     for (key, value) in settings {
         if let Err(problem) = weir_planner::settings::check(&key, &value) {
@@ -182,7 +274,7 @@ fn apply_settings(plan: &mut StreamPlan, settings: Vec<(String, String)>) -> Res
     }
 }
 
-fn job_options(
+pub(crate) fn job_options(
     file: &QueryFile,
     plan: &StreamPlan,
     job: &str,
@@ -195,6 +287,7 @@ fn job_options(
         .map_err(|error| Failure::failed(format!("no current folder: {error}")))?;
     job_options.fresh = options.fresh;
     job_options.replace_output = options.replace_output;
+    job_options.evolution = options.evolution.options();
     job_options.stop_after.clone_from(&options.stop_after);
     job_options.savepoint.clone_from(&options.savepoint);
     job_options.restore_from = options.from.as_ref().map(|from| {

@@ -5,15 +5,16 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use weir_engine::{
-    ControlClient, SAVEPOINTS, SavepointOrder, savepoint_of_checkpoint, savepoints_in,
+    ControlClient, Evolution, SAVEPOINTS, SavepointOrder, savepoint_of_checkpoint, savepoints_in,
 };
-use weir_state::{ColumnRole, SavedTable, Savepoint};
+use weir_planner::compare::Exactness;
+use weir_state::{ColumnRole, Manifest, SavedTable, Savepoint};
 use weir_types::{CheckpointId, EventTime};
 
 use crate::arguments::Format;
 use crate::exit::{Code, Failure};
 use crate::state;
-use crate::target::{State, job_folder, savepoint};
+use crate::target::{State, is_url, job_folder, open, savepoint, scratch, settings};
 use crate::text::{bytes, counted, grouped};
 
 /// `weir savepoint`.
@@ -41,7 +42,7 @@ enum SavepointCommand {
 struct CreateOptions {
     /// The job.
     job: String,
-    /// The folder to write [default: .weir/JOB/savepoints/NAME].
+    /// The folder to write, or the URL of one in an object store [default: .weir/JOB/savepoints/NAME].
     dir: Option<PathBuf>,
     /// Its name [default: savepoint-N of checkpoint N].
     #[arg(long)]
@@ -62,7 +63,7 @@ struct CreateOptions {
 
 #[derive(Args)]
 struct ListOptions {
-    /// The job, or a folder with savepoints in it.
+    /// The job, or a folder or URL with savepoints in it.
     job: String,
     /// Where the job's state lives [default: .weir/JOB].
     #[arg(long, value_name = "FOLDER")]
@@ -74,7 +75,7 @@ struct ListOptions {
 
 #[derive(Args)]
 struct InspectOptions {
-    /// A savepoint's folder, or JOB/NAME.
+    /// A savepoint's folder or URL, or JOB/NAME.
     savepoint: String,
     /// Reads the rows of this table: '"operator id"."table"'.
     #[arg(long, value_name = "TABLE")]
@@ -95,7 +96,7 @@ struct InspectOptions {
 
 #[derive(Args)]
 struct NamedOptions {
-    /// A savepoint's folder, or JOB/NAME.
+    /// A savepoint's folder or URL, or JOB/NAME.
     savepoint: String,
     /// Where the job's state lives [default: .weir/JOB].
     #[arg(long, value_name = "FOLDER")]
@@ -123,7 +124,7 @@ pub(crate) fn order(
     note: Option<&String>,
 ) -> Result<SavepointOrder, Failure> {
     let folder = dir.map(|dir| {
-        if dir.to_string_lossy().contains("://") {
+        if is_url(&dir.to_string_lossy()) {
             return Ok(dir.clone());
         }
         std::path::absolute(dir)
@@ -156,7 +157,7 @@ fn create(options: &CreateOptions) -> Result<Code, Failure> {
         let client = ControlClient::connect(&folder).map_err(plain)?;
         let client = client.ok_or_else(|| not_running(&options.job))?;
         let written = client.savepoint(order).map_err(plain)?;
-        Savepoint::open(&written).map_err(|error| plain(error.into()))?
+        open(&written, Some(&folder))?
     };
     tell_created(&made, options.json)
 }
@@ -211,12 +212,16 @@ fn seconds(micros: i64) -> String {
 fn list(options: &ListOptions) -> Result<Code, Failure> {
     let named = PathBuf::from(&options.job);
     let own = job_folder(&options.job, options.state_dir.as_deref());
-    let folder = if own.join("owner.json").is_file() || !named.is_dir() {
+    let folder = if is_url(&options.job) {
+        named
+    } else if own.join("owner.json").is_file() || !named.is_dir() {
         own.join(SAVEPOINTS)
     } else {
         named
     };
-    let (found, unreadable) = savepoints_in(&folder).map_err(|error| Failure::plain(&error))?;
+    let settings = settings(options.state_dir.as_deref())?;
+    let (found, unreadable) =
+        savepoints_in(&folder, &settings).map_err(|error| Failure::plain(&error))?;
     for problem in &unreadable {
         eprintln!("warning: {problem}");
     }
@@ -255,7 +260,7 @@ fn inspect(options: &InspectOptions) -> Result<Code, Failure> {
             .map_or_else(String::new, |condition| format!(" WHERE {condition}"));
         let sql = format!("SELECT * FROM {table}{condition}");
         let folder = savepoint.folder.to_string_lossy().into_owned();
-        let state = State::open(&folder, None)?;
+        let state = State::open(&folder, options.state_dir.as_deref())?;
         let format = if options.json {
             Format::Json
         } else {
@@ -331,11 +336,43 @@ fn describe(savepoint: &Savepoint) -> String {
             lines.push(format!("  {split}: {}", position(place)));
         }
     }
+    describe_edits(checkpoint, &mut lines);
     for table in &manifest.tables {
         describe_table(table, &mut lines);
     }
     lines.push(String::new());
     lines.join("\n")
+}
+
+/// What earlier edits left inexact, and what was accepted.
+fn describe_edits(checkpoint: &Manifest, lines: &mut Vec<String>) {
+    // What cannot be read is said when it is restored; the rest is worth showing.
+    let Ok(edits) = Evolution::of(checkpoint) else {
+        lines.push("edits that this release cannot read".to_owned());
+        return;
+    };
+    for (id, exact) in &edits.marks {
+        let what = match exact {
+            Exactness::Yes => continue,
+            Exactness::No => "not exact".to_owned(),
+            Exactness::From(time) => format!("exact for windows that start at {time} or later"),
+            Exactness::Open(time) => format!("exact for windows that end after {time}"),
+            Exactness::Columns(columns) => {
+                let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+                format!("exact in {}", columns.join(", "))
+            }
+        };
+        lines.push(format!("edited {id}: {what}"));
+    }
+    for id in &edits.sinks_with_old_rows {
+        lines.push(format!("edited {id}: holds rows of an earlier query"));
+    }
+    for accepted in &edits.accepted {
+        lines.push(format!(
+            "accepted at checkpoint {}: {} {}; {}",
+            accepted.checkpoint, accepted.id, accepted.verdict, accepted.reason
+        ));
+    }
 }
 
 fn objects(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
@@ -393,9 +430,11 @@ fn describe_table(table: &SavedTable, lines: &mut Vec<String>) {
 
 fn verify(options: &NamedOptions) -> Result<Code, Failure> {
     let savepoint = savepoint(&options.savepoint, options.state_dir.as_deref())?;
-    savepoint
-        .verify()
-        .map_err(|error| Failure::plain(&error.into()))?;
+    let brought = scratch("verify");
+    let verified = savepoint.verify(&brought);
+    // It was made for a savepoint that is elsewhere.
+    drop(std::fs::remove_dir_all(&brought));
+    verified.map_err(|error| Failure::plain(&error.into()))?;
     if options.json {
         println!("{}", summary(&savepoint));
     } else {

@@ -74,11 +74,7 @@ pub(crate) fn run(options: &StateOptions) -> Result<Code, Failure> {
 /// Runs a query over state and prints its rows.
 pub(crate) fn query(state: State, sql: &str, format: Format) -> Result<Code, Failure> {
     let (query, _temporary) = state.into_query();
-    let file = QueryFile {
-        shown: "query".to_owned(),
-        path: PathBuf::from("query"),
-        sql: sql.to_owned(),
-    };
+    let file = QueryFile::of_text("query", sql);
     let planned = query
         .plan(sql)
         .map_err(|errors| Failure::sql(&file, &errors))?;
@@ -89,6 +85,7 @@ pub(crate) fn query(state: State, sql: &str, format: Format) -> Result<Code, Fai
         format,
         changelog: false,
         bounded: true,
+        live: false,
     };
     let status = Arc::new(StatusLine::new(false));
     let printer = Printer::new(&planned.plan, print, status).map_err(Failure::failed)?;

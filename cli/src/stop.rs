@@ -1,23 +1,21 @@
 //! `weir stop JOB`: asks a running job to stop with a last checkpoint, and waits until it has.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
-use weir_engine::{ControlClient, StopOrder};
-use weir_state::Savepoint;
+use weir_engine::{ControlClient, StopOrder, wait_for_end};
 
 use crate::exit::{Code, Failure};
 use crate::savepoint::{not_running, order, tell_created};
-use crate::target::job_folder;
+use crate::target::{job_folder, open};
 
 /// `weir stop`.
 #[derive(Args)]
 pub(crate) struct StopOptions {
     /// The job.
     pub(crate) job: String,
-    /// With a savepoint of its last checkpoint, in this folder [default: .weir/JOB/savepoints/NAME].
+    /// With a savepoint of its last checkpoint, in this folder or at this URL [default: .weir/JOB/savepoints/NAME].
     #[arg(long, value_name = "FOLDER", num_args = 0..=1)]
     pub(crate) savepoint: Option<Option<PathBuf>>,
     /// As if all input had ended: open windows give their results, and the job is over for good.
@@ -53,10 +51,9 @@ pub(crate) fn stop(options: &StopOptions) -> Result<Code, Failure> {
             drain: options.drain,
         })
         .map_err(|error| Failure::plain(&error))?;
-    wait_for_end(&folder)?;
+    wait_for_end(&folder).map_err(|error| Failure::plain(&error))?;
     if let Some(written) = written {
-        let made = Savepoint::open(&written).map_err(|error| Failure::plain(&error.into()))?;
-        return tell_created(&made, options.json);
+        return tell_created(&open(&written, Some(&folder))?, options.json);
     }
     let how = if options.drain { "drained" } else { "stopped" };
     if options.json {
@@ -65,15 +62,4 @@ pub(crate) fn stop(options: &StopOptions) -> Result<Code, Failure> {
         println!("job {} has {how}", options.job);
     }
     Ok(Code::Done)
-}
-
-/// The socket goes when the job's threads are gone.
-fn wait_for_end(folder: &Path) -> Result<(), Failure> {
-    while ControlClient::connect(folder)
-        .map_err(|error| Failure::plain(&error))?
-        .is_some()
-    {
-        std::thread::park_timeout(Duration::from_millis(20));
-    }
-    Ok(())
 }

@@ -24,6 +24,13 @@ pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
     )
 }
 
+/// A time as SQL writes it, in microseconds since 1970; without a zone it is UTC.
+pub(crate) fn parse_time(text: &str) -> Option<i64> {
+    let text = text.trim().trim_matches('\'');
+    let nanos = arrow::compute::kernels::cast_utils::string_to_timestamp_nanos(text).ok()?;
+    Some(nanos.div_euclid(1000))
+}
+
 /// `12.3 MiB`.
 pub(crate) fn bytes(number: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];

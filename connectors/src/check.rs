@@ -248,6 +248,54 @@ pub(crate) fn bad_value(request: &TableRequest, key: &str, value: &str, form: Fo
     .nearest(nearest(value, form.words().iter().copied()))
 }
 
+/// Options of Flink's connectors and formats, and what says the same here.
+const FOREIGN_OPTIONS: &[(&str, &str)] = &[
+    (
+        "scan.watermark.alignment.",
+        "'watermark.max-drift' = '1 min'",
+    ),
+    (
+        "scan.watermark.idle-timeout",
+        "'source.idle-timeout' = '1 min'",
+    ),
+    (
+        "scan.watermark.emit.",
+        "remove it: a watermark follows every row",
+    ),
+    (
+        "source.monitor-interval",
+        "'mode' = 'continuous', 'source.scan.interval' = '10 s'",
+    ),
+    (
+        "json.ignore-parse-errors",
+        "'on.error' = 'skip', or 'dead-letter:TABLE'",
+    ),
+    (
+        "csv.ignore-parse-errors",
+        "'on.error' = 'skip', or 'dead-letter:TABLE'",
+    ),
+    (
+        "json.fail-on-missing-field",
+        "declare the column NOT NULL; a missing key is NULL",
+    ),
+    (
+        "json.timestamp-format.standard",
+        "'timestamp.format' = 'iso-8601'",
+    ),
+    ("csv.field-delimiter", "'csv.delimiter' = ';'"),
+    ("csv.quote-character", "'csv.quote' = '\"'"),
+    ("csv.null-literal", "'csv.null' = 'NULL'"),
+    ("number-of-rows", "'rows' = '100'"),
+    (
+        "lookup.",
+        "remove it: FOR SYSTEM_TIME AS OF PROCTIME() reads rows that are kept in state, and needs no cache",
+    ),
+    (
+        "sink.rolling-policy.",
+        "remove it: files become visible with each checkpoint",
+    ),
+];
+
 fn unknown_option(
     request: &TableRequest,
     key: &str,
@@ -275,9 +323,15 @@ fn unknown_option(
         None => format!("connector `{}` does not have", connector.name),
     };
     let keys: Vec<_> = known.iter().map(|info| info.key).collect();
-    let diagnostic = Diagnostic::error("C0002", format!("{owner} an option '{key}'"))
-        .at(span, "not known")
-        .nearest(nearest(key, keys.iter().copied()));
+    let diagnostic =
+        Diagnostic::error("C0002", format!("{owner} an option '{key}'")).at(span, "not known");
+    let foreign = FOREIGN_OPTIONS
+        .iter()
+        .find(|(start, _)| key.starts_with(start));
+    if let Some((_, help)) = foreign {
+        return diagnostic.help(*help);
+    }
+    let diagnostic = diagnostic.nearest(nearest(key, keys.iter().copied()));
     if diagnostic.help.is_empty() {
         diagnostic.help(format!("options are {}", keys.join(", ")))
     } else {

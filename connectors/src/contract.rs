@@ -39,6 +39,32 @@ fn json_lines(from: i64, to: i64) -> Vec<u8> {
         .into()
 }
 
+/// A file whose columns are of other Arrow types than the table's, in small row groups.
+fn parquet_file(from: i64, to: i64) -> Vec<u8> {
+    use arrow::array::{ArrayRef, Int32Array, StringArray};
+    let numbers = (from..to).map(|n| i32::try_from(n).unwrap());
+    let texts = (from..to).map(|n| (n % 7 > 0).then(|| format!("text {n}")));
+    let columns: [(&str, ArrayRef); 3] = [
+        ("s", Arc::new(StringArray::from_iter(texts))),
+        (
+            "not read",
+            Arc::new(Int32Array::from_iter_values(numbers.clone())),
+        ),
+        ("n", Arc::new(Int32Array::from_iter_values(numbers))),
+    ];
+    let rows = RecordBatch::try_from_iter(columns).unwrap();
+    let properties = ::parquet::file::properties::WriterProperties::builder()
+        .set_max_row_group_row_count(Some(16))
+        .build();
+    let mut bytes = Vec::new();
+    let mut writer =
+        ::parquet::arrow::ArrowWriter::try_new(&mut bytes, rows.schema(), Some(properties))
+            .unwrap();
+    writer.write(&rows).unwrap();
+    writer.close().unwrap();
+    bytes
+}
+
 fn cases() -> Vec<Case> {
     let csv = |from: i64, to: i64| -> Vec<u8> {
         let rows = (from..to).map(|n| {
@@ -126,6 +152,34 @@ fn cases() -> Vec<Case> {
             ],
             files: vec![("in/a.csv", csv(0, 20)), ("in/b.csv", csv(20, 35))],
             rows: 35,
+        },
+        Case {
+            name: "lines cut by a pattern",
+            options: vec![
+                ("connector", "filesystem"),
+                ("path", "in/*.log"),
+                ("format", "text"),
+                ("text.pattern", r"^(?<n>\d+) (?<s>.*)$"),
+            ],
+            files: vec![
+                ("in/a.log", b"1 one\n2 two words\n\n3 \n".repeat(10)),
+                ("in/b.log", b"4 four\n5 five".to_vec()),
+            ],
+            rows: 32,
+        },
+        Case {
+            name: "parquet files",
+            options: vec![
+                ("connector", "filesystem"),
+                ("path", "in"),
+                ("format", "parquet"),
+            ],
+            files: vec![
+                ("in/a.parquet", parquet_file(0, 50)),
+                ("in/b.parquet", parquet_file(50, 50)),
+                ("in/c.parquet", parquet_file(50, 90)),
+            ],
+            rows: 90,
         },
         Case {
             name: "generated rows",

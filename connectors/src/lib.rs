@@ -49,10 +49,13 @@ mod error;
 mod filesystem;
 mod format;
 mod framing;
+mod handed;
+mod infer;
 mod live;
 mod nexmark;
 mod numbered;
 mod options;
+mod parquet;
 mod print;
 mod registry;
 mod sink;
@@ -74,14 +77,17 @@ pub use format::json_rows;
 pub use format::{
     FORMATS, FormatInfo, Op, PrintFormat, RowEncoder, ops_of, plain_texts, row_encoder,
 };
+pub use handed::HandedRows;
+pub use infer::{Asked, FileKind, Inferred, infer_files, infer_text};
 pub use options::{Form, OptionInfo};
 pub use registry::{
-    ConnectorInfo, MetadataInfo, connectors, dead_letter_columns, metadata_type, on_error,
-    open_sink, open_source, sink_accepts_retractions, source_traits,
+    ConnectorInfo, MetadataInfo, can_be_read_again, connectors, dead_letter_columns, metadata_type,
+    on_error, open_sink, open_source, sink_accepts_retractions, source_traits,
 };
 pub use sink::{Sink, SinkCommitter, SinkEnvironment, SinkWriter, Visibility};
 pub use source::{
-    BATCH_ROWS, Chunk, Deal, Dealer, Decoded, DecodedBatch, Decoder, Payload, Position, Source,
-    SplitListing,
+    BATCH_ROWS, Beginning, Chunk, Deal, Dealer, Decoded, DecodedBatch, Decoder, Payload, Position,
+    Source, SplitListing,
 };
+pub use stdin::sample_stdin;
 pub use table::{OnError, Role, SourceTraits, TableRequest};

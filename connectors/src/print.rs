@@ -11,6 +11,7 @@
 //! a crash, epochs since the last checkpoint are printed again.
 
 use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use weir_types::{ChangeBatch, CheckpointId, WorkerId};
@@ -33,6 +34,13 @@ const PREFIX: OptionInfo = OptionInfo {
     help: "what each line begins with; the table's name unless set, and nothing if it is empty",
 };
 
+const ROWS: OptionInfo = OptionInfo {
+    key: "print.rows",
+    default: None,
+    form: Form::Count(0),
+    help: "after so many rows nothing more is printed; all of them unless set",
+};
+
 /// The connector's description.
 pub(crate) const INFO: ConnectorInfo = ConnectorInfo {
     name: "print",
@@ -40,7 +48,7 @@ pub(crate) const INFO: ConnectorInfo = ConnectorInfo {
     source: false,
     sink: true,
     formatted: false,
-    options: &[PREFIX],
+    options: &[PREFIX, ROWS],
     metadata: &[],
     guarantee: "At-least-once: after a crash, what was printed since the last checkpoint is printed again.",
 };
@@ -56,6 +64,8 @@ pub(crate) struct PrintSink {
     retractions: bool,
     unique_key: Option<Vec<usize>>,
     output: Output,
+    /// Rows that may still be printed.
+    left: Arc<AtomicU64>,
 }
 
 impl PrintSink {
@@ -84,6 +94,9 @@ impl PrintSink {
             retractions: request.retractions,
             unique_key: request.unique_key.clone(),
             output,
+            left: Arc::new(AtomicU64::new(
+                Options(&request.options).count(&ROWS).unwrap_or(u64::MAX),
+            )),
         }
     }
 }
@@ -104,6 +117,7 @@ impl Sink for PrintSink {
             retractions: self.retractions,
             unique_key: self.unique_key.clone(),
             output: self.output.clone(),
+            left: self.left.clone(),
             lines: Vec::new(),
         }))
     }
@@ -119,6 +133,7 @@ struct PrintWriter {
     retractions: bool,
     unique_key: Option<Vec<usize>>,
     output: Output,
+    left: Arc<AtomicU64>,
     /// Of this epoch.
     lines: Vec<u8>,
 }
@@ -138,6 +153,14 @@ impl SinkWriter for PrintWriter {
             .collect();
         let mut text = Vec::new();
         for row in 0..changes.num_rows() {
+            let less = |left: u64| left.checked_sub(1);
+            if self
+                .left
+                .fetch_update(Ordering::AcqRel, Ordering::Acquire, less)
+                .is_err()
+            {
+                break;
+            }
             self.lines.extend_from_slice(self.prefix.as_bytes());
             if let Some(op) = ops.get(row) {
                 self.lines.extend_from_slice(op.text().as_bytes());

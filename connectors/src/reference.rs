@@ -164,6 +164,8 @@ fn formats_page() -> String {
          | ROW, ARRAY, MAP | JSON objects and arrays; in CSV only written, as JSON | |\n\n\
          JSON writes NULL as `null` and reads a missing key as NULL; of a repeated key the last value counts. A line is a\n\
          record; empty lines, a byte order mark and `\\r` before a newline are skipped.\n\n\
+         A CSV file of one column writes NULL as `\"\"`, because an empty line is no record. Where that column is a STRING it is read back\n\
+         as an empty text: give such a table a `'csv.null' = 'NULL'`, or any other text that is no value, and both are told apart.\n\n\
          ## Malformed records\n\n\
          A record is malformed if its structure is broken, or if a column that the query reads does not fit its type. `'on.error'`\n\
          says what happens then: the job stops (`fail`, the default), the record is skipped and counted (`skip`), or it goes to a\n\

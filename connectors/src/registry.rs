@@ -162,6 +162,15 @@ pub fn source_traits(options: &BTreeMap<String, String>) -> SourceTraits {
     }
 }
 
+/// Whether the rows of a table can be read again from the beginning, from its options alone. Whether files are still there is
+/// known when it is opened: [`crate::Source::beginning`].
+pub fn can_be_read_again(options: &BTreeMap<String, String>) -> bool {
+    !matches!(
+        options.get(CONNECTOR.key).map(String::as_str),
+        Some("stdin" | "socket")
+    )
+}
+
 /// Whether the table, as a sink, takes retractions.
 pub fn sink_accepts_retractions(options: &BTreeMap<String, String>) -> bool {
     match options.get(CONNECTOR.key).map(String::as_str) {

@@ -61,6 +61,39 @@ pub trait Source: Send + Sync {
     fn replayable(&self) -> bool {
         true
     }
+
+    /// Where a split that is at `position` began, so that a dealer that is opened there deals the same records in the same
+    /// order up to it.
+    ///
+    /// # Errors
+    /// [`crate::Error::Inconsistent`] if they are not there any more.
+    fn beginning(&self, split: &SplitId, position: &Position) -> Result<Beginning> {
+        let _ = (split, position);
+        Ok(match self.replayable() {
+            true => Beginning::Start,
+            false => Beginning::Gone,
+        })
+    }
+
+    /// Where a split goes on if all that is there now is left out; `None` if the source cannot say.
+    ///
+    /// # Errors
+    /// If it cannot be looked at.
+    fn end_of(&self, split: &SplitId) -> Result<Option<Position>> {
+        let _ = split;
+        Ok(None)
+    }
+}
+
+/// Where a split that was read can be read again from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Beginning {
+    /// A dealer without a position gives the same again.
+    Start,
+    /// One at this position does.
+    At(Position),
+    /// Nothing does.
+    Gone,
 }
 
 /// The splits of a source, and what the user should know about them.

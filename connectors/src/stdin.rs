@@ -2,8 +2,12 @@
 //!
 //! It cannot be read again: a crash loses what was not checkpointed, and the job says so at its start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use weir_types::SplitId;
 
@@ -61,7 +65,7 @@ impl Source for StdinSource {
             &self.request.table,
             SPLIT,
             &settings,
-            || Ok(std::io::stdin()),
+            || Ok(rest()),
         )?))
     }
 
@@ -75,5 +79,86 @@ impl Source for StdinSource {
 
     fn replayable(&self) -> bool {
         false
+    }
+}
+
+// ------------------------------------------------------------------ a look ahead
+
+/// What was read ahead of the source: it begins with that.
+static AHEAD: Mutex<Option<Ahead>> = Mutex::new(None);
+
+/// Standard input, of which something was read already.
+struct Ahead {
+    read: VecDeque<u8>,
+    blocks: Receiver<std::io::Result<Vec<u8>>>,
+}
+
+/// Looks at the beginning of standard input without taking it from the source that will read it: waits until a first line
+/// is there, then as long as `patience` for up to `most` bytes. The answer says whether that is all of it.
+///
+/// # Errors
+/// Standard input cannot be read.
+pub fn sample_stdin(most: usize, patience: Duration) -> std::io::Result<(Vec<u8>, bool)> {
+    let (sender, blocks) = sync_channel(16);
+    // A thread that is blocked in a read of stdin cannot be woken; it ends with the process.
+    std::thread::Builder::new()
+        .name("read stdin".to_owned())
+        .spawn(move || {
+            let mut stdin = std::io::stdin();
+            loop {
+                let mut block = vec![0; 1 << 16];
+                let read = match stdin.read(&mut block) {
+                    Ok(0) => return,
+                    Ok(read) => read,
+                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                    Err(error) => return drop(sender.send(Err(error))),
+                };
+                block.truncate(read);
+                if sender.send(Ok(block)).is_err() {
+                    return;
+                }
+            }
+        })?;
+    let (mut sample, mut whole) = (Vec::new(), false);
+    while sample.len() < most {
+        // Nothing can be said before there is a line.
+        let next = if memchr::memchr(b'\n', &sample).is_none() {
+            blocks.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        } else {
+            blocks.recv_timeout(patience)
+        };
+        match next {
+            Ok(block) => sample.extend(block?),
+            Err(RecvTimeoutError::Timeout) => break,
+            Err(RecvTimeoutError::Disconnected) => {
+                whole = true;
+                break;
+            }
+        }
+    }
+    *AHEAD.lock().unwrap_or_else(PoisonError::into_inner) = Some(Ahead {
+        read: sample.iter().copied().collect(),
+        blocks,
+    });
+    Ok((sample, whole))
+}
+
+/// Standard input from its beginning, whether somebody has looked at it or not.
+fn rest() -> Box<dyn Read> {
+    match AHEAD.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        Some(ahead) => Box::new(ahead),
+        None => Box::new(std::io::stdin()),
+    }
+}
+
+impl Read for Ahead {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.read.is_empty() {
+            match self.blocks.recv() {
+                Ok(block) => self.read.extend(block?),
+                Err(_) => return Ok(0),
+            }
+        }
+        self.read.read(buffer)
     }
 }

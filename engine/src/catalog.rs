@@ -65,6 +65,10 @@ impl Catalog for ConnectorCatalog {
         weir_connectors::sink_accepts_retractions(options)
     }
 
+    fn source_can_be_read_again(&self, options: &BTreeMap<String, String>) -> bool {
+        weir_connectors::can_be_read_again(options)
+    }
+
     fn metadata_type(&self, options: &BTreeMap<String, String>, key: &str) -> Option<DataType> {
         weir_connectors::metadata_type(options, key)
     }

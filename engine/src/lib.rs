@@ -21,6 +21,7 @@ mod catalog;
 mod clock;
 mod coordinator;
 mod error;
+mod evolution;
 mod exchange;
 pub mod expr;
 mod job;
@@ -28,6 +29,7 @@ pub mod operators;
 mod options;
 mod progress;
 mod savepoint;
+mod session;
 mod simulate;
 mod source;
 pub mod statistics;
@@ -37,10 +39,21 @@ mod worker;
 
 pub use catalog::ConnectorCatalog;
 pub use error::{Error, Result, RowError};
-pub use job::JobHandle;
+pub use evolution::{
+    Accept, Accepted, Again, Before, Evolution, EvolutionOptions, ReplayOrder, ReplayWatch,
+    Replayed, SourceToRead, check_edit, copy_for_trial, on_trial, past_of, replay,
+    sources_to_replay, with_what_is_below,
+};
+pub use job::{JobHandle, give_to, owner_of, storage_settings};
 pub use options::{CheckpointOptions, JobOptions, RestartOptions, RestartStrategy};
 pub use progress::{JobSummary, Outcome, OutputEvent, OutputHandler, Progress};
 pub use savepoint::{
-    ControlClient, ControlServer, JobControl, SAVEPOINTS, SavepointOrder, StateQuery, StopOrder,
-    checkpoint_state, savepoint_of_checkpoint, savepoints_in,
+    ControlClient, ControlServer, JobCommandDone, JobControl, SAVEPOINTS, SavepointOrder,
+    StateQuery, StopOrder, checkpoint_state, run_job_command, savepoint_of_checkpoint,
+    savepoints_in, wait_for_end,
+};
+pub use session::{
+    Answer, ChannelReceiver, ChannelSender, Executed, JobState, JobStatus, Next, ProgramSink,
+    ProgramSource, ProgramTables, QueryStream, Resolved, Session, SessionOptions, TableSpec,
+    create_table_from, declaration, resolve_files,
 };

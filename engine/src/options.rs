@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use weir_planner::plan::{OperatorKind, StreamPlan};
 use weir_planner::settings;
-use weir_state::{BackendKind, Compression, SnapshotOptions, StorageHook};
+use weir_state::{BackendKind, Compression, SnapshotOptions, StorageHook, StorageSettings};
 
 use crate::{Error, Result};
 
@@ -52,14 +52,20 @@ pub struct JobOptions {
     pub savepoint: Option<PathBuf>,
     /// `--from DIR`: start from this savepoint instead of the job's last checkpoint.
     pub restore_from: Option<PathBuf>,
+    /// What an edited query may do to the job's state.
+    pub evolution: crate::EvolutionOptions,
     /// 'savepoint.interval': a savepoint each time so much has passed. `None`: none.
     pub savepoint_interval: Option<Duration>,
     /// 'savepoint.retain': periodic savepoints that are kept.
     pub savepoints_retained: usize,
     /// 'savepoint.dir': where periodic savepoints go; below `state_dir` unless set.
     pub savepoint_dir: Option<PathBuf>,
+    /// Sources are read again, as far as this says, and then the run is over: `evolution/replay.rs`.
+    pub again: Option<Arc<crate::evolution::Again>>,
     /// By which the job can be asked for savepoints and a stop while it runs: keep a clone.
     pub control: crate::JobControl,
+    /// Tables that the program hands over: see [`crate::Session`].
+    pub program: crate::ProgramTables,
     /// State tables that the query reads: see [`crate::StateQuery`].
     pub state_tables: Option<Arc<weir_state::StateReader>>,
     /// Run everything on one thread, with paused time, the interleaving decided by this seed (tests).
@@ -91,6 +97,8 @@ pub struct CheckpointOptions {
     pub snapshots: SnapshotOptions,
     /// 'checkpoint.storage'; `None`: in the state folder.
     pub storage: Option<String>,
+    /// 'checkpoint.storage.…': how object stores are reached, for savepoints too.
+    pub storage_settings: StorageSettings,
     /// Between a checkpoint and its storage (tests).
     pub storage_hook: Option<StorageHook>,
 }
@@ -106,6 +114,7 @@ impl Default for CheckpointOptions {
             synchronous: false,
             snapshots: SnapshotOptions::default(),
             storage: None,
+            storage_settings: StorageSettings::default(),
             storage_hook: None,
         }
     }
@@ -122,6 +131,7 @@ impl std::fmt::Debug for CheckpointOptions {
             .field("synchronous", &self.synchronous)
             .field("snapshots", &self.snapshots)
             .field("storage", &self.storage)
+            .field("storage_settings", &self.storage_settings)
             .finish_non_exhaustive()
     }
 }
@@ -188,10 +198,13 @@ impl JobOptions {
             stop_after: Vec::new(),
             savepoint: None,
             restore_from: None,
+            evolution: crate::EvolutionOptions::default(),
             savepoint_interval: None,
             savepoints_retained: 3,
             savepoint_dir: None,
+            again: None,
             control: crate::JobControl::default(),
+            program: crate::ProgramTables::default(),
             state_tables: None,
             simulation_seed: None,
             test_cuts: None,
@@ -268,6 +281,14 @@ impl CheckpointOptions {
                 self.snapshots.compression = (value == "zstd").then_some(Compression::Zstd);
             }
             "checkpoint.storage" => self.storage = Some(value.to_owned()),
+            "checkpoint.storage.endpoint" => {
+                self.storage_settings.endpoint = Some(value.to_owned());
+            }
+            "checkpoint.storage.region" => self.storage_settings.region = Some(value.to_owned()),
+            "checkpoint.storage.allow-http" => self.storage_settings.allow_http = value == "true",
+            "checkpoint.storage.conditional-put" => {
+                self.storage_settings.unconditional = value == "disabled";
+            }
             _ => {}
         }
     }
@@ -326,6 +347,7 @@ mod tests {
             settings: settings.collect(),
             tables: BTreeMap::new(),
             operators: Vec::new(),
+            state_from: BTreeMap::new(),
         };
         JobOptions::resolve(&plan, "job")
     }
@@ -342,6 +364,10 @@ mod tests {
             ("checkpoint.incremental", "false"),
             ("checkpoint.compression", "zstd"),
             ("checkpoint.storage", "memory:"),
+            ("checkpoint.storage.endpoint", "http://localhost:9000"),
+            ("checkpoint.storage.region", "eu-north-1"),
+            ("checkpoint.storage.allow-http", "true"),
+            ("checkpoint.storage.conditional-put", "disabled"),
             ("restart.strategy", "fixed-delay"),
             ("restart.attempts", "9"),
             ("restart.delay", "7 s"),
@@ -358,6 +384,13 @@ mod tests {
         assert!(checkpoints.snapshots.full);
         assert_eq!(checkpoints.snapshots.compression, Some(Compression::Zstd));
         assert_eq!(checkpoints.storage.as_deref(), Some("memory:"));
+        let reached = StorageSettings {
+            endpoint: Some("http://localhost:9000".to_owned()),
+            region: Some("eu-north-1".to_owned()),
+            allow_http: true,
+            unconditional: true,
+        };
+        assert_eq!(checkpoints.storage_settings, reached);
         let expected = RestartOptions {
             strategy: RestartStrategy::FixedDelay,
             attempts: 9,

@@ -127,7 +127,9 @@ fn leaving(operator: &Operator, arriving: &[Option<Vec<usize>>]) -> Option<Vec<u
         {
             None
         }
-        OperatorKind::Join { .. } | OperatorKind::TimedJoin { .. } => Some(first.clone()),
+        OperatorKind::Join { .. }
+        | OperatorKind::LookupJoin { .. }
+        | OperatorKind::TimedJoin { .. } => Some(first.clone()),
         OperatorKind::Rank { .. } | OperatorKind::FinalRank { .. } | OperatorKind::Over { .. } => {
             Some(first.clone())
         }

@@ -9,7 +9,7 @@
 //! | `sum(x)`, float | sum, compensation | sum, compensation, NaNs, +infinities, −infinities, `count(x)` |
 //! | `avg(x)`, decimal | sum, `count(x)` | sum, `count(x)` |
 //! | `avg(x)`, float | sum, compensation, `count(x)` | like `sum(x)` |
-//! | `min(x)`, `max(x)`, `bit_and(x)`, `bit_or(x)` | the value | a side table |
+//! | `min(x)`, `max(x)`, `bit_and(x)`, `bit_or(x)` | the value; of arrays and rows a side table | a side table |
 //! | `bit_xor(x)` | the value, `count(x)` | the same |
 //! | `bool_and(x)`, `bool_or(x)` | number of true values, `count(x)` | the same |
 //! | `var_*(x)`, `stddev_*(x)` | moments of x (`moments.rs` of the engine) | the same |
@@ -99,7 +99,11 @@ pub fn accumulator_layout(
 /// Whether the result is made of the rows of a side table, and not of state columns.
 pub fn is_folded(aggregate: &Aggregate, retractions: bool) -> bool {
     match aggregate.function.as_str() {
-        "min" | "max" | "bit_and" | "bit_or" => retractions,
+        // Of arrays and rows a kernel knows no order; the side table does.
+        "min" | "max" => {
+            retractions || matches!(aggregate.data_type, DataType::Array(_) | DataType::Row(_))
+        }
+        "bit_and" | "bit_or" => retractions,
         "percentile_cont" | "percentile_disc" | "mode" | "string_agg" | "array_agg"
         | "first_value" | "last_value" | "nth_value" => true,
         _ => false,

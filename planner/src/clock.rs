@@ -36,10 +36,15 @@ fn asks_itself(plan: &StreamPlan, operator: &Operator) -> bool {
     match &operator.kind {
         OperatorKind::Clock { .. }
         | OperatorKind::Arrival { .. }
-        | OperatorKind::TemporalFilter { .. } => true,
+        | OperatorKind::TemporalFilter { .. }
+        | OperatorKind::LookupJoin {
+            complete: false, ..
+        } => true,
         OperatorKind::Filter { predicate } => predicate.reads_clock(),
         OperatorKind::Project { exprs } => exprs.iter().any(Expr::reads_clock),
-        OperatorKind::Join { residual, .. } | OperatorKind::TimedJoin { residual, .. } => {
+        OperatorKind::Join { residual, .. }
+        | OperatorKind::LookupJoin { residual, .. }
+        | OperatorKind::TimedJoin { residual, .. } => {
             residual.as_ref().is_some_and(Expr::reads_clock)
         }
         OperatorKind::Source {

@@ -342,6 +342,9 @@ pub(crate) fn cast_to(expr: Expr, target: DataType, kind: CastKind, span: Span) 
         };
     }
     let span = if span.is_empty() { expr.span } else { span };
+    if let Some(row) = crate::row_cast::by_position(&expr, &target, kind, span) {
+        return row;
+    }
     let safe = kind == CastKind::GivesNull;
     Expr {
         kind: ExprKind::Cast {

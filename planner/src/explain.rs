@@ -236,6 +236,14 @@ impl Printer<'_> {
                 right_keys,
                 null_equal,
                 residual,
+            }
+            | OperatorKind::LookupJoin {
+                join,
+                left_keys,
+                right_keys,
+                null_equal,
+                residual,
+                ..
             } => {
                 let kind = join.word();
                 let pairs = left_keys.iter().zip(right_keys).enumerate();
@@ -257,7 +265,14 @@ impl Printer<'_> {
                     };
                     format!(" AND {}", canonical::text(residual, &name))
                 });
-                format!("Join {kind} on {}{residual}", pairs.join(" AND "))
+                let what = match &operator.kind {
+                    OperatorKind::LookupJoin { complete: true, .. } => {
+                        "LookupJoin when the right has ended:"
+                    }
+                    OperatorKind::LookupJoin { .. } => "LookupJoin at the end of the epoch:",
+                    _ => "Join",
+                };
+                format!("{what} {kind} on {}{residual}", pairs.join(" AND "))
             }
             OperatorKind::Rank {
                 partition,

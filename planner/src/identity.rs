@@ -488,6 +488,7 @@ pub(crate) fn kind_name(kind: &OperatorKind) -> &'static str {
         OperatorKind::WindowAggregate { .. } => "WindowAggregate",
         OperatorKind::Aggregate { .. } => "Aggregate",
         OperatorKind::Join { .. } => "Join",
+        OperatorKind::LookupJoin { .. } => "LookupJoin",
         OperatorKind::Rank { .. } => "Rank",
         OperatorKind::FinalRank { .. } => "FinalRank",
         OperatorKind::Over { .. } => "Over",

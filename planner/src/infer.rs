@@ -231,6 +231,38 @@ impl Properties {
     }
 }
 
+impl Properties {
+    /// A join with the right as it is: the left's time and windows go on, and what is given stays. A left row has one partner
+    /// at most where its keys hold a key of the right.
+    pub(crate) fn looked_up(
+        join: JoinKind,
+        (left, right): (&Self, &Self),
+        left_width: usize,
+        right_keys: &[Expr],
+    ) -> Self {
+        let is_compared = |column: &usize| {
+            right_keys
+                .iter()
+                .any(|key| key.as_column() == Some(*column))
+        };
+        let has_one = right
+            .unique_key
+            .as_ref()
+            .is_some_and(|key| key.iter().all(is_compared));
+        let unique_key = if has_one {
+            left.unique_key.clone()
+        } else {
+            Self::joined(join, left, right, left_width).unique_key
+        };
+        let rows = match left.changelog {
+            Changelog::AppendOnly => left.clone(),
+            // When each of two equal rows came is not kept while they wait.
+            Changelog::Retractions => Self::of(Changelog::Retractions),
+        };
+        Self { unique_key, ..rows }
+    }
+}
+
 /// The column that the expression casts to a type in which all of its values stay different.
 fn widened_column(expr: &Expr) -> Option<usize> {
     let ExprKind::Cast {

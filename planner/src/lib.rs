@@ -32,9 +32,11 @@ mod expr_form;
 mod expr_tree;
 mod final_rank;
 mod fingerprint;
+pub mod format;
 pub mod functions;
 mod identity;
 mod infer;
+pub mod lexemes;
 mod library;
 mod literals;
 mod logical;
@@ -44,7 +46,9 @@ pub mod over;
 pub mod plan;
 mod ranks;
 mod retention;
+mod row_cast;
 pub mod settings;
+mod settings_elsewhere;
 mod similar;
 mod state_schema;
 pub mod syntax;
@@ -63,6 +67,7 @@ pub use explain::explain;
 pub use retention::bounds_summary;
 pub use settings::Setting;
 pub use state_schema::keeps_result;
+pub use syntax::{JobCommand, job_commands};
 
 use binder::Binder;
 
@@ -86,6 +91,12 @@ pub trait Catalog {
 
     /// Whether the table, as a sink, takes retractions.
     fn sink_accepts_retractions(&self, options: &BTreeMap<String, String>) -> bool {
+        let _ = options;
+        true
+    }
+
+    /// Whether the rows of a table can be read again, the same ones in the same order.
+    fn source_can_be_read_again(&self, options: &BTreeMap<String, String>) -> bool {
         let _ = options;
         true
     }

@@ -29,6 +29,8 @@ pub(crate) struct Graph {
     pub(crate) nodes: Vec<Node>,
     /// What hints say of how long state is kept: microseconds, and the hint.
     pub(crate) hinted_ttls: BTreeMap<NodeId, (i64, Span)>,
+    /// What hints say of the paths that blocks had: by the path that they have.
+    pub(crate) state_from: BTreeMap<String, String>,
     /// How long state is kept, once hints and settings are put together (`retention.rs`).
     pub(crate) ttls: BTreeMap<NodeId, StateTtl>,
 }
@@ -122,6 +124,18 @@ pub(crate) enum NodeKind {
         /// For each key whether two NULLs are equal.
         null_equal: Vec<bool>,
         residual: Option<Expr>,
+    },
+    /// Each left row with the right rows of the moment. Columns: those of the left input, then those of the right one.
+    LookupJoin {
+        /// Inner or left.
+        join: JoinKind,
+        left_keys: Vec<Expr>,
+        right_keys: Vec<Expr>,
+        /// For each key whether two NULLs are equal.
+        null_equal: Vec<bool>,
+        residual: Option<Expr>,
+        /// The right ends, and is read to its end first.
+        complete: bool,
     },
     /// Columns: those of the input, then the row's number in its partition.
     Rank {

@@ -181,7 +181,7 @@ pub(crate) fn bounds(plan: &mut StreamPlan, catalog: &dyn Catalog) -> Vec<Diagno
             }
         }
         // Of a join one input may end while the other does not.
-        if let (OperatorKind::Join { .. }, [left, right]) =
+        if let (OperatorKind::Join { .. } | OperatorKind::LookupJoin { .. }, [left, right]) =
             (&operator.kind, operator.inputs.as_slice())
         {
             for (name, input) in [("left", left), ("right", right)] {
@@ -225,6 +225,10 @@ fn unbounded(operator: &Operator) -> Option<Diagnostic> {
         (OperatorKind::Join { .. }, _) => (
             "its rows are kept for ever".to_owned(),
             "say how far apart in time two rows may be, e.g. ON … AND b.ts BETWEEN a.ts AND a.ts + INTERVAL '1' HOUR",
+        ),
+        (OperatorKind::LookupJoin { .. }, _) => (
+            "the rows that are looked up are kept for ever".to_owned(),
+            "look up a relation with a key: a table with a PRIMARY KEY and a WATERMARK, a changelog, or a GROUP BY",
         ),
         (OperatorKind::Rank { bounds, .. }, _) if bounds.last.is_none() => (
             "every row is ranked and kept".to_owned(),

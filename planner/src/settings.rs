@@ -143,7 +143,31 @@ pub const SETTINGS: &[Setting] = &[
         key: "checkpoint.storage",
         default: "(`checkpoints/` in the job's state folder)",
         form: Form::Text,
-        help: "Where checkpoints are kept: a folder or `file:` URL, in which the job gets a folder of its name; `memory:`, gone with the process; or the URL of an object store that this build can reach. The state folder itself stays local.",
+        help: "Where checkpoints are kept: a folder or `file:` URL, in which the job gets a folder of its name; `memory:`, gone with the process; or an object store: `s3://bucket/path`, `gs://bucket/path`, `az://container/path`, reached with the credentials of the environment. The state folder itself stays local.",
+    },
+    Setting {
+        key: "checkpoint.storage.endpoint",
+        default: "(the provider's)",
+        form: Form::Text,
+        help: "The URL of the server of an object store, where it is not the provider's own: MinIO, Ceph, a test. It holds for savepoints at URLs as well.",
+    },
+    Setting {
+        key: "checkpoint.storage.region",
+        default: "(from `AWS_REGION`)",
+        form: Form::Text,
+        help: "The region of an `s3:` store.",
+    },
+    Setting {
+        key: "checkpoint.storage.allow-http",
+        default: "false",
+        form: Form::Choice(&["true", "false"]),
+        help: "Whether an object store may be spoken to without TLS. Whoever is between reads the state.",
+    },
+    Setting {
+        key: "checkpoint.storage.conditional-put",
+        default: "required",
+        form: Form::Choice(&["required", "disabled"]),
+        help: "Whether the server of an object store has create-if-absent, by which no two processes can both write the same checkpoint; a start tries it out. `disabled` is for servers without it: then nothing but the lock of the state folder keeps a second process out.",
     },
     Setting {
         key: "restart.strategy",
@@ -191,7 +215,7 @@ pub const SETTINGS: &[Setting] = &[
         key: "savepoint.dir",
         default: "`.weir/JOB/savepoints`",
         form: Form::Text,
-        help: "The folder of periodic savepoints, each in a folder of its own, called `periodic-` and the number of its checkpoint.",
+        help: "The folder (or the URL of an object store) of periodic savepoints, each in a folder of its own, called `periodic-` and the number of its checkpoint.",
     },
     Setting {
         key: "state.backend",
@@ -290,12 +314,11 @@ pub fn check(key: &str, value: &str) -> Result<(), Problem> {
         let diagnostic = Diagnostic::error(
             codes::UNKNOWN_SETTING,
             format!("there is no setting '{key}'"),
-        )
-        .nearest(near);
-        let diagnostic = if near.is_some() {
-            diagnostic
-        } else {
-            diagnostic.help("docs/settings.md lists all settings")
+        );
+        let diagnostic = match (crate::settings_elsewhere::spelled_here(key), near) {
+            (Some(help), _) => diagnostic.help(help),
+            (None, Some(near)) => diagnostic.nearest(Some(near)),
+            (None, None) => diagnostic.help("docs/settings.md lists all settings"),
         };
         return Err(Problem {
             diagnostic,

@@ -16,6 +16,9 @@
 //! | | `times` | slices | PARTITION BY | when | watermark |
 //! | interval join | `left`, `right` | sorted by event time | join keys | all columns of that side, the own watermark, whether it has a partner | watermark |
 //! | | `left_times`, `right_times` | slices | join keys | when | watermark |
+//! | lookup join | `right` | multimap | join keys | all columns of that side | keys of an updating input, else nothing |
+//! | whose right ends | `waiting` | multimap | join keys | all columns of the left, the own watermark | the right, which ends |
+//! | | `waiting_keys` | slices | join keys | when | the right, which ends |
 //! | join of windows | `left`, `right` | multimap | join keys | all columns of that side | watermark |
 //! | | `windows` | slices | join keys | when | watermark |
 //! | condition on the clock | `rows` | multimap | when its rows enter and leave | all columns | processing time |
@@ -163,6 +166,12 @@ pub(crate) fn state_tables(
                 side("right", &inputs[1], right_keys),
             ]
         }
+        OperatorKind::LookupJoin {
+            left_keys,
+            right_keys,
+            complete,
+            ..
+        } => lookup_tables(inputs, [left_keys, right_keys], *complete),
         OperatorKind::Rank { .. } => vec![rank_table(kind, &inputs[0])],
         OperatorKind::FinalRank { timing, .. } => final_rank_tables(*timing, kind, &inputs[0]),
         OperatorKind::TemporalFilter { enters, leaves } => {
@@ -470,6 +479,46 @@ fn timed_join_tables(
             vec![rows("left", 0), rows("right", 1), times("windows", 0)]
         }
     }
+}
+
+/// The tables of a join with the right as it is: the right, and the left rows that wait for its end.
+fn lookup_tables(
+    inputs: &[InputFacts<'_>],
+    keys: [&[usize]; 2],
+    complete: bool,
+) -> Vec<StateTable> {
+    let key = |input: usize| -> Schema {
+        let columns = keys[input].iter();
+        columns
+            .map(|&column| inputs[input].schema[column].clone())
+            .collect()
+    };
+    let right = StateTable {
+        name: "right".to_owned(),
+        layout: StateLayout::MultiMap,
+        key: key(1),
+        value: inputs[1].schema.clone(),
+        bound: side_bound(inputs[1].changelog, inputs[1].unique_key),
+        order: Vec::new(),
+    };
+    if !complete {
+        return vec![right];
+    }
+    let mut value = inputs[0].schema.clone();
+    value.push(Column::new(OWN_WATERMARK, DataType::Int64));
+    let waiting = StateTable {
+        name: "waiting".to_owned(),
+        layout: StateLayout::MultiMap,
+        key: key(0),
+        value,
+        bound: StateBound::BoundedInput,
+        order: Vec::new(),
+    };
+    let waiting_keys = StateTable {
+        bound: StateBound::BoundedInput,
+        ..due_keys("waiting_keys", key(0))
+    };
+    vec![right, waiting, waiting_keys]
 }
 
 /// Keys by when they have something to do.

@@ -60,7 +60,9 @@ pub(crate) fn apply(plan: &mut StreamPlan) {
             OperatorKind::Source { filter, .. } => filter.iter_mut().for_each(|e| zone.visit(e)),
             OperatorKind::Filter { predicate } => zone.visit(predicate),
             OperatorKind::Project { exprs } => exprs.iter_mut().for_each(|e| zone.visit(e)),
-            OperatorKind::Join { residual, .. } | OperatorKind::TimedJoin { residual, .. } => {
+            OperatorKind::Join { residual, .. }
+            | OperatorKind::LookupJoin { residual, .. }
+            | OperatorKind::TimedJoin { residual, .. } => {
                 residual.iter_mut().for_each(|e| zone.visit(e));
             }
             // All others name columns: a projection below them computes.

@@ -64,6 +64,7 @@ impl StreamPlan {
             OperatorKind::Source { .. } => 0..=0,
             OperatorKind::Join { .. }
             | OperatorKind::TimedJoin { .. }
+            | OperatorKind::LookupJoin { .. }
             | OperatorKind::SetOperation { .. } => 2..=2,
             OperatorKind::Union => 1..=usize::MAX,
             _ => 1..=1,
@@ -248,6 +249,14 @@ impl StreamPlan {
                 right_keys,
                 null_equal,
                 residual,
+            }
+            | OperatorKind::LookupJoin {
+                join,
+                left_keys,
+                right_keys,
+                null_equal,
+                residual,
+                ..
             } => {
                 let side = |input: usize| types_of(operator.visible(&inputs[input].schema));
                 let (left, right) = (side(0), side(1));

@@ -30,11 +30,11 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
-pub use encoding::{decode_values, encode_value};
+pub use encoding::{decode_rows, decode_values, encode_rows, encode_value};
 pub use error::{Error, Result};
 pub use keyed::{
-    Columns, EachRange, MapTable, Matches, MultiMapTable, ProbeCursor, RangeCursor, Scratch,
-    SliceTable, SortBound, SortedRange, SortedTable,
+    Columns, EachRange, MapTable, Matches, MultiMapTable, Piece, ProbeCursor, RangeCursor,
+    RestCursor, Scratch, SliceTable, SortBound, SortedRange, SortedTable,
 };
 pub use savepoint::{
     ColumnRole, Difference, EventTimeRange, SAVEPOINT_FORMAT_VERSION, SavedColumn, SavedFile,
@@ -44,8 +44,9 @@ pub use savepoint::{
 pub use shared::{SharedState, StateStatistics};
 pub use snapshot::{
     CheckpointStore, Compression, FileEntry, FileForm, MANIFEST_FORMAT_VERSION, Manifest,
-    PendingSnapshot, RestoreFrom, SnapshotOptions, StorageHook, StorageOptions, StorageStep,
-    TableFigures, WorkerSnapshot,
+    PendingSnapshot, RestoreFrom, Restoring, Rows, RowsChange, SnapshotOptions, StorageHook,
+    StorageOptions, StorageSettings, StorageStep, TableChange, TableFigures, TableFrom,
+    WorkerSnapshot, is_remote,
 };
 pub use spec::{BackendKind, Layout, TableSpec};
 pub use worker::{WorkerOptions, WorkerState};

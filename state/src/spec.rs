@@ -55,6 +55,26 @@ impl TableSpec {
         format!("{}@{}", self.operator.folder_name(), self.table)
     }
 
+    /// Whether state of a table that was called otherwise can be read as this one: columns are what they are by their
+    /// places.
+    pub(crate) fn check_fits_as(&self, stored: &Self) -> Result<()> {
+        let types = |columns: &Schema| -> Vec<DataType> {
+            columns.iter().map(|c| c.data_type.clone()).collect()
+        };
+        let form = |spec: &Self| {
+            (
+                spec.layout,
+                spec.order.clone(),
+                types(&spec.key),
+                types(&spec.value),
+            )
+        };
+        if form(self) == form(stored) {
+            return Ok(());
+        }
+        self.check_fits(stored)
+    }
+
     /// Whether state written by `stored` can be read as this table.
     pub(crate) fn check_fits(&self, stored: &Self) -> Result<()> {
         let name = format!("table '{}' of operator {}", self.table, self.operator);

@@ -22,8 +22,8 @@ use crate::keyed::{
     TableContext, stored_slices,
 };
 use crate::snapshot::{
-    CheckpointStore, FileEntry, Gate, Linker, PendingSnapshot, RestoreFrom, Room, SnapshotJob,
-    SnapshotOptions, TableFigures, Uploader, Writer, restore, run_inline,
+    CheckpointStore, FileEntry, Gate, Linker, PendingSnapshot, RestoreFrom, Restoring, Room,
+    SnapshotJob, SnapshotOptions, TableFigures, Uploader, Writer, restore, run_inline,
 };
 use crate::{BackendKind, Error, Layout, Result, SharedState, TableSpec};
 
@@ -83,8 +83,22 @@ impl WorkerState {
         tables: Vec<TableSpec>,
         restore_from: Option<&RestoreFrom>,
     ) -> Result<Self> {
+        let restoring = restore_from.map(|from| Restoring::unchanged(from, &tables));
+        Self::open_from(shared, options, tables, restoring.transpose()?.as_ref())
+    }
+
+    /// Opens the worker's state where an edited query takes over what `from` says of each of its tables.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; and when a change of a table cannot take its rows.
+    pub fn open_from(
+        shared: Arc<SharedState>,
+        options: WorkerOptions,
+        tables: Vec<TableSpec>,
+        from: Option<&Restoring>,
+    ) -> Result<Self> {
         empty_folder(&options.scratch)?;
-        let (backend, known) = open_backend(&shared, &options, &tables, restore_from)?;
+        let (backend, known) = open_backend(&shared, &options, &tables, from)?;
         shared.budget.workers.fetch_add(1, Relaxed);
         let gate = Arc::new(Gate::default());
         let registry = Rc::new(Registry::new(backend.clone(), gate.clone()));
@@ -279,6 +293,22 @@ impl WorkerState {
         self.maintain()
     }
 
+    /// Brings everything that was changed to the database, so that tables can be read whole
+    /// ([`RestCursor`](crate::RestCursor)). Called between two epochs.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn write_back(&self) -> Result<()> {
+        self.gate.wait_open(&self.shared.budget);
+        self.registry.write_deferred()?;
+        for cache in self.registry.caches() {
+            let mut cache = cache.borrow_mut();
+            cache.acknowledge();
+            cache.spill(usize::MAX, Keep::Entries)?;
+        }
+        Ok(())
+    }
+
     /// The synchronous part of a checkpoint. Waits for the links of an earlier freeze.
     ///
     /// # Errors
@@ -378,7 +408,7 @@ fn open_backend(
     shared: &SharedState,
     options: &WorkerOptions,
     tables: &[TableSpec],
-    restore_from: Option<&RestoreFrom>,
+    restore_from: Option<&Restoring>,
 ) -> Result<Opened> {
     match restore_from {
         Some(from) => restore(shared, options, tables, from),
@@ -394,13 +424,17 @@ pub(crate) fn new_backend(
 ) -> Result<Arc<dyn StateBackend>> {
     let names = tables.iter().map(TableSpec::family).collect();
     Ok(match (shared.kind, &shared.rocks) {
-        (BackendKind::Rocksdb, Some(rocks)) => Arc::new(RocksBackend::open(
-            rocks,
-            &options.scratch.join("db"),
-            names,
-        )?),
+        (BackendKind::Rocksdb, Some(rocks)) => {
+            let database = RocksBackend::open(rocks, &options.scratch.join("db"), names)?;
+            Arc::new(database.with_turn(turn_of(options)))
+        }
         _ => Arc::new(MemoryBackend::new(names)),
     })
+}
+
+/// When a worker's database merges its files.
+pub(crate) fn turn_of(options: &WorkerOptions) -> u64 {
+    crate::backend::turn_of(options.range.start, options.key_groups)
 }
 
 fn start_output(

@@ -64,20 +64,39 @@ impl Oracle {
         self.context.register_table(name, Arc::new(table)).unwrap();
     }
 
+    /// Adds a table of rows that are written as SQL; without rows it is there all the same.
+    pub(crate) fn values(&self, name: &str, columns: &str, rows: &[String]) {
+        let width = columns.split(',').count();
+        let nothing = vec!["NULL"; width].join(", ");
+        let query = match rows {
+            [] => format!("SELECT * FROM (VALUES ({nothing})) AS v ({columns}) WHERE false"),
+            rows => format!(
+                "SELECT * FROM (VALUES {}) AS v ({columns})",
+                rows.join(", ")
+            ),
+        };
+        self.query(&format!("CREATE TABLE {name} AS {query}"))
+            .unwrap();
+    }
+
     /// The answer.
     ///
     /// # Errors
     /// What the batch engine said: a query that it refuses, or an error in a row.
     pub(crate) fn query(&self, sql: &str) -> Result<Vec<Row>, String> {
-        let batches = self.runtime.block_on(async {
+        Ok(self.batches(sql)?.iter().flat_map(rows_of).collect())
+    }
+
+    /// The same as it comes.
+    pub(crate) fn batches(&self, sql: &str) -> Result<Vec<RecordBatch>, String> {
+        self.runtime.block_on(async {
             let frame = self
                 .context
                 .sql(sql)
                 .await
                 .map_err(|error| error.to_string())?;
             frame.collect().await.map_err(|error| error.to_string())
-        })?;
-        Ok(batches.iter().flat_map(rows_of).collect())
+        })
     }
 }
 

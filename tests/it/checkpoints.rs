@@ -8,6 +8,8 @@
 //! Whatever happens, the folded files must be what plain arithmetic says. The figures in the job's folder say when each
 //! checkpoint began, ended, and what became of it.
 
+mod full_disk;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

@@ -13,8 +13,8 @@ fn queries() -> Vec<PathBuf> {
             .unwrap()
             .map(|entry| entry.unwrap().path())
         {
-            // `batch` has the queries of the other engine.
-            if path.is_dir() && !path.ends_with("batch") {
+            // `batch` has the queries of the other engine, `evolution` pairs that are run one after another.
+            if path.is_dir() && !path.ends_with("batch") && !path.ends_with("evolution") {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "sql") {
                 found.push(path);

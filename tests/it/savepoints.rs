@@ -192,6 +192,37 @@ fn a_running_job_gives_savepoints_and_nothing_is_lost_or_doubled_afterwards() {
 }
 
 #[test]
+fn sql_asks_a_running_job_for_a_savepoint_and_a_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let slow = NUMBERS.replace("'rows-per-second' = '6000'", "'rows-per-second' = '1500'");
+    let place = Place::new(&folder.path().join("job"), "numbers", &slow);
+    let here = &place.folder;
+    let file = |text: &str| {
+        std::fs::write(here.join("evening.sql"), text).unwrap();
+        ["run", "evening.sql"]
+    };
+    refused(here, &file("STOP JOB numbers;"), "S0027");
+    refused(here, &file("STOP JOB numbers; SELECT 1;"), "P0003");
+    let mut child = place.start(&["-p", "2"]);
+    until("the job listens", || {
+        here.join(".weir/numbers/control.json").exists()
+    });
+    let text = must(here, &file("SAVEPOINT JOB numbers 'noon';"));
+    assert!(text.contains("savepoint noon"), "{text}");
+    let text = must(here, &file("STOP JOB numbers WITH SAVEPOINT 'evening';"));
+    assert!(
+        text.contains("savepoint evening") && text.contains("numbers has stopped"),
+        "{text}"
+    );
+    let status = wait_for(&mut child, Duration::from_secs(30)).expect("a stop ends the job");
+    assert!(status.success(), "{}", place.log());
+    let fast = NUMBERS.replace("'rows-per-second' = '6000'", "'rows-per-second' = '60000'");
+    std::fs::write(here.join("numbers.sql"), fast).unwrap();
+    place.must_run(&["-p", "3", "--from", "noon"]);
+    assert_expected(&place, "from the savepoint of noon");
+}
+
+#[test]
 fn a_drain_ends_the_job_as_if_its_input_had_ended() {
     let folder = tempfile::tempdir().unwrap();
     let sql = "\
@@ -274,6 +305,52 @@ fn periodic_savepoints_are_made_and_only_the_newest_are_kept() {
     assert_expected(&place, "with periodic savepoints");
     let newest = names().pop().unwrap();
     must(here, &["savepoint", "verify", &format!("numbers/{newest}")]);
+}
+
+#[test]
+fn a_death_or_an_error_in_a_periodic_savepoint_changes_nothing_for_the_job() {
+    let fast = NUMBERS.replace("'rows-per-second' = '6000'", "'rows-per-second' = '40000'");
+    for point in [
+        "state.savepoint.before:2",
+        "state.savepoint.table:2",
+        "state.savepoint.manifest.before:2",
+        "state.savepoint.manifest.after:2",
+    ] {
+        for action in ["", ":error"] {
+            let folder = tempfile::tempdir().unwrap();
+            let place = Place::new(&folder.path().join("job"), "numbers", &fast);
+            let output = place
+                .run(&["-p", "2", "--set", "savepoint.interval=100ms"])
+                .env("WEIR_FAILPOINT", format!("{point}{action}"))
+                .output()
+                .unwrap();
+            let text = text_of(&output);
+            // An error is the savepoint's alone, and the job does not even restart.
+            assert_eq!(
+                output.status.success(),
+                action == ":error",
+                "{point}: {text}"
+            );
+            assert!(!text.contains("starts again"), "{point}: {text}");
+            if action.is_empty() {
+                assert!(text.contains("abort"), "{point} was not passed: {text}");
+                place.must_run(&[]);
+            }
+            assert_expected(&place, point);
+            // What is listed is whole.
+            let listed = json(&must(
+                &place.folder,
+                &["savepoint", "list", "numbers", "--json"],
+            ));
+            for one in listed.as_array().unwrap() {
+                let name = one["name"].as_str().unwrap();
+                must(
+                    &place.folder,
+                    &["savepoint", "verify", &format!("numbers/{name}")],
+                );
+            }
+        }
+    }
 }
 
 #[test]

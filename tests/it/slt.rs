@@ -337,3 +337,113 @@ fn scripts_give_the_same_rows_by_way_of_a_savepoint() {
     }
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
 }
+
+/// Roles whose state is in no savepoint of a script's SELECT, and the test that covers them.
+const COVERED_ELSEWHERE: &[(&str, &str)] = &[
+    // Its state is its transactions and positions, which are no tables.
+    (
+        "source",
+        "savepoints::a_running_job_gives_savepoints_and_nothing_is_lost_or_doubled_afterwards",
+    ),
+    (
+        "sink",
+        "savepoints::a_running_job_gives_savepoints_and_nothing_is_lost_or_doubled_afterwards",
+    ),
+];
+
+/// The role of an operator: the last part of its ID, without what is in parentheses and without an ordinal.
+fn role_of(id: &str) -> String {
+    let role = id.rsplit_once('/').map_or(id, |(_, role)| role);
+    // `over("partition by a/b")` has a stroke of its own.
+    let role = id.find("/over(").map_or(role, |at| &id[at + 1..]);
+    let role = role.split('(').next().unwrap_or(role);
+    role.trim_end_matches(|c: char| c.is_ascii_digit())
+        .trim_end_matches('_')
+        .to_owned()
+}
+
+/// The roles that keep something, as the page of operator IDs has them.
+fn documented_roles() -> std::collections::BTreeSet<String> {
+    let page = weir_tests::process::root().join("docs/operator-ids.md");
+    let text = std::fs::read_to_string(page).unwrap();
+    let mut roles = std::collections::BTreeSet::new();
+    let rows = text
+        .lines()
+        .skip_while(|line| !line.starts_with("| role |"))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        if cells.last() == Some(&"nothing") {
+            continue;
+        }
+        let names = cells[0].split('`').skip(1).step_by(2);
+        roles.extend(names.map(|name| role_of(&format!("x/{name}"))));
+    }
+    roles
+}
+
+/// Every SELECT of a script that runs by way of a savepoint, planned: the roles that keep state in it.
+fn roles_in_scripts() -> std::collections::BTreeSet<String> {
+    let mut roles = std::collections::BTreeSet::new();
+    for path in scripts() {
+        let records = sqllogictest::parse_file::<DefaultColumnType>(&path).unwrap();
+        let mut text = String::new();
+        for record in records {
+            use sqllogictest::{Record, StatementExpect};
+            match record {
+                Record::Statement {
+                    sql,
+                    expected: StatementExpect::Ok,
+                    ..
+                } => match sql.split_whitespace().next().unwrap_or_default() {
+                    "FILE" | "CLOCK" => {}
+                    "RESET" => text.clear(),
+                    _ => text.push_str(&format!("{sql};\n")),
+                },
+                Record::Query { sql, .. } => {
+                    let plain = ["SELECT", "WITH", "(SELECT", "VALUES"];
+                    let first = sql.split_whitespace().next().unwrap_or_default().to_owned();
+                    if !plain.contains(&first.as_str()) {
+                        continue;
+                    }
+                    // One whose answer is an error keeps nothing.
+                    let Ok(plan) = job::plan(&format!("{text}{sql};\n")) else {
+                        continue;
+                    };
+                    let keeping = plan.operators.iter().filter(|one| !one.state.is_empty());
+                    roles.extend(keeping.map(|one| role_of(one.id.as_str())));
+                }
+                _ => {}
+            }
+        }
+    }
+    roles
+}
+
+/// A new operator that keeps state needs a script, which then runs by way of a savepoint as well.
+#[test]
+fn every_role_that_keeps_state_is_in_a_script_that_goes_through_savepoints() {
+    let (documented, found) = (documented_roles(), roles_in_scripts());
+    assert!(
+        documented.len() > 10,
+        "the page has a table of roles: {documented:?}"
+    );
+    let missing: Vec<&String> = documented
+        .iter()
+        .filter(|role| !found.contains(*role))
+        .filter(|role| COVERED_ELSEWHERE.iter().all(|(own, _)| own != role))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "no script has {missing:?}; there are {found:?}"
+    );
+    let unknown: Vec<&String> = found
+        .iter()
+        .filter(|role| !documented.contains(*role))
+        .collect();
+    assert!(
+        unknown.is_empty(),
+        "docs/operator-ids.md does not say that {unknown:?} keep state"
+    );
+}

@@ -22,5 +22,6 @@ pub mod data;
 pub mod job;
 pub mod process;
 pub mod python;
+pub mod s3;
 pub mod suite;
 pub mod value;

@@ -48,6 +48,12 @@ pub(crate) const SUITES: &[Suite] = &[
         about: "the queries in queries/ and in the documentation",
     },
     Suite {
+        name: "face",
+        seconds: 120,
+        floor: 4,
+        about: "the REPL in a terminal of tmux: first five minutes, completion, live tables, resizing",
+    },
+    Suite {
         name: "flights",
         seconds: 240,
         floor: 4,
@@ -70,6 +76,24 @@ pub(crate) const SUITES: &[Suite] = &[
         seconds: 90,
         floor: 20,
         about: "savepoints of running jobs, of Nexmark, and opened by DuckDB",
+    },
+    Suite {
+        name: "object_store",
+        seconds: 120,
+        floor: 8,
+        about: "checkpoints and savepoints in an S3 server that fails, stalls and drops connections, with kills",
+    },
+    Suite {
+        name: "evolution",
+        seconds: 300,
+        floor: 340,
+        about: "edits of running queries: stories, matrix, model, generated sequences against a batch engine",
+    },
+    Suite {
+        name: "rebuild",
+        seconds: 120,
+        floor: 6,
+        about: "edits that are computed from state, killed at every step and at any moment",
     },
     Suite {
         name: "simulation",

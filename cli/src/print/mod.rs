@@ -105,6 +105,8 @@ pub(crate) struct PrintOptions {
     pub(crate) changelog: bool,
     /// Whether every source of the job ends by itself.
     pub(crate) bounded: bool,
+    /// Rows come one by one, from somebody who types or a log that grows: none is held back.
+    pub(crate) live: bool,
 }
 
 /// Whether a write failed because nobody reads any more.
@@ -166,7 +168,7 @@ impl Printer {
                 form,
                 writer: writer(options, columns, with_op),
                 unique_key: operator.unique_key.clone(),
-                settle: !options.bounded,
+                settle: !options.bounded || options.live,
             });
         }
         let target = Target {
@@ -199,7 +201,8 @@ impl Printer {
         })
     }
 
-    fn take(&mut self, event: OutputEvent) -> ControlFlow<()> {
+    /// Prints, or keeps, the changes of an epoch. `Break`: nobody reads any more.
+    pub(crate) fn take(&mut self, event: OutputEvent) -> ControlFlow<()> {
         let Self {
             outputs,
             target,

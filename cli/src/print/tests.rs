@@ -74,6 +74,7 @@ fn plan(selects: usize, changelog: Changelog) -> StreamPlan {
         settings: Default::default(),
         tables: Default::default(),
         operators: operators.collect(),
+        state_from: Default::default(),
     }
 }
 
@@ -126,6 +127,7 @@ fn bounded(format: Format) -> PrintOptions {
         format,
         changelog: false,
         bounded: true,
+        live: false,
     }
 }
 

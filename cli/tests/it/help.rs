@@ -21,7 +21,9 @@ fn snapshot(name: &str, text: &str) {
 #[test]
 fn every_command_has_a_help_text() {
     let folder = Folder::new();
-    for command in ["", "run", "explain", "check", "diff"] {
+    for command in [
+        "", "run", "query", "repl", "explain", "check", "diff", "fmt", "generate", "jobs",
+    ] {
         let arguments: Vec<&str> = [command, "--help"]
             .into_iter()
             .filter(|word| !word.is_empty())

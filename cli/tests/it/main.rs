@@ -11,6 +11,7 @@
 
 mod documentation;
 mod exit_codes;
+mod face;
 mod help;
 mod life;
 mod results;

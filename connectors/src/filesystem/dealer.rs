@@ -35,12 +35,26 @@ impl ListingPosition {
         }
     }
 
+    /// Behind all that they hold.
+    pub(crate) fn end(files: Vec<ListedFile>) -> Self {
+        Self {
+            file: files.len(),
+            ..Self::start(files)
+        }
+    }
+
     pub(crate) fn read(split: &SplitId, position: &Position) -> Result<Self> {
         serde_json::from_value(position.clone()).map_err(|error| {
             Error::Inconsistent(format!(
                 "the recorded position of split {split} cannot be read: {error}"
             ))
         })
+    }
+}
+
+impl From<ListingPosition> for Position {
+    fn from(position: ListingPosition) -> Self {
+        serde_json::to_value(position).unwrap_or_default()
     }
 }
 

@@ -25,10 +25,10 @@ use super::dealer::OpenFile;
 use super::decompress::Compression;
 use super::listing::{PathPattern, size_of};
 use super::{COMPRESSION, SCAN_INTERVAL};
-use crate::error::{Error, Result};
+use crate::error::{Error, IoContext, Result};
 use crate::format::{Settings, TextDecoder};
 use crate::options::Options;
-use crate::source::{Deal, Dealer, Decoder, Position, Source, SplitListing};
+use crate::source::{Beginning, Deal, Dealer, Decoder, Position, Source, SplitListing};
 use crate::table::TableRequest;
 
 const SPLIT: &str = "listing";
@@ -57,11 +57,7 @@ impl Source for ContinuousSource {
     fn dealer(&self, split: &SplitId, position: Option<&Position>) -> Result<Box<dyn Dealer>> {
         let at = match position {
             None => FollowPosition::default(),
-            Some(position) => serde_json::from_value(position.clone()).map_err(|error| {
-                Error::Inconsistent(format!(
-                    "the recorded position of split {split} cannot be read: {error}"
-                ))
-            })?,
+            Some(position) => FollowPosition::read(split, position)?,
         };
         let options = Options(&self.request.options);
         Ok(Box::new(FollowDealer {
@@ -85,12 +81,86 @@ impl Source for ContinuousSource {
     fn bounded(&self) -> bool {
         false
     }
+
+    /// The stretches that were dealt, in their order: other files and lines may have come since, and the order of discovery
+    /// is not that of names.
+    fn beginning(&self, split: &SplitId, position: &Position) -> Result<Beginning> {
+        let at = FollowPosition::read(split, position)?;
+        for (name, file) in at.files() {
+            let size = size_of(&self.pattern.path(&name))?.unwrap_or(0);
+            let compressed =
+                Compression::of(Options(&self.request.options).word(&COMPRESSION), &name)
+                    != Compression::None;
+            let is_there = match file.whole {
+                Some(whole) => size == whole,
+                None => compressed || size >= file.offset,
+            };
+            if !is_there {
+                return Err(Error::Inconsistent(format!(
+                    "{name} has {size} bytes now, and {} were read",
+                    file.whole.unwrap_or(file.offset)
+                )));
+            }
+        }
+        let again = FollowPosition {
+            segments: Vec::new(),
+            again: at.again.into_iter().chain(at.segments).collect(),
+        };
+        Ok(Beginning::At(
+            serde_json::to_value(again).unwrap_or_default(),
+        ))
+    }
+
+    fn end_of(&self, _split: &SplitId) -> Result<Option<Position>> {
+        let compression = Options(&self.request.options).word(&COMPRESSION).to_owned();
+        let mut at = FollowPosition::default();
+        for name in self.pattern.names()? {
+            if Compression::of(&compression, &name) != Compression::None {
+                let size = size_of(&self.pattern.path(&name))?.unwrap_or(0);
+                at.segments.push(Segment {
+                    whole: Some(size),
+                    ..Segment::start(&name)
+                });
+                continue;
+            }
+            let (to, line) = whole_lines(&self.pattern.path(&name))?;
+            at.segments.push(Segment {
+                to,
+                line,
+                ..Segment::start(&name)
+            });
+        }
+        Ok(Some(serde_json::to_value(at).unwrap_or_default()))
+    }
+}
+
+/// How many bytes and lines of a file are there, up to its last newline: a line that is being written comes later.
+fn whole_lines(path: &std::path::Path) -> Result<(u64, u64)> {
+    let context = || format!("cannot read {}", path.display());
+    let mut file = std::io::BufReader::new(std::fs::File::open(path).context(context)?);
+    let (mut at, mut end, mut line) = (0, 0, 1);
+    loop {
+        let bytes = std::io::BufRead::fill_buf(&mut file).context(context)?;
+        if bytes.is_empty() {
+            return Ok((end, line));
+        }
+        for (place, _) in bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
+            end = at + place as u64 + 1;
+            line += 1;
+        }
+        let read = bytes.len();
+        at += read as u64;
+        std::io::BufRead::consume(&mut file, read);
+    }
 }
 
 /// What was dealt, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct FollowPosition {
     segments: Vec<Segment>,
+    /// To be dealt before anything else, in this order: what was dealt before, and is read again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    again: Vec<Segment>,
 }
 
 /// A stretch of one file's (decompressed) text.
@@ -106,7 +176,27 @@ struct Segment {
     whole: Option<u64>,
 }
 
+impl Segment {
+    fn start(file: &str) -> Self {
+        Self {
+            file: file.to_owned(),
+            from: 0,
+            to: 0,
+            line: 1,
+            whole: None,
+        }
+    }
+}
+
 impl FollowPosition {
+    fn read(split: &SplitId, position: &Position) -> Result<Self> {
+        serde_json::from_value(position.clone()).map_err(|error| {
+            Error::Inconsistent(format!(
+                "the recorded position of split {split} cannot be read: {error}"
+            ))
+        })
+    }
+
     /// The files that were read, each with where that ended.
     fn files(&self) -> BTreeMap<String, Followed> {
         let mut files: BTreeMap<String, Followed> = BTreeMap::new();
@@ -228,6 +318,49 @@ impl FollowDealer {
         Ok(true)
     }
 
+    /// The next chunk of what was dealt before; `None` when all of it was dealt again.
+    fn deal_again(&mut self, max_bytes: usize, max_records: u64) -> Result<Option<Deal>> {
+        while let Some(segment) = self.at.again.first().cloned() {
+            let name = segment.file.clone();
+            let file = self.files.entry(name.clone()).or_default();
+            if file.offset >= segment.to {
+                if segment.whole.is_some() {
+                    self.close(&name, segment.whole.unwrap_or(0));
+                }
+                self.at.again.remove(0);
+                self.open = None;
+                continue;
+            }
+            if self.open.is_none() {
+                let size = segment.whole.unwrap_or(segment.to);
+                self.queue.push_front((name.clone(), size));
+                self.open_next()?;
+            }
+            let Some((open, _)) = &mut self.open else {
+                continue;
+            };
+            let from = open.cutter.place().0;
+            // A header in front counts as bytes and is no record: the first record shows where it ends.
+            let most = match from {
+                0 if self.settings.has_header() => 1,
+                _ => (segment.to - from).min(max_bytes as u64) as usize,
+            };
+            let compressed = segment.whole.is_some();
+            let Some(chunk) = open.deal(&self.table, most, max_records, compressed)? else {
+                return Err(Error::Inconsistent(format!(
+                    "{name} ends before byte {}, up to which it was read",
+                    segment.to
+                )));
+            };
+            let place = open.cutter.place();
+            let file = self.files.entry(name.clone()).or_default();
+            self.at.extend(&name, file.offset, place);
+            (file.offset, file.line) = place;
+            return Ok(Some(Deal::Chunk(chunk)));
+        }
+        Ok(None)
+    }
+
     /// The file that was open has nothing more for now.
     fn close(&mut self, name: &str, size: u64) {
         self.open = None;
@@ -246,11 +379,8 @@ impl FollowDealer {
         {
             Some(segment) => segment.whole = Some(size),
             None => self.at.segments.push(Segment {
-                file: name.to_owned(),
-                from: 0,
-                to: 0,
-                line: 1,
                 whole: Some(size),
+                ..Segment::start(name)
             }),
         }
     }
@@ -260,6 +390,11 @@ impl Dealer for FollowDealer {
     fn deal(&mut self, max_bytes: usize, max_records: u64) -> Result<Deal> {
         if max_records == 0 {
             return Ok(Deal::Pending);
+        }
+        if !self.at.again.is_empty()
+            && let Some(deal) = self.deal_again(max_bytes, max_records)?
+        {
+            return Ok(deal);
         }
         loop {
             if let Some((open, size)) = &mut self.open {

@@ -23,6 +23,8 @@ mod source;
 mod tests;
 
 pub(crate) use dealer::{chunk as dealer_chunk, too_long as record_too_long};
+pub(crate) use decompress::{Compression, open as open_text};
+pub(crate) use listing::{ListedFile, PathPattern};
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -179,7 +181,9 @@ pub(crate) fn check(request: &TableRequest, role: Role, found: &mut Vec<Diagnost
 
 /// Opens the files for reading.
 pub(crate) fn open_source(request: TableRequest) -> Result<Box<dyn Source>> {
-    Ok(if is_continuous(&request.options) {
+    Ok(if format::is_parquet(&request.options) {
+        Box::new(crate::parquet::ParquetSource::open(request)?)
+    } else if is_continuous(&request.options) {
         Box::new(follow::ContinuousSource::open(request)?)
     } else {
         Box::new(source::ListingSource::open(request)?)

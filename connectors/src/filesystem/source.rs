@@ -14,7 +14,7 @@ use super::{COMPRESSION, SPLIT};
 use crate::error::{Error, Result};
 use crate::format::{Settings, TextDecoder};
 use crate::options::Options;
-use crate::source::{Dealer, Decoder, Position, Source, SplitListing};
+use crate::source::{Beginning, Dealer, Decoder, Position, Source, SplitListing};
 use crate::table::TableRequest;
 
 /// The split of a listing that is read in one.
@@ -114,5 +114,20 @@ impl Source for ListingSource {
 
     fn bounded(&self) -> bool {
         true
+    }
+
+    fn beginning(&self, split: &SplitId, position: &Position) -> Result<Beginning> {
+        let position = ListingPosition::read(split, position)?;
+        // The listing is that of the first start, and its files have to be what they were.
+        self.pattern.compare(&position.files)?;
+        Ok(Beginning::At(ListingPosition::start(position.files).into()))
+    }
+
+    fn end_of(&self, split: &SplitId) -> Result<Option<Position>> {
+        let mut files = self.listing()?.to_vec();
+        if self.by_file() {
+            files.retain(|file| file.name == split.0);
+        }
+        Ok(Some(ListingPosition::end(files).into()))
     }
 }

@@ -613,3 +613,79 @@ fn a_snapshot_is_sorted_replaced_only_when_it_changed_and_does_not_take_a_strang
     );
     assert_eq!(show(), "n,Name\n1,b\n12,\n2,\"x\ny\"\n");
 }
+
+/// What a dealer gives from a beginning, `records` of them.
+fn again(
+    source: &dyn Source,
+    split: &weir_types::SplitId,
+    position: &crate::Position,
+) -> Vec<String> {
+    let crate::Beginning::At(from) = source.beginning(split, position).unwrap() else {
+        panic!("files are read again from a position");
+    };
+    let mut dealer = source.dealer(split, Some(&from)).unwrap();
+    followed(source, &mut *dealer)
+}
+
+#[test]
+fn what_was_followed_is_read_again_in_the_order_of_discovery_and_then_what_has_come() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "in/b.json", "{\"n\":1}\n");
+    let options = [("mode", "continuous"), ("source.scan.interval", "0 s")];
+    let source = open_source(lines(folder.path(), &options)).unwrap();
+    let split = source.splits(&BTreeMap::new()).unwrap().splits.remove(0);
+    let mut dealer = source.dealer(&split, None).unwrap();
+    assert_eq!(followed(&*source, &mut *dealer), ["+1"]);
+    write(folder.path(), "in/a.json", "{\"n\":2}\n{\"n\":3}\n");
+    assert_eq!(followed(&*source, &mut *dealer), ["+2", "+3"]);
+    append(folder.path(), "in/b.json", "{\"n\":4}\n");
+    assert_eq!(followed(&*source, &mut *dealer), ["+4"]);
+    let position = dealer.position();
+    append(folder.path(), "in/a.json", "{\"n\":5}\n");
+    assert_eq!(
+        again(&*source, &split, &position),
+        ["+1", "+2", "+3", "+4", "+5"]
+    );
+    // As far as it was read it ends where it ended.
+    let crate::Beginning::At(from) = source.beginning(&split, &position).unwrap() else {
+        panic!("files are read again from a position");
+    };
+    let mut dealer = source.dealer(&split, Some(&from)).unwrap();
+    for _ in 0..4 {
+        assert!(matches!(dealer.deal(1, 1).unwrap(), crate::Deal::Chunk(_)));
+    }
+    let mut restored = source.dealer(&split, Some(&dealer.position())).unwrap();
+    assert_eq!(followed(&*source, &mut *restored), ["+5"]);
+    fs::remove_file(folder.path().join("in/b.json")).unwrap();
+    let gone = source.beginning(&split, &position).unwrap_err().to_string();
+    assert!(gone.contains("in/b.json"), "{gone}");
+}
+
+#[test]
+fn a_listing_is_read_again_if_its_files_are_what_they_were() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "in/a.json", "{\"n\":1}\n{\"n\":2}\n");
+    let source = open_source(lines(folder.path(), &[])).unwrap();
+    let split = source.splits(&BTreeMap::new()).unwrap().splits.remove(0);
+    let mut dealer = source.dealer(&split, None).unwrap();
+    dealer.deal(1, 1).unwrap();
+    let position = dealer.position();
+    write(folder.path(), "in/b.json", "{\"n\":9}\n");
+    assert_eq!(again(&*source, &split, &position), ["+1", "+2"]);
+    write(folder.path(), "in/a.json", "{\"n\":1}\n{\"n\":7}\n");
+    let changed = source.beginning(&split, &position).unwrap_err().to_string();
+    assert!(changed.contains("other contents"), "{changed}");
+}
+
+#[test]
+fn the_end_of_what_is_there_is_behind_every_whole_line() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "in/a.json", "{\"n\":1}\n{\"n\":2}\n{\"n\"");
+    let options = [("mode", "continuous"), ("source.scan.interval", "0 s")];
+    let source = open_source(lines(folder.path(), &options)).unwrap();
+    let split = source.splits(&BTreeMap::new()).unwrap().splits.remove(0);
+    let end = source.end_of(&split).unwrap().unwrap();
+    append(folder.path(), "in/a.json", ":3}\n");
+    let mut dealer = source.dealer(&split, Some(&end)).unwrap();
+    assert_eq!(followed(&*source, &mut *dealer), ["+3"]);
+}

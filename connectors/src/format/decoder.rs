@@ -21,6 +21,7 @@ use weir_types::{Column, DataType};
 use super::columns::ColumnBuilder;
 use super::csv::CsvDecoder;
 use super::json::JsonDecoder;
+use super::pattern::PatternDecoder;
 use super::{CHANGELOG_JSON, CSV, Malformed, Settings, TEXT, ops};
 use crate::error::{Error, RecordError, Result};
 use crate::framing::Framing;
@@ -44,6 +45,7 @@ enum Records {
     Json(JsonDecoder),
     Csv(CsvDecoder),
     Text,
+    Pattern(PatternDecoder),
 }
 
 #[derive(Clone, Copy)]
@@ -82,7 +84,10 @@ impl TextDecoder {
                     declared,
                 ))
             }
-            name if name == TEXT.name => Records::Text,
+            name if name == TEXT.name => match &settings.pattern {
+                Some(pattern) => Records::Pattern(PatternDecoder::new(pattern, request)),
+                None => Records::Text,
+            },
             name => {
                 if name == CHANGELOG_JSON.name {
                     names.push(ops::OP.to_owned());
@@ -163,6 +168,7 @@ impl TextDecoder {
                 .iter_mut()
                 .try_for_each(|column| column.append_text(text))
                 .map_err(|reason| Malformed::new(0, reason)),
+            Records::Pattern(pattern) => pattern.decode(text, &mut batch.columns),
             Records::Json(json) => match json.decode(text, &mut batch.columns) {
                 Err(malformed) if malformed.is_repeated_key() => {
                     batch.drop_row(record);

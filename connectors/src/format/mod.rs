@@ -12,6 +12,7 @@ mod decimal;
 mod decoder;
 pub(crate) mod json;
 mod ops;
+mod pattern;
 mod printing;
 pub(crate) mod value;
 pub(crate) mod values;
@@ -19,11 +20,14 @@ pub(crate) mod values;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use weir_types::{ChangeBatch, Column, DataType, Diagnostic};
 
 pub(crate) use decoder::TextDecoder;
 pub use json::json_rows;
 pub use ops::{Op, ops_of};
+pub(crate) use pattern::group_names;
 pub use printing::{PrintFormat, plain_texts, row_encoder};
 
 use crate::framing::Framing;
@@ -80,6 +84,14 @@ const CSV_NULL: OptionInfo = OptionInfo {
     help: "an unquoted field of this text is NULL; a quoted one is the text",
 };
 
+const TEXT_PATTERN: OptionInfo = OptionInfo {
+    key: "text.pattern",
+    default: None,
+    form: Form::Text,
+    help: "a regular expression that each line has to match as a whole or in part: a group `(?<name>…)` is the column of that \
+           name, one without a name the column at its position; a group that takes no part is NULL",
+};
+
 /// JSON, one object a line.
 pub(crate) const JSON: FormatInfo = FormatInfo {
     name: "json",
@@ -110,13 +122,66 @@ pub(crate) const CHANGELOG_JSON: FormatInfo = FormatInfo {
 /// Lines as they are.
 pub(crate) const TEXT: FormatInfo = FormatInfo {
     name: "text",
-    help: "the whole line is the value of the table's one column, a STRING",
-    options: &[],
+    help: "the whole line is the value of the table's one column, a STRING; with a pattern, its groups are the columns",
+    options: &[TEXT_PATTERN],
     extension: "txt",
 };
 
+/// Columns with their types.
+pub(crate) const PARQUET: FormatInfo = FormatInfo {
+    name: "parquet",
+    help: "Parquet files, read by the names of their columns; it is read alone, from files, once",
+    options: &[],
+    extension: "parquet",
+};
+
 /// All formats.
-pub const FORMATS: [&FormatInfo; 4] = [&JSON, &CSV, &CHANGELOG_JSON, &TEXT];
+pub const FORMATS: [&FormatInfo; 5] = [&JSON, &CSV, &CHANGELOG_JSON, &TEXT, &PARQUET];
+
+/// Whether the table's files are Parquet.
+pub(crate) fn is_parquet(options: &BTreeMap<String, String>) -> bool {
+    options
+        .get(FORMAT.key)
+        .is_some_and(|name| name == PARQUET.name)
+}
+
+/// What Parquet cannot do here.
+fn check_parquet(request: &TableRequest, role: Role) -> Vec<Diagnostic> {
+    let span = request.option_span(FORMAT.key);
+    let refuse = |message: &str, why: &str, help: &str| {
+        vec![Diagnostic::error("C0008", message).at(span, why).help(help)]
+    };
+    let option = |key: &str| request.options.get(key).map(String::as_str);
+    if role == Role::Sink {
+        return refuse(
+            "Parquet files are read, and not written",
+            "not as a sink",
+            "write with 'format' = 'json' or 'csv'",
+        );
+    }
+    if option("connector") != Some("filesystem") {
+        return refuse(
+            "Parquet is read from files alone",
+            "a stream has no footer",
+            "use 'connector' = 'filesystem'",
+        );
+    }
+    if option("mode") == Some("continuous") || option("split") == Some("file") {
+        return refuse(
+            "Parquet files are read once, in the order of their names",
+            "neither followed nor split by file",
+            "leave 'mode' and 'split' out",
+        );
+    }
+    if option("on.error").is_some_and(|value| value != "fail") {
+        return refuse(
+            "'on.error' does not go with Parquet",
+            "a Parquet file has no malformed records: it is whole, or it cannot be read",
+            "leave 'on.error' out",
+        );
+    }
+    Vec::new()
+}
 
 /// The format of that name.
 pub(crate) fn find(name: &str) -> Option<&'static FormatInfo> {
@@ -169,6 +234,8 @@ pub(crate) struct Settings {
     pub(crate) info: &'static FormatInfo,
     timestamps: TimestampFormat,
     csv: CsvStyle,
+    /// Of format `text`.
+    pattern: Option<String>,
 }
 
 impl Settings {
@@ -189,6 +256,7 @@ impl Settings {
             info,
             timestamps: TimestampFormat::parse(options.word(&TIMESTAMP_FORMAT)),
             csv,
+            pattern: options.text(&TEXT_PATTERN).map(str::to_owned),
         }
     }
 
@@ -243,6 +311,12 @@ pub(crate) fn check_columns(
         &request.columns
     };
     let span = request.option_span(FORMAT.key);
+    if format.name == TEXT.name {
+        found.extend(pattern::check(request, role, columns));
+    }
+    if format.name == PARQUET.name {
+        found.extend(check_parquet(request, role));
+    }
     let mut refuse = |column: &Column, why: &str, help: String| {
         let message = format!(
             "column `{}` is {}, which format `{}` cannot hold",
@@ -255,7 +329,15 @@ pub(crate) fn check_columns(
             column.data_type,
             DataType::Row(_) | DataType::Array(_) | DataType::Map(..)
         );
-        if format.name == TEXT.name {
+        if format.name == TEXT.name && request.options.contains_key(TEXT_PATTERN.key) {
+            if nested {
+                refuse(
+                    column,
+                    "a group of a pattern is a single value",
+                    "declare it STRING".to_owned(),
+                );
+            }
+        } else if format.name == TEXT.name {
             if columns.len() != 1 || column.data_type != DataType::String {
                 refuse(
                     column,

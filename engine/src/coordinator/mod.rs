@@ -13,6 +13,7 @@
 //! 2. The last epoch ends with a checkpoint (unless the job is ephemeral); the job is over when that is published.
 //! 3. After a failure nothing is committed: the coordinator leaves at once.
 
+mod bootstrap;
 mod checkpoint;
 mod control;
 mod output;
@@ -117,6 +118,8 @@ pub(crate) struct Coordinator {
     ending_through: bool,
     /// The first moment of processing time at which an operator of any worker has something to do.
     due: Option<i64>,
+    /// Where state is computed from state: the epoch that is closing ends a phase.
+    ends_phase: bool,
 }
 
 /// What belongs to the place in the streams where a checkpoint's barrier is.
@@ -169,6 +172,7 @@ impl Coordinator {
             ending: None,
             ending_through: false,
             due,
+            ends_phase: false,
         }
     }
 
@@ -204,7 +208,10 @@ impl Coordinator {
         }
         if self.closing.is_none() {
             let facts = self.facts();
-            self.decide(now, facts);
+            match self.job.bootstrap.is_some() {
+                true => self.decide_computed(now, facts)?,
+                false => self.decide(now, facts),
+            }
         }
         Ok(Pace::Wait(self.pause(now)))
     }
@@ -458,6 +465,9 @@ impl Coordinator {
                 .collect();
             cut.processing_time = now;
             cut.drained = self.ending == Some(Outcome::Drained);
+            if let Some(bootstrap) = &self.job.bootstrap {
+                bootstrap.fill_cut(&mut cut.sources, &mut cut.watermarks);
+            }
         } else {
             self.ledger.on_epoch();
         }
@@ -473,6 +483,7 @@ impl Coordinator {
         {
             self.job.stop();
         }
+        self.on_through_computed();
         if self.ending.is_some() {
             self.ending_through = true;
         } else {
@@ -508,13 +519,17 @@ impl Coordinator {
             parallelism: self.job.options.parallelism,
             key_groups: self.job.options.key_groups,
             backend: self.job.options.backend,
-            tables: crate::operators::table_specs(&self.job.plan),
+            tables: match &self.job.bootstrap {
+                Some(bootstrap) => bootstrap.tables.clone(),
+                None => crate::operators::table_specs(&self.job.plan),
+            },
             workers: complete.snapshots,
             sources: json("positions", serde_json::to_value(&cut.sources))?,
             watermarks: json("watermarks", serde_json::to_value(&cut.watermarks))?,
             sinks: json("sinks", serde_json::to_value(&complete.parts))?,
             drained: cut.drained,
             counters: json("counters", serde_json::to_value(&counters))?,
+            evolution: self.job.evolution.clone(),
         };
         if let Some(publishing) = &mut self.publishing {
             publishing.send(Order {

@@ -5,6 +5,7 @@
 //!   .weir/JOB/owner.json      job, query file
 //!   .weir/JOB/counters.json   generation of the last start, highest checkpoint number ever seen
 //!   .weir/JOB/checkpoints/    the checkpoint store
+//!   .weir/JOB/storage.json    where it is instead, if 'checkpoint.storage' says so, and how that is reached
 //!   .weir/JOB/scratch/        databases of the workers that run; of no worth afterwards
 //! ```
 
@@ -13,6 +14,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use weir_state::{StorageOptions, StorageSettings};
 use weir_types::{CheckpointId, Generation};
 
 use crate::{Error, Result};
@@ -34,6 +36,48 @@ struct Owner {
 struct Counters {
     generation: u64,
     highest_checkpoint: u64,
+}
+
+/// What 'checkpoint.storage' said at the last start, for commands that have no query file.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+struct Storage {
+    /// A URL, or an absolute folder.
+    url: Option<String>,
+    #[serde(default)]
+    settings: StorageSettings,
+}
+
+/// How object stores are reached from the job in a folder, as its last start knew it.
+///
+/// # Errors
+/// When what it noted cannot be read.
+pub fn storage_settings(folder: &Path) -> Result<StorageSettings> {
+    noted(folder).map(|storage| storage.settings)
+}
+
+/// Where the checkpoints of a job's last start are, whoever holds its lock.
+pub(crate) fn noted_storage(folder: &Path, job: &str) -> Result<StorageOptions> {
+    let noted = noted(folder)?;
+    Ok(StorageOptions {
+        url: noted.url,
+        settings: noted.settings,
+        job: job.to_owned(),
+        ..StorageOptions::home(folder.join("checkpoints"))
+    })
+}
+
+fn noted(folder: &Path) -> Result<Storage> {
+    let path = folder.join("storage.json");
+    match std::fs::read(&path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
+            Error::Job(format!(
+                "{} cannot be read: {error}; it was changed from outside",
+                path.display()
+            ))
+        }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Storage::default()),
+        Err(error) => Err(failed("cannot read", &path, &error)),
+    }
 }
 
 impl JobFolder {
@@ -60,6 +104,8 @@ impl JobFolder {
             counters,
         };
         folder.write_counters()?;
+        // What a replay left that a crash interrupted: it begins again.
+        drop(std::fs::remove_dir_all(folder.folder.join("replay")));
         let scratch = folder.scratch();
         // Databases of an earlier process: what counts of them is in the checkpoints.
         if scratch.exists() {
@@ -134,6 +180,38 @@ impl JobFolder {
         self.folder.join("checkpoints")
     }
 
+    /// Notes where the checkpoints are: commands that find the folder find them too.
+    pub(crate) fn note_storage(&self, options: &StorageOptions) -> Result<()> {
+        let path = self.folder.join("storage.json");
+        let plain = options.settings == StorageSettings::default();
+        if options.url.is_none() && plain {
+            return match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    Err(failed("cannot remove", &path, &error))
+                }
+                _ => Ok(()),
+            };
+        }
+        let url = options.url.as_ref().map(|url| match url.contains(':') {
+            true => Ok(url.clone()),
+            false => std::path::absolute(options.base.join(url))
+                .map(|folder| folder.to_string_lossy().into_owned())
+                .map_err(|error| failed("cannot find", Path::new(url), &error)),
+        });
+        write_durably(
+            &path,
+            &Storage {
+                url: url.transpose()?,
+                settings: options.settings.clone(),
+            },
+        )
+    }
+
+    /// Where the checkpoints of the last start are.
+    pub(crate) fn noted_storage(&self, job: &str) -> Result<StorageOptions> {
+        noted_storage(&self.folder, job)
+    }
+
     /// Where databases are.
     pub(crate) fn scratch(&self) -> PathBuf {
         self.folder.join("scratch")
@@ -142,6 +220,25 @@ impl JobFolder {
     fn write_counters(&self) -> Result<()> {
         write_durably(&self.folder.join("counters.json"), &self.counters)
     }
+}
+
+/// The query file that the state of a job belongs to, if it is known.
+pub fn owner_of(state_dir: &Path) -> Option<PathBuf> {
+    let text = std::fs::read(state_dir.join("owner.json")).ok()?;
+    serde_json::from_slice::<Owner>(&text).ok()?.file
+}
+
+/// Gives the state of a job that is not running to another query file: an upgrade may come from one.
+///
+/// # Errors
+/// When the job is running, or the folder cannot be written.
+pub fn give_to(state_dir: &Path, job: &str, file: &Path) -> Result<()> {
+    let folder = JobFolder::hold(state_dir, job)?;
+    let owner = Owner {
+        job: job.to_owned(),
+        file: Some(file.to_path_buf()),
+    };
+    write_durably(&folder.path().join("owner.json"), &owner)
 }
 
 fn lock(path: &Path, job: &str) -> Result<File> {

@@ -12,29 +12,32 @@
 //! 2. The folder's lock is held from before the first look at a checkpoint until every thread is gone.
 //! 3. After a failure nothing is committed any more.
 
+mod bootstrap;
 mod folder;
 mod restart;
 mod restore;
-mod resume;
 mod start;
 mod supervise;
 
-pub(crate) use folder::JobFolder;
+pub(crate) use folder::{JobFolder, noted_storage};
+pub use folder::{give_to, owner_of, storage_settings};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
 
 use tokio::sync::Notify;
 use weir_connectors::Sink;
 use weir_planner::plan::{OperatorKind, StreamPlan};
-use weir_state::{CheckpointStore, RestoreFrom, SharedState};
+use weir_state::{CheckpointStore, Restoring, SharedState};
 use weir_types::{CheckpointId, Generation, Watermark};
 
 use crate::clock::Clock;
 use crate::coordinator::{EpochControl, Event, EventSender, Outputs};
+use crate::evolution::Transition;
+use crate::evolution::bootstrap::Bootstrap;
 use crate::exchange::Channel;
 use crate::savepoint::Around;
 use crate::source::SharedSource;
@@ -76,9 +79,15 @@ pub(crate) struct Shared {
     pub(crate) output: OutputHandler,
     pub(crate) state: Arc<SharedState>,
     pub(crate) scratch: PathBuf,
+    /// Set where state is computed from state, between an old query and a new one.
+    pub(crate) bootstrap: Option<Arc<Bootstrap>>,
     /// `None`: an ephemeral job.
     pub(crate) store: Option<Arc<CheckpointStore>>,
-    pub(crate) restore: Option<RestoreFrom>,
+    pub(crate) restore: Option<Restoring>,
+    /// Of an edited query: what its state goes on from.
+    pub(crate) transition: Option<Transition>,
+    /// Edits that the job has gone through, for manifests.
+    pub(crate) evolution: serde_json::Value,
     /// Of the restored checkpoint: by operator ID, the watermark of each input.
     pub(crate) restored_watermarks: BTreeMap<String, Vec<Watermark>>,
     /// Of the restored checkpoint: totals to go on with.
@@ -122,6 +131,7 @@ impl Shared {
             wall_micros: self.clock.wall_micros(),
             retain: self.options.savepoints_retained,
             periodic_dir: self.options.savepoint_dir.clone(),
+            settings: self.options.checkpoints.storage_settings.clone(),
             inline: self.options.simulation_seed.is_some(),
         })
     }
@@ -366,6 +376,45 @@ impl JobHandle {
         self.ended
             .take()
             .ok_or_else(|| Error::Job("the job was waited for already".to_owned()))
+    }
+}
+
+/// Looks at a job that somebody else waits for. It keeps nothing of a job that is over.
+#[derive(Clone)]
+pub(crate) struct JobObserver {
+    lives: Option<Weak<Lives>>,
+}
+
+impl JobObserver {
+    fn lives(&self) -> Option<Arc<Lives>> {
+        self.lives.as_ref()?.upgrade()
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        self.lives()
+            .map(|lives| lives.current().progress())
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn stop(&self) {
+        if let Some(lives) = self.lives() {
+            lives.stop();
+        }
+    }
+
+    pub(crate) fn abandon(&self) {
+        if let Some(lives) = self.lives() {
+            lives.abandon();
+        }
+    }
+}
+
+impl JobHandle {
+    /// Looks at this job while another thread waits for its end.
+    pub(crate) fn observer(&self) -> JobObserver {
+        JobObserver {
+            lives: self.lives.as_ref().map(Arc::downgrade),
+        }
     }
 }
 

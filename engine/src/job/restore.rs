@@ -16,11 +16,14 @@ use std::sync::Arc;
 use serde_json::Value;
 use weir_connectors::SinkCommitter;
 use weir_planner::plan::{OperatorKind, StreamPlan};
-use weir_state::{CheckpointStore, Manifest, Savepoint, import_savepoint};
+use weir_state::{
+    CheckpointStore, Manifest, Savepoint, StorageOptions, StorageSettings, import_savepoint,
+    is_remote,
+};
 use weir_types::{CheckpointId, EventTime, OperatorId};
 
 use super::folder::JobFolder;
-use super::resume;
+use crate::evolution::{self, Judged};
 use crate::worker::pass;
 use crate::{Error, JobOptions, Result};
 
@@ -35,6 +38,8 @@ pub(crate) struct Start {
     pub(crate) warnings: Vec<String>,
     /// It had reached its end: nothing to do.
     pub(crate) drained: bool,
+    /// The query is another than the checkpoint's.
+    pub(crate) judged: Option<Judged>,
 }
 
 /// Everything that the protocol touches.
@@ -45,6 +50,8 @@ pub(crate) struct Restore<'a> {
     pub(crate) folder: &'a mut JobFolder,
     pub(crate) store: &'a Arc<CheckpointStore>,
     pub(crate) committers: &'a mut Committers,
+    /// Opens the committers of an old plan's sinks that the new one does not have, or has elsewhere.
+    pub(crate) open_others: &'a dyn Fn(&StreamPlan) -> Result<Committers>,
     pub(crate) runtime: &'a tokio::runtime::Runtime,
 }
 
@@ -81,11 +88,12 @@ impl Restore<'_> {
                 highest,
                 warnings,
                 drained: false,
+                judged: None,
             });
         }
-        self.check(&manifest)?;
-        self.settle_sinks(&manifest, highest)?;
-        let drained = manifest.drained;
+        let judged = self.judge(&manifest)?;
+        self.settle_sinks(&manifest, highest, judged.as_ref())?;
+        let drained = manifest.drained && judged.is_none();
         let mut warnings = warnings;
         if drained {
             warnings.push(format!(
@@ -99,6 +107,7 @@ impl Restore<'_> {
             highest,
             warnings,
             drained,
+            judged,
         })
     }
 
@@ -122,22 +131,44 @@ impl Restore<'_> {
             highest,
             warnings,
             drained: false,
+            judged: None,
         })
     }
 
-    /// The plan must fit, and so must the key groups.
-    fn check(&self, manifest: &Manifest) -> Result<()> {
-        let plan: StreamPlan = serde_json::from_value(manifest.plan.clone()).map_err(|error| {
-            Error::Job(format!(
-                "the plan in checkpoint {} cannot be read: {error}",
-                manifest.checkpoint
-            ))
-        })?;
-        resume::check(self.job, &plan, self.plan)
+    /// What an edit does must have been accepted.
+    fn judge(&self, manifest: &Manifest) -> Result<Option<Judged>> {
+        let start = evolution::Start {
+            job: self.job,
+            plan: self.plan,
+            options: &self.options.evolution,
+            file: self.options.file.as_deref(),
+        };
+        evolution::judge(&start, manifest)
+    }
+
+    /// A sink that is new may not hold what the job wrote once: the rows would be there twice.
+    fn check_new_sinks(&self, judged: &Judged, others: &Committers) -> Result<()> {
+        for (operator, committer) in self.committers.iter() {
+            let elsewhere = others.iter().any(|(other, _)| other == operator);
+            let known = judged.old_plan.operator(operator).is_some() && !elsewhere;
+            if !known && self.options.exactly_once && committer.holds_output()? {
+                return Err(Error::Job(format!(
+                    "[E0008] {operator} is new in the query, and its target holds what job `{}` wrote earlier; remove that, or \
+                     give it another 'path'",
+                    self.job
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Finishes the checkpoint's transactions, then withdraws what came later.
-    fn settle_sinks(&mut self, manifest: &Manifest, highest: CheckpointId) -> Result<()> {
+    fn settle_sinks(
+        &mut self,
+        manifest: &Manifest,
+        highest: CheckpointId,
+        judged: Option<&Judged>,
+    ) -> Result<()> {
         let parts: BTreeMap<String, Vec<Value>> = serde_json::from_value(manifest.sinks.clone())
             .map_err(|error| {
                 Error::Job(format!(
@@ -145,9 +176,23 @@ impl Restore<'_> {
                     manifest.checkpoint
                 ))
             })?;
+        let mut others = match judged {
+            Some(judged) => (self.open_others)(&judged.old_plan)?,
+            None => Committers::new(),
+        };
+        if let Some(judged) = judged {
+            self.check_new_sinks(judged, &others)?;
+        }
         pass("engine.restore.before-recommit")?;
-        for (operator, committer) in self.committers.iter_mut() {
+        for (operator, committer) in &mut others {
             if let Some(prepared) = parts.get(operator.as_str()) {
+                committer.commit(manifest.checkpoint, prepared)?;
+            }
+            committer.rollback_to(Some(manifest.checkpoint))?;
+        }
+        for (operator, committer) in self.committers.iter_mut() {
+            let elsewhere = others.iter().any(|(other, _)| other == operator);
+            if let Some(prepared) = parts.get(operator.as_str()).filter(|_| !elsewhere) {
                 committer.commit(manifest.checkpoint, prepared)?;
             }
         }
@@ -167,15 +212,18 @@ impl Restore<'_> {
         listed: &[CheckpointId],
         highest: CheckpointId,
     ) -> Result<Start> {
-        if !folder.is_dir() {
+        let remote = folder.to_str().is_some_and(is_remote);
+        if !remote && !folder.to_string_lossy().starts_with("file:") && !folder.is_dir() {
             return Err(Error::Job(format!(
                 "[S0020] there is no savepoint {}: `weir savepoint list` shows those of a job",
                 folder.display()
             )));
         }
-        let (saved, warnings) = Saved::open(folder, self.runtime)?;
+        let settings = &self.options.checkpoints.storage_settings;
+        let scratch = self.folder.scratch().join("verify");
+        let (saved, warnings) = Saved::open(folder, settings, &scratch, self.runtime)?;
         let manifest = saved.manifest();
-        self.check(&manifest)?;
+        let judged = self.judge(&manifest)?;
         // Should this start be interrupted, a later one must not go on from a checkpoint whose output is withdrawn.
         let later: Vec<_> = listed
             .iter()
@@ -185,7 +233,7 @@ impl Restore<'_> {
         for checkpoint in later {
             self.runtime.block_on(self.store.remove(*checkpoint))?;
         }
-        self.settle_sinks(&manifest, highest)?;
+        self.settle_sinks(&manifest, highest, judged.as_ref())?;
         // Its sinks are settled: under its new number it has nothing left to commit.
         let highest = CheckpointId(highest.max(manifest.checkpoint).0 + 1);
         self.folder.note_checkpoint(highest)?;
@@ -202,12 +250,13 @@ impl Restore<'_> {
                 imported
             }
         };
-        let drained = imported.drained;
+        let drained = imported.drained && judged.is_none();
         Ok(Start {
             manifest: Some(imported),
             highest,
             warnings,
             drained,
+            judged,
         })
     }
 
@@ -246,13 +295,21 @@ enum Saved {
 
 impl Saved {
     /// Opens and verifies it: nothing is withdrawn for the sake of something damaged.
-    fn open(folder: &Path, runtime: &tokio::runtime::Runtime) -> Result<(Self, Vec<String>)> {
-        if !folder.join("manifests").is_dir() {
-            let savepoint = Savepoint::open(folder)?;
-            savepoint.verify()?;
+    fn open(
+        folder: &Path,
+        settings: &StorageSettings,
+        scratch: &Path,
+        runtime: &tokio::runtime::Runtime,
+    ) -> Result<(Self, Vec<String>)> {
+        if let Some(savepoint) = Savepoint::find(folder, settings)? {
+            savepoint.verify(scratch)?;
             return Ok((Self::Savepoint(Box::new(savepoint)), Vec::new()));
         }
-        let store = CheckpointStore::local(folder.to_path_buf())?;
+        let Some(store) = checkpoints_at(folder, settings)? else {
+            // Says that there is none.
+            let savepoint = Savepoint::open_with(folder, settings)?;
+            return Ok((Self::Savepoint(Box::new(savepoint)), Vec::new()));
+        };
         let (manifest, warnings) = runtime.block_on(store.newest_whole())?;
         let manifest = manifest.ok_or_else(|| {
             Error::Job(format!(
@@ -270,6 +327,26 @@ impl Saved {
             Self::Checkpoints(_, manifest) => manifest.as_ref().clone(),
         }
     }
+}
+
+/// The checkpoints in a folder or at a URL; `None` if there are none.
+fn checkpoints_at(
+    folder: &Path,
+    settings: &StorageSettings,
+) -> Result<Option<Arc<CheckpointStore>>> {
+    let text = folder.to_string_lossy();
+    if !is_remote(&text) {
+        return match folder.join("manifests").is_dir() {
+            true => Ok(Some(CheckpointStore::local(folder.to_path_buf())?)),
+            false => Ok(None),
+        };
+    }
+    let store = CheckpointStore::open(StorageOptions {
+        url: Some(text.into_owned()),
+        settings: settings.clone(),
+        ..StorageOptions::home(folder.to_path_buf())
+    })?;
+    Ok((!store.is_empty()?).then_some(store))
 }
 
 /// A manifest whose sinks have committed: it has nothing left to finish, wherever it is restored. The parts stay where

@@ -13,12 +13,13 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::Notify;
 use weir_connectors::{Sink, SinkEnvironment, TableRequest, open_sink, open_source};
-use weir_planner::plan::{Changelog, OperatorKind, StreamPlan};
+use weir_planner::plan::{Changelog, Operator, OperatorKind, StreamPlan, TableDefinition};
 use weir_planner::settings::parse_duration;
-use weir_state::{CheckpointStore, Manifest, RestoreFrom, Savepoint, SharedState, StorageOptions};
+use weir_state::{CheckpointStore, Manifest, Restoring, Savepoint, SharedState, StorageOptions};
 use weir_types::{CheckpointId, Diagnostic, EventTime, Generation};
 
 use super::Shared;
+use super::bootstrap::Order;
 use super::folder::JobFolder;
 use super::restore::{Committers, Restore, Start, start_afresh};
 use crate::beside::wire_dead_letters;
@@ -89,8 +90,10 @@ pub(super) fn prepare(
     };
     let store = match folder.as_mut() {
         Some(folder) => {
-            let store = CheckpointStore::open(storage(job, folder, &options, &clock))
-                .map_err(storage_refused)?;
+            let storage = storage(job, folder, &options, &clock);
+            folder.note_storage(&storage)?;
+            let store = CheckpointStore::open(storage).map_err(storage_refused)?;
+            store.check_conditions()?;
             if let Some(seen) = runtime.block_on(store.generation())? {
                 folder.note_generation(seen)?;
             }
@@ -99,10 +102,10 @@ pub(super) fn prepare(
         None => None,
     };
     if let (Some(folder), Some(from)) = (folder.as_mut(), &options.restore_from)
-        && Savepoint::is_one(from)
+        && let Some(saved) = Savepoint::find(from, &options.checkpoints.storage_settings)?
     {
         // Parts of sinks are named by their start, and those of the saved job may be where this one writes.
-        folder.note_generation(Savepoint::open(from)?.manifest.checkpoint.generation)?;
+        folder.note_generation(saved.manifest.checkpoint.generation)?;
     }
     // What an ephemeral job writes (malformed records, say) must not get the names of the run before.
     let generation = match &*folder {
@@ -118,6 +121,31 @@ pub(super) fn prepare(
         highest: CheckpointId(0),
         warnings: Vec::new(),
         drained: false,
+        judged: None,
+    };
+    let open_others = |old: &StreamPlan| -> Result<Committers> {
+        let mut old = old.clone();
+        let (mut is_dead_letter, _) = wire_dead_letters(&mut old)?;
+        crate::beside::wire(&mut old, &mut is_dead_letter)?;
+        let (tables, goes_on) = (old.tables.clone(), |sink: &Operator| {
+            plan.operator(&sink.id)
+                .is_some_and(|now| now.kind == sink.kind)
+        });
+        for operator in &mut old.operators {
+            let OperatorKind::Sink { table } = &operator.kind else {
+                continue;
+            };
+            let target = |all: &BTreeMap<String, TableDefinition>| {
+                all.get(table)
+                    .map(|table| (table.options.clone(), table.partitioned_by.clone()))
+            };
+            if goes_on(operator) && target(&tables) == target(&plan.tables) {
+                // The new plan's committer sees to it.
+                operator.kind = OperatorKind::Union;
+            }
+        }
+        let sinks = open_sinks(job, &old, &options, generation)?;
+        open_committers(&old, &sinks)
     };
     if let (Some(folder), Some(store)) = (folder.as_mut(), &store) {
         if options.fresh {
@@ -130,9 +158,52 @@ pub(super) fn prepare(
             folder,
             store,
             committers: &mut committers,
+            open_others: &open_others,
             runtime: &runtime,
         }
         .run()?;
+    }
+    let transition = match (start.judged.take(), start.manifest.take(), &store) {
+        (Some(judged), Some(manifest), Some(store)) => {
+            Some(judged.start_from(manifest, store, (job, &options), &user_plan, &plan)?)
+        }
+        (_, manifest, _) => {
+            start.manifest = manifest;
+            None
+        }
+    };
+    let transition = match transition {
+        Some(mut transition) => match (transition.wiring.take(), &mut *folder, &store) {
+            (Some(wiring), Some(held), Some(store)) => {
+                options.key_groups = transition.manifest.key_groups;
+                let order = Order {
+                    job,
+                    sql,
+                    user_plan: &user_plan,
+                    options: &options,
+                    output: &output,
+                    generation,
+                    clock: &clock,
+                    store,
+                    highest: start.highest,
+                    scratch: held.scratch(),
+                };
+                super::bootstrap::run(&order, transition, wiring)?;
+                // The new query goes on from its own checkpoint now, as from any other.
+                options.restore_from = None;
+                options.fresh = false;
+                let again = Some(Again {
+                    clock,
+                    warnings: [said, start.warnings].concat(),
+                });
+                return prepare(job, sql, user_plan, options, output, folder, again);
+            }
+            _ => Some(transition),
+        },
+        None => None,
+    };
+    if let Some(transition) = &transition {
+        start.manifest = Some(transition.manifest.clone());
     }
     if let (true, Some(manifest), Some(store)) = (start.drained, &start.manifest, &store) {
         if let Some(target) = &options.savepoint {
@@ -148,6 +219,7 @@ pub(super) fn prepare(
                 &state_dir,
                 target,
                 clock.wall_micros(),
+                &options.checkpoints.storage_settings,
             )?;
         }
         return Ok(Prepared::Drained(Box::new(already_drained(
@@ -186,7 +258,11 @@ pub(super) fn prepare(
         concurrent: options.checkpoints.max_concurrent,
         tolerable: options.checkpoints.tolerable_failures,
     };
-    let ledger = CheckpointLedger::new(rules, workers, start.highest, last, clock.elapsed());
+    let mut ledger = CheckpointLedger::new(rules, workers, start.highest, last, clock.elapsed());
+    if transition.is_some() {
+        // Even if no row comes: until a checkpoint of the new query is there, the next start is that of an edit again.
+        ledger.on_epoch();
+    }
     let collector = folder
         .as_ref()
         .map(|folder| Collector::new(Log::new(folder.path()), &plan, workers, generation.0));
@@ -241,19 +317,25 @@ pub(super) fn prepare(
         output,
         state: SharedState::new(options.backend, options.state_memory)?,
         scratch,
+        bootstrap: None,
         restored_watermarks: part(manifest.as_ref(), "watermarks", |manifest| {
             &manifest.watermarks
         })?,
         restored_counters: part(manifest.as_ref(), "counters", |manifest| &manifest.counters)?,
-        restore: manifest
-            .zip(store.clone())
-            .map(|(manifest, store)| RestoreFrom {
-                store,
-                backend: manifest.backend,
-                key_groups: manifest.key_groups,
-                tables: manifest.tables,
-                workers: manifest.workers,
-            }),
+        restore: match (&transition, &manifest, &store) {
+            (Some(transition), _, _) => Some(transition.restoring.clone()),
+            (None, Some(manifest), Some(store)) => Some(Restoring::unchanged(
+                &manifest.restore_from(store),
+                &crate::operators::table_specs(&plan),
+            )?),
+            _ => None,
+        },
+        evolution: match (&transition, &manifest) {
+            (Some(transition), _) => transition.evolution.to_value()?,
+            (None, Some(manifest)) => manifest.evolution.clone(),
+            (None, None) => Value::Null,
+        },
+        transition,
         store,
         last_checkpoint: AtomicU64::new(last.map_or(0, |last| last.0)),
         restored_checkpoint: last.map_or(0, |last| last.0),
@@ -286,7 +368,8 @@ fn new_clock(options: &JobOptions) -> Arc<Clock> {
 fn storage_refused(error: weir_state::Error) -> Error {
     match error {
         weir_state::Error::Incompatible(what) => {
-            let help = "a folder (one that is mounted from elsewhere will do), file:///folder and 'memory:' are possible";
+            let help = "a folder (one that is mounted from elsewhere will do), file:///folder, 'memory:', s3://bucket/path, \
+                        gs://bucket/path and az://container/path are possible";
             Error::Plan(Diagnostic::error("J0020", what).help(help).into())
         }
         other => Error::State(other),
@@ -306,6 +389,7 @@ fn storage(
     };
     StorageOptions {
         url: options.checkpoints.storage.clone(),
+        settings: options.checkpoints.storage_settings.clone(),
         home: folder.checkpoints(),
         base: options.base.clone(),
         job: job.to_owned(),
@@ -345,7 +429,7 @@ fn already_drained(manifest: &Manifest, mut warnings: Vec<String>) -> JobSummary
 }
 
 /// A part of the manifest in the engine's form.
-fn part<T: DeserializeOwned + Default>(
+pub(super) fn part<T: DeserializeOwned + Default>(
     manifest: Option<&Manifest>,
     name: &str,
     value: impl Fn(&Manifest) -> &Value,
@@ -364,7 +448,7 @@ fn part<T: DeserializeOwned + Default>(
     }
 }
 
-fn open_sinks(
+pub(super) fn open_sinks(
     job: &str,
     plan: &StreamPlan,
     options: &JobOptions,
@@ -406,12 +490,20 @@ fn open_sinks(
             exactly_once: options.exactly_once,
             base: options.base.clone(),
         };
-        sinks.push(Some(open_sink(request, &environment)?));
+        sinks.push(Some(
+            match options.program.sink(&request, &environment)? {
+                Some(sink) => sink,
+                None => open_sink(request, &environment)?,
+            },
+        ));
     }
     Ok(sinks)
 }
 
-fn open_committers(plan: &StreamPlan, sinks: &[Option<Box<dyn Sink>>]) -> Result<Committers> {
+pub(super) fn open_committers(
+    plan: &StreamPlan,
+    sinks: &[Option<Box<dyn Sink>>],
+) -> Result<Committers> {
     let mut committers = Vec::new();
     for (operator, sink) in plan.operators.iter().zip(sinks) {
         if let Some(sink) = sink {
@@ -442,12 +534,30 @@ fn open_sources(
         let request = columns.request(plan, index, &options.base)?;
         let source = match &options.state_tables {
             Some(tables) if is_state_table(&request) => state_source(tables, &request)?,
-            _ => open_source(request)?,
+            _ => match options.program.source(&request)? {
+                Some(source) => source,
+                None => open_source(request)?,
+            },
         };
         if !source.replayable() && options.state_dir.is_some() {
             warnings.push(format!(
                 "table `{table}` cannot be read again: a crash loses what was not checkpointed"
             ));
+        }
+        if let Some(again) = &options.again {
+            let again = again.sources.get(operator.id.as_str()).cloned();
+            let mut source = SharedSource::open_again(
+                index,
+                operator.id.clone(),
+                source,
+                columns,
+                definition.watermark.is_some(),
+                again.unwrap_or_default(),
+            )?;
+            source.one_reader_of = (operator.changelog == Changelog::Retractions)
+                .then_some(options.parallelism.max(1) as usize);
+            sources.push(source);
+            continue;
         }
         let limit = options
             .stop_after

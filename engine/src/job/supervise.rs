@@ -181,7 +181,7 @@ fn delete_on_cancel(shared: &Shared) -> Result<()> {
     Ok(())
 }
 
-fn run_threads(
+pub(super) fn run_threads(
     shared: &Arc<Shared>,
     events: Receiver<Event>,
     ledger: CheckpointLedger,
@@ -263,6 +263,7 @@ fn write_savepoint(shared: &Shared, last: Option<CheckpointId>) -> Result<()> {
         &around.state_dir,
         target,
         around.wall_micros,
+        &around.settings,
     )?;
     Ok(())
 }

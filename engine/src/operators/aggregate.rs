@@ -12,6 +12,8 @@
 //! 3. A group without rows is gone. Without keys there is always one group, which gives its row even for empty input:
 //!    on the worker that owns key group 0, at the end of its first epoch.
 
+mod current;
+
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array, make_comparator};
@@ -19,7 +21,7 @@ use arrow::buffer::BooleanBuffer;
 use arrow::compute::{SortOptions, concat, interleave, kernels::cmp, take};
 use arrow::datatypes::{Int64Type, SchemaRef};
 use arrow::error::ArrowError;
-use weir_state::MapTable;
+use weir_state::{MapTable, RestCursor};
 use weir_types::{ChangeBatch, OperatorId, Schema, hash};
 
 use super::aggregates::{Aggregates, Failure};
@@ -69,6 +71,8 @@ pub(super) struct Aggregate {
     flush: Option<Flush>,
     /// Slots of the batch at hand; kept for its allocation.
     slots: Vec<u32>,
+    /// Where the reading of all groups goes on.
+    standing: RestCursor,
 }
 
 impl Aggregate {
@@ -81,6 +85,7 @@ impl Aggregate {
             touched: Touched::default(),
             flush: None,
             slots: Vec::new(),
+            standing: RestCursor::default(),
         }
     }
 
@@ -442,6 +447,10 @@ impl Operator for Aggregate {
             Some(flush) => self.give(flush, ctx),
             None => Ok(Progress::Done),
         }
+    }
+
+    fn give_standing(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
+        self.give_groups(ctx)
     }
 
     fn holds_watermark(&self) -> bool {

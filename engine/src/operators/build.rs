@@ -18,6 +18,7 @@ use super::aggregates::{Aggregates, Failure};
 use super::expand::Expand;
 use super::filter::Filter;
 use super::join::Join;
+use super::lookup_join::LookupJoin;
 use super::outer_join::OuterJoin;
 use super::output::Output;
 use super::project::Project;
@@ -101,6 +102,7 @@ pub fn build(mut context: BuildContext<'_>) -> Result<Box<dyn Operator>> {
             ..
         } => Box::new(built.join()?),
         OperatorKind::Join { .. } => Box::new(built.outer_join()?),
+        OperatorKind::LookupJoin { .. } => Box::new(LookupJoin::build(&built)?),
         OperatorKind::Rank { .. } => Box::new(super::rank::build(&context)?),
         OperatorKind::FinalRank { timing, .. } => built.final_rank(*timing)?,
         OperatorKind::Over { .. } => super::over::build(&built)?,

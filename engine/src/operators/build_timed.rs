@@ -123,7 +123,7 @@ impl Builder<'_> {
     }
 
     /// What else must hold of a pair of rows.
-    fn pair_condition(&self, residual: Option<&Expr>) -> Result<Residual> {
+    pub(super) fn pair_condition(&self, residual: Option<&Expr>) -> Result<Residual> {
         let mut both = self.input_schema(0);
         both.extend(self.input_schema(1));
         let residual = residual
@@ -136,7 +136,7 @@ impl Builder<'_> {
         DueKeys::new(self.context.state.slice_table(&self.operator.id, table))
     }
 
-    fn shape(&self, join: JoinKind) -> Shape {
+    pub(super) fn shape(&self, join: JoinKind) -> Shape {
         let mut both = self.input_schema(0);
         both.extend(self.input_schema(1));
         Shape {

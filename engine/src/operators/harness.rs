@@ -26,7 +26,9 @@ use weir_types::{
     ProcessingTime, Schema, Span, Watermark, WorkerId,
 };
 
-use super::{BuildContext, Operator, OperatorContext, Progress, build, table_specs};
+use super::{
+    BuildContext, Operator, OperatorContext, Progress, build, gives_standing_rows, table_specs,
+};
 use crate::expr::row_values;
 
 const KEY_GROUPS: u16 = 8;
@@ -45,6 +47,10 @@ pub(super) struct Harness {
     context: OperatorContext,
     starts: u64,
     watermark: Watermark,
+    /// Epochs that have ended.
+    epochs: u64,
+    /// Whether the input that the operator only looks at has ended.
+    side_ended: bool,
     /// For a sink: what its writer was given; it wants the whole result at each checkpoint.
     log: Option<Arc<Mutex<Vec<String>>>>,
     /// Changes of the epoch at hand, in order.
@@ -86,6 +92,8 @@ impl Harness {
             context: OperatorContext::new(ProcessingTime(0), batch_rows),
             starts: 0,
             watermark: Watermark::MIN,
+            epochs: 0,
+            side_ended: false,
             log,
             epoch: Vec::new(),
             result: BTreeMap::new(),
@@ -119,13 +127,18 @@ impl Harness {
         };
         let state =
             WorkerState::open(shared.unwrap(), options, table_specs(&self.plan), restore).unwrap();
+        self.operator = Some(self.built(&state));
+        self.state = Some(state);
+    }
+
+    fn built(&self, state: &WorkerState) -> Box<dyn Operator> {
         let operator = build(BuildContext {
             plan: &self.plan,
             index: self.plan.operators.len() - 1,
             worker: WorkerId(0),
             parallelism: 1,
             key_groups: KEY_GROUPS,
-            state: &state,
+            state,
             batch_rows: self.context.batch_rows,
             sink: self
                 .log
@@ -133,8 +146,44 @@ impl Harness {
                 .map(|log| (Box::new(NotingWriter(log)) as Box<dyn SinkWriter>, true)),
             output: None,
         });
-        self.operator = Some(operator.unwrap());
-        self.state = Some(state);
+        operator.unwrap()
+    }
+
+    /// What an operator has given and not taken back follows from its state, if it says so: whatever a test does, at the
+    /// ends of its first epochs and of every fourth one.
+    fn check_standing(&mut self) {
+        self.epochs += 1;
+        if self.epochs > 3 && self.epochs % 4 != 0 {
+            return;
+        }
+        let plan = self.plan.operators.last().unwrap();
+        if !gives_standing_rows(plan) {
+            return;
+        }
+        let state = self.state.as_ref().unwrap();
+        state.write_back().unwrap();
+        // Another instance: what it counts is not the tested one's.
+        let mut operator = self.built(state);
+        let mut context = OperatorContext::new(self.context.now, self.context.batch_rows);
+        let mut standing: BTreeMap<String, i64> = BTreeMap::new();
+        // It begins anew after its end.
+        for round in 1..=2 {
+            let mut progress = Progress::More;
+            while progress == Progress::More {
+                progress = operator.give_standing(&mut context).unwrap();
+                for (text, weight) in self.rows_of(context.output.take()) {
+                    assert_eq!(weight, 1, "rows stand, they are not taken back");
+                    *standing.entry(text).or_default() += 1;
+                }
+            }
+            let expected = self.result.iter();
+            let expected = expected.map(|(text, count)| (text.clone(), count * round));
+            assert_eq!(
+                standing,
+                expected.collect(),
+                "what stands is what was given"
+            );
+        }
     }
 
     /// Sets the processing time of the epoch at hand, in microseconds.
@@ -165,9 +214,23 @@ impl Harness {
     }
 
     pub(super) fn try_end_epoch(&mut self) -> crate::Result<Vec<Change>> {
+        if self.side_ended {
+            self.operator.as_mut().unwrap().on_side_end();
+        }
         self.call(|operator, context| operator.on_epoch_end(context))?;
         self.state.as_ref().unwrap().end_epoch().unwrap();
+        self.check_standing();
         Ok(std::mem::take(&mut self.epoch))
+    }
+
+    /// The input that the operator only looks at ends: it is told at the end of the epoch.
+    pub(super) fn end_side(&mut self) {
+        self.side_ended = true;
+    }
+
+    /// Whether the operator lets no watermark go on, even at the end of the epoch.
+    pub(super) fn withholds_watermark(&self) -> bool {
+        self.operator.as_ref().unwrap().withholds_watermark()
     }
 
     /// What a sink does right before a checkpoint.
@@ -239,8 +302,21 @@ impl Harness {
     }
 
     fn collect(&mut self) {
-        let Some(batch) = self.context.output.take() else {
-            return;
+        let batch = self.context.output.take();
+        for (text, weight) in self.rows_of(batch) {
+            let count = self.result.entry(text.clone()).or_default();
+            *count += weight;
+            if *count == 0 {
+                self.result.remove(&text);
+            }
+            self.epoch.push((text, weight));
+        }
+    }
+
+    /// The rows of a batch that the operator gave.
+    fn rows_of(&self, batch: Option<ChangeBatch>) -> Vec<Change> {
+        let Some(batch) = batch else {
+            return Vec::new();
         };
         assert!(
             batch.num_rows() <= self.context.batch_rows.max(2),
@@ -249,21 +325,14 @@ impl Harness {
         );
         let schema = &self.plan.operators.last().unwrap().schema;
         assert_eq!(batch.rows.schema(), DataType::arrow_schema(schema));
-        for row in 0..batch.num_rows() {
+        let text = |row: usize| {
             let pairs = row_values(&batch.rows, row, schema);
-            let text = pairs
-                .iter()
-                .map(|(name, value)| format!("{name}={value}"))
-                .collect::<Vec<_>>()
-                .join(", ");
-            let weight = batch.weight(row);
-            let count = self.result.entry(text.clone()).or_default();
-            *count += weight;
-            if *count == 0 {
-                self.result.remove(&text);
-            }
-            self.epoch.push((text, weight));
-        }
+            let pairs = pairs.iter().map(|(name, value)| format!("{name}={value}"));
+            pairs.collect::<Vec<_>>().join(", ")
+        };
+        (0..batch.num_rows())
+            .map(|row| (text(row), batch.weight(row)))
+            .collect()
     }
 }
 
@@ -350,6 +419,7 @@ pub(super) fn plan(
         settings: BTreeMap::new(),
         tables: BTreeMap::new(),
         operators,
+        state_from: BTreeMap::new(),
     }
 }
 

@@ -18,6 +18,8 @@
 //! 3. A call gives at most one batch; until the pairs of a batch are all given no other call comes, so what is probed
 //!    does not change on the way.
 
+mod current;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -30,6 +32,7 @@ use weir_types::{ChangeBatch, OperatorId, hash};
 use super::build::internal;
 use super::due::taken;
 use super::retained::Forgets;
+use super::standing::Copies;
 use super::{Operator, OperatorContext, Progress, changes};
 use crate::Result;
 use crate::expr::{CompiledExpr, as_filter};
@@ -67,6 +70,8 @@ pub(super) struct Join {
     net: VecDeque<(usize, ChangeBatch)>,
     /// Pairs left out because the residual failed on them.
     rejected_rows: u64,
+    /// The left rows whose pairs are still to be given anew.
+    standing: Copies,
 }
 
 /// A batch whose pairs are not all given yet.
@@ -112,6 +117,7 @@ impl Join {
             pending: None,
             net: VecDeque::new(),
             rejected_rows: 0,
+            standing: Copies::default(),
         }
     }
 
@@ -300,11 +306,22 @@ impl Join {
         let hashes = hash::hash_columns(&keys, batch.num_rows());
         let weights: Vec<i64> = (0..batch.num_rows()).map(|row| batch.weight(row)).collect();
         side.rows.apply(&keys, &hashes, &batch.rows, &weights)?;
+        self.probe(input, batch, (keys, hashes), ctx)
+    }
+
+    /// Pairs rows of one side with the other one.
+    fn probe(
+        &mut self,
+        side: usize,
+        batch: ChangeBatch,
+        (keys, hashes): (Vec<ArrayRef>, Vec<u64>),
+        ctx: &mut OperatorContext,
+    ) -> Result<Progress> {
         let skip = null_keys(&keys, &self.null_equal, batch.num_rows());
         let cursor = Some(ProbeCursor::default());
         self.give(
             Pending {
-                side: input,
+                side,
                 batch,
                 keys,
                 hashes,
@@ -378,6 +395,10 @@ impl Operator for Join {
             }
             None => self.pair_net(ctx),
         }
+    }
+
+    fn give_standing(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
+        self.give_pairs(ctx)
     }
 
     fn holds_watermark(&self) -> bool {

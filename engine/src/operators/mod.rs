@@ -7,10 +7,13 @@
 //!   aggregate                                   one change per touched group at the end of an epoch
 //!   set_operation                               counts the rows of both inputs; changes at the end of an epoch
 //!   join  outer_join                            both inputs in state
+//!   merge                                       puts state together that an edited query takes over
 //!   rank                                        rows of a partition in order; changes at the end of an epoch
 //!   over                                        rows with what is computed over the rows around them
 //!   window_rank  timed_rank                     rankings that are final: when a window ends, in event-time order
 //!   interval_join  window_join  as_of_join      both inputs in state as long as time allows for pairs
+//!   standing                                    what an operator has given so far and not taken back, from its state
+//!   lookup_join                                 left rows with the right as it is, which changes nothing later
 //!   retained                                    around one of them: drops the state of keys that get no rows
 //!   sink  output                                the end of the line
 //! ```
@@ -32,6 +35,8 @@ mod grown;
 mod interval_expiry;
 mod interval_join;
 mod join;
+mod lookup_join;
+mod merge;
 mod outer_join;
 mod output;
 mod over;
@@ -45,6 +50,7 @@ mod set_operation;
 mod shape;
 mod sides;
 mod sink;
+mod standing;
 mod temporal_filter;
 mod timed_rank;
 mod union;
@@ -66,6 +72,8 @@ use weir_types::{ChangeBatch, ProcessingTime, Watermark};
 
 pub use self::build::{build, table_specs};
 pub(crate) use self::due::by_clock;
+pub(crate) use self::merge::{Entries, Merger, fresh_group};
+pub(crate) use self::standing::{Copies, gives_standing_rows};
 use crate::Result;
 
 /// Whether an operator has more to give before it can take new input.
@@ -216,6 +224,19 @@ pub trait Operator {
         false
     }
 
+    /// An input that is only looked at: its watermark says nothing of the rows that the operator gives.
+    fn side_input(&self) -> Option<usize> {
+        None
+    }
+
+    /// That input has ended and all of its rows have come. Told before every `on_epoch_end` from then on, after a restore too.
+    fn on_side_end(&mut self) {}
+
+    /// Holds rows beyond the barrier that the watermark must not overtake: what is held of it is not forwarded either.
+    fn withholds_watermark(&self) -> bool {
+        false
+    }
+
     /// By how many microseconds its rows can be older than its watermark: the forwarded one is lowered by it.
     fn watermark_delay(&self) -> i64 {
         0
@@ -235,6 +256,19 @@ pub trait Operator {
     fn next_due(&self, now: ProcessingTime) -> Result<Option<i64>> {
         let _ = now;
         Ok(None)
+    }
+
+    /// Gives the next piece of all rows that it has given and not taken back, as insertions, from its state alone;
+    /// `Done` with the last piece, after which it would begin anew. Called instead of everything else: of an operator whose
+    /// state nobody changes meanwhile, after [`weir_state::WorkerState::write_back`].
+    ///
+    /// # Errors
+    /// State; and always for an operator whose rows do not follow from what it keeps ([`gives_standing_rows`]).
+    fn give_standing(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
+        let _ = ctx;
+        Err(crate::Error::Job(
+            "[E0020] an operator was asked for rows that its state does not hold".to_owned(),
+        ))
     }
 
     /// Rows that it has left out since it was built, because an expression failed on them (`'row.error' = 'skip'`).

@@ -17,6 +17,8 @@
 //! 2. Whether a row has a partner is never stored: it follows from the two sides.
 //! 3. A call gives at most one batch; between two calls for one batch of changes no side changes but as step 3 says.
 
+mod current;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -72,6 +74,8 @@ pub(super) struct OuterJoin {
     rejected_rows: u64,
     /// Why pairs were rejected last, if that is kept.
     errors: Vec<RowError>,
+    /// Where the giving of all rows goes on.
+    standing: current::Standing,
 }
 
 /// A batch of changes at work.
@@ -88,6 +92,8 @@ struct Step {
     touched: Touched,
     /// For each touched key whether this side had rows of it before; without a residual that is all that counts.
     had_rows: Option<BooleanBuffer>,
+    /// Whether its pairs are given.
+    gives_pairs: bool,
     phase: Phase,
 }
 
@@ -178,6 +184,7 @@ impl OuterJoin {
             step: None,
             rejected_rows: 0,
             errors: Vec::new(),
+            standing: current::Standing::default(),
         }
     }
 
@@ -239,6 +246,7 @@ impl OuterJoin {
             has_partner: vec![false; rows],
             touched,
             had_rows,
+            gives_pairs: self.gives_pairs,
             phase,
         })
     }
@@ -311,7 +319,7 @@ impl OuterJoin {
         ctx: &mut OperatorContext,
     ) -> Result<Phase> {
         let other = &self.sides[1 - step.side].rows;
-        if !self.gives_pairs && self.residual.is_none() {
+        if !step.gives_pairs && self.residual.is_none() {
             // Only whether there is a partner counts.
             let any = other.contains(&step.keys, &step.hashes, step.skip.as_ref())?;
             step.has_partner = any.iter().collect();
@@ -339,7 +347,7 @@ impl OuterJoin {
                 for (pair, &row) in probing.iter().enumerate() {
                     step.has_partner[row as usize] |= keep.as_ref().is_none_or(|k| k.value(pair));
                 }
-                if self.gives_pairs {
+                if step.gives_pairs {
                     let pairs = ChangeBatch {
                         rows: pairs,
                         retracted: changed.retracted,
@@ -689,6 +697,10 @@ impl Operator for OuterJoin {
 
     fn resume(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
         self.advance(ctx)
+    }
+
+    fn give_standing(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
+        self.give_all(ctx)
     }
 
     fn holds_watermark(&self) -> bool {

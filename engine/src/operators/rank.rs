@@ -14,6 +14,8 @@
 //! 3. Over an input that only grows, rows beyond the last number are dropped at the end of the epoch: no row that comes
 //!    later can bring them back.
 
+mod current;
+
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
@@ -31,6 +33,8 @@ use super::changes::net;
 use super::retained::Forgets;
 use super::{BuildContext, Operator, OperatorContext, Progress};
 use crate::Result;
+
+pub(super) use self::current::Partitions;
 
 /// Rows of a partition that are read at a time at most.
 const ROWS_READ: usize = 4096;
@@ -60,6 +64,8 @@ pub(super) struct Rank {
     pieces: VecDeque<Piece>,
     /// Changes that are ready to be given.
     pending: VecDeque<ChangeBatch>,
+    /// Where the giving of all rows goes on.
+    standing: current::Standing,
 }
 
 /// Partitions that were touched first by one batch, with what they gave until then.
@@ -142,6 +148,7 @@ pub(super) fn build(context: &BuildContext<'_>) -> Result<Rank> {
         touched: HashSet::new(),
         pieces: VecDeque::new(),
         pending: VecDeque::new(),
+        standing: current::Standing::default(),
     })
 }
 
@@ -492,6 +499,10 @@ impl Operator for Rank {
 
     fn resume(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
         self.give(ctx)
+    }
+
+    fn give_standing(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
+        self.give_all(ctx)
     }
 
     fn holds_watermark(&self) -> bool {

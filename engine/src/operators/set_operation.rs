@@ -12,6 +12,8 @@
 //!    order.
 //! 3. A row of which both counts are zero is gone.
 
+mod current;
+
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
@@ -24,6 +26,7 @@ use weir_types::{ChangeBatch, OperatorId, hash};
 
 use super::build::{internal, internal_text};
 use super::retained::Forgets;
+use super::standing::Copies;
 use super::{Operator, OperatorContext, Progress};
 use crate::Result;
 
@@ -42,6 +45,8 @@ pub(super) struct SetOperation {
     flush: Option<(usize, u64)>,
     /// Slots of the batch at hand; kept for its allocation.
     slots: Vec<u32>,
+    /// Where the giving of all rows goes on.
+    standing: Copies,
 }
 
 /// A row that the epoch has touched.
@@ -70,6 +75,7 @@ impl SetOperation {
             schema,
             flush: None,
             slots: Vec::new(),
+            standing: Copies::default(),
         }
     }
 
@@ -237,6 +243,10 @@ impl Operator for SetOperation {
             Some(from) => self.give(from, ctx),
             None => Ok(Progress::Done),
         }
+    }
+
+    fn give_standing(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
+        self.give_all(ctx)
     }
 
     fn holds_watermark(&self) -> bool {

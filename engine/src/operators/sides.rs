@@ -145,6 +145,26 @@ impl Sides {
         Ok(crossings)
     }
 
+    /// Adds rows of other groups, given by the columns of one table and how often each is there; gives those that this makes
+    /// come for the first time, if kernels have to know of them.
+    pub(super) fn merge(
+        &self,
+        table: usize,
+        keys: &[ArrayRef],
+        hashes: &[u64],
+        values: &RecordBatch,
+        counts: &[i64],
+    ) -> Result<Option<Crossing>> {
+        let side = &self.tables[table];
+        let before = self.put(side, keys, hashes, values, counts, None)?;
+        if !side.feeds {
+            return Ok(None);
+        }
+        let all: UInt32Array = (0..values.num_rows() as u32).collect();
+        crossing(table, &all, values, &before, counts)
+            .map_err(|error| internal(&self.operator, &error))
+    }
+
     /// Changes multiplicities; gives those from before, row by row, where there are no slices.
     fn put(
         &self,

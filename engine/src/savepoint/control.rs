@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use weir_state::{CheckpointStore, Savepoint};
+use weir_state::{CheckpointStore, Savepoint, StorageSettings};
 use weir_types::CheckpointId;
 
 use super::create::{Target, prune_periodic, write_of};
@@ -69,7 +69,7 @@ impl Request {
 /// A savepoint that somebody wants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SavepointOrder {
-    /// Where to; below the job's folder unless it is named.
+    /// Where to, a folder or a URL; below the job's folder unless it is named.
     pub folder: Option<PathBuf>,
     /// Its name; `savepoint-N` of checkpoint N, or the folder's, unless it is given.
     pub name: Option<String>,
@@ -97,6 +97,8 @@ pub(crate) struct Around {
     pub(crate) retain: usize,
     /// Where periodic savepoints go, if not into the job's folder.
     pub(crate) periodic_dir: Option<PathBuf>,
+    /// How stores of the network are reached.
+    pub(crate) settings: StorageSettings,
     /// Write on the caller's thread (simulation).
     pub(crate) inline: bool,
 }
@@ -321,12 +323,14 @@ fn write(request: &Request, checkpoint: CheckpointId, around: &Around) -> Result
         &around.state_dir,
         target,
         around.wall_micros,
+        &around.settings,
     )?;
     if periodic {
         prune_periodic(
             &around.state_dir,
             around.periodic_dir.as_deref(),
             around.retain,
+            &around.settings,
         )?;
     }
     Ok(written)

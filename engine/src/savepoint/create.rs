@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use weir_state::{
-    CheckpointStore, Manifest, Savepoint, SavepointAbout, StateReader, write_savepoint,
+    CheckpointStore, Manifest, Savepoint, SavepointAbout, StateReader, StorageSettings,
+    write_savepoint,
 };
 use weir_types::CheckpointId;
 
 use super::{SAVEPOINTS, SavepointOrder};
 use crate::clock::Clock;
-use crate::job::JobFolder;
+use crate::job::{JobFolder, storage_settings};
 use crate::{Error, Result};
 
 /// The beginning of a periodic savepoint's name.
@@ -41,16 +42,7 @@ impl Target {
                 .unwrap_or_else(|| format!("savepoint-{checkpoint}"))
         };
         let folder = match &order.folder {
-            Some(folder) => {
-                let text = folder.to_string_lossy();
-                if text.contains("://") {
-                    return Err(Error::Job(format!(
-                        "[S0031] a savepoint is written to a local folder, and {text} is a URL: write it here and copy the folder \
-                         there"
-                    )));
-                }
-                folder.clone()
-            }
+            Some(folder) => folder.clone(),
             None => state_dir.join(SAVEPOINTS).join(named()),
         };
         // A folder that the user named gives the name.
@@ -89,6 +81,7 @@ pub(crate) fn write_of(
     state_dir: &Path,
     target: Target,
     wall_micros: i64,
+    settings: &StorageSettings,
 ) -> Result<Savepoint> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -100,6 +93,7 @@ pub(crate) fn write_of(
         note: target.note,
         created_by: concat!("weir ", env!("CARGO_PKG_VERSION")).to_owned(),
         created_at: wall_micros,
+        settings: settings.clone(),
     };
     // Not the scratch folder of the workers, which goes when they do.
     let scratch = state_dir.join(format!("scratch-savepoint/{checkpoint}"));
@@ -128,6 +122,7 @@ pub fn savepoint_of_checkpoint(
         state_dir,
         target,
         Clock::system().wall_micros(),
+        &storage_settings(state_dir)?,
     )
 }
 
@@ -154,7 +149,14 @@ fn whole_checkpoint(
     state_dir: &Path,
     checkpoint: Option<CheckpointId>,
 ) -> Result<(Arc<CheckpointStore>, Manifest)> {
-    let store = CheckpointStore::local(folder.checkpoints())?;
+    let storage = folder.noted_storage(job)?;
+    if storage.is_memory() {
+        return Err(Error::Job(format!(
+            "[S0044] the checkpoints of job `{job}` were in the memory of its process ('checkpoint.storage' = 'memory:'), which \
+             is gone: ask for a savepoint while it runs"
+        )));
+    }
+    let store = CheckpointStore::open(storage)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
@@ -182,41 +184,15 @@ fn whole_checkpoint(
     Ok((store, manifest))
 }
 
-/// The savepoints directly below a folder, the oldest first, and why others there cannot be read.
+/// The savepoints directly below a folder or a URL, the oldest first, and why others there cannot be read.
 ///
 /// # Errors
-/// When the folder cannot be listed.
-pub fn savepoints_in(folder: &Path) -> Result<(Vec<Savepoint>, Vec<String>)> {
-    let failed = |error| Error::Job(format!("cannot list {}: {error}", folder.display()));
-    let entries = match std::fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Ok((Vec::new(), Vec::new()));
-        }
-        Err(error) => return Err(failed(error)),
-    };
-    let (mut found, mut unreadable) = (Vec::new(), Vec::new());
-    for entry in entries {
-        let path = entry.map_err(failed)?.path();
-        if !Savepoint::is_one(&path) {
-            continue;
-        }
-        match Savepoint::open(&path) {
-            Ok(savepoint) => found.push(savepoint),
-            Err(error) => unreadable.push(error.to_string()),
-        }
-    }
-    found.sort_by(|a, b| {
-        let key = |savepoint: &Savepoint| {
-            (
-                savepoint.manifest.created_at,
-                savepoint.manifest.checkpoint.checkpoint,
-            )
-        };
-        key(a).cmp(&key(b)).then_with(|| a.folder.cmp(&b.folder))
-    });
-    unreadable.sort();
-    Ok((found, unreadable))
+/// When it cannot be listed.
+pub fn savepoints_in(
+    folder: &Path,
+    settings: &StorageSettings,
+) -> Result<(Vec<Savepoint>, Vec<String>)> {
+    Ok(Savepoint::below(folder, settings)?)
 }
 
 /// Removes all but the newest periodic savepoints of the job.
@@ -224,9 +200,10 @@ pub(super) fn prune_periodic(
     state_dir: &Path,
     periodic_dir: Option<&Path>,
     retain: usize,
+    settings: &StorageSettings,
 ) -> Result<()> {
     let own = state_dir.join(SAVEPOINTS);
-    let (found, _) = savepoints_in(periodic_dir.unwrap_or(&own))?;
+    let (found, _) = savepoints_in(periodic_dir.unwrap_or(&own), settings)?;
     let mut periodic: Vec<Savepoint> = found
         .into_iter()
         .filter(|savepoint| savepoint.manifest.name.starts_with(PERIODIC))
@@ -271,6 +248,6 @@ mod tests {
             folder: Some(PathBuf::from("s3://bucket/x")),
             ..SavepointOrder::default()
         };
-        assert!(target(remote).unwrap_err().to_string().contains("S0031"));
+        assert_eq!(target(remote).unwrap().folder, Path::new("s3://bucket/x"));
     }
 }

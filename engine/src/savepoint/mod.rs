@@ -12,11 +12,13 @@
 //! 2. Writing one never stops the job: files of the checkpoint are kept until it is done, and it is done on a thread of its own.
 //! 3. Everybody who asked gets an answer, also when the job fails.
 
+mod command;
 mod control;
 mod create;
 mod query;
 mod socket;
 
+pub use command::{JobCommandDone, run_job_command, wait_for_end};
 pub(crate) use control::Around;
 pub use control::{JobControl, SavepointOrder, StopOrder};
 pub(crate) use create::{Target, write_of};

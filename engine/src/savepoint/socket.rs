@@ -286,7 +286,10 @@ fn obey(request: Request, control: &JobControl) -> Answer {
     };
     match answer.recv() {
         Ok(Ok(savepoint)) => Answer {
-            savepoint: Some(std::path::absolute(&savepoint.folder).unwrap_or(savepoint.folder)),
+            savepoint: Some(match savepoint.is_remote() {
+                true => savepoint.folder,
+                false => std::path::absolute(&savepoint.folder).unwrap_or(savepoint.folder),
+            }),
             error: None,
         },
         Ok(Err(error)) => Answer {

@@ -20,7 +20,7 @@ mod columns;
 mod reader;
 mod watermark;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -37,6 +37,7 @@ pub(crate) use reader::{Reader, Surroundings, Turn};
 use crate::Result;
 use crate::clock::Clock;
 use crate::coordinator::EpochControl;
+use crate::evolution::{SourceAgain, SplitAgain};
 use crate::sync::lock;
 
 /// A chunk has at most this many bytes.
@@ -59,6 +60,8 @@ pub(crate) struct SharedSource {
     pub(crate) max_drift_micros: Option<i64>,
     /// Of a changelog: how many workers share its splits, each split going to one of them.
     pub(crate) one_reader_of: Option<usize>,
+    /// It is read again, as far as this says.
+    again: Option<SourceAgain>,
     /// The greatest watermark that any worker sent on: a split that wakes starts there.
     emitted: AtomicI64,
 }
@@ -71,6 +74,8 @@ pub(crate) struct Split {
     ended: AtomicBool,
     /// Records dealt since the first one of the split.
     records: AtomicU64,
+    /// Where the job began, if not at the first one.
+    began: Option<Position>,
     progress_done: AtomicU64,
     /// `u64::MAX`: not known.
     progress_total: AtomicU64,
@@ -90,6 +95,8 @@ struct Dealing {
 struct Prefix {
     published: u64,
     maximum: i64,
+    /// The greatest event time; `None`: not known.
+    greatest: Option<i64>,
 }
 
 /// Where an epoch ended in a split.
@@ -103,6 +110,8 @@ struct SplitEnd {
     idle: bool,
     /// Known when the last chunk before the end was published.
     watermark: Option<i64>,
+    /// Known at the same time; `None`: not known at all.
+    greatest: Option<i64>,
 }
 
 /// A split in the manifest.
@@ -116,6 +125,37 @@ pub(crate) struct SplitCheckpoint {
     pub(crate) records: u64,
     /// Whether it had reached its end.
     pub(crate) ended: bool,
+    /// Where the job began to read it, if not at its start: `records` counts from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) began: Option<Position>,
+    /// The greatest event time of any record, before every filter, microseconds; `i64::MIN`: none yet. `None`: not known,
+    /// because a release wrote it that did not keep it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) greatest: Option<i64>,
+}
+
+/// The greatest values of a chunk.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heights {
+    /// Of the watermark expression.
+    pub(crate) watermark: i64,
+    /// Of event time.
+    pub(crate) time: i64,
+}
+
+impl Heights {
+    /// Of no record.
+    pub(crate) const LEAST: Self = Self {
+        watermark: i64::MIN,
+        time: i64::MIN,
+    };
+
+    pub(crate) fn max(self, other: Self) -> Self {
+        Self {
+            watermark: self.watermark.max(other.watermark),
+            time: self.time.max(other.time),
+        }
+    }
 }
 
 /// The sources' part of a manifest: operator ID → split → place.
@@ -193,6 +233,7 @@ impl SharedSource {
             idle_timeout,
             max_drift_micros,
             one_reader_of: None,
+            again: None,
             emitted: AtomicI64::new(i64::MIN),
         };
         let least = source
@@ -204,6 +245,56 @@ impl SharedSource {
             .emitted
             .store(least.unwrap_or(i64::MIN), Ordering::Relaxed);
         Ok((source, listing.warnings))
+    }
+
+    /// Opens the dealers where the job began to read them, to be read as far as `again` says.
+    pub(crate) fn open_again(
+        node: usize,
+        id: OperatorId,
+        source: Box<dyn Source>,
+        columns: ColumnPlan,
+        has_watermark: bool,
+        again: SourceAgain,
+    ) -> Result<Self> {
+        let positions = again
+            .splits
+            .iter()
+            .filter_map(|(split, again)| Some((SplitId(split.clone()), again.from.clone()?)));
+        let listing = source.splits(&positions.collect())?;
+        let listed: BTreeSet<&str> = listing
+            .splits
+            .iter()
+            .map(|split| split.0.as_str())
+            .collect();
+        let known: BTreeSet<&str> = again.splits.keys().map(String::as_str).collect();
+        if listed != known {
+            return Err(crate::Error::Job(format!(
+                "[E0041] {id} has other splits than when it was read: it cannot be read again in the same order"
+            )));
+        }
+        let mut splits = Vec::new();
+        for split in listing.splits {
+            let from = again
+                .splits
+                .get(&split.0)
+                .and_then(|split| split.from.clone());
+            let dealer = source.dealer(&split, from.as_ref())?;
+            splits.push(Split::new(split, dealer, None));
+        }
+        Ok(Self {
+            node,
+            id,
+            source,
+            columns,
+            has_watermark,
+            splits,
+            limit: None,
+            idle_timeout: None,
+            max_drift_micros: None,
+            one_reader_of: None,
+            again: Some(again),
+            emitted: AtomicI64::new(i64::MIN),
+        })
     }
 
     /// Hands out the next chunk, of the split that is furthest behind; or ends the epoch.
@@ -323,6 +414,12 @@ impl SharedSource {
 
     /// Records that may still be read of split `index`, if a number was asked for: splits before it come first.
     fn limit_left(&self, index: usize) -> Option<u64> {
+        if self.again.is_some() {
+            let left = self.left_again(index);
+            // One that ended has to be asked once more, or nobody would know.
+            let ends = self.target(index).is_some_and(|target| target.ended);
+            return (left > 0 || !ends).then_some(left);
+        }
         let limit = self.limit?;
         let ended = |split: &Split| split.ended.load(Ordering::Acquire);
         if !self.splits[..index].iter().all(ended) {
@@ -334,6 +431,34 @@ impl SharedSource {
             .map(|split| split.records.load(Ordering::Acquire))
             .sum();
         Some(limit.saturating_sub(used))
+    }
+
+    /// How far a split is to be read again.
+    fn target(&self, index: usize) -> Option<&SplitAgain> {
+        let again = self.again.as_ref()?;
+        again.splits.get(&self.splits[index].id.0)
+    }
+
+    /// Records of a split that are still to be read again.
+    fn left_again(&self, index: usize) -> u64 {
+        let read = self.splits[index].records.load(Ordering::Acquire);
+        self.target(index)
+            .map_or(0, |target| target.records.saturating_sub(read))
+    }
+
+    /// Whether a split that has not ended was read again as far as it is to be, with so many records.
+    fn is_read_again_at(&self, index: usize, records: u64) -> bool {
+        self.target(index)
+            .is_none_or(|target| records >= target.records && !target.ended)
+    }
+
+    /// Whether everything was read again. A split that ends too early has changed: whoever asked looks at the positions.
+    fn is_read_again(&self) -> bool {
+        self.again.is_some()
+            && self.splits.iter().enumerate().all(|(index, split)| {
+                split.ended.load(Ordering::Acquire)
+                    || self.is_read_again_at(index, split.records.load(Ordering::Acquire))
+            })
     }
 
     fn is_ahead(&self, index: usize) -> bool {
@@ -357,11 +482,12 @@ impl SharedSource {
     }
 
     /// Publishes the running maximum after chunk `number`.
-    pub(crate) fn publish(&self, split: usize, number: u64, maximum: i64) {
+    pub(crate) fn publish(&self, split: usize, number: u64, maximum: Heights) {
         let mut prefix = lock(&self.splits[split].prefix);
         assert_eq!(prefix.published, number, "chunks are published in order");
         prefix.published += 1;
-        prefix.maximum = prefix.maximum.max(maximum);
+        prefix.maximum = prefix.maximum.max(maximum.watermark);
+        prefix.greatest = prefix.greatest.map(|greatest| greatest.max(maximum.time));
     }
 
     /// Remembers a watermark that was sent on.
@@ -374,7 +500,8 @@ impl SharedSource {
         let mut splits = Vec::with_capacity(self.splits.len());
         let mut least = i64::MAX;
         let (mut all_ended, mut all_idle) = (true, true);
-        for split in &self.splits {
+        let mut read_again = self.again.is_some();
+        for (index, split) in self.splits.iter().enumerate() {
             let mut dealing = lock(&split.dealing);
             let end = dealing.end.as_mut().filter(|end| end.epoch == epoch)?;
             let watermark = match end.watermark {
@@ -384,16 +511,28 @@ impl SharedSource {
                     if prefix.published != end.chunks {
                         return None;
                     }
+                    end.greatest = prefix.greatest;
                     *end.watermark.insert(prefix.maximum)
                 }
             };
             let holds = !end.ended && !end.idle;
             all_ended &= end.ended;
+            read_again &= end.ended || self.is_read_again_at(index, end.records);
             all_idle &= !holds;
             if holds {
                 least = least.min(watermark);
             }
             splits.push((watermark, holds));
+        }
+        let floor = self.again.as_ref().and_then(|again| again.watermark);
+        if let (Some(floor), false, true) = (floor, all_ended, read_again) {
+            // What was closed is closed: the watermark that readers had does not go back, whatever it is made of now.
+            least = least.max(floor.0);
+            for (watermark, holds) in &mut splits {
+                *holds = true;
+                *watermark = (*watermark).max(least);
+            }
+            all_idle = false;
         }
         let watermark = if all_ended {
             Some(Watermark::MAX)
@@ -417,6 +556,8 @@ impl SharedSource {
                     watermark: end.watermark.unwrap_or(i64::MIN),
                     records: end.records,
                     ended: end.ended,
+                    began: split.began.clone(),
+                    greatest: end.greatest,
                 };
                 Some((split.id.0.clone(), place))
             })
@@ -452,7 +593,7 @@ impl SharedSource {
             .iter()
             .map(|split| split.records.load(Ordering::Acquire))
             .sum();
-        self.has_ended() || self.limit.is_some_and(|limit| records >= limit)
+        self.has_ended() || self.limit.is_some_and(|limit| records >= limit) || self.is_read_again()
     }
 
     /// The running maxima to start from, by split.
@@ -487,9 +628,12 @@ impl Split {
             prefix: Mutex::new(Prefix {
                 published: 0,
                 maximum: place.map_or(i64::MIN, |place| place.watermark),
+                // Of a split that was never read nothing is greater than anything.
+                greatest: place.map_or(Some(i64::MIN), |place| place.greatest),
             }),
             ended: AtomicBool::new(false),
             records: AtomicU64::new(place.map_or(0, |place| place.records)),
+            began: place.and_then(|place| place.began.clone()),
             progress_done: AtomicU64::new(0),
             progress_total: AtomicU64::new(u64::MAX),
             dealing: Mutex::new(Dealing {
@@ -522,6 +666,7 @@ impl Split {
             ended: self.ended.load(Ordering::Acquire),
             idle: dealing.idle,
             watermark: None,
+            greatest: None,
         });
     }
 }

@@ -19,7 +19,7 @@ use weir_types::{ChangeBatch, ProcessingTime, Watermark, WorkerId};
 
 use super::columns::Prepared;
 use super::watermark::{greatest, own_watermarks};
-use super::{Asking, NextChunk, RowBuilder, SharedSource};
+use super::{Asking, Heights, NextChunk, RowBuilder, SharedSource};
 use crate::Result;
 use crate::clock::Clock;
 use crate::coordinator::EpochControl;
@@ -53,7 +53,7 @@ enum Phase {
         split: usize,
         number: u64,
         batches: Vec<Prepared>,
-        maximum: i64,
+        maximum: Heights,
     },
     Giving {
         split: usize,
@@ -175,12 +175,15 @@ impl Reader {
                 let decoded = self.decoder.decode(&chunk)?;
                 self.rejected.extend(decoded.rejected);
                 let mut batches = Vec::with_capacity(decoded.batches.len());
-                let mut maximum = i64::MIN;
+                let mut maximum = Heights::LEAST;
                 for batch in decoded.batches {
                     let mut prepared = self.rows.prepare(batch, now, &chunk.origin)?;
                     self.failed.extend(prepared.take_errors());
-                    if let Some((_, expression)) = &prepared.times {
-                        maximum = maximum.max(greatest(expression));
+                    if let Some((times, expression)) = &prepared.times {
+                        maximum = maximum.max(Heights {
+                            watermark: greatest(expression),
+                            time: greatest(times),
+                        });
                     }
                     self.rejected_rows += prepared.failed_rows();
                     batches.push(prepared);
@@ -202,7 +205,7 @@ impl Reader {
         split: usize,
         number: u64,
         batches: Vec<Prepared>,
-        maximum: i64,
+        maximum: Heights,
     ) -> Result<Turn> {
         let Some(start) = source.prefix(split, number) else {
             self.phase = Phase::Decoded {

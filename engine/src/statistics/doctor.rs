@@ -7,7 +7,7 @@
 //! | a sink holds barriers back | flush and prepare of a sink are most of the time that barriers take, and it is long |
 //! | skewed rows | one worker takes more than twice its share of an operator's rows |
 //! | skewed key groups | one key group has more than a quarter of an operator's changed entries |
-//! | growing state | an operator's state, bounded by nothing or by keys, grows from checkpoint to checkpoint |
+//! | growing state | an operator's state, bounded by nothing or by keys, is larger in the later half of the records, by entries and by bytes |
 //! | slow storage | storing takes most of a checkpoint, and longer than the time between two of them |
 
 use super::{CheckpointRecord, Ending, OperatorRecord};
@@ -34,16 +34,23 @@ const SKEW_MIN: u64 = 1_000;
 /// A barrier that is through sooner than this is no trouble.
 const BARRIER_MICROS_MIN: u64 = 100_000;
 
-/// Looks at the records of a job, the oldest first.
-pub fn diagnose(records: &[CheckpointRecord]) -> Vec<Finding> {
+/// The records that count: the last ones of the last start.
+pub fn looked_at(records: &[CheckpointRecord]) -> Vec<&CheckpointRecord> {
     let Some(last) = records.last() else {
         return Vec::new();
     };
-    let recent: Vec<&CheckpointRecord> = records
+    let mut recent: Vec<&CheckpointRecord> = records
         .iter()
         .filter(|record| record.generation == last.generation)
         .collect();
-    let recent = &recent[recent.len().saturating_sub(WINDOW)..];
+    recent.drain(..recent.len().saturating_sub(WINDOW));
+    recent
+}
+
+/// Looks at the records of a job, the oldest first.
+pub fn diagnose(records: &[CheckpointRecord]) -> Vec<Finding> {
+    let recent = looked_at(records);
+    let recent = recent.as_slice();
     let completed: Vec<&CheckpointRecord> = recent
         .iter()
         .copied()
@@ -222,40 +229,35 @@ fn growing(records: &[&CheckpointRecord]) -> Vec<Finding> {
     if records.len() < GROWTH_RECORDS_MIN {
         return Vec::new();
     }
-    let (first, last) = (records[records.len() / 2], records[records.len() - 1]);
+    let (early, late) = records.split_at(records.len() / 2);
     let mut findings = Vec::new();
-    for operator in &last.operators {
+    for operator in &records[records.len() - 1].operators {
         if !matches!(operator.bound.as_str(), "nothing" | "keys") {
             continue;
         }
-        let sizes: Vec<u64> = records
-            .iter()
-            .filter_map(|record| {
-                record
-                    .operators
-                    .iter()
-                    .find(|other| other.id == operator.id)
-            })
-            .map(|other| other.entries_total)
-            .collect();
-        let grows = sizes.windows(2).filter(|pair| pair[1] > pair[0]).count();
-        let before = first
-            .operators
-            .iter()
-            .find(|other| other.id == operator.id)
-            .map_or(0, |other| other.entries_total);
-        // Nearly always up, and by a fifth at least since the middle of the window.
-        let steady = grows * 10 >= (sizes.len() - 1) * 9;
-        if steady && operator.entries_total >= SKEW_MIN && operator.entries_total * 5 >= before * 6
-        {
+        // The database counts an entry that was changed once more until it has merged its files, so entries rise and fall where
+        // nothing grows: the least of each half is compared. Bytes are those of files that do not overlap, and jump
+        // at the first merge instead. What really grows is larger by both.
+        let of = |records: &[&CheckpointRecord], figure: fn(&OperatorRecord) -> u64| {
+            let all = records.iter().flat_map(|record| &record.operators);
+            let own = all.filter(|other| other.id == operator.id).map(figure);
+            own.min().unwrap_or(0)
+        };
+        let grown = |figure: fn(&OperatorRecord) -> u64| {
+            let (before, after) = (of(early, figure), of(late, figure));
+            (before, after, after * 5 >= before * 6 && after > before)
+        };
+        let (before, after, more_entries) = grown(|operator| operator.entries_total);
+        let (_, _, more_bytes) = grown(|operator| operator.bytes_total);
+        if more_entries && more_bytes && after >= SKEW_MIN {
             findings.push(Finding {
                 title: "growing state",
                 operator: Some(operator.id.clone()),
                 evidence: format!(
-                    "{} had {} entries and has {} now; what bounds it is: {}",
+                    "{} had at least {before} entries in the earlier half of {} checkpoints and at least {after} in the later half; \
+                     what bounds it is: {}",
                     operator.id,
-                    sizes.first().copied().unwrap_or_default(),
-                    operator.entries_total,
+                    records.len(),
                     operator.bound
                 ),
                 advice: "group or join within a window, or limit what is kept; `weir explain` shows what bounds each state table",
@@ -381,8 +383,10 @@ pub(super) mod tests {
         assert_eq!(rows, ["skewed keys"]);
         let groups = titles(|_, record| record.operators[0].hottest_entries = 1500);
         assert_eq!(groups, ["skewed key groups"]);
-        let growing =
-            titles(|i, record| record.operators[0].entries_total = 10_000 + 2_000 * i as u64);
+        let growing = titles(|i, record| {
+            record.operators[0].entries_total = 10_000 + 2_000 * i as u64;
+            record.operators[0].bytes_total = 100_000 + 20_000 * i as u64;
+        });
         assert_eq!(growing, ["growing state"]);
         let storage = titles(|_, record| {
             record.ready_micros = 9_000_000;
@@ -396,6 +400,23 @@ pub(super) mod tests {
             }
         });
         assert_eq!(failing, ["checkpoints fail"]);
+    }
+
+    #[test]
+    fn estimates_of_a_database_that_merges_now_and_then_are_no_growth() {
+        // Every key changes each time: entries pile up until they are merged.
+        let piled = titles(|i, record| {
+            record.operators[0].entries_total = 5_000 * (1 + i as u64);
+            record.operators[0].bytes_total = 40_000;
+        });
+        assert!(piled.is_empty());
+        // A merge in the middle: bytes jump, entries fall.
+        let merged = titles(|i, record| {
+            let since = (i as u64 + 10) % 20;
+            record.operators[0].entries_total = 100_000 + 5_000 * since;
+            record.operators[0].bytes_total = if i < 10 { 50_000 } else { 1_000_000 };
+        });
+        assert!(merged.is_empty());
     }
 
     #[test]

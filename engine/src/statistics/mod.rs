@@ -17,7 +17,7 @@ mod log;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use collect::{Collector, OperatorFigures};
-pub use doctor::{Finding, diagnose};
+pub use doctor::{Finding, diagnose, looked_at};
 pub(crate) use log::Log;
 pub use log::{file_of, read};
 

@@ -11,6 +11,8 @@ use weir_types::Watermark;
 #[derive(Debug)]
 pub(crate) struct Alignment {
     inputs: Vec<Input>,
+    /// An input that is only looked at: its watermark holds nothing back.
+    side: Option<usize>,
     combined: Watermark,
     idle: bool,
     barriers: usize,
@@ -41,7 +43,7 @@ pub(crate) enum Change {
 
 impl Alignment {
     /// `channels`: of each input the number of upstream workers. `restored`: of each input its watermark.
-    pub(crate) fn new(channels: &[usize], restored: &[Watermark]) -> Self {
+    pub(crate) fn new(channels: &[usize], restored: &[Watermark], side: Option<usize>) -> Self {
         let inputs: Vec<Input> = channels
             .iter()
             .zip(restored)
@@ -55,10 +57,15 @@ impl Alignment {
                 ],
             })
             .collect();
-        let combined = restored.iter().copied().min().unwrap_or(Watermark::MIN);
+        let counts = restored
+            .iter()
+            .enumerate()
+            .filter(|(input, _)| Some(*input) != side);
+        let combined = counts.map(|(_, &restored)| restored).min();
         Self {
+            combined: combined.unwrap_or(Watermark::MIN),
+            side,
             inputs,
-            combined,
             idle: false,
             barriers: 0,
         }
@@ -78,6 +85,15 @@ impl Alignment {
                 least.unwrap_or(Watermark::MIN)
             })
             .collect()
+    }
+
+    /// Whether an input is only looked at, and all of its channels have ended.
+    pub(crate) fn side_has_ended(&self) -> bool {
+        let side = self.side.and_then(|side| self.inputs.get(side));
+        side.is_some_and(|input| {
+            let mut channels = input.channels.iter();
+            channels.all(|mark| mark.watermark == Watermark::MAX)
+        })
     }
 
     /// A watermark came on a channel.
@@ -114,10 +130,14 @@ impl Alignment {
     }
 
     fn combine(&mut self) -> Change {
-        let active = self
+        let side = self.side;
+        let counts = self
             .inputs
             .iter()
-            .flat_map(|input| &input.channels)
+            .enumerate()
+            .filter(|(input, _)| Some(*input) != side);
+        let active = counts
+            .flat_map(|(_, input)| &input.channels)
             .filter(|mark| !mark.idle)
             .map(|mark| mark.watermark)
             .min();
@@ -148,7 +168,7 @@ mod tests {
 
     #[test]
     fn the_watermark_is_the_least_of_all_channels_and_never_goes_back() {
-        let mut marks = Alignment::new(&[2, 1], &[Watermark::MIN; 2]);
+        let mut marks = Alignment::new(&[2, 1], &[Watermark::MIN; 2], None);
         assert_eq!(marks.on_watermark(0, 0, Watermark(10)), Change::None);
         assert_eq!(marks.on_watermark(0, 1, Watermark(20)), Change::None);
         assert_eq!(
@@ -165,7 +185,7 @@ mod tests {
 
     #[test]
     fn an_idle_channel_holds_nothing_back_and_wakes_where_the_others_are() {
-        let mut marks = Alignment::new(&[2], &[Watermark::MIN]);
+        let mut marks = Alignment::new(&[2], &[Watermark::MIN], None);
         marks.on_watermark(0, 0, Watermark(10));
         assert_eq!(marks.on_idle(0, 1), Change::Watermark(Watermark(10)));
         assert_eq!(marks.on_idle(0, 0), Change::Idle);
@@ -179,8 +199,24 @@ mod tests {
     }
 
     #[test]
+    fn an_input_that_is_only_looked_at_holds_nothing_back_and_its_end_is_known() {
+        let mut marks = Alignment::new(&[1, 2], &[Watermark(7), Watermark::MIN], Some(1));
+        assert_eq!(marks.watermark(), Watermark(7));
+        assert_eq!(
+            marks.on_watermark(0, 0, Watermark(9)),
+            Change::Watermark(Watermark(9))
+        );
+        assert_eq!(marks.on_watermark(1, 0, Watermark::MAX), Change::None);
+        assert!(!marks.side_has_ended());
+        assert_eq!(marks.on_watermark(1, 1, Watermark::MAX), Change::None);
+        assert!(marks.side_has_ended());
+        let restored = Alignment::new(&[1, 1], &[Watermark(7), Watermark::MAX], Some(1));
+        assert!(restored.side_has_ended());
+    }
+
+    #[test]
     fn an_operator_is_aligned_when_the_barrier_of_every_input_has_come() {
-        let mut marks = Alignment::new(&[3, 1], &[Watermark::MIN; 2]);
+        let mut marks = Alignment::new(&[3, 1], &[Watermark::MIN; 2], None);
         assert!(!marks.on_barrier());
         assert!(marks.on_barrier());
         assert!(!marks.on_barrier());

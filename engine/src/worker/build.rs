@@ -12,13 +12,14 @@ use weir_types::{KeyGroupRange, ProcessingTime, WorkerId};
 
 use super::Worker;
 use super::align::Alignment;
+use super::bootstrap;
 use super::inlet::Inlet;
-use super::item::{Feed, Item, Root};
+use super::item::{Feed, Item, Root, Standing};
 use super::node::Node;
 use crate::beside::DeadLetters;
 use crate::exchange::{Channel, Outlet};
 use crate::job::Shared;
-use crate::operators::{self, BuildContext, OperatorContext};
+use crate::operators::{self, BuildContext, Operator, OperatorContext};
 use crate::source::Reader;
 use crate::statistics::OperatorFigures;
 use crate::topology::Route;
@@ -28,26 +29,40 @@ impl Worker {
     /// Opens the worker's state and builds its operators.
     pub(crate) fn build(id: WorkerId, job: Arc<Shared>) -> Result<Self> {
         let state = open_state(id, &job)?;
+        crate::evolution::fill(id, &job, &state)?;
+        let other_states = bootstrap::open_others(id, &job, &state)?;
         let output_epoch = Arc::new(AtomicU64::new(1));
         let mut nodes = Vec::with_capacity(job.plan.operators.len());
         for (index, by_clock) in operators::by_clock(&job.plan).into_iter().enumerate() {
-            let mut node = build_node(id, &job, &state, index, &output_epoch)?;
+            let operator = match &job.bootstrap {
+                Some(bootstrap) => {
+                    bootstrap::operator(id, &job, bootstrap, (&state, &other_states), index)?
+                }
+                None => build_operator(id, &job, &state, index, &output_epoch)?,
+            };
+            let mut node = build_node(id, &job, index, operator);
             node.by_clock = by_clock;
             nodes.push(node);
         }
         let roots = build_roots(id, &job, &nodes)?;
+        let nodes_active = match &job.bootstrap {
+            Some(bootstrap) => bootstrap.active_nodes(),
+            None => nodes.len(),
+        };
         let simulated = job.options.simulation_seed.is_some();
         let seed = job.options.simulation_seed.or(job.options.test_cuts);
         let random =
             seed.map(|seed| SmallRng::seed_from_u64(seed.wrapping_add(1 + u64::from(id.0))));
         Ok(Self {
             id,
-            nodes_left: nodes.len(),
+            nodes_left: nodes_active,
+            nodes_active,
             nodes,
             roots,
             epoch: 1,
             output_epoch,
             state,
+            other_states,
             snapshots: Vec::new(),
             ctx: OperatorContext {
                 keeps_late: job.beside.late.is_some(),
@@ -62,17 +77,12 @@ impl Worker {
 }
 
 fn open_state(id: WorkerId, job: &Shared) -> Result<WorkerState> {
-    let options = WorkerOptions {
-        worker: id,
-        range: KeyGroupRange::of_worker(id, job.options.parallelism, job.options.key_groups),
-        key_groups: job.options.key_groups,
-        generation: job.generation,
-        scratch: job.scratch.join(format!("g{}-w{id}", job.generation)),
-        inline_writes: job.options.simulation_seed.is_some() || job.options.checkpoints.synchronous,
-        snapshots: job.options.checkpoints.snapshots,
+    let options = worker_options(id, job, "");
+    let tables = match &job.bootstrap {
+        Some(bootstrap) => bootstrap.tables.clone(),
+        None => operators::table_specs(&job.plan),
     };
-    let tables = operators::table_specs(&job.plan);
-    Ok(WorkerState::open(
+    Ok(WorkerState::open_from(
         job.state.clone(),
         options,
         tables,
@@ -80,15 +90,29 @@ fn open_state(id: WorkerId, job: &Shared) -> Result<WorkerState> {
     )?)
 }
 
-fn build_node(
+/// Where a worker's state lives; `kind` tells apart what it has several of.
+pub(super) fn worker_options(id: WorkerId, job: &Shared, kind: &str) -> WorkerOptions {
+    WorkerOptions {
+        worker: id,
+        range: KeyGroupRange::of_worker(id, job.options.parallelism, job.options.key_groups),
+        key_groups: job.options.key_groups,
+        generation: job.generation,
+        scratch: job.scratch.join(format!("g{}-w{id}{kind}", job.generation)),
+        inline_writes: job.options.simulation_seed.is_some() || job.options.checkpoints.synchronous,
+        snapshots: job.options.checkpoints.snapshots,
+    }
+}
+
+/// The operator of a node; `None`: a source.
+pub(super) fn build_operator(
     id: WorkerId,
     job: &Arc<Shared>,
     state: &WorkerState,
     index: usize,
     output_epoch: &Arc<AtomicU64>,
-) -> Result<Node> {
+) -> Result<Option<Box<dyn Operator>>> {
     let operator = &job.plan.operators[index];
-    let built = match &operator.kind {
+    Ok(match &operator.kind {
         OperatorKind::Source { .. } => None,
         _ => {
             let sink = match &job.sinks[index] {
@@ -109,7 +133,16 @@ fn build_node(
                 output,
             })?)
         }
-    };
+    })
+}
+
+fn build_node(
+    id: WorkerId,
+    job: &Arc<Shared>,
+    index: usize,
+    built: Option<Box<dyn Operator>>,
+) -> Node {
+    let operator = &job.plan.operators[index];
     let upstream = |input: usize| {
         let exchanged = job
             .topology
@@ -124,6 +157,7 @@ fn build_node(
     };
     let channels: Vec<usize> = (0..operator.inputs.len()).map(upstream).collect();
     let restored = job.restored_watermarks(index);
+    let side = built.as_ref().and_then(|operator| operator.side_input());
     let mut locals = Vec::new();
     let mut outlets = Vec::new();
     for consumer in &job.topology.consumers[index] {
@@ -143,11 +177,11 @@ fn build_node(
             }
         }
     }
-    Ok(Node {
+    Node {
         id: operator.id.clone(),
         operator: built,
         busy: false,
-        alignment: Alignment::new(&channels, &restored),
+        alignment: Alignment::new(&channels, &restored, side),
         held: None,
         locals,
         outlets,
@@ -160,8 +194,10 @@ fn build_node(
         figures: OperatorFigures::default(),
         barrier_since: None,
         // A sink may keep its whole result.
-        is_stateful: operator.is_stateful() || matches!(operator.kind, OperatorKind::Sink { .. }),
-    })
+        is_stateful: operator.is_stateful()
+            || matches!(operator.kind, OperatorKind::Sink { .. })
+            || job.bootstrap.is_some(),
+    }
 }
 
 /// Gathers what is printed by worker and epoch; the coordinator hands it over once the epoch is through.
@@ -204,7 +240,11 @@ fn build_roots(id: WorkerId, job: &Arc<Shared>, nodes: &[Node]) -> Result<Vec<Ro
     for (index, node) in nodes.iter().enumerate().rev() {
         let value = node.alignment.watermark();
         // Also where it is still MIN: an operator with restored state must not take the first new watermark for it.
-        if node.operator.is_some() {
+        let fires = match &job.bootstrap {
+            Some(bootstrap) => bootstrap.runs(index),
+            None => node.operator.is_some(),
+        };
+        if fires {
             restored.stack.push(Item::Fire { node: index, value });
         }
     }
@@ -223,6 +263,16 @@ fn build_roots(id: WorkerId, job: &Arc<Shared>, nodes: &[Node]) -> Result<Vec<Ro
         let feed = Feed::Inlet(Inlet::new(node, input, channels));
         roots.push(Root {
             feed,
+            stack: Vec::new(),
+        });
+    }
+    for node in job.bootstrap.iter().flat_map(|of| of.givers()) {
+        roots.push(Root {
+            feed: Feed::Standing(Standing {
+                node,
+                at_barrier: false,
+                given: None,
+            }),
             stack: Vec::new(),
         });
     }

@@ -54,12 +54,16 @@ impl Worker {
             report.figures = figures.collect();
         }
         self.state.end_epoch()?;
+        for state in &self.other_states {
+            state.end_epoch()?;
+        }
         self.epoch += 1;
         self.output_epoch.store(self.epoch, Ordering::Release);
-        self.nodes_left = self.nodes.len();
+        self.nodes_left = self.nodes_active;
         for root in &mut self.roots {
             match &mut root.feed {
                 Feed::Restored => {}
+                Feed::Standing(standing) => standing.at_barrier = false,
                 Feed::Source { reader, .. } => reader.begin_epoch(),
                 Feed::Inlet(inlet) => inlet.begin_epoch(),
             }

@@ -4,6 +4,7 @@ use weir_types::{ChangeBatch, Watermark};
 
 use super::inlet::Inlet;
 use crate::beside::DeadLetters;
+use crate::evolution::bootstrap::Phase;
 use crate::source::Reader;
 
 /// Where rows enter the worker, and what follows from what entered.
@@ -23,6 +24,17 @@ pub(super) enum Feed {
         dead_letters: Option<DeadLetters>,
     },
     Inlet(Inlet),
+    /// A node that gives rows from its state, where state is computed from state.
+    Standing(Standing),
+}
+
+/// Where a node that gives rows from its state is.
+pub(super) struct Standing {
+    pub(super) node: usize,
+    /// It has ended the epoch.
+    pub(super) at_barrier: bool,
+    /// The last phase of which it has given everything.
+    pub(super) given: Option<Phase>,
 }
 
 /// One call of an operator, or one thing to send on.

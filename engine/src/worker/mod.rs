@@ -30,12 +30,14 @@
 //!    simulation runs somebody else).
 
 mod align;
+mod bootstrap;
 mod build;
 mod epoch;
 mod inlet;
 mod item;
 mod node;
 mod place;
+mod standing;
 mod thread;
 
 use std::sync::Arc;
@@ -74,9 +76,12 @@ pub(crate) struct Worker {
     epoch: u64,
     /// The same for the handlers of printed rows.
     output_epoch: Arc<AtomicU64>,
-    /// Operators that have not flushed the epoch yet.
+    /// Operators that have not flushed the epoch yet, and how many there are.
     nodes_left: usize,
+    nodes_active: usize,
     state: WorkerState,
+    /// Where state is computed from state: the old one, and what is needed on the way.
+    other_states: Vec<WorkerState>,
     snapshots: Vec<(CheckpointId, PendingSnapshot)>,
     ctx: OperatorContext,
     /// Random order of roots, batch cuts and chunk sizes, for tests.
@@ -197,6 +202,7 @@ impl Worker {
         let Root { feed, stack } = &mut self.roots[root];
         match feed {
             Feed::Restored => Ok(false),
+            Feed::Standing(_) => self.feed_standing(root),
             Feed::Inlet(inlet) => {
                 let (node, input) = (inlet.node, inlet.input);
                 match inlet.receive() {
@@ -346,6 +352,7 @@ impl Worker {
                     let started = Instant::now();
                     let of = &mut self.nodes[node];
                     of.barrier_since = None;
+                    of.tell_side_end();
                     of.figures.alignment = started.saturating_duration_since(since);
                     stack.push(Item::ForwardBarrier { node });
                     stack.push(Item::ForwardHeld { node });
@@ -383,6 +390,7 @@ impl Worker {
                 Ok(())
             }
             Item::Forward { node, value } => self.forward(node, value, stack),
+            Item::ForwardHeld { node } if self.nodes[node].withholds_watermark() => Ok(()),
             Item::ForwardHeld { node } => match self.nodes[node].held.take() {
                 Some(value) => self.forward(node, value, stack),
                 None => Ok(()),
@@ -437,11 +445,7 @@ impl Worker {
             self.job.counters[self.id.0 as usize].late[node].fetch_add(late, Ordering::Relaxed);
         }
         if self.nodes[node].is_stateful {
-            // After every batch: a budget is small against what a few batches of new keys take.
-            self.state.maintain()?;
-            if self.job.state.epoch_should_end() {
-                self.job.control.on_memory_pressure(self.epoch);
-            }
+            self.maintain()?;
         }
         if progress == Progress::More {
             self.nodes[node].busy = true;
@@ -454,9 +458,27 @@ impl Worker {
         self.give_beside(node, stack)
     }
 
+    /// After every batch: a budget is small against what a few batches of new keys take.
+    fn maintain(&mut self) -> Result<()> {
+        self.state.maintain()?;
+        for state in &self.other_states {
+            state.maintain()?;
+        }
+        if self.job.state.epoch_should_end() {
+            self.job.control.on_memory_pressure(self.epoch);
+        }
+        Ok(())
+    }
+
     /// Rows that the last call has left out go to the tables for them.
     fn give_beside(&mut self, node: usize, stack: &mut Vec<Item>) -> Result<()> {
         if self.ctx.late.is_empty() && self.ctx.failed.is_empty() {
+            return Ok(());
+        }
+        if self.job.bootstrap.is_some() {
+            // They were left out when they came; they are counted, and not written a second time.
+            self.ctx.late.clear();
+            self.ctx.failed.clear();
             return Ok(());
         }
         let plan = &self.job.plan;

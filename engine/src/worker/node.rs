@@ -57,6 +57,22 @@ impl Node {
             .is_some_and(|operator| operator.is_clock())
     }
 
+    /// Tells the operator that the input that it only looks at has ended, if it has.
+    pub(crate) fn tell_side_end(&mut self) {
+        if let Some(operator) = &mut self.operator
+            && self.alignment.side_has_ended()
+        {
+            operator.on_side_end();
+        }
+    }
+
+    /// What is held of the watermark stays here: rows do that it must not overtake.
+    pub(crate) fn withholds_watermark(&self) -> bool {
+        self.operator
+            .as_ref()
+            .is_some_and(|operator| operator.withholds_watermark())
+    }
+
     /// Holds rows until the barrier, and so the watermark.
     pub(crate) fn holds_watermark(&self) -> bool {
         self.operator

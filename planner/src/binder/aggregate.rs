@@ -12,7 +12,7 @@ use crate::logical::{AggregateCall, OrderItem};
 use crate::plan::{Expr, ExprKind};
 
 /// Every name of an aggregate, and the function that it means.
-const NAMES: [(&str, &str); 56] = [
+const NAMES: [(&str, &str); 57] = [
     ("count", "count"),
     ("sum", "sum"),
     ("avg", "avg"),
@@ -53,6 +53,7 @@ const NAMES: [(&str, &str); 56] = [
     ("percentile_cont", "percentile_cont"),
     ("quantile_cont", "percentile_cont"),
     ("approx_percentile_cont", "percentile_cont"),
+    ("approx_percentile_cont_with_weight", "percentile_cont"),
     ("percentile_disc", "percentile_disc"),
     ("quantile_disc", "percentile_disc"),
     ("mode", "mode"),
@@ -111,12 +112,27 @@ pub(crate) fn may_ignore_nulls(function: &str) -> bool {
     minds_order(function)
 }
 
-/// Whether values of that type can be compared, and therefore kept in order.
+/// Whether values of that type can be compared, and therefore kept in order: arrays and rows part by part.
 fn is_comparable(data_type: &DataType) -> bool {
     use DataType as T;
     match data_type {
-        T::Null | T::Interval | T::Array(_) | T::Row(_) | T::Map(..) => false,
+        T::Null | T::Interval | T::Map(..) => false,
         T::Decimal(precision, _) => *precision <= 38,
+        T::Array(element) => is_comparable(element),
+        T::Row(fields) => fields.iter().all(|field| is_comparable(&field.data_type)),
+        _ => true,
+    }
+}
+
+/// Whether values of that type can be kept as what belongs to a row, and given back.
+fn is_kept(data_type: &DataType) -> bool {
+    use DataType as T;
+    match data_type {
+        T::Null => false,
+        T::Decimal(precision, _) => *precision <= 38,
+        T::Array(element) => is_kept(element),
+        T::Row(fields) => fields.iter().all(|field| is_kept(&field.data_type)),
+        T::Map(key, value) => is_kept(key) && is_kept(value),
         _ => true,
     }
 }
@@ -281,6 +297,10 @@ impl OwnCall<'_> {
                 parameters.push(Scalar::float(0.5));
                 data_type
             }
+            "percentile_cont" if self.is_weighted() => {
+                parameters.push(self.percentile()?);
+                self.weighted()?
+            }
             "percentile_cont" | "percentile_disc" => {
                 parameters.push(self.percentile()?);
                 match self.function {
@@ -396,16 +416,40 @@ impl OwnCall<'_> {
     }
 
     fn first_type(&self) -> Result<DataType, Box<Diagnostic>> {
+        let fits = match minds_order(self.function) && !self.distinct {
+            true => is_kept,
+            false => is_comparable,
+        };
         match self
             .arguments
             .first()
             .map(|argument| argument.data_type.clone())
         {
-            Some(data_type) if is_comparable(&data_type) => Ok(data_type),
-            _ => {
-                Err(self.misfit("values that can be compared: no arrays, rows, maps or intervals"))
-            }
+            Some(data_type) if fits(&data_type) => Ok(data_type),
+            _ => Err(self.misfit("values that can be compared: no maps or intervals")),
         }
+    }
+
+    /// Whether it says how often each value counts.
+    fn is_weighted(&self) -> bool {
+        self.spelling.to_ascii_lowercase().ends_with("_with_weight")
+    }
+
+    /// A number, and how often it counts.
+    fn weighted(&mut self) -> Result<DataType, Box<Diagnostic>> {
+        let (value, weight) = (&self.arguments[0], &self.arguments[1]);
+        if !is_numeric(&value.data_type) || !is_integer(&weight.data_type) {
+            return Err(self.misfit("a number and an integer, which says how often it counts"));
+        }
+        for (argument, target) in self
+            .arguments
+            .iter_mut()
+            .zip([DataType::Float64, DataType::Int64])
+        {
+            let (span, owned) = (argument.span, argument.clone());
+            *argument = cast_to(owned, target, CastKind::Fails, span);
+        }
+        Ok(DataType::Float64)
     }
 
     /// first_value and its like: one value, chosen by an order that the text gives.
@@ -451,11 +495,12 @@ impl OwnCall<'_> {
     /// sketch would be told about its size (`approx_percentile_cont(x, 0.9, 100)`) changes nothing here.
     fn percentile(&mut self) -> Result<Scalar, Box<Diagnostic>> {
         self.ordered_value()?;
-        if self.arguments.len() == 3 && self.spelling.eq_ignore_ascii_case("approx_percentile_cont")
-        {
+        let count = if self.is_weighted() { 3 } else { 2 };
+        let spelling = self.spelling.to_ascii_lowercase();
+        if self.arguments.len() == count + 1 && spelling.starts_with("approx_percentile_cont") {
             self.arguments.pop();
         }
-        self.counted(2)?;
+        self.counted(count)?;
         let fraction = self.arguments.pop().as_ref().and_then(number);
         match fraction.filter(|fraction| (0.0..=1.0).contains(fraction)) {
             Some(fraction) => {
@@ -516,12 +561,16 @@ impl OwnCall<'_> {
 fn check_kept(call: &AggregateCall) -> Result<(), Box<Diagnostic>> {
     let looks = call.function != "grouping";
     let keeps = looks && (call.distinct || !is_typed_by_library(&call.function));
-    let order = call.order_by.iter().map(|item| &item.expr);
-    let kept = call.arguments.iter().filter(|_| keeps).chain(order);
-    if let Some(part) = kept
-        .into_iter()
-        .find(|part| !is_comparable(&part.data_type))
-    {
+    // What belongs to a row only breaks ties; what is distinct, or an order, is compared.
+    let fits = match minds_order(&call.function) && !call.distinct {
+        true => is_kept,
+        false => is_comparable,
+    };
+    let mut kept = call.arguments.iter().filter(|_| keeps);
+    let mut order = call.order_by.iter().map(|item| &item.expr);
+    let misfit = kept.find(|part| !fits(&part.data_type));
+    let misfit = misfit.or_else(|| order.find(|part| !is_comparable(&part.data_type)));
+    if let Some(part) = misfit {
         let message = format!(
             "values of type {} cannot be kept in order here",
             part.data_type

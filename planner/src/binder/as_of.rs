@@ -6,6 +6,8 @@
 //!   a JOIN b FOR SYSTEM_TIME AS OF a.ts ON a.k = b.k             b has a primary key: its row of that moment
 //! ```
 //!
+//! A moment that is processing time makes another join: `lookup.rs`.
+//!
 //! All are one operator. What ON says of the right alone is judged before the match, and so are its equalities; what
 //! WHERE says, after it: [`super::join`] leaves such conjuncts above. LEFT keeps the left rows without a match: what ON says of
 //! them alone is then a part of their key, which is NULL where it does not hold.
@@ -22,6 +24,7 @@ use crate::syntax::span_of;
 use super::expr::{Aggregates, ExprBinder};
 use super::from::From;
 use super::join::key_of;
+use super::query::Context;
 use super::timed::{Comparison, Conditions, Place, mirrored};
 use super::{Binder, Failed};
 
@@ -69,6 +72,7 @@ impl Binder<'_> {
         &mut self,
         join: &ast::Join,
         from: &mut From,
+        context: &Context,
     ) -> Result<bool, Failed> {
         use JoinOperator as J;
         let (condition, constraint, kind) = match (&join.join_operator, version_of(&join.relation))
@@ -98,6 +102,9 @@ impl Binder<'_> {
             _ => return Ok(false),
         };
         let is_version = version_of(&join.relation).is_some();
+        if is_version && self.looks_up(condition, from, context) {
+            return Ok(false);
+        }
         let JoinConstraint::On(on) = constraint else {
             return self.as_of_problem(
                 "a join as of a point in time needs ON",
@@ -125,6 +132,29 @@ impl Binder<'_> {
         }
         from.join_last(kind, Vec::new());
         Ok(true)
+    }
+
+    /// Whether the moment is the processing time of the left row: then the relation is looked up as it is, and the rest is a
+    /// join like any other.
+    fn looks_up(&mut self, moment: Option<&ast::Expr>, from: &mut From, context: &Context) -> bool {
+        // Its mistakes are found where the moment is bound in earnest.
+        let reported = self.diagnostics.len();
+        let mut binder =
+            ExprBinder::new(&from.scope, Aggregates::NotIn("ON"), &mut self.diagnostics);
+        let bound = moment.and_then(|moment| binder.bind(moment).ok());
+        self.diagnostics.truncate(reported);
+        if !bound.is_some_and(|moment| self.is_now(&moment, from)) {
+            return false;
+        }
+        if let Some(relation) = from.relations.last() {
+            let (node, span) = (relation.relation.node, relation.span);
+            let role = format!("versions({})", crate::names::quoted(&relation.name));
+            let node = self.last_versions(node, &role, &context.path, span);
+            if let Some(relation) = from.relations.last_mut() {
+                (relation.relation.node, relation.lookup) = (node, true);
+            }
+        }
+        true
     }
 
     /// The conjunct of ON that compares the times of both sides, if MATCH_CONDITION does not.

@@ -46,6 +46,10 @@ impl Binder<'_> {
                 {
                     open.push((current.inputs[0], column));
                 }
+                // The rows of an epoch leave in it.
+                NodeKind::LookupJoin {
+                    complete: false, ..
+                } if column < width(0) => open.push((current.inputs[0], column)),
                 NodeKind::Union => {
                     open.extend(current.inputs.iter().map(|&input| (input, column)));
                 }

@@ -239,7 +239,12 @@ impl<'a> ExprBinder<'a> {
         span: Span,
     ) -> Result<Expr, Failed> {
         let (from, target) = (operand.data_type.to_arrow(), to.to_arrow());
-        if operand.data_type != to && !arrow::compute::can_cast_types(&from, &target) {
+        let is_possible = match (&operand.data_type, &to) {
+            (DataType::Row(from), DataType::Row(to)) => from.len() == to.len(),
+            _ => arrow::compute::can_cast_types(&from, &target),
+        };
+        let renames = crate::row_cast::renames_within(&operand.data_type, &to);
+        if operand.data_type != to && (!is_possible || renames) {
             return self.fail(
                 Diagnostic::error(
                     codes::TYPE_MISMATCH,

@@ -13,6 +13,7 @@ use super::as_of::{AsOf, version_of};
 use super::expr::{Aggregates, ExprBinder};
 use super::query::{Context, common_type};
 use super::scope::Scope;
+use super::subquery::Lateral;
 use super::unnest::Unnest;
 use super::{Binder, Failed, Relation};
 
@@ -43,6 +44,8 @@ pub(crate) struct FromRelation {
     pub(crate) unnest: Option<Unnest>,
     /// It is joined as of a point in time.
     pub(crate) as_of: Option<AsOf>,
+    /// It is looked up as it is when a row comes.
+    pub(crate) lookup: bool,
 }
 
 impl From {
@@ -67,6 +70,7 @@ impl From {
             span,
             unnest: None,
             as_of: None,
+            lookup: false,
         });
     }
 
@@ -91,6 +95,7 @@ impl From {
             span,
             unnest: None,
             as_of: None,
+            lookup: false,
         });
     }
 
@@ -150,6 +155,12 @@ impl Binder<'_> {
         }
         let mut result = self.bind_factor(&tree.relation, context, from);
         for join in &tree.joins {
+            if let Some(lateral) = Lateral::of(&join.relation) {
+                if result.is_ok() {
+                    result = self.bind_lateral(&lateral, Some(join), context, from);
+                }
+                continue;
+            }
             if let Some(call) = unnest_call(&join.relation) {
                 if result.is_ok() {
                     result = self.unnest_join(join, &call, from);
@@ -161,7 +172,7 @@ impl Binder<'_> {
             let healthy = result.is_ok() && joined.is_ok();
             result = result.and(joined);
             if healthy {
-                result = match self.as_of_conditions(join, from) {
+                result = match self.as_of_conditions(join, from, context) {
                     Ok(true) => Ok(()),
                     Ok(false) => self.join_condition(join, from, context),
                     Err(Failed) => Err(Failed),
@@ -189,6 +200,11 @@ impl Binder<'_> {
         }
         if let Some(call) = unnest_call(factor) {
             return self.bind_unnest(&call, false, from);
+        }
+        if let Some(lateral) = Lateral::of(factor)
+            && !from.relations.is_empty()
+        {
+            return self.bind_lateral(&lateral, None, context, from);
         }
         let span = span_of(factor);
         let (relation, name) = self.relation(factor, context)?;
@@ -240,7 +256,8 @@ impl Binder<'_> {
                 self.aliased(relation, Some(name), alias.as_ref())
             }
             TableFactor::Derived {
-                lateral: false,
+                // Behind other relations it is bound elsewhere; the first one has nothing to read.
+                lateral: _,
                 subquery,
                 alias,
                 ..

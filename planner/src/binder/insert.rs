@@ -441,6 +441,7 @@ impl Binder<'_> {
                     NodeKind::Aggregate { .. }
                         | NodeKind::Join { .. }
                         | NodeKind::TimedJoin { .. }
+                        | NodeKind::LookupJoin { .. }
                         | NodeKind::Session { .. }
                         | NodeKind::TemporalFilter { .. }
                         | NodeKind::Over { .. }
@@ -473,6 +474,10 @@ pub(super) fn assignable(from: &DataType, to: &DataType) -> bool {
     use DataType as T;
     if from == to || *from == T::Null {
         return true;
+    }
+    // The fields of rows within an array cannot be told by their places.
+    if crate::row_cast::renames_within(from, to) {
+        return false;
     }
     let integer = |data_type: &DataType| match data_type {
         T::Int8 => Some((8, true)),

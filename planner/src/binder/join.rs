@@ -22,6 +22,7 @@ use crate::names::Path;
 use crate::plan::{BinaryOp, Expr, ExprKind, JoinKind};
 
 use super::from::From;
+use super::lookup::LookupConditions;
 use super::timed::{Conditions, Place};
 use super::{Binder, Failed};
 
@@ -120,14 +121,30 @@ impl Binder<'_> {
             right_keys: keys.right,
             rest,
         };
+        let place = Place {
+            role: &relation.role,
+            path,
+            span: relation.span,
+        };
+        if relation.lookup {
+            (keys.left, keys.right) = (conditions.left_keys, conditions.right_keys);
+            if keys.left.is_empty() {
+                if !self.may_have_no_key(join, left, right) {
+                    return self.no_key(from, index, relation.span);
+                }
+                keys.all_rows(relation.span);
+            }
+            let residual = Expr::conjunction(conditions.rest);
+            let conditions = LookupConditions {
+                join,
+                keys,
+                residual,
+            };
+            return self.lookup_join([left, right], conditions, &place);
+        }
         if !keys.null_equal.contains(&true)
             && let Some(timing) = self.timing(left, right, &mut conditions)
         {
-            let place = Place {
-                role: &relation.role,
-                path,
-                span: relation.span,
-            };
             return self.timed_join([left, right], join, timing, conditions, &place);
         }
         (keys.left, keys.right) = (conditions.left_keys, conditions.right_keys);
@@ -235,10 +252,10 @@ impl Binder<'_> {
 
 /// The keys of a join.
 #[derive(Default)]
-struct Keys {
-    left: Vec<Expr>,
-    right: Vec<Expr>,
-    null_equal: Vec<bool>,
+pub(super) struct Keys {
+    pub(super) left: Vec<Expr>,
+    pub(super) right: Vec<Expr>,
+    pub(super) null_equal: Vec<bool>,
 }
 
 impl Keys {

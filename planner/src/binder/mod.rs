@@ -30,6 +30,7 @@ mod grouping;
 mod insert;
 mod join;
 mod levels;
+mod lookup;
 mod nested;
 mod over;
 mod query;

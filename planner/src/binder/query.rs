@@ -358,6 +358,10 @@ pub(crate) fn common_type(left: &DataType, right: &DataType) -> Option<DataType>
 pub(crate) fn implied_name(expr: &ast::Expr, position: usize) -> Column {
     let named = |name: &Name| super::table::named_column(name, DataType::Null, true);
     match expr {
+        // What stands for a subquery has no name of a text.
+        ast::Expr::Identifier(ident) if ident.value.starts_with('\u{1}') => {
+            Column::new(format!("column{}", position + 1), DataType::Null)
+        }
         ast::Expr::Identifier(ident) => named(&Name::from_ident(ident)),
         ast::Expr::CompoundIdentifier(idents) => match idents.last() {
             Some(ident) => named(&Name::from_ident(ident)),

@@ -254,6 +254,23 @@ pub(super) struct Tail<'q> {
     span: Span,
 }
 
+impl Tail<'_> {
+    /// How its rows are numbered, and which numbers pass.
+    pub(super) fn ranks(&self) -> (RankFunction, RankBounds) {
+        let function = if self.ties {
+            RankFunction::Rank
+        } else {
+            RankFunction::RowNumber
+        };
+        let bounds = RankBounds {
+            first: 1,
+            last: self.limit.map(|limit| self.offset + limit),
+            skip: self.offset,
+        };
+        (function, bounds)
+    }
+}
+
 impl Binder<'_> {
     /// The tail of a query, if it has one.
     pub(super) fn tail<'q>(&mut self, query: &'q ast::Query) -> Result<Option<Tail<'q>>, Failed> {
@@ -352,7 +369,7 @@ impl Binder<'_> {
         self.rank_node(node, kind, "rank", path, call.call.span)
     }
 
-    fn rank_node(
+    pub(super) fn rank_node(
         &mut self,
         input: NodeId,
         kind: NodeKind,
@@ -395,21 +412,13 @@ impl Binder<'_> {
         tail: &Tail<'_>,
         path: &Path,
     ) -> NodeId {
-        let function = if tail.ties {
-            RankFunction::Rank
-        } else {
-            RankFunction::RowNumber
-        };
+        let (function, bounds) = tail.ranks();
         let order = self.arrival_order(input, order, function, tail.span);
         let kind = NodeKind::Rank {
             partition: Vec::new(),
             order,
             function,
-            bounds: RankBounds {
-                first: 1,
-                last: tail.limit.map(|limit| tail.offset + limit),
-                skip: tail.offset,
-            },
+            bounds,
         };
         self.rank_node(input, kind, "limit", path, tail.span)
     }

@@ -34,6 +34,7 @@ impl Binder<'_> {
         let first = self.graph.nodes.len();
         let bound = self.select_block(select, context, tail)?;
         self.note_ttls(select, first, &context.path)?;
+        self.note_state_from(select, &context.path)?;
         Ok(bound)
     }
 
@@ -209,6 +210,9 @@ impl Binder<'_> {
         let span = span_of(item);
         match item {
             SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+                if let Some(problem) = super::unnest::rows_in_list(expr) {
+                    return self.fail(problem);
+                }
                 let mut binder = ExprBinder::new(
                     scope,
                     Aggregates::Collect(aggregates),

@@ -1,4 +1,5 @@
-//! `/*+ STATE_TTL('alias' = '1 d') */`: which operators of a block a name means.
+//! `/*+ STATE_TTL('alias' = '1 d') */`: which operators of a block a name means; `/*+ STATE_FROM('old.path') */`: whose state
+//! they go on from.
 //!
 //! The alias of a joined relation means the join that joins it, that of the first relation the first join. The block's name, or
 //! the alias of a relation where no join is, means what the block does with its rows: GROUP BY, DISTINCT, ranking.
@@ -10,7 +11,7 @@ use crate::codes;
 use crate::logical::{NodeId, NodeKind};
 use crate::names::{Path, quoted};
 use crate::retention::takes_ttl;
-use crate::syntax::{TtlHint, hint_of_select, ttl_hints_of_select};
+use crate::syntax::{TtlHint, hint_of_select, state_from_of_select, ttl_hints_of_select};
 
 use super::{Binder, Failed};
 
@@ -53,6 +54,36 @@ impl Binder<'_> {
                     );
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Notes under which path a block had its state.
+    pub(super) fn note_state_from(
+        &mut self,
+        select: &ast::Select,
+        path: &Path,
+    ) -> Result<(), Failed> {
+        let Some((from, span)) = state_from_of_select(select) else {
+            return Ok(());
+        };
+        let path = match hint_of_select(select) {
+            Some(name) => path.local(&name.value),
+            None => path.clone(),
+        };
+        let known = self
+            .graph
+            .state_from
+            .insert(path.as_str().to_owned(), from.clone());
+        if known.is_some_and(|known| known != from) {
+            return self.fail(
+                Diagnostic::error(
+                    codes::UNKNOWN_HINT,
+                    format!("two paths that `{}` had", path.as_str()),
+                )
+                .at(span, "another block of the same name says otherwise")
+                .help("name the blocks: /*+ ID('name'), STATE_FROM('old.path') */"),
+            );
         }
         Ok(())
     }

@@ -185,6 +185,26 @@ impl Binder<'_> {
     }
 }
 
+/// What PostgreSQL makes rows of where it is an item of a SELECT list: here it would silently be an array.
+pub(super) fn rows_in_list(item: &ast::Expr) -> Option<Diagnostic> {
+    match item {
+        ast::Expr::Nested(inner) => rows_in_list(inner),
+        ast::Expr::Function(call)
+            if Name::from_object(&call.name).is_ok_and(|name| name.value == "generate_series") =>
+        {
+            let problem = "generate_series() in a SELECT list would give an array, and not rows";
+            let problem = Diagnostic::error(codes::UNNEST_FORM, problem);
+            Some(
+                problem
+                    .at(crate::syntax::span_of(item), "rows come from FROM")
+                    .help("move it there: FROM generate_series(1, 3) AS g (n)")
+                    .help("range(1, 4) is the array of 1, 2 and 3"),
+            )
+        }
+        _ => None,
+    }
+}
+
 /// An array whose elements are one column each.
 fn is_plain_array(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Array(element) if !matches!(element.as_ref(), DataType::Row(_)))

@@ -18,11 +18,14 @@ use weir_types::EventTime;
 
 use super::change::{Change, change};
 use super::report::{
-    Choices, Exactness, InputReport, OperatorReport, Past, Replay, SideFrom, StateFrom, Verdict,
+    Choices, Exactness, InputReport, OperatorReport, Past, Replay, SideFrom, StartAt, StateFrom,
+    Verdict,
 };
 use super::shape::{Groups, Shape};
 use super::trace::{Trace, drops_late_rows, emits};
+use super::widened::Widened;
 use super::words;
+use crate::Catalog;
 use crate::plan::{Changelog, Operator, OperatorKind};
 
 /// Two plans, and what was found so far.
@@ -31,6 +34,9 @@ pub(super) struct Judge<'a> {
     pub(super) new: &'a Trace<'a>,
     pub(super) past: &'a Past,
     pub(super) choices: &'a Choices,
+    pub(super) catalog: &'a dyn Catalog,
+    /// Columns that are wider now.
+    pub(super) widened: &'a Widened,
     /// By the index of an operator in the new plan, for those with state.
     pub(super) found: BTreeMap<usize, OperatorReport>,
 }
@@ -57,10 +63,10 @@ struct Case<'a> {
 }
 
 /// A verdict, before its consequences for exactness are drawn.
-struct Found {
-    verdict: Verdict,
+pub(super) struct Found {
+    pub(super) verdict: Verdict,
     exact: Exactness,
-    state: StateFrom,
+    pub(super) state: StateFrom,
     inputs: Vec<InputReport>,
 }
 
@@ -121,7 +127,7 @@ impl<'a> Judge<'a> {
             operator,
             shape,
             old,
-            mark: self.mark(operator, old.map(|(old, _)| old)),
+            mark: self.mark(index, old.map(|(old, _)| old)),
             exact_inputs: inputs.iter().map(|&input| self.is_exact(input)).collect(),
             recoverable: inputs
                 .iter()
@@ -135,7 +141,12 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn mark(&self, operator: &Operator, old: Option<usize>) -> Exactness {
+    fn mark(&self, index: usize, old: Option<usize>) -> Exactness {
+        if !self.moved_below(index).is_empty() {
+            // Rows that it has counted come again, or rows never come.
+            return Exactness::No;
+        }
+        let operator = &self.new.plan.operators[index];
         let id = old.map_or(&operator.id, |old| &self.old.plan.operators[old].id);
         self.past.marks.get(id).cloned().unwrap_or_default()
     }
@@ -155,10 +166,13 @@ impl<'a> Judge<'a> {
             .all(|input| self.is_exact(input.from))
     }
 
+    /// Whether it goes on where the old query stopped reading the same thing.
     fn is_known_source(&self, index: usize) -> bool {
         let operator = &self.new.plan.operators[index];
         self.old_of(operator.id.as_str())
             .is_some_and(|old| self.old.plan.operators[old].changelog == operator.changelog)
+            && !self.is_elsewhere(index)
+            && self.start_of(index) == StartAt::Keep
     }
 
     /// Whether the output can be computed from restored state.
@@ -192,13 +206,22 @@ impl<'a> Judge<'a> {
         let same_up = case.old.is_some() && case.same_input.iter().all(|same| *same);
         if same_up && same_ttl && case.old.is_some_and(|(_, old)| old == case.shape) {
             let state = self.kept_as_it_is(case);
-            return Found::new(Verdict::Unchanged, case.mark.clone(), state);
+            let verdict = if self.is_wider(case) {
+                Verdict::Migrated
+            } else {
+                Verdict::Unchanged
+            };
+            return Found::new(verdict, case.mark.clone(), state);
         }
         if !case.recoverable.is_empty() && case.recoverable.iter().all(|input| *input) {
             let exact = yes_if(case.exact_inputs.iter().all(|exact| *exact));
             return Found::new(Verdict::Rebuilt, exact, StateFrom::Inputs);
         }
+        // A side that only goes on counting is no match for the source read again, if that is wanted.
+        let better =
+            |found: &Found| found.verdict != Verdict::CarriedOver || self.replayed(case).is_none();
         self.of_sides(case, same_up)
+            .filter(better)
             .or_else(|| self.replayed(case))
             .or_else(|| self.coarser(case, same_up))
             .or_else(|| self.kept(case, same_up))
@@ -212,6 +235,19 @@ impl<'a> Judge<'a> {
     fn ttl_is_same(&self, case: &Case<'_>) -> bool {
         case.old
             .is_some_and(|(old, _)| self.old.plan.operators[old].ttl == case.operator.ttl)
+    }
+
+    /// Whether its state keeps columns in a wider type now.
+    fn is_wider(&self, case: &Case<'_>) -> bool {
+        let types = |operator: &Operator| -> Vec<_> {
+            let tables = operator.state.iter();
+            let columns = tables.flat_map(|table| table.key.iter().chain(&table.value));
+            columns.map(|column| column.data_type.clone()).collect()
+        };
+        !self.widened.is_empty()
+            && case.old.is_some_and(|(old, _)| {
+                types(&self.old.plan.operators[old]) != types(case.operator)
+            })
     }
 
     /// The tables may be called otherwise, if a join below was renamed.
@@ -317,7 +353,9 @@ impl<'a> Judge<'a> {
         };
         let readable = sources().all(|source| {
             let operator = &self.new.plan.operators[source];
-            operator.changelog == Changelog::AppendOnly && self.is_known_source(source)
+            operator.changelog == Changelog::AppendOnly
+                && self.is_known_source(source)
+                && self.can_be_read_again(source)
         });
         // Everything below must end up with the state that the replay would give it.
         let closed = node
@@ -333,7 +371,7 @@ impl<'a> Judge<'a> {
                 }
                 _ => false,
             });
-        (wanted && readable && closed)
+        (wanted && readable && closed && self.gives_the_same_again(case.index))
             .then(|| Found::new(Verdict::Replayed, Exactness::Yes, StateFrom::Replay))
     }
 
@@ -571,10 +609,13 @@ impl<'a> Judge<'a> {
             .map(|base| self.new.plan.operators[base].id.clone())
             .collect();
         let old = case.old.map(|(old, _)| old);
+        let work = self.work(case.index, &found);
         let words = words::operator(&words::Facts {
+            judge: self,
             old: self.old,
             new: self.new,
             operators: (old, case.index),
+            widened: self.widened,
             verdict: found.verdict,
             exact: &found.exact,
             state: &found.state,
@@ -599,6 +640,8 @@ impl<'a> Judge<'a> {
             advice: words.advice,
             span: case.operator.span,
             inputs: found.inputs,
+            moved: self.moved_below(case.index),
+            work,
         }
     }
 }

@@ -9,28 +9,46 @@
 //!
 //! A pure function: no data is read, nothing runs.
 
+mod again;
 mod change;
 mod dropped;
 mod judge;
 mod report;
 mod shape;
 mod sinks;
+mod tables;
 mod text;
 mod trace;
+mod widened;
 mod words;
 
 use std::collections::BTreeMap;
 
+pub use again::replayed_along;
 use judge::Judge;
 pub use report::{
     Choices, Exactness, InputReport, OperatorReport, Past, Replay, Report, SideFrom, SinkReport,
-    SinkVerdict, SourceReport, SourceVerdict, StateFrom, Verdict,
+    SinkVerdict, SourceReport, SourceVerdict, StartAt, StateFrom, Verdict, Work,
 };
+pub use tables::{ColumnFrom, OldTable, TableMapping, mappings};
 pub use text::advice;
 use trace::Trace;
+pub use trace::renamed;
 
 use crate::Catalog;
 use crate::plan::StreamPlan;
+
+/// What paths of the old plan are called in the new one: by the user's choice, and by hints of the new query that the old
+/// one did not have yet. A hint stays in the text after it was followed.
+pub fn renames(old: &StreamPlan, new: &StreamPlan, choices: &Choices) -> BTreeMap<String, String> {
+    let mut renames = choices.renames.clone();
+    for (to, from) in &new.state_from {
+        if old.state_from.get(to) != Some(from) && old.has_path(from) && !old.has_path(to) {
+            renames.entry(from.clone()).or_insert_with(|| to.clone());
+        }
+    }
+    renames
+}
 
 /// Judges every operator, sink and source of `new`, should it go on from the state of `old`.
 ///
@@ -44,13 +62,18 @@ pub fn compare(
     catalog: &dyn Catalog,
 ) -> Report {
     let none = BTreeMap::new();
-    let old_trace = Trace::of(old, &choices.renames);
-    let new_trace = Trace::of(new, &none);
+    let renames = renames(old, new, choices);
+    let wider = widened::widened(old, new, &renames);
+    let nothing = BTreeMap::new();
+    let old_trace = Trace::of(old, &renames, &wider);
+    let new_trace = Trace::of(new, &none, &nothing);
     let mut judge = Judge {
         old: &old_trace,
         new: &new_trace,
         past,
         choices,
+        catalog,
+        widened: &wider,
         found: BTreeMap::new(),
     };
     judge.run();

@@ -46,6 +46,22 @@ pub struct OperatorReport {
     /// For a join: what becomes of each side.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<InputReport>,
+    /// Sources below it that go on elsewhere than where they were, although its state stays: rows are counted twice or never.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub moved: Vec<OperatorId>,
+    /// How much has to be read for its state, as far as it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work: Option<Work>,
+}
+
+/// What has to be read before the first new row is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Work {
+    /// Entries of state.
+    Entries(u64),
+    /// Records of sources.
+    Records(u64),
 }
 
 /// What becomes of one side of a join.
@@ -202,6 +218,16 @@ pub struct SourceReport {
     pub verdict: SourceVerdict,
     /// Why.
     pub reason: String,
+    /// Records that it had read, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records: Option<u64>,
+    /// Whether its rows can be read again, from where the job began.
+    #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
+    pub again: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Where a source goes on.
@@ -214,6 +240,26 @@ pub enum SourceVerdict {
     New,
     /// It is not read any more.
     Dropped,
+    /// At its beginning once more: rows that were read come again.
+    Earliest,
+    /// At its end: what came since the job stood still is left out.
+    Latest,
+    /// At a time.
+    At,
+}
+
+impl SourceVerdict {
+    /// The words for people.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Kept => "kept",
+            Self::New => "new",
+            Self::Dropped => "dropped",
+            Self::Earliest => "read from its beginning again",
+            Self::Latest => "read from its end on",
+            Self::At => "read from a time on",
+        }
+    }
 }
 
 /// What is known of the job at the point that the new plan starts from: from its manifest.
@@ -227,6 +273,12 @@ pub struct Past {
     pub watermarks: BTreeMap<OperatorId, EventTime>,
     /// The greatest event time that each source has read, before any filter.
     pub greatest_times: BTreeMap<OperatorId, EventTime>,
+    /// Entries in the state of each operator, where they were counted.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub entries: BTreeMap<OperatorId, u64>,
+    /// Records that each source has read.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub records: BTreeMap<OperatorId, u64>,
 }
 
 /// What the user chose.
@@ -236,6 +288,22 @@ pub struct Choices {
     pub replay: Replay,
     /// `--rename old=new`: paths.
     pub renames: BTreeMap<String, String>,
+    /// `--sources T=…`: tables of the new query.
+    pub sources: BTreeMap<String, StartAt>,
+}
+
+/// Where a source goes on, whatever becomes of the state above it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StartAt {
+    /// Where it was.
+    #[default]
+    Keep,
+    /// At its beginning.
+    Earliest,
+    /// Behind all that is there now.
+    Latest,
+    /// At the first record of this time or later.
+    Time(EventTime),
 }
 
 /// Which operators are computed afresh from the source.

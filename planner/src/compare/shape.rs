@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use weir_types::{Column, Schema};
+
 use super::trace::{Traced, text};
-use crate::accumulator::accumulator_layout;
+use super::widened::family;
+use crate::accumulator::{AccumulatorLayout, accumulator_layout};
 use crate::canonical::{self, CallText};
 use crate::lower::rank::{bounds_text, order_text};
 use crate::plan::{Aggregate, Changelog, Expr, Operator, OperatorKind, RankBounds, StreamPlan};
@@ -142,30 +145,13 @@ impl Shape {
         (keys, aggregates, always): (&[usize], &[Aggregate], &str),
     ) -> Self {
         let updating = from.changelog == Changelog::Retractions;
-        let layout = accumulator_layout(aggregates, &from.schema, updating);
-        // State columns are called by names; what they are made of is told by traced columns.
-        let of = |aggregate: &Aggregate| {
-            let arguments = aggregate.arguments.iter().chain(&aggregate.filter);
-            let arguments: Vec<&str> = arguments.map(|&column| input[column].as_str()).collect();
-            arguments.join(", ")
-        };
+        let layout = traced_layout(aggregates, &from.schema, input, updating);
         let needs = |(place, aggregate): (usize, &Aggregate)| {
             let columns = layout.of_aggregate[place]
                 .iter()
-                .map(|&column| &layout.columns[column]);
-            let mut needs: BTreeSet<String> = columns
-                .map(|column| format!("{} {} of {}", column.name, column.data_type, of(aggregate)))
-                .collect();
-            if let Some(side) = layout.side_of[place].map(|side| &layout.sides[side]) {
-                let columns = side.columns.iter().map(|sort| input[sort.column].as_str());
-                let columns: Vec<&str> = columns.collect();
-                needs.insert(format!(
-                    "{} of {} for {}",
-                    side.name,
-                    columns.join(", "),
-                    of(aggregate)
-                ));
-            }
+                .map(|&column| state_column(&layout.columns[column]));
+            let side = layout.side_of[place].map(|side| layout.sides[side].name.clone());
+            let needs: BTreeSet<String> = columns.chain(side).collect();
             (call(aggregate, input), needs)
         };
         Self::Groups(Groups {
@@ -204,6 +190,30 @@ impl Shape {
             Self::Other(fingerprint) => format!("other {fingerprint}"),
         }
     }
+}
+
+/// What aggregates keep, with names that are made of traced columns: state columns are called by names of the query, and these
+/// say what they are made of.
+pub(super) fn traced_layout(
+    aggregates: &[Aggregate],
+    schema: &[Column],
+    input: &[String],
+    updating: bool,
+) -> AccumulatorLayout {
+    let traced: Schema = schema
+        .iter()
+        .zip(input)
+        .map(|(column, identity)| Column {
+            name: identity.clone(),
+            ..column.clone()
+        })
+        .collect();
+    accumulator_layout(aggregates, &traced, updating)
+}
+
+/// A state column of a traced layout.
+pub(super) fn state_column(column: &Column) -> String {
+    format!("{} {}", column.name, family(&column.data_type))
 }
 
 /// The canonical text of an aggregate call over traced columns.

@@ -2,7 +2,7 @@
 
 use super::judge::Judge;
 use super::report::{
-    Exactness, SinkReport, SinkVerdict, SourceReport, SourceVerdict, StateFrom, Verdict,
+    Exactness, SinkReport, SinkVerdict, SourceReport, SourceVerdict, StartAt, StateFrom, Verdict,
 };
 use crate::Catalog;
 use crate::plan::{Operator, OperatorKind, StreamPlan};
@@ -114,7 +114,8 @@ fn sink(judge: &Judge<'_>, catalog: &dyn Catalog, index: usize, operator: &Opera
             },
         )
     };
-    let earlier = judge.past.sinks_with_old_rows.contains(&operator.id);
+    let earlier = judge.past.sinks_with_old_rows.contains(&operator.id)
+        || !judge.moved_below(index).is_empty();
     SinkReport {
         id: operator.id.clone(),
         verdict,
@@ -143,23 +144,54 @@ fn same_columns(judge: &Judge<'_>, old_input: Option<usize>, operator: &Operator
     })
 }
 
+/// Where a source of the new plan goes on. `elsewhere`: the one of that name read something else.
+fn goes_on(known: bool, elsewhere: bool, start: StartAt) -> (SourceVerdict, &'static str) {
+    match (start, known && !elsewhere) {
+        (StartAt::Keep, true) => (SourceVerdict::Kept, "it goes on where it was"),
+        (StartAt::Keep, false) if elsewhere => (
+            SourceVerdict::New,
+            "it reads from another place than the one of that name did, so that its position says nothing: it is read from its \
+             beginning",
+        ),
+        (StartAt::Keep | StartAt::Earliest, false) => (
+            SourceVerdict::New,
+            "no position of it is known: it is read from its beginning",
+        ),
+        (StartAt::Earliest, true) => (
+            SourceVerdict::Earliest,
+            "you chose its beginning: what keeps its state gets the rows that were read once more",
+        ),
+        (StartAt::Latest, _) => (
+            SourceVerdict::Latest,
+            "you chose its end: what came since the job stood still is never read",
+        ),
+        (StartAt::Time(_), _) => (
+            SourceVerdict::At,
+            "you chose a time: rows between that and where it stood come twice, or never",
+        ),
+    }
+}
+
 /// The sources of both plans.
 pub(super) fn sources(judge: &Judge<'_>) -> Vec<SourceReport> {
     let report = |operator: &Operator, verdict, reason: &str| SourceReport {
         id: operator.id.clone(),
         verdict,
         reason: reason.to_owned(),
+        records: judge.past.records.get(&operator.id).copied(),
+        again: true,
     };
     let is_source = |operator: &&Operator| matches!(operator.kind, OperatorKind::Source { .. });
-    let new = judge.new.plan.operators.iter().filter(is_source);
+    let new = judge.new.plan.operators.iter().enumerate();
     let mut reports: Vec<SourceReport> = new
-        .map(|operator| match judge.old_of(operator.id.as_str()) {
-            Some(_) => report(operator, SourceVerdict::Kept, "it goes on where it was"),
-            None => report(
-                operator,
-                SourceVerdict::New,
-                "no position of it is known: it is read from its beginning",
-            ),
+        .filter(|(_, operator)| is_source(operator))
+        .map(|(index, operator)| {
+            let known = judge.old_of(operator.id.as_str()).is_some();
+            let (verdict, reason) =
+                goes_on(known, judge.is_elsewhere(index), judge.start_of(index));
+            let mut report = report(operator, verdict, reason);
+            report.again = judge.can_be_read_again(index);
+            report
         })
         .collect();
     let gone = judge

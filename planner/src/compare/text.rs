@@ -1,7 +1,7 @@
 //! The report as a colleague would put it: a paragraph for each thing that is not as it was.
 
 use super::report::{
-    Exactness, OperatorReport, Report, SinkVerdict, SourceVerdict, StateFrom, Verdict,
+    Exactness, OperatorReport, Report, SinkVerdict, SourceVerdict, StateFrom, Verdict, Work,
 };
 
 const WIDTH: usize = 100;
@@ -37,13 +37,8 @@ pub fn advice(report: &Report) -> String {
         .iter()
         .filter(|source| source.verdict != SourceVerdict::Kept)
     {
-        let word = match source.verdict {
-            SourceVerdict::Kept => "kept",
-            SourceVerdict::New => "new",
-            SourceVerdict::Dropped => "dropped",
-        };
         out.push('\n');
-        out.push_str(&format!("{}: {word}\n", source.id));
+        out.push_str(&format!("{}: {}\n", source.id, source.verdict.word()));
         out.push_str(&indented(&format!("{}.", capitalized(&source.reason))));
     }
     out
@@ -106,8 +101,20 @@ fn paragraph(operator: &OperatorReport) -> String {
             side.verdict.word()
         ));
     }
+    match operator.work {
+        Some(Work::Entries(rows)) => text.push_str(&format!(
+            " That is {} of state to read.",
+            counted(rows, "row", "rows")
+        )),
+        Some(Work::Records(records)) => text.push_str(&format!(
+            " That is {} to read again.",
+            counted(records, "record", "records")
+        )),
+        None => {}
+    }
     if operator.exact == Exactness::No && operator.state != StateFrom::Nothing {
         text.push_str(match operator.verdict {
+            _ if !operator.moved.is_empty() => " Its results are not exact from then on.",
             Verdict::Unchanged | Verdict::Migrated => {
                 " It was inexact before this edit, and stays so."
             }
@@ -136,6 +143,19 @@ fn paragraph(operator: &OperatorReport) -> String {
         operator.verdict.word(),
         indented(&text)
     )
+}
+
+/// `1,204,311 rows`.
+fn counted(count: u64, one: &str, many: &str) -> String {
+    let digits = count.to_string();
+    let mut grouped = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place) % 3 == 0 {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    format!("{grouped} {}", if count == 1 { one } else { many })
 }
 
 fn capitalized(text: &str) -> String {

@@ -15,12 +15,13 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::shape::Shape;
+use super::widened::{Widened, is_of_type};
 use crate::canonical;
 use crate::fingerprint::value_settings;
 use crate::identity::{Identity, hash, shortened, unnested_columns, value_options};
 use crate::plan::{
-    Changelog, Expr, GroupColumn, JoinKind, Operator, OperatorKind, StateLayout, StreamPlan,
-    TableDefinition,
+    Changelog, Expr, ExprKind, GroupColumn, JoinKind, Operator, OperatorKind, StateLayout,
+    StreamPlan, TableDefinition,
 };
 
 /// A plan with what is known of each of its operators.
@@ -28,6 +29,8 @@ pub(super) struct Trace<'p> {
     pub(super) plan: &'p StreamPlan,
     /// What paths of the plan are called in the other one.
     renames: &'p BTreeMap<String, String>,
+    /// What columns of the plan are called whose type the other one has widened.
+    widened: &'p Widened,
     /// One for each operator.
     pub(super) nodes: Vec<Traced>,
 }
@@ -51,7 +54,7 @@ pub(super) struct Traced {
 }
 
 /// Which rows there are.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Relation {
     /// Hash of all logic below, without what only decides which rows are late.
     base: String,
@@ -62,8 +65,11 @@ pub(super) struct Relation {
 }
 
 /// A condition.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Conjunct {
+    /// It itself, and what the columns that it is over are.
+    pub(super) expr: Expr,
+    pub(super) over: BTreeMap<usize, String>,
     /// For people.
     pub(super) shown: String,
     /// The identities of the columns that it reads.
@@ -105,7 +111,7 @@ impl Relation {
 
 impl Traced {
     /// Without the last columns.
-    fn without_last(&self, count: usize) -> Cow<'_, Self> {
+    pub(super) fn without_last(&self, count: usize) -> Cow<'_, Self> {
         if count == 0 {
             return Cow::Borrowed(self);
         }
@@ -146,7 +152,9 @@ pub(super) fn keeps_state(operator: &Operator) -> bool {
 /// each key. A DISTINCT or a join of rows that only grow gives rows that only grow, and holds all that they are made of.
 pub(super) fn emits(operator: &Operator) -> bool {
     keeps_state(operator)
-        && operator.changelog == Changelog::AppendOnly
+        && (operator.changelog == Changelog::AppendOnly
+            // What was looked up stays, even where the left row itself is taken back.
+            || matches!(operator.kind, OperatorKind::LookupJoin { .. }))
         && !matches!(
             operator.kind,
             OperatorKind::Aggregate { .. }
@@ -156,11 +164,16 @@ pub(super) fn emits(operator: &Operator) -> bool {
 }
 
 impl<'p> Trace<'p> {
-    /// Traces a plan. `renames`: what paths of it are called in the plan that it is compared with.
-    pub(super) fn of(plan: &'p StreamPlan, renames: &'p BTreeMap<String, String>) -> Self {
+    /// Traces a plan. `renames`: what paths of it are called in the plan that it is compared with; `widened`: what columns.
+    pub(super) fn of(
+        plan: &'p StreamPlan,
+        renames: &'p BTreeMap<String, String>,
+        widened: &'p Widened,
+    ) -> Self {
         let mut trace = Self {
             plan,
             renames,
+            widened,
             nodes: Vec::with_capacity(plan.operators.len()),
         };
         for operator in &plan.operators {
@@ -262,7 +275,9 @@ impl<'p> Trace<'p> {
                 (columns(), relation)
             }
             (OperatorKind::Project { exprs }, Some(input)) => {
-                let exprs = exprs.iter().map(|expr| text(expr, &input.columns));
+                let exprs = exprs
+                    .iter()
+                    .map(|expr| self.passed_on(expr, &input.columns));
                 (exprs.collect(), input.relation.clone())
             }
             (OperatorKind::Union, Some(input)) => united(inputs, input.columns.len()),
@@ -319,7 +334,22 @@ impl<'p> Trace<'p> {
         }
     }
 
-    fn table(&self, table: &str) -> String {
+    /// The identity of what a projection gives. A column that was widened is what the old plan made of it by a cast.
+    fn passed_on(&self, expr: &Expr, columns: &[String]) -> String {
+        if let ExprKind::Cast {
+            expr: inner,
+            safe: false,
+        } = &expr.kind
+            && let Some(column) = inner.as_column()
+            && self.widened.values().any(|wide| *wide == columns[column])
+            && is_of_type(&columns[column], &expr.data_type)
+        {
+            return columns[column].clone();
+        }
+        text(expr, columns)
+    }
+
+    pub(super) fn table(&self, table: &str) -> String {
         renamed(table, self.renames)
     }
 
@@ -338,6 +368,7 @@ impl<'p> Trace<'p> {
         let all: Vec<String> = (0..definition.columns.len())
             .map(|column| source_column(definition, column))
             .map(|column| format!("{}.{column}", self.table(table)))
+            .map(|column| self.widened.get(&column).cloned().unwrap_or(column))
             .collect();
         let table = self.table(table);
         let settings = value_settings(&self.plan.settings);
@@ -423,7 +454,9 @@ impl<'p> Trace<'p> {
                     .map(|call| super::shape::call(call, input));
                 group_columns.iter().map(group).chain(calls).collect()
             }
-            OperatorKind::Join { join, .. } | OperatorKind::TimedJoin { join, .. } => {
+            OperatorKind::Join { join, .. }
+            | OperatorKind::LookupJoin { join, .. }
+            | OperatorKind::TimedJoin { join, .. } => {
                 joined(&self.id(operator), *join, input, &inputs[1].columns)
             }
             OperatorKind::SetOperation { .. } => (0..operator.schema.len())
@@ -462,12 +495,12 @@ fn opaque(operator: &Operator, inputs: &[&Traced]) -> (Vec<String>, Relation) {
 }
 
 /// A source column in the typed form of fingerprints.
-fn source_column(table: &TableDefinition, column: usize) -> String {
+pub(super) fn source_column(table: &TableDefinition, column: usize) -> String {
     Identity::of_table_column(table, column).typed
 }
 
 /// An ID or a path under another name: the longest path that it begins with counts.
-fn renamed(id: &str, renames: &BTreeMap<String, String>) -> String {
+pub fn renamed(id: &str, renames: &BTreeMap<String, String>) -> String {
     let fits = |from: &str| {
         id.strip_prefix(from)
             .filter(|rest| rest.is_empty() || rest.starts_with(['.', '/']))
@@ -495,9 +528,15 @@ fn add_conjuncts(relation: &mut Relation, predicate: &Expr, columns: &[String], 
             .columns()
             .into_iter()
             .map(|column| columns[column].clone());
+        let over = part
+            .columns()
+            .into_iter()
+            .map(|column| (column, columns[column].clone()));
         let conjunct = Conjunct {
+            over: over.collect(),
             shown: shown_text(&part, shown),
             reads: reads.collect(),
+            expr: part.clone(),
         };
         relation.conjuncts.insert(text(&part, columns), conjunct);
     }
@@ -533,6 +572,7 @@ fn shown_columns(operator: &Operator, inputs: &[&Traced]) -> Vec<String> {
             | OperatorKind::Rank { .. }
             | OperatorKind::FinalRank { .. }
             | OperatorKind::Join { .. }
+            | OperatorKind::LookupJoin { .. }
             | OperatorKind::TimedJoin { .. },
             inputs,
         ) => {
@@ -612,7 +652,8 @@ fn joined(id: &str, join: JoinKind, left: &[String], right: &[String]) -> Vec<St
 }
 
 /// The expressions of a stateless step.
-fn expressions(operator: &Operator) -> Vec<&Expr> {
+/// The expressions that a stateless step evaluates.
+pub(super) fn expressions(operator: &Operator) -> Vec<&Expr> {
     match &operator.kind {
         OperatorKind::Filter { predicate } => vec![predicate],
         OperatorKind::Project { exprs } => exprs.iter().collect(),

@@ -2,14 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use super::report::{Exactness, OperatorReport, StateFrom, Verdict};
+use super::judge::Judge;
+use super::report::{Exactness, OperatorReport, StartAt, StateFrom, Verdict};
 use super::shape::{Groups, Join, Rank, Shape};
 use super::trace::{Trace, Traced};
+use super::widened::Widened;
 
 /// What is known of an operator when its report is written.
 pub(super) struct Facts<'a> {
+    pub(super) judge: &'a Judge<'a>,
     pub(super) old: &'a Trace<'a>,
     pub(super) new: &'a Trace<'a>,
+    /// Columns that are wider now, by what they were.
+    pub(super) widened: &'a Widened,
     /// Its index in the old plan, if it is there, and in the new one.
     pub(super) operators: (Option<usize>, usize),
     pub(super) verdict: Verdict,
@@ -27,7 +32,8 @@ pub(super) struct Words {
 
 /// The sentences of one operator.
 pub(super) fn operator(facts: &Facts<'_>) -> Words {
-    let changes = changes(facts);
+    let mut changes = changes(facts);
+    changes.extend(moved(facts));
     let id = &facts.new.plan.operators[facts.operators.1].id;
     let reason = match (facts.verdict, changes.is_empty()) {
         (Verdict::New, _) => "there is no state of that name".to_owned(),
@@ -64,6 +70,9 @@ fn effect(facts: &Facts<'_>) -> String {
         (Verdict::Migrated, StateFrom::Filtered) => {
             "What the condition excludes is removed from its state; the rest is as the new query would have it."
         }
+        (Verdict::Migrated, _) if keeps_its_columns(facts) => {
+            "Its state is rewritten in the wider type; nothing is lost."
+        }
         (Verdict::Migrated, _) => {
             "What it no longer needs is left out of its state; the rest is as it was."
         }
@@ -95,7 +104,41 @@ fn effect(facts: &Facts<'_>) -> String {
     format!("{effect}{from_then_on}")
 }
 
+/// Sources below it go on elsewhere.
+fn moved(facts: &Facts<'_>) -> Vec<String> {
+    let judge = facts.judge;
+    let moved = judge.moved_below(facts.operators.1).into_iter();
+    moved
+        .map(|id| {
+            let index = facts.new.plan.operators.iter().position(|operator| operator.id == id);
+            match index.map(|index| judge.start_of(index)) {
+                Some(StartAt::Earliest) => {
+                    format!("`{id}` is read from its beginning again, so that rows come twice")
+                }
+                Some(StartAt::Latest) => {
+                    format!("`{id}` goes on behind all that is there now, so that rows before that never come")
+                }
+                _ => format!("`{id}` goes on at another time, so that rows come twice or never"),
+            }
+        })
+        .collect()
+}
+
 fn advice(facts: &Facts<'_>, id: &str) -> String {
+    let never = facts.judge.cannot_be_replayed(facts.operators.1);
+    if let (Some(never), false) = (never, *facts.exact == Exactness::Yes) {
+        return match facts.verdict {
+            Verdict::CarriedOver | Verdict::Partial => {
+                format!("--accept '{id}' takes it as it is; {never}")
+            }
+            Verdict::New => format!("--accept '{id}' starts it now; {never}"),
+            Verdict::Incompatible => format!(
+                "--start-empty '{id}' gives its state up, or leave the running query as it is and give the new one another name; \
+                 {never}"
+            ),
+            _ => String::new(),
+        };
+    }
     match (facts.verdict, facts.exact) {
         (Verdict::CarriedOver | Verdict::Partial | Verdict::New, Exactness::Yes) => String::new(),
         (Verdict::CarriedOver | Verdict::Partial, _) => format!(
@@ -110,6 +153,14 @@ fn advice(facts: &Facts<'_>, id: &str) -> String {
         ),
         _ => String::new(),
     }
+}
+
+/// Whether nothing but the type of columns is another.
+fn keeps_its_columns(facts: &Facts<'_>) -> bool {
+    let (Some(old), new) = facts.operators else {
+        return false;
+    };
+    facts.old.nodes[old].shape == facts.new.nodes[new].shape
 }
 
 /// What is not as it was, each as a clause.
@@ -129,6 +180,22 @@ fn changes(facts: &Facts<'_>) -> Vec<String> {
         clauses.push("its state is kept for another time".to_owned());
     }
     below(facts, old, new, &mut clauses);
+    let inputs = &facts.new.plan.operators[new].inputs;
+    let mut wider: Vec<&str> = Vec::new();
+    for input in inputs {
+        let node = &facts.new.nodes[input.from];
+        for (column, shown) in node.columns.iter().zip(&node.shown) {
+            if facts.widened.values().any(|wide| wide == column) && !wider.contains(&shown.as_str())
+            {
+                wider.push(shown);
+            }
+        }
+    }
+    clauses.extend(
+        wider
+            .iter()
+            .map(|shown| format!("`{shown}` has a wider type")),
+    );
     clauses
 }
 

@@ -12,6 +12,7 @@
 //! 3. A row that fails is an error of that row; a NULL among the arguments gives NULL unless the function says otherwise.
 
 mod calendar;
+mod intervals;
 mod json;
 mod pattern;
 mod rewrite;
@@ -24,7 +25,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
-use arrow::datatypes::{DataType as ArrowType, TimeUnit};
+use arrow::datatypes::{DataType as ArrowType, IntervalUnit, TimeUnit};
 use datafusion_common::{DataFusionError, Result};
 use datafusion_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -40,6 +41,7 @@ pub fn own_functions() -> Vec<Arc<ScalarUDF>> {
         time::functions(),
         json::functions(),
         zone::functions(),
+        intervals::functions(),
     ];
     let functions = groups.into_iter().flatten();
     functions
@@ -52,6 +54,7 @@ pub fn own_functions() -> Vec<Arc<ScalarUDF>> {
 enum Parameter {
     Text,
     Integer,
+    Interval,
     /// DATE, TIMESTAMP or TIMESTAMP_LTZ; a date becomes a timestamp.
     Time,
     /// An instant.
@@ -206,6 +209,7 @@ fn coerced(parameter: Parameter, argument: &ArrowType) -> Option<ArrowType> {
         (Parameter::Any, any) => any.clone(),
         (Parameter::Text, A::Utf8 | A::LargeUtf8 | A::Utf8View | A::Null) => A::Utf8View,
         (Parameter::Integer, integer) if integer.is_integer() || *integer == A::Null => A::Int64,
+        (Parameter::Interval, A::Interval(_) | A::Null) => A::Interval(IntervalUnit::MonthDayNano),
         (Parameter::Time, A::Timestamp(unit, zone)) => A::Timestamp(*unit, zone.clone()),
         (Parameter::Time | Parameter::Local, A::Date32 | A::Null) => micros,
         (Parameter::Instant, A::Timestamp(unit, Some(zone))) => {

@@ -103,7 +103,76 @@ pub(crate) fn rewritten(name: &str, call: &Function) -> Option<Expr> {
 
 /// An operator or a special form in other words, if it is one of those.
 pub(crate) fn rewritten_operator(expr: &Expr) -> Option<Expr> {
-    json_operator(expr).or_else(|| floor_or_ceil(expr))
+    json_operator(expr)
+        .or_else(|| floor_or_ceil(expr))
+        .or_else(|| many_times(expr))
+        .or_else(|| greater_part(expr))
+}
+
+/// `INTERVAL '1' DAY * n`, `n * INTERVAL '1' DAY`: the library has no such operator.
+fn many_times(expr: &Expr) -> Option<Expr> {
+    let Expr::BinaryOp {
+        left,
+        op: BinaryOperator::Multiply,
+        right,
+    } = expr
+    else {
+        return None;
+    };
+    let (interval, count) = match (is_interval(left), is_interval(right)) {
+        (true, false) => (left, right),
+        (false, true) => (right, left),
+        _ => return None,
+    };
+    let arguments = vec![interval.as_ref().clone(), count.as_ref().clone()];
+    Some(call_of("interval_times", arguments, Span::empty()))
+}
+
+fn is_interval(expr: &Expr) -> bool {
+    match expr {
+        Expr::Nested(inner) => is_interval(inner),
+        Expr::Interval(_) => true,
+        _ => false,
+    }
+}
+
+/// `EXTRACT(CENTURY FROM t)` and its like, which the library has not. There is no year 0: 1 to 100 is the first century.
+fn greater_part(expr: &Expr) -> Option<Expr> {
+    let Expr::Extract { field, expr, .. } = expr else {
+        return None;
+    };
+    let years = match field.to_string().to_ascii_lowercase().as_str() {
+        "decade" => None,
+        "century" => Some(("99", "100")),
+        "millennium" | "millenium" => Some(("999", "1000")),
+        _ => return None,
+    };
+    let span = Span::empty();
+    let year = || date_part("year", expr, span);
+    let nested = |expr: Expr| Expr::Nested(Box::new(expr));
+    let minus = |left: Expr, right: Expr| nested(binary(left, BinaryOperator::Minus, right));
+    let over =
+        |left: Expr, years: &str| nested(binary(left, BinaryOperator::Divide, number(years, span)));
+    let (first, after, before) = match years {
+        None => (
+            BinaryOperator::GtEq,
+            over(year(), "10"),
+            over(minus(number("9", span), year()), "10"),
+        ),
+        Some((rest, years)) => (
+            BinaryOperator::Gt,
+            over(
+                nested(binary(year(), BinaryOperator::Plus, number(rest, span))),
+                years,
+            ),
+            over(minus(number(years, span), year()), years),
+        ),
+    };
+    Some(case(
+        binary(year(), first, number("0", span)),
+        after,
+        minus(number("0", span), before),
+    ))
 }
 
 /// The operators of JSON as calls: `j -> 'a'`, `j ->> 0`, `j #> '{a,b}'`, `j #>> '{a,b}'`.

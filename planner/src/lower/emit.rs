@@ -47,6 +47,7 @@ impl Lowering<'_> {
             NodeKind::Clock { time } => self.clock(node, *time, &wanted),
             NodeKind::Aggregate { .. } => self.aggregate(node, &wanted),
             NodeKind::Join { .. } => self.join(node, &wanted),
+            NodeKind::LookupJoin { .. } => self.lookup_join(node, &wanted),
             NodeKind::Rank { .. } => self.rank(node, &wanted),
             NodeKind::Over { .. } => self.over(node, &wanted),
             NodeKind::TimedJoin { .. } => self.timed_join(node, &wanted),

@@ -84,6 +84,48 @@ impl Lowering<'_> {
         self.push_join(node, fitted, kind, detail)
     }
 
+    pub(crate) fn lookup_join(&mut self, node: NodeId, wanted: &Columns) -> Emitted {
+        let NodeKind::LookupJoin {
+            join,
+            left_keys,
+            right_keys,
+            null_equal,
+            residual,
+            complete,
+        } = &self.graph.nodes[node].kind
+        else {
+            unreachable!("the caller looked at the kind")
+        };
+        let conditions = Conditions {
+            join: *join,
+            left_keys,
+            right_keys,
+            null_equal,
+            residual: residual.as_ref(),
+        };
+        let fitted = self.fitted_join(node, wanted, &Columns::new(), &conditions);
+        let null_equal: Vec<bool> = fitted.pairs.iter().map(|pair| pair.2).collect();
+        let kind = OperatorKind::LookupJoin {
+            join: *join,
+            left_keys: fitted.left_places(),
+            right_keys: fitted.right_places(),
+            null_equal: if null_equal.contains(&true) {
+                null_equal
+            } else {
+                Vec::new()
+            },
+            residual: fitted.residual.clone(),
+            complete: *complete,
+        };
+        let when = if *complete {
+            " when the right has ended"
+        } else {
+            " at the end of the epoch"
+        };
+        let detail = fitted.detail(when);
+        self.push_join(node, fitted, kind, detail)
+    }
+
     pub(crate) fn timed_join(&mut self, node: NodeId, wanted: &Columns) -> Emitted {
         let current = &self.graph.nodes[node];
         let NodeKind::TimedJoin {

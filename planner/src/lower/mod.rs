@@ -50,6 +50,8 @@ pub(crate) struct Lowering<'a> {
     operators: Vec<Operator>,
     /// One for each operator.
     logic: Vec<Logic>,
+    /// For each operator whether two lives of a key can stand in what it gives.
+    lives: Vec<bool>,
     /// Shared nodes and sources that were emitted.
     emitted: HashMap<NodeId, Emitted>,
     /// What all readers together want of a source.
@@ -110,6 +112,7 @@ pub(crate) fn lower(
         names,
         operators: Vec::new(),
         logic: Vec::new(),
+        lives: Vec::new(),
         emitted: HashMap::new(),
         wanted: HashMap::new(),
         readers: HashMap::new(),
@@ -157,6 +160,7 @@ impl Lowering<'_> {
             settings: self.settings.clone(),
             tables,
             operators: self.operators,
+            state_from: self.graph.state_from.clone(),
         };
         debug_assert_eq!(plan.validate(), Ok(()));
         plan
@@ -289,6 +293,12 @@ impl Lowering<'_> {
                 right_keys,
                 residual,
                 ..
+            }
+            | NodeKind::LookupJoin {
+                left_keys,
+                right_keys,
+                residual,
+                ..
             } => {
                 let first_right = width(0);
                 let both = wanted | &columns_of(residual.iter());
@@ -383,13 +393,15 @@ impl Lowering<'_> {
             "one identity for each column of {id}"
         );
         self.logic.push(output);
+        let has_lives = ttl::has_lives(&kind, &inputs, &self.lives, ttl);
+        self.lives.push(has_lives);
         self.operators.push(Operator {
             id,
             kind,
             inputs,
             schema,
             changelog: properties.changelog,
-            unique_key: properties.unique_key,
+            unique_key: properties.unique_key.filter(|_| !has_lives),
             event_time: properties.event_time,
             further_event_times: properties.further_event_times,
             window: properties.window,

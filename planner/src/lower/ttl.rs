@@ -12,7 +12,9 @@ use weir_types::{Column, DataType, Schema, SortColumn, Span};
 use super::emit::Measured;
 use super::{Emitted, Lowering};
 use crate::logical::{Graph, NodeId, NodeKind};
-use crate::plan::{Expr, Input, Operator, StateBound, StateLayout, StateTable, StateTtl, TtlTime};
+use crate::plan::{
+    Expr, Input, Operator, OperatorKind, StateBound, StateLayout, StateTable, StateTtl, TtlTime,
+};
 use crate::state_schema::{InputFacts, due_keys};
 
 /// The name of the column that only a TTL reads; no column of a user can be called so without quotes.
@@ -44,6 +46,23 @@ fn time_type(graph: &Graph, mut node: NodeId) -> DataType {
             (None, None) => unreachable!("a source without event time has no column of it"),
         }
     }
+}
+
+/// Whether two lives of a key can stand in what an operator gives: what a TTL has given stays, although its key is forgotten and
+/// may begin anew. Whoever groups by a key has it once again. `lives`: of the operators before it.
+pub(super) fn has_lives(
+    kind: &OperatorKind,
+    inputs: &[Input],
+    lives: &[bool],
+    ttl: Option<StateTtl>,
+) -> bool {
+    let groups = matches!(
+        kind,
+        OperatorKind::Aggregate { .. }
+            | OperatorKind::WindowAggregate { .. }
+            | OperatorKind::SetOperation { .. }
+    );
+    ttl.is_some() || (!groups && inputs.iter().any(|input| lives[input.from]))
 }
 
 impl Lowering<'_> {

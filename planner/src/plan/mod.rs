@@ -46,6 +46,9 @@ pub struct StreamPlan {
     pub tables: BTreeMap<String, TableDefinition>,
     /// The operators, every input before its consumer.
     pub operators: Vec<Operator>,
+    /// Paths by which parts of the query were called before: of each path the old one. Hints said so.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub state_from: BTreeMap<String, String>,
 }
 
 /// What `CREATE TABLE` said, resolved.
@@ -382,6 +385,24 @@ pub enum OperatorKind {
         /// What else must hold, over the left columns followed by the right ones.
         residual: Option<Expr>,
     },
+    /// Each row of the left with the rows of the right that are there at its moment: when the right has ended (`complete`),
+    /// else at the end of the row's epoch. A later change of the right takes nothing back. Output: the left columns, then the
+    /// right ones.
+    LookupJoin {
+        /// Inner or left.
+        join: JoinKind,
+        /// Key columns of the left input.
+        left_keys: Vec<usize>,
+        /// Key columns of the right input: as many, of the same types.
+        right_keys: Vec<usize>,
+        /// For each key whether two NULLs are equal; empty: for none.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        null_equal: Vec<bool>,
+        /// What else must hold, over the left columns followed by the right ones.
+        residual: Option<Expr>,
+        /// The right ends, and left rows wait until it has.
+        complete: bool,
+    },
     /// Writes a table.
     Sink {
         /// Name in [`StreamPlan::tables`].
@@ -541,6 +562,14 @@ pub struct Aggregate {
 }
 
 impl StreamPlan {
+    /// Whether an operator's ID begins with this path.
+    pub fn has_path(&self, path: &str) -> bool {
+        self.operators.iter().any(|operator| {
+            let rest = operator.id.as_str().strip_prefix(path);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '/']))
+        })
+    }
+
     /// The operator of that ID.
     pub fn operator(&self, id: &OperatorId) -> Option<&Operator> {
         self.operators.iter().find(|operator| &operator.id == id)

@@ -106,7 +106,7 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
     ),
     (
         &["SAVEPOINT"],
-        "there are no transactions: each epoch is one. A savepoint of a job is taken by `weir savepoint`",
+        "there are no transactions: each epoch is one. A savepoint of a job is taken by `weir savepoint`, or by SAVEPOINT JOB name in a file of its own",
     ),
     (&["RELEASE"], "there are no transactions: each epoch is one"),
     (&["ABORT"], "there are no transactions: each epoch is one"),
@@ -307,7 +307,10 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
         &["EXECUTE"],
         "write the INSERT itself; EXECUTE STATEMENT SET BEGIN … END groups several",
     ),
-    (&["STOP"], "`weir stop` ends a job"),
+    (
+        &["STOP"],
+        "`weir stop` ends a job; STOP JOB name stands in a file of its own, which `weir run` carries out",
+    ),
     (
         &["BEGIN"],
         "there are no transactions: each epoch is one. INSERTs are grouped by BEGIN STATEMENT SET; … END;",

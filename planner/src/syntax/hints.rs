@@ -1,7 +1,7 @@
 //! Hints right after SELECT or INSERT: `/*+ ID('n'), STATE_TTL('o' = '1 d') */`.
 //!
 //! sqlparser keeps a hint's text in the AST, but not its span. So a hint's token is given a canonical text that holds both,
-//! place and content; [`name_in`] and [`ttls_in`] read it on the other side. A hint anywhere else would be a comment that
+//! place and content; [`name_in`], [`ttls_in`] and [`state_from_in`] read it on the other side. A hint anywhere else would be a comment that
 //! nobody sees.
 //!
 //! ```text
@@ -85,6 +85,15 @@ pub(crate) fn read(
                 ));
             }
             "STATE_TTL" => ttls(call, span)?,
+            "STATE_FROM" if after("INSERT") => {
+                return Err(Box::new(
+                    Diagnostic::error(codes::UNKNOWN_HINT, "STATE_FROM stands after SELECT")
+                        .at(span, "an INSERT keeps no state of its own")
+                        .help("INSERT INTO … SELECT /*+ STATE_FROM('old.path') */ …")
+                        .help("for a table that is called otherwise: weir run --rename old=new"),
+                ));
+            }
+            "STATE_FROM" => state_from(call, span)?,
             _ => return Err(unknown(text, span)),
         });
     }
@@ -100,19 +109,16 @@ pub(crate) fn read(
 }
 
 fn unknown(text: &str, span: Span) -> Box<Diagnostic> {
-    let message = if text.to_ascii_uppercase().starts_with("STATE_FROM") {
-        "the hint STATE_FROM is not supported yet".to_owned()
-    } else {
-        format!(
-            "there is no hint `{}`",
-            text.chars().take(40).collect::<String>()
-        )
-    };
+    let message = format!(
+        "there is no hint `{}`",
+        text.chars().take(40).collect::<String>()
+    );
     Box::new(
         Diagnostic::error(codes::UNKNOWN_HINT, message)
             .at(span, "not a hint that Weir knows")
             .help("/*+ ID('name') */ gives the block a name, as an alias would: its state is found by it")
-            .help("/*+ STATE_TTL('alias' = '1 d') */ says how long state is kept"),
+            .help("/*+ STATE_TTL('alias' = '1 d') */ says how long state is kept")
+            .help("/*+ STATE_FROM('old.path') */ gives the block the state that it had under another name"),
     )
 }
 
@@ -157,6 +163,17 @@ fn ttls(call: &Call, span: Span) -> Result<String, Box<Diagnostic>> {
         ));
     }
     Ok(parts.join(&HINTS.to_string()))
+}
+
+fn state_from(call: &Call, span: Span) -> Result<String, Box<Diagnostic>> {
+    match call.arguments.as_slice() {
+        [(path, None)] if !path.trim().is_empty() => Ok(format!("FROM{PARTS}{path}")),
+        _ => Err(Box::new(
+            Diagnostic::error(codes::UNKNOWN_HINT, "STATE_FROM names one path")
+                .at(span, "under which name was it?")
+                .help("/*+ STATE_FROM('old.path') */: what stands before the `/` of the old operator IDs"),
+        )),
+    }
 }
 
 /// `NAME('a', 'b' = 'c'), NAME(…)`, commas or blanks in between; `None`: something else.
@@ -247,6 +264,15 @@ pub(crate) fn ttls_in(text: &str) -> Vec<TtlHint> {
         _ => None,
     };
     hints.iter().filter_map(ttl).collect()
+}
+
+/// What a hint's canonical text (without its `+`) says of the path that the block had.
+pub(crate) fn state_from_in(text: &str) -> Option<(String, Span)> {
+    let (span, hints) = contents(text)?;
+    hints.iter().find_map(|hint| match hint.as_slice() {
+        ["FROM", path] => Some(((*path).to_owned(), span)),
+        _ => None,
+    })
 }
 
 /// Whether a token is a hint; with the name that it gives.

@@ -25,6 +25,7 @@ mod errors;
 mod frame;
 mod function;
 mod hints;
+mod job_commands;
 mod like;
 mod name;
 mod phrases;
@@ -45,6 +46,7 @@ pub(crate) use as_of::as_of_mark;
 pub(crate) use frame::exclusion;
 pub(crate) use function::of_type;
 pub use hints::TtlHint;
+pub use job_commands::{JobCommand, job_commands};
 pub use like::Like;
 pub use name::Name;
 pub(crate) use unnest::side_by_side;
@@ -260,6 +262,12 @@ pub fn hint_of_select(select: &ast::Select) -> Option<Name> {
 pub fn ttl_hints_of_select(select: &ast::Select) -> Vec<TtlHint> {
     let hints = select.optimizer_hints.iter();
     hints.flat_map(|hint| hints::ttls_in(&hint.text)).collect()
+}
+
+/// What `/*+ STATE_FROM('old.path') */` says in this SELECT block, and where it stands.
+pub fn state_from_of_select(select: &ast::Select) -> Option<(String, Span)> {
+    let mut hints = select.optimizer_hints.iter();
+    hints.find_map(|hint| hints::state_from_in(&hint.text))
 }
 
 /// The type in a CAST, TRY_CAST or `::`: every one arrives as a custom type that this function reads, so that

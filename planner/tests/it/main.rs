@@ -10,6 +10,7 @@ mod pages;
 mod plans;
 mod properties;
 mod rules;
+mod tables;
 
 use std::collections::BTreeMap;
 

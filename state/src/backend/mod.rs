@@ -15,7 +15,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 pub(crate) use memory::{MemoryBackend, SnapshotFile, read_snapshot};
-pub(crate) use rocksdb::{RocksBackend, RocksReader, RocksShared};
+pub(crate) use rocksdb::{RocksBackend, RocksReader, RocksShared, turn_of};
 
 use crate::Result;
 
@@ -65,6 +65,12 @@ pub(crate) trait StateBackend: Send + Sync {
     /// Makes everything written so far durable in immutable files below `folder` (which does not exist yet) and
     /// gives their names and places.
     fn link(&self, folder: &Path) -> Result<Vec<LinkedFile>>;
+
+    /// Called after each `link`, with the number of the checkpoint: a backend may put its files in order now.
+    fn tidy(&self, checkpoint: u64) -> Result<()> {
+        let _ = checkpoint;
+        Ok(())
+    }
 
     /// Entries and bytes of a table, roughly: for statistics.
     fn size(&self, table: TableIndex) -> (u64, u64);

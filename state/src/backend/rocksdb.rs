@@ -3,8 +3,22 @@
 //! Block cache and write buffers are one pool for the process: memtables are charged to the block cache, so that
 //! both together stay within their share of the memory budget. There is no write-ahead log: what a crash loses,
 //! the last checkpoint has.
+//!
+//! # When files are merged
+//!
+//! Each checkpoint leaves a file on level 0, and merging them with the level below writes, and uploads, nearly the whole
+//! state again. So it is done seldom, and workers take turns: of 20 checkpoints each worker has one, spread evenly, so that
+//! ten checkpoints in a row upload about half of the state beside what changed, and not all of it at once.
+//!
+//! ```text
+//!   checkpoint   1  2  3  4  5  6  7  8  9 10 11 12 13 14 15 16 17 18 19 20
+//!   worker 0     M                                                               of two
+//!   worker 1                                   M
+//! ```
+//!
+//! What is written between checkpoints, because it does not fit into memory, merges when there are 24 files.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -21,8 +35,12 @@ use crate::{Error, Result};
 /// Keys that one call of RocksDB looks up: bounds the pinned blocks.
 const KEYS_PER_LOOKUP: usize = 1024;
 
-/// Files of level 0 before they are merged with what is below.
-const LEVEL_0_FILES: i32 = 12;
+/// Files of level 0 before they are merged with what is below, whoever made them.
+const LEVEL_0_FILES: i32 = 24;
+/// Each database has its turn to merge once in so many checkpoints.
+const TURNS: u64 = 20;
+/// Fewer files of level 0 than this are not worth a merge.
+const WORTH_A_MERGE: u64 = 4;
 
 /// What all databases of the process share.
 pub(crate) struct RocksShared {
@@ -95,11 +113,10 @@ impl RocksShared {
         options.set_target_file_size_base((self.write_buffer_bytes as u64 * 4).max(8 << 20));
         options.set_max_bytes_for_level_base((self.write_buffer_bytes as u64 * 16).max(64 << 20));
         options.set_level_compaction_dynamic_level_bytes(true);
-        // Each checkpoint makes one file of level 0, and merging them writes (and uploads) much of the state again: seldom.
-        // Bloom filters keep reads cheap meanwhile.
+        // See the module's text. Bloom filters keep reads cheap meanwhile.
         options.set_level_zero_file_num_compaction_trigger(LEVEL_0_FILES);
-        options.set_level_zero_slowdown_writes_trigger(LEVEL_0_FILES * 3);
-        options.set_level_zero_stop_writes_trigger(LEVEL_0_FILES * 4);
+        options.set_level_zero_slowdown_writes_trigger(LEVEL_0_FILES * 2);
+        options.set_level_zero_stop_writes_trigger(LEVEL_0_FILES * 3);
         options
     }
 }
@@ -108,6 +125,13 @@ impl RocksShared {
 pub(crate) struct RocksBackend {
     db: DB,
     names: Vec<String>,
+    /// At which of [`TURNS`] checkpoints it merges.
+    turn: u64,
+}
+
+/// The turn of the worker whose key groups start here.
+pub(crate) fn turn_of(start: u16, key_groups: u16) -> u64 {
+    u64::from(start) * TURNS / u64::from(key_groups.max(1))
 }
 
 fn failed(context: &str) -> impl FnOnce(rocksdb::Error) -> Error {
@@ -127,7 +151,48 @@ impl RocksBackend {
             .map(|name| ColumnFamilyDescriptor::new(name, shared.table_options()));
         let db = DB::open_cf_descriptors(&shared.database_options(), folder, families)
             .map_err(failed("opening the state database"))?;
-        Ok(Self { db, names })
+        Ok(Self { db, names, turn: 0 })
+    }
+
+    /// The same with its turn among the workers: see [`turn_of`].
+    pub(crate) fn with_turn(self, turn: u64) -> Self {
+        Self { turn, ..self }
+    }
+
+    /// Opens a database that was linked from a snapshot: families other than those in `kept` are dropped, which costs
+    /// nothing but their files, and made anew if they are among `names`.
+    pub(crate) fn open_keeping(
+        shared: &RocksShared,
+        folder: &Path,
+        names: Vec<String>,
+        kept: &HashSet<&str>,
+    ) -> Result<Self> {
+        let options = shared.database_options();
+        let there = DB::list_cf(&options, folder).map_err(failed("reading a state database"))?;
+        let gone: Vec<&String> = there
+            .iter()
+            .filter(|name| {
+                name.as_str() != rocksdb::DEFAULT_COLUMN_FAMILY_NAME
+                    && !kept.contains(name.as_str())
+            })
+            .collect();
+        if gone.is_empty() {
+            return Self::open(shared, folder, names);
+        }
+        let families = there
+            .iter()
+            .map(|name| ColumnFamilyDescriptor::new(name, shared.table_options()));
+        let mut db = DB::open_cf_descriptors(&options, folder, families)
+            .map_err(failed("opening the state database"))?;
+        for name in gone {
+            db.drop_cf(name)
+                .map_err(failed("leaving a state table behind"))?;
+        }
+        for name in names.iter().filter(|name| !kept.contains(name.as_str())) {
+            db.create_cf(name, &shared.table_options())
+                .map_err(failed("making a state table"))?;
+        }
+        Ok(Self { db, names, turn: 0 })
     }
 
     /// Opens the database of another worker's snapshot for reading; `None` for a table that it does not have.
@@ -277,6 +342,37 @@ impl StateBackend for RocksBackend {
         }
         files.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(files)
+    }
+
+    fn tidy(&self, checkpoint: u64) -> Result<()> {
+        let merges = checkpoint % TURNS == self.turn;
+        let ended = checkpoint % TURNS == (self.turn + 1) % TURNS;
+        if !merges && !ended {
+            return Ok(());
+        }
+        for table in 0..self.names.len() {
+            let family = self.family(table);
+            let files = self
+                .db
+                .property_value_cf(family, "rocksdb.num-files-at-level0")
+                .ok()
+                .flatten()
+                .and_then(|text| text.parse::<u64>().ok())
+                .unwrap_or(0);
+            // The database's own thread does it, in its own time; whoever reads and writes goes on.
+            let trigger = match merges && files >= WORTH_A_MERGE {
+                true => WORTH_A_MERGE as i32,
+                false => LEVEL_0_FILES,
+            };
+            let trigger = trigger.to_string();
+            self.db
+                .set_options_cf(
+                    family,
+                    &[("level0_file_num_compaction_trigger", trigger.as_str())],
+                )
+                .map_err(failed("arranging state files"))?;
+        }
+        Ok(())
     }
 
     fn size(&self, table: TableIndex) -> (u64, u64) {

@@ -25,8 +25,8 @@ pub(crate) use builder::{Builder, Building};
 pub(crate) use order::RowOrder;
 pub(crate) use reader::{Reader, Values, canonical};
 
-use arrow::array::ArrayRef;
-use weir_types::DataType;
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use weir_types::{DataType, Schema};
 
 use crate::Result;
 
@@ -46,6 +46,46 @@ pub fn encode_value(
     let reader = Reader::new(&column, data_type);
     value::put_value(&reader, row, out);
     Ok(())
+}
+
+/// Whole rows as a column of BYTES: equal bytes for equal rows, floats bit by bit. For tables that are keyed by a row of any
+/// types; [`decode_rows`] reads them.
+///
+/// # Errors
+/// When a column cannot be cast to its declared type.
+pub fn encode_rows(rows: &RecordBatch, schema: &Schema) -> Result<ArrayRef> {
+    let columns: Vec<ArrayRef> = rows
+        .columns()
+        .iter()
+        .zip(schema)
+        .map(|(array, column)| canonical(array, &column.data_type))
+        .collect::<Result<_>>()?;
+    let readers: Vec<Reader<'_>> = columns
+        .iter()
+        .zip(schema)
+        .map(|(array, column)| Reader::new(array, &column.data_type))
+        .collect();
+    let mut builder = Builder::new(&DataType::Bytes);
+    let mut bytes = Vec::new();
+    for row in 0..rows.num_rows() {
+        bytes.clear();
+        value::put_row(&readers, row, &mut bytes);
+        builder.push_bytes(&bytes)?;
+    }
+    Ok(builder.finish())
+}
+
+/// The columns of rows that [`encode_rows`] wrote.
+///
+/// # Errors
+/// `Corrupt` when a row does not decode.
+pub fn decode_rows(encoded: &ArrayRef, schema: &Schema) -> Result<Vec<ArrayRef>> {
+    let encoded = canonical(encoded, &DataType::Bytes)?;
+    let mut builders = Builder::of_columns(schema);
+    for row in encoded.as_binary::<i32>().iter() {
+        value::take_row(row.unwrap_or_default(), &mut builders)?;
+    }
+    Ok(builders.into_iter().map(Builder::finish).collect())
 }
 
 /// The column of values that [`encode_value`] wrote; `None` is NULL.

@@ -19,7 +19,7 @@ pub(crate) const SCAN_ROWS: usize = 8192;
 /// key → one value of typed columns. A handle: clones speak of the same table.
 #[derive(Clone)]
 pub struct MapTable {
-    cache: CacheRef,
+    pub(super) cache: CacheRef,
 }
 
 impl MapTable {

@@ -43,8 +43,8 @@ const ROWS_REMOVED: usize = 1024;
 /// multiplicity. A handle: clones speak of the same table.
 #[derive(Clone)]
 pub struct SortedTable {
-    cache: CacheRef,
-    order: Rc<RowOrder>,
+    pub(super) cache: CacheRef,
+    pub(super) order: Rc<RowOrder>,
 }
 
 /// An end of a range.

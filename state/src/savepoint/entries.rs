@@ -105,7 +105,7 @@ impl Entries {
         Ok(())
     }
 
-    /// Gives the entries of rows whose key group is in `range`, in their order.
+    /// Gives the entries of rows whose key group is in `range`, in their order. The first column says the key group.
     pub(crate) fn encode(
         &self,
         columns: &[ArrayRef],
@@ -114,10 +114,32 @@ impl Entries {
     ) -> Result<ControlFlow<()>> {
         let rows = columns.first().map_or(0, |column| column.len());
         let groups = columns[0].as_primitive::<Int32Type>().values();
-        let mut at = 1;
+        self.encode_checked(&columns[1..], rows, Some(groups), range, visit)
+    }
+
+    /// The same of rows without their key groups: they follow from the keys.
+    pub(crate) fn encode_rows(
+        &self,
+        columns: &[ArrayRef],
+        rows: usize,
+        range: KeyGroupRange,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>>,
+    ) -> Result<ControlFlow<()>> {
+        self.encode_checked(columns, rows, None, range, visit)
+    }
+
+    fn encode_checked(
+        &self,
+        columns: &[ArrayRef],
+        rows: usize,
+        groups: Option<&[i32]>,
+        range: KeyGroupRange,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>>,
+    ) -> Result<ControlFlow<()>> {
+        let mut at = 0;
         let slices = (self.table.layout == Layout::Slices).then(|| {
             at += 1;
-            columns[1]
+            columns[0]
                 .as_primitive::<TimestampMicrosecondType>()
                 .values()
         });
@@ -135,10 +157,10 @@ impl Entries {
         let (mut stored, mut row_bytes) = (Vec::new(), Vec::new());
         for row in 0..rows {
             let group = key_group(hashes[row], self.key_groups);
-            if i32::from(group.0) != groups[row] {
+            if groups.is_some_and(|groups| i32::from(group.0) != groups[row]) {
                 return Err(Error::damaged(&format!(
-                    "a row of table '{}' of operator {} says that it is in key group {} and its key is in {}",
-                    self.table.table, self.table.operator, groups[row], group
+                    "a row of table '{}' of operator {} is in another key group than {}, which its key belongs to",
+                    self.table.table, self.table.operator, group
                 )));
             }
             if !range.contains(group) {

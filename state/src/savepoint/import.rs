@@ -68,7 +68,11 @@ pub async fn import_savepoint(
         {
             let name = file_name(index, at, file.groups);
             let part = scratch.join(&name);
-            copy(&savepoint.folder.join(&file.path), &part, file)?;
+            let (from, brought) = savepoint.local_file(file, &scratch.join("brought"))?;
+            copy(&from, &part, file)?;
+            if brought {
+                drop(std::fs::remove_file(&from));
+            }
             let path = format!("data/s{}/{name}", number.0);
             store.upload(number, &part, &path)?;
             drop(std::fs::remove_file(&part));

@@ -14,12 +14,13 @@ use weir_types::{KeyGroupRange, OperatorId};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::columns::{SavedColumn, saved_columns};
+use super::remote::{RemoteFolder, SavepointPlace};
 use crate::parquet::FileReader;
-use crate::snapshot::checksum;
+use crate::snapshot::{StorageSettings, checksum};
 use crate::{Error, Manifest, Result, TableSpec};
 
 /// The version of savepoints that this release writes, and the newest that it reads.
-pub const SAVEPOINT_FORMAT_VERSION: u32 = 1;
+pub const SAVEPOINT_FORMAT_VERSION: u32 = 2;
 
 /// The name of the manifest within the folder.
 pub(crate) const MANIFEST: &str = "manifest.json";
@@ -205,67 +206,234 @@ impl SavepointManifest {
     }
 }
 
-/// A savepoint on disk.
+/// A savepoint in a folder or a store.
 #[derive(Clone, Debug)]
 pub struct Savepoint {
-    /// Where it is.
+    /// Where it is: a folder, or a URL.
     pub folder: PathBuf,
     /// What it says of itself.
     pub manifest: SavepointManifest,
+    /// Its folder, if that is not of this machine.
+    pub(super) remote: Option<RemoteFolder>,
 }
 
 impl Savepoint {
-    /// Whether the folder holds a savepoint, whole or not.
+    /// Whether the folder of this machine holds a savepoint, whole or not.
     pub fn is_one(folder: &Path) -> bool {
         folder.join(MANIFEST).is_file()
+    }
+
+    /// Reads the manifest of a savepoint in a folder, or at a URL that the environment alone says how to reach.
+    ///
+    /// # Errors
+    /// As [`Self::open_with`].
+    pub fn open(folder: &Path) -> Result<Self> {
+        Self::open_with(folder, &StorageSettings::default())
     }
 
     /// Reads the manifest of a savepoint.
     ///
     /// # Errors
-    /// When there is none, or it is damaged, or a later release wrote it.
-    pub fn open(folder: &Path) -> Result<Self> {
-        let path = folder.join(MANIFEST);
-        let text = match std::fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(Error::savepoint(
-                    "S0020",
-                    format!(
-                        "{} is no savepoint: it has no {MANIFEST}; `weir savepoint list` shows those of a job",
-                        folder.display()
-                    ),
-                ));
-            }
-            Err(error) => return Err(Error::io(format!("reading {}", path.display()), error)),
-        };
-        Ok(Self {
-            folder: folder.to_owned(),
-            manifest: SavepointManifest::from_text(&text, &path)?,
+    /// When there is none, or it is damaged, or a later release wrote it, or a store cannot be reached.
+    pub fn open_with(folder: &Path, settings: &StorageSettings) -> Result<Self> {
+        Self::find(folder, settings)?.ok_or_else(|| {
+            Error::savepoint(
+                "S0020",
+                format!(
+                    "{} is no savepoint: it has no {MANIFEST}; `weir savepoint list` shows those of a job",
+                    folder.display()
+                ),
+            )
         })
     }
 
-    /// Reads every file whole: size, checksum, columns, and the number of rows.
+    /// [`Self::open_with`]; `None` where there is no manifest.
+    ///
+    /// # Errors
+    /// As [`Self::open_with`].
+    pub fn find(folder: &Path, settings: &StorageSettings) -> Result<Option<Self>> {
+        let (text, path, remote) = match SavepointPlace::of(folder, settings)? {
+            SavepointPlace::Local(folder) => {
+                let path = folder.join(MANIFEST);
+                let text = match std::fs::read(&path) {
+                    Ok(text) => Some(text),
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+                    Err(error) => {
+                        return Err(Error::io(format!("reading {}", path.display()), error));
+                    }
+                };
+                (text, path, None)
+            }
+            SavepointPlace::Remote(remote) => {
+                let path = PathBuf::from(remote.shown(MANIFEST));
+                (remote.manifest()?, path, Some(remote))
+            }
+        };
+        let Some(text) = text else {
+            return Ok(None);
+        };
+        let folder = match &remote {
+            Some(_) => folder.to_owned(),
+            // file:///folder is the folder.
+            None => path.parent().unwrap_or(folder).to_owned(),
+        };
+        Ok(Some(Self {
+            folder,
+            manifest: SavepointManifest::from_text(&text, &path)?,
+            remote,
+        }))
+    }
+
+    /// The savepoints directly below a folder or a URL, the oldest first, and why others there cannot be read.
+    ///
+    /// # Errors
+    /// When it cannot be listed.
+    pub fn below(folder: &Path, settings: &StorageSettings) -> Result<(Vec<Self>, Vec<String>)> {
+        let places: Vec<PathBuf> = match SavepointPlace::of(folder, settings)? {
+            SavepointPlace::Remote(remote) => {
+                let names = remote.folders()?.into_iter();
+                names.map(|name| folder.join(name)).collect()
+            }
+            SavepointPlace::Local(folder) => {
+                let failed = |error| Error::io(format!("listing {}", folder.display()), error);
+                match std::fs::read_dir(&folder) {
+                    Ok(entries) => entries
+                        .map(|entry| Ok(entry.map_err(failed)?.path()))
+                        .collect::<Result<_>>()?,
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+                    Err(error) => return Err(failed(error)),
+                }
+            }
+        };
+        let (mut found, mut unreadable) = (Vec::new(), Vec::new());
+        for place in places {
+            match Self::find(&place, settings) {
+                Ok(savepoint) => found.extend(savepoint),
+                // A store that fails is no damage.
+                Err(error @ Error::Io { .. }) if place.to_string_lossy().contains("://") => {
+                    return Err(error);
+                }
+                // A file among the folders, or what another program keeps there.
+                Err(Error::Io { .. }) => {}
+                Err(error) => unreadable.push(error.to_string()),
+            }
+        }
+        found.sort_by(|a, b| {
+            let key = |savepoint: &Self| {
+                (
+                    savepoint.manifest.created_at,
+                    savepoint.manifest.checkpoint.checkpoint,
+                )
+            };
+            key(a).cmp(&key(b)).then_with(|| a.folder.cmp(&b.folder))
+        });
+        unreadable.sort();
+        Ok((found, unreadable))
+    }
+
+    /// Whether its files are elsewhere and have to be brought before they are read.
+    pub fn is_remote(&self) -> bool {
+        self.remote.is_some()
+    }
+
+    /// A file as one of this machine, brought to `scratch` if it is elsewhere, and whether it was.
+    pub(super) fn local_file(&self, file: &SavedFile, scratch: &Path) -> Result<(PathBuf, bool)> {
+        let Some(remote) = &self.remote else {
+            return Ok((self.folder.join(&file.path), false));
+        };
+        match remote.size(&file.path)? {
+            Some(size) if size == file.size => {}
+            Some(size) => {
+                let should = file.size;
+                let what = format!("it has {size} bytes and should have {should}");
+                return Err(damaged_file(Path::new(&remote.shown(&file.path)), &what));
+            }
+            None => {
+                let path = remote.shown(&file.path);
+                return Err(damaged_file(Path::new(&path), "it is missing"));
+            }
+        }
+        let to = scratch.join(file.path.replace('/', "-"));
+        std::fs::create_dir_all(scratch).map_err(|error| {
+            Error::io(format!("making the folder {}", scratch.display()), error)
+        })?;
+        remote.fetch(&file.path, &to)?;
+        Ok((to, true))
+    }
+
+    /// The same savepoint with its files on this machine: in `scratch`, if they are elsewhere. They are checked.
+    ///
+    /// # Errors
+    /// When a file is missing or damaged, or cannot be brought.
+    pub fn brought(self, scratch: &Path) -> Result<Self> {
+        let Some(remote) = &self.remote else {
+            return Ok(self);
+        };
+        for file in self.manifest.tables.iter().flat_map(|table| &table.files) {
+            let to = scratch.join(&file.path);
+            if let Some(folder) = to.parent() {
+                std::fs::create_dir_all(folder).map_err(|error| {
+                    Error::io(format!("making the folder {}", folder.display()), error)
+                })?;
+            }
+            if remote.size(&file.path)?.is_none() {
+                let path = remote.shown(&file.path);
+                return Err(damaged_file(Path::new(&path), "it is missing"));
+            }
+            remote.fetch(&file.path, &to)?;
+            check_file(&to, file)?;
+        }
+        Ok(Self {
+            folder: scratch.to_owned(),
+            manifest: self.manifest,
+            remote: None,
+        })
+    }
+
+    /// Reads every file whole: size, checksum, columns, and the number of rows. What is elsewhere is brought to `scratch` one
+    /// by one; nothing stays there.
     ///
     /// # Errors
     /// For the first file that is missing or differs.
-    pub fn verify(&self) -> Result<()> {
+    pub fn verify(&self, scratch: &Path) -> Result<()> {
         for table in &self.manifest.tables {
             let columns: Vec<_> = table.columns.iter().map(SavedColumn::in_file).collect();
             for file in &table.files {
-                let path = self.folder.join(&file.path);
-                check_file(&path, file)?;
-                let reader = FileReader::open(&path, &columns)?;
-                let rows: usize = (0..reader.groups()).map(|group| reader.rows(group)).sum();
-                if rows as u64 != file.rows {
-                    return Err(damaged_file(
-                        &path,
-                        "it has another number of rows than the manifest says",
-                    ));
+                let (path, brought) = self.local_file(file, scratch)?;
+                let verified = verify_file(&path, file, &columns);
+                if brought {
+                    drop(std::fs::remove_file(&path));
                 }
+                verified?;
             }
         }
         Ok(())
+    }
+
+    /// The same in another folder, under another plan. Nothing is read; files are linked where that is possible.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn copied_to(&self, folder: &Path, plan: serde_json::Value) -> Result<Self> {
+        let failed = |path: &Path| {
+            let context = format!("copying a savepoint to {}", path.display());
+            move |error| Error::io(context, error)
+        };
+        for file in self.manifest.tables.iter().flat_map(|table| &table.files) {
+            let (from, to) = (self.folder.join(&file.path), folder.join(&file.path));
+            if let Some(parent) = to.parent() {
+                std::fs::create_dir_all(parent).map_err(failed(parent))?;
+            }
+            if std::fs::hard_link(&from, &to).is_err() {
+                std::fs::copy(&from, &to).map_err(failed(&to))?;
+            }
+        }
+        std::fs::create_dir_all(folder).map_err(failed(folder))?;
+        let mut manifest = self.manifest.clone();
+        manifest.checkpoint.plan = plan;
+        let path = folder.join(MANIFEST);
+        std::fs::write(&path, manifest.to_text()?).map_err(failed(&path))?;
+        Self::open(folder)
     }
 
     /// Removes the savepoint: its manifest first, then its tables, then the folder if nothing else is in it.
@@ -273,6 +441,9 @@ impl Savepoint {
     /// # Errors
     /// When something cannot be removed.
     pub fn delete(self) -> Result<()> {
+        if let Some(remote) = &self.remote {
+            return remote.delete();
+        }
         let failed = |path: &Path| {
             let context = format!("removing {}", path.display());
             move |error| Error::io(context, error)
@@ -287,6 +458,23 @@ impl Savepoint {
         drop(std::fs::remove_dir(&self.folder));
         Ok(())
     }
+}
+
+fn verify_file(
+    path: &Path,
+    file: &SavedFile,
+    columns: &[crate::parquet::FileColumn],
+) -> Result<()> {
+    check_file(path, file)?;
+    let reader = FileReader::open(path, columns)?;
+    let rows: usize = (0..reader.groups()).map(|group| reader.rows(group)).sum();
+    if rows as u64 == file.rows {
+        return Ok(());
+    }
+    Err(damaged_file(
+        path,
+        "it has another number of rows than the manifest says",
+    ))
 }
 
 /// Compares a file with what the manifest says of it.

@@ -12,6 +12,7 @@
 //! 1. `manifest.json` is written last, in one step: a folder without it is no savepoint.
 //! 2. What is restored has the same bytes in the database as what was saved.
 //! 3. Memory is bounded by a row group, not by a table.
+//! 4. In a store of the network (`remote.rs`) a savepoint has the same names and bytes as in a folder.
 
 mod columns;
 mod diff;
@@ -19,6 +20,7 @@ mod entries;
 mod import;
 mod manifest;
 mod reader;
+mod remote;
 mod stored;
 mod write;
 
@@ -27,6 +29,7 @@ mod tests;
 
 pub use columns::{ColumnRole, SavedColumn, saved_columns};
 pub use diff::Difference;
+pub(crate) use entries::{Batch, Entries};
 pub(crate) use import::SavedPart;
 pub use import::import_savepoint;
 pub use manifest::{

@@ -130,7 +130,7 @@ fn entries_are_the_same_after_a_savepoint_at_any_parallelism_and_on_either_backe
         assert!(before.len() > 800);
         let savepoint = saved.write("sp").unwrap();
         assert_eq!(savepoint.manifest.totals.rows, before.len() as u64);
-        savepoint.verify().unwrap();
+        savepoint.verify(std::path::Path::new("unused")).unwrap();
         // It is moved, and the checkpoint that it came from is gone.
         let moved = saved.folder.path().join("elsewhere");
         std::fs::rename(&savepoint.folder, &moved).unwrap();
@@ -231,7 +231,11 @@ fn a_taken_folder_is_left_alone_and_half_a_savepoint_is_written_anew() {
             .to_string()
             .contains("S0020")
     );
-    saved.write("sp").unwrap().verify().unwrap();
+    saved
+        .write("sp")
+        .unwrap()
+        .verify(std::path::Path::new("unused"))
+        .unwrap();
     let other = saved.folder.path().join("other");
     std::fs::create_dir(&other).unwrap();
     std::fs::write(other.join("mine.txt"), "x").unwrap();
@@ -269,7 +273,12 @@ fn damage_is_found_by_verify_and_by_a_restore() {
         let store = CheckpointStore::local(folder.path().join("c")).unwrap();
         let scratch = folder.path().join("s");
         let import = import_savepoint(&savepoint, &store, CheckpointId(2), &scratch);
-        for error in [savepoint.verify().unwrap_err(), wait(import).unwrap_err()] {
+        for error in [
+            savepoint
+                .verify(std::path::Path::new("unused"))
+                .unwrap_err(),
+            wait(import).unwrap_err(),
+        ] {
             let text = error.to_string();
             assert!(text.contains("S0024") && text.contains("parquet"), "{text}");
         }
@@ -286,7 +295,7 @@ fn damage_is_found_by_verify_and_by_a_restore() {
     assert!(error.contains("S0022"), "{error}");
     std::fs::write(
         &path,
-        text.replace("\"format_version\": 1", "\"format_version\": 9"),
+        text.replace("\"format_version\": 2", "\"format_version\": 9"),
     )
     .unwrap();
     let error = Savepoint::open(&savepoint.folder).unwrap_err().to_string();

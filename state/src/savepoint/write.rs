@@ -1,7 +1,8 @@
 //! From a checkpoint to a savepoint's folder.
 //!
 //! Tables are written one after the other, each from the lowest key group to the highest. A folder that holds half a
-//! savepoint (a crash) is cleared and written anew; one that holds anything else is left alone.
+//! savepoint (a crash) is cleared and written anew; one that holds anything else is left alone. For a store of the network
+//! the tables are written to a folder beside the job's state and uploaded from there (`remote.rs`).
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -16,6 +17,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::columns::SavedColumn;
 use super::entries::Entries;
 use super::manifest::{MANIFEST, TABLES};
+use super::remote::SavepointPlace;
 use super::stored::Stored;
 use super::{
     EventTimeRange, SAVEPOINT_FORMAT_VERSION, SavedFile, SavedTable, SavedTotals, Savepoint,
@@ -23,7 +25,7 @@ use super::{
 };
 use crate::error::pass;
 use crate::parquet::{FileColumn, FileWriter, check_type};
-use crate::snapshot::{CheckpointStore, RestoreFrom};
+use crate::snapshot::{CheckpointStore, RestoreFrom, StorageSettings};
 use crate::{Error, Manifest, Result, TableSpec};
 
 /// A file is ended when it has grown to this.
@@ -42,10 +44,12 @@ pub struct SavepointAbout {
     pub created_by: String,
     /// Now, microseconds since 1970.
     pub created_at: i64,
+    /// How a store of the network is reached.
+    pub settings: StorageSettings,
 }
 
-/// Writes a savepoint of a checkpoint to a folder, which is made, or is empty, or holds half a savepoint.
-/// `scratch` is a folder for links to the checkpoint's files; it is removed at the end.
+/// Writes a savepoint of a checkpoint to a folder or a URL, which is made, or is empty, or holds half a savepoint.
+/// `scratch` is a folder for links to the checkpoint's files, and for what is to be uploaded; it is removed at the end.
 ///
 /// # Errors
 /// When the folder is taken, a type cannot be written, or the disk fails. What was written stays without a manifest.
@@ -71,9 +75,24 @@ pub fn write_savepoint(
             })?;
         }
     }
-    claim(folder)?;
+    let place = SavepointPlace::of(folder, &about.settings)?;
+    let upload = scratch.with_extension("upload");
+    let _cleared = Cleared(match &place {
+        SavepointPlace::Local(_) => None,
+        SavepointPlace::Remote(_) => Some(upload.clone()),
+    });
+    let written = match &place {
+        SavepointPlace::Local(folder) => folder,
+        SavepointPlace::Remote(remote) => {
+            remote.claim()?;
+            // What a crash left of an earlier one.
+            drop(fs::remove_dir_all(&upload));
+            &upload
+        }
+    };
+    claim(written)?;
     pass("state.savepoint.before")?;
-    let tables = write_tables(&from, folder, scratch)?;
+    let tables = write_tables(&from, written, scratch)?;
     let mut totals = SavedTotals::default();
     for table in &tables {
         totals.rows += table.rows;
@@ -101,14 +120,45 @@ pub fn write_savepoint(
         tables,
         checkpoint,
     };
-    sync_below(&folder.join(TABLES))?;
-    pass("state.savepoint.manifest.before")?;
-    put_manifest(folder, &manifest)?;
+    match &place {
+        SavepointPlace::Local(folder) => {
+            sync_below(&folder.join(TABLES))?;
+            pass("state.savepoint.manifest.before")?;
+            put_manifest(folder, &manifest)?;
+        }
+        SavepointPlace::Remote(remote) => {
+            let files = manifest.tables.iter().flat_map(|table| &table.files);
+            let files = files.map(|file| (file.path.as_str(), file.size));
+            remote.upload(written, files)?;
+            pass("state.savepoint.manifest.before")?;
+            remote.put_manifest(&manifest.to_text()?)?;
+        }
+    }
     pass("state.savepoint.manifest.after")?;
-    Ok(Savepoint {
-        folder: folder.to_owned(),
-        manifest,
+    Ok(match place {
+        SavepointPlace::Local(folder) => Savepoint {
+            folder,
+            manifest,
+            remote: None,
+        },
+        SavepointPlace::Remote(remote) => Savepoint {
+            folder: folder.to_owned(),
+            manifest,
+            remote: Some(remote),
+        },
     })
+}
+
+/// A folder that goes at the end, however that comes.
+struct Cleared(Option<PathBuf>);
+
+impl Drop for Cleared {
+    fn drop(&mut self) {
+        if let Some(folder) = &self.0 {
+            // What cannot be removed is cleared by the next one.
+            drop(fs::remove_dir_all(folder));
+        }
+    }
 }
 
 /// Makes the folder, or takes one that is empty or holds half a savepoint.

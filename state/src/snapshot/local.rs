@@ -66,6 +66,29 @@ impl LocalPlace {
         Ok(names)
     }
 
+    /// Names of the folders directly in a folder; none if there is no folder.
+    pub(crate) fn folders(&self, folder: &str) -> Result<Vec<String>> {
+        let path = self.path(folder);
+        let entries = match fs::read_dir(&path) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed("listing", &path)(error)),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(failed("listing", &path))?;
+            if entry
+                .file_type()
+                .map_err(failed("listing", &path))?
+                .is_dir()
+            {
+                names.push(entry.file_name().to_string_lossy().into_owned());
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
     /// Paths of all files below a folder, relative to the root.
     pub(crate) fn list_all(&self, folder: &str) -> Result<Vec<String>> {
         let mut files: Vec<String> = self

@@ -4,10 +4,8 @@
 //!   (nothing)             checkpoints/ in the job's folder
 //!   a/folder, file:///a   JOB/ in that folder
 //!   memory:               the memory of this process: for tests, and for jobs whose state may be lost with it
-//!   s3://bucket/path, …   JOB/ below that path, with what the environment says of credentials
+//!   s3://bucket/path, …   JOB/ below that path (`remote.rs`)
 //! ```
-//!
-//! Stores of the network are there when `object_store` was built with them; otherwise the error says so.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -20,6 +18,7 @@ use url::Url;
 
 use super::object::ObjectPlace;
 use super::place::{Place, StorageHook};
+use super::remote::{self, StorageSettings};
 use crate::{Error, Result};
 
 /// Where the checkpoints of a job are kept.
@@ -27,11 +26,13 @@ use crate::{Error, Result};
 pub struct StorageOptions {
     /// A URL or a folder; `None`: `home` itself.
     pub url: Option<String>,
+    /// How a store of the network is reached.
+    pub settings: StorageSettings,
     /// The job's own checkpoint folder: the default, and the name of its part of `memory:`.
     pub home: PathBuf,
     /// Folder that relative folders start from.
     pub base: PathBuf,
-    /// The job's name: its part of a shared storage.
+    /// The job's name: its part of a shared storage. Empty: the storage itself.
     pub job: String,
     /// How long an answer of the network may take.
     pub patience: Duration,
@@ -41,13 +42,14 @@ pub struct StorageOptions {
 
 /// What a URL's scheme asks for, before anything is opened.
 #[derive(Debug, PartialEq, Eq)]
-enum Location {
+pub(crate) enum Location {
     Folder(PathBuf),
     Memory,
     Network(Url),
 }
 
-fn parse(text: &str, base: &Path) -> Result<Location> {
+/// Reads a folder or a URL.
+pub(crate) fn parse(text: &str, base: &Path) -> Result<Location> {
     if text == "memory:" {
         return Ok(Location::Memory);
     }
@@ -56,19 +58,16 @@ fn parse(text: &str, base: &Path) -> Result<Location> {
     }) else {
         return Ok(Location::Folder(base.join(text)));
     };
-    let url = Url::parse(text).map_err(|error| {
-        Error::Incompatible(format!(
-            "the checkpoint storage '{text}' is no URL: {error}"
-        ))
-    })?;
+    let url = Url::parse(text)
+        .map_err(|error| Error::Incompatible(format!("the storage '{text}' is no URL: {error}")))?;
     match scheme {
         "file" => url.to_file_path().map(Location::Folder).map_err(|()| {
             Error::Incompatible(format!(
-                "the checkpoint storage '{text}' names no folder of this machine: write file:///folder, or the folder alone"
+                "the storage '{text}' names no folder of this machine: write file:///folder, or the folder alone"
             ))
         }),
         "memory" => Err(Error::Incompatible(format!(
-            "the checkpoint storage '{text}': write 'memory:' alone; each job has its own part of it"
+            "the storage '{text}': write 'memory:' alone; each job has its own part of it"
         ))),
         _ => Ok(Location::Network(url)),
     }
@@ -89,6 +88,7 @@ impl StorageOptions {
     pub fn home(home: PathBuf) -> Self {
         Self {
             url: None,
+            settings: StorageSettings::default(),
             home,
             base: PathBuf::from("."),
             job: String::new(),
@@ -97,11 +97,17 @@ impl StorageOptions {
         }
     }
 
+    /// Whether the storage is another process's to lose: the memory of the one that ran the job.
+    pub fn is_memory(&self) -> bool {
+        self.url.as_deref() == Some("memory:")
+    }
+
     pub(super) fn open(self) -> Result<Place> {
         let Some(text) = &self.url else {
             return Place::local(self.home, self.hook);
         };
         match parse(text, &self.base)? {
+            Location::Folder(folder) if self.job.is_empty() => Place::local(folder, self.hook),
             Location::Folder(folder) => Place::local(folder.join(&self.job), self.hook),
             Location::Memory => {
                 let store = memory_of(&self.home);
@@ -113,34 +119,11 @@ impl StorageOptions {
                 )?;
                 Ok(Place::object(place, self.hook))
             }
-            Location::Network(url) => self.network(&url),
+            Location::Network(url) => {
+                let place = remote::open(&url, &self.job, &self.settings, self.patience)?;
+                Ok(Place::object(place, self.hook))
+            }
         }
-    }
-
-    fn network(&self, url: &Url) -> Result<Place> {
-        let scheme = url.scheme();
-        let (store, path) =
-            object_store::parse_url_opts(url, std::env::vars()).map_err(|error| {
-                // The library's words for a scheme that was left out of the build speak of its features.
-                let what = match &error {
-                    object_store::Error::Generic { source, .. }
-                        if source.to_string().contains("not enabled")
-                            || source.to_string().contains("recognise") =>
-                    {
-                        format!("this build cannot keep checkpoints in '{scheme}:' storage")
-                    }
-                    other => format!("the checkpoint storage '{url}' cannot be opened: {other}"),
-                };
-                Error::Incompatible(what)
-            })?;
-        let prefix = ObjectPath::from_iter(path.parts().chain([self.job.as_str().into()]));
-        let mut shown = url.clone();
-        // What a person put before the @ is theirs alone.
-        let _ = shown.set_password(None);
-        let _ = shown.set_username("");
-        let url = format!("{}/{}", shown.as_str().trim_end_matches('/'), self.job);
-        let place = ObjectPlace::new(Arc::from(store), prefix, url, self.patience)?;
-        Ok(Place::object(place, self.hook.clone()))
     }
 }
 

@@ -18,7 +18,7 @@ use super::{CheckpointStore, Compression};
 use crate::{BackendKind, Error, Result, TableSpec};
 
 /// The version of manifests that this release writes, and the newest that it reads.
-pub const MANIFEST_FORMAT_VERSION: u32 = 1;
+pub const MANIFEST_FORMAT_VERSION: u32 = 2;
 
 /// What one worker's part of a checkpoint consists of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -174,6 +174,10 @@ pub struct Manifest {
     pub drained: bool,
     /// Totals to go on with after a restore: rows in, late rows, ….
     pub counters: serde_json::Value,
+    /// Edits that the job has gone through: what of its results is not exact since, and what was accepted (the engine's
+    /// form; since version 2). Null: none.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub evolution: serde_json::Value,
 }
 
 impl Manifest {

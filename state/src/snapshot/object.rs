@@ -10,7 +10,8 @@
 //! # Invariants
 //! 1. An object appears whole or not at all: large ones are sent in parts and completed at the end.
 //! 2. [`ObjectPlace::create`] never replaces. Whether it created is asked again where the answer got lost: an object with
-//!    the same content is ours.
+//!    the same content is ours. Where the user says that the server has no create-if-absent, it looks first and then writes:
+//!    two processes at the same moment could both believe that they created.
 
 use std::fs::File;
 use std::future::Future;
@@ -33,6 +34,9 @@ use crate::{Error, Result};
 /// Larger objects are sent in parts of this size (S3 wants at least 5 MiB).
 const PART_BYTES: usize = 8 << 20;
 
+/// How often a request is made whose answer breaks off.
+const ATTEMPTS: usize = 4;
+
 type Answer<T> = object_store::Result<T>;
 
 /// See the module's text.
@@ -43,6 +47,8 @@ pub(crate) struct ObjectPlace {
     url: String,
     /// How long an answer may take.
     patience: Duration,
+    /// The server has create-if-absent.
+    conditional: bool,
     driver: Driver,
 }
 
@@ -105,8 +111,17 @@ impl ObjectPlace {
             prefix,
             url,
             patience,
+            conditional: true,
             driver: Driver::start()?,
         })
+    }
+
+    /// The same place in a server without create-if-absent.
+    pub(crate) fn without_conditions(self) -> Self {
+        Self {
+            conditional: false,
+            ..self
+        }
     }
 
     pub(crate) fn shown(&self, name: &str) -> String {
@@ -114,7 +129,12 @@ impl ObjectPlace {
     }
 
     fn object(&self, name: &str) -> ObjectPath {
-        ObjectPath::from_iter(self.prefix.parts().chain(ObjectPath::from(name).parts()))
+        // Names are ours and stay as they are: a savepoint that is copied by other tools must find its files.
+        let text = match self.prefix.as_ref() {
+            "" => name.to_owned(),
+            prefix => format!("{prefix}/{name}"),
+        };
+        ObjectPath::parse(&text).unwrap_or_else(|_| ObjectPath::from(text))
     }
 
     /// Runs a request on the store's thread and waits for its answer.
@@ -141,13 +161,38 @@ impl ObjectPlace {
         })
     }
 
+    /// [`Self::ask`] for a request that may be made twice: the library does not make one again whose answer broke off, and a
+    /// job that starts has nobody else to do so.
+    fn ask_again<T, F>(&self, request: impl Fn() -> F) -> Answer<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Answer<T>> + Send + 'static,
+    {
+        let mut delay = Duration::from_millis(100);
+        for _ in 1..ATTEMPTS {
+            match self.ask(request()) {
+                Err(error) if is_broken_off(&error) => {}
+                answer => return answer,
+            }
+            self.ask(async move {
+                tokio::time::sleep(delay).await;
+                Ok(())
+            })?;
+            delay *= 4;
+        }
+        self.ask(request())
+    }
+
     fn failed(&self, doing: &str, name: &str, error: object_store::Error) -> Error {
         Error::io(format!("{doing} {}", self.shown(name)), error)
     }
 
     pub(crate) fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
         let (store, path) = (self.store.clone(), self.object(name));
-        match self.ask(async move { store.get(&path).await?.bytes().await }) {
+        match self.ask_again(move || {
+            let (store, path) = (store.clone(), path.clone());
+            async move { store.get(&path).await?.bytes().await }
+        }) {
             Ok(bytes) => Ok(Some(bytes.to_vec())),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(self.failed("reading", name, error)),
@@ -157,7 +202,10 @@ impl ObjectPlace {
     pub(crate) fn list(&self, folder: &str) -> Result<Vec<String>> {
         let (store, path) = (self.store.clone(), self.object(folder));
         let listed = self
-            .ask(async move { store.list_with_delimiter(Some(&path)).await })
+            .ask_again(move || {
+                let (store, path) = (store.clone(), path.clone());
+                async move { store.list_with_delimiter(Some(&path)).await }
+            })
             .map_err(|error| self.failed("listing", folder, error))?;
         let mut names: Vec<String> = listed
             .objects
@@ -171,7 +219,10 @@ impl ObjectPlace {
     pub(crate) fn list_all(&self, folder: &str) -> Result<Vec<String>> {
         let (store, path) = (self.store.clone(), self.object(folder));
         let objects: Vec<_> = self
-            .ask(async move { store.list(Some(&path)).try_collect().await })
+            .ask_again(move || {
+                let (store, path) = (store.clone(), path.clone());
+                async move { store.list(Some(&path)).try_collect().await }
+            })
             .map_err(|error| self.failed("listing", folder, error))?;
         Ok(objects
             .iter()
@@ -185,32 +236,67 @@ impl ObjectPlace {
 
     pub(crate) fn adopt(&self, from: &Path, name: &str) -> Result<()> {
         let (store, path, from) = (self.store.clone(), self.object(name), from.to_path_buf());
-        self.ask(async move { send(store.as_ref(), &from, &path).await })
-            .map_err(|error| self.failed("uploading", name, error))
+        self.ask_again(move || {
+            let (store, path, from) = (store.clone(), path.clone(), from.clone());
+            async move { send(store.as_ref(), &from, &path).await }
+        })
+        .map_err(|error| self.failed("uploading", name, error))
     }
 
     pub(crate) fn replace(&self, name: &str, content: &[u8]) -> Result<()> {
         let (store, path) = (self.store.clone(), self.object(name));
         let payload = PutPayload::from(content.to_vec());
-        self.ask(async move { store.put(&path, payload).await })
-            .map(drop)
-            .map_err(|error| self.failed("writing", name, error))
+        self.ask_again(move || {
+            let (store, path, payload) = (store.clone(), path.clone(), payload.clone());
+            async move { store.put(&path, payload).await }
+        })
+        .map(drop)
+        .map_err(|error| self.failed("writing", name, error))
+    }
+
+    /// Names of the folders directly in a folder.
+    pub(crate) fn folders(&self, folder: &str) -> Result<Vec<String>> {
+        let (store, path) = (self.store.clone(), self.object(folder));
+        let listed = self
+            .ask_again(move || {
+                let (store, path) = (store.clone(), path.clone());
+                async move { store.list_with_delimiter(Some(&path)).await }
+            })
+            .map_err(|error| self.failed("listing", folder, error))?;
+        let mut names: Vec<String> = listed
+            .common_prefixes
+            .iter()
+            .filter_map(|path| path.filename().map(str::to_owned))
+            .collect();
+        names.sort();
+        Ok(names)
+    }
+
+    fn put_new(&self, name: &str, content: &[u8]) -> Answer<()> {
+        let (store, path) = (self.store.clone(), self.object(name));
+        let payload = PutPayload::from(content.to_vec());
+        let mode = PutOptions::from(PutMode::Create);
+        self.ask(async move { store.put_opts(&path, payload, mode).await.map(drop) })
     }
 
     pub(crate) fn create(&self, name: &str, content: &[u8]) -> Result<bool> {
-        let (store, path) = (self.store.clone(), self.object(name));
-        let payload = PutPayload::from(content.to_vec());
-        let put = self.ask(async move {
-            store
-                .put_opts(&path, payload, PutOptions::from(PutMode::Create))
-                .await
-        });
-        match put {
-            Ok(_) => Ok(true),
+        if !self.conditional {
+            return match self.read(name)? {
+                Some(found) => Ok(found == content),
+                None => self.replace(name, content).map(|()| true),
+            };
+        }
+        match self.put_new(name, content) {
+            Ok(()) => Ok(true),
             // The answer to an earlier try may have been lost: what stands there with this content is ours.
-            Err(object_store::Error::AlreadyExists { .. }) => {
-                Ok(self.read(name)?.as_deref() == Some(content))
-            }
+            Err(object_store::Error::AlreadyExists { .. }) => match self.read(name)? {
+                Some(found) => Ok(found == content),
+                // Another request for it was under way, and has failed.
+                None => self
+                    .put_new(name, content)
+                    .map(|()| true)
+                    .map_err(|error| self.failed("creating", name, error)),
+            },
             Err(error) => match self.read(name) {
                 Ok(Some(found)) if found == content => Ok(true),
                 _ => Err(self.failed("creating", name, error)),
@@ -218,9 +304,29 @@ impl ObjectPlace {
         }
     }
 
+    /// Whether the server keeps what it says of create-if-absent: a second creation of `name` must be refused.
+    pub(crate) fn keeps_conditions(&self, name: &str) -> Result<bool> {
+        if !self.conditional {
+            return Ok(true);
+        }
+        for _ in 0..2 {
+            match self.put_new(name, b"create-if-absent\n") {
+                Err(object_store::Error::AlreadyExists { .. }) => return Ok(true),
+                Ok(()) => {}
+                // Some servers do not know the header, and say so.
+                Err(error) if says_not_implemented(&error) => return Ok(false),
+                Err(error) => return Err(self.failed("creating", name, error)),
+            }
+        }
+        Ok(false)
+    }
+
     pub(crate) fn delete(&self, name: &str) -> Result<()> {
         let (store, path) = (self.store.clone(), self.object(name));
-        match self.ask(async move { store.delete(&path).await }) {
+        match self.ask_again(move || {
+            let (store, path) = (store.clone(), path.clone());
+            async move { store.delete(&path).await }
+        }) {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(self.failed("removing", name, error)),
         }
@@ -228,7 +334,10 @@ impl ObjectPlace {
 
     pub(crate) fn size(&self, name: &str) -> Result<Option<u64>> {
         let (store, path) = (self.store.clone(), self.object(name));
-        match self.ask(async move { store.head(&path).await }) {
+        match self.ask_again(move || {
+            let (store, path) = (store.clone(), path.clone());
+            async move { store.head(&path).await }
+        }) {
             Ok(meta) => Ok(Some(meta.size)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(self.failed("looking at", name, error)),
@@ -237,15 +346,18 @@ impl ObjectPlace {
 
     pub(crate) fn checksum(&self, name: &str) -> Result<(u64, String)> {
         let (store, path) = (self.store.clone(), self.object(name));
-        self.ask(async move {
-            let mut stream = store.get(&path).await?.into_stream();
-            let (mut size, mut sum) = (0, Xxh3::new());
-            while let Some(bytes) = stream.next().await {
-                let bytes = bytes?;
-                size += bytes.len() as u64;
-                sum.update(&bytes);
+        self.ask_again(move || {
+            let (store, path) = (store.clone(), path.clone());
+            async move {
+                let mut stream = store.get(&path).await?.into_stream();
+                let (mut size, mut sum) = (0, Xxh3::new());
+                while let Some(bytes) = stream.next().await {
+                    let bytes = bytes?;
+                    size += bytes.len() as u64;
+                    sum.update(&bytes);
+                }
+                Ok((size, format!("{:016x}", sum.digest())))
             }
-            Ok((size, format!("{:016x}", sum.digest())))
         })
         .map_err(|error| self.failed("reading", name, error))
     }
@@ -253,13 +365,16 @@ impl ObjectPlace {
     pub(crate) fn fetch(&self, name: &str, to: &Path) -> Result<()> {
         let (store, path) = (self.store.clone(), self.object(name));
         let target: PathBuf = to.to_path_buf();
-        self.ask(async move {
-            let mut stream = store.get(&path).await?.into_stream();
-            let mut file = File::create(&target).map_err(local)?;
-            while let Some(bytes) = stream.next().await {
-                file.write_all(&bytes?).map_err(local)?;
+        self.ask_again(move || {
+            let (store, path, target) = (store.clone(), path.clone(), target.clone());
+            async move {
+                let mut stream = store.get(&path).await?.into_stream();
+                let mut file = File::create(&target).map_err(local)?;
+                while let Some(bytes) = stream.next().await {
+                    file.write_all(&bytes?).map_err(local)?;
+                }
+                Ok(())
             }
-            Ok(())
         })
         .map_err(|error| self.failed("fetching", name, error))
     }
@@ -271,6 +386,17 @@ fn local(error: std::io::Error) -> object_store::Error {
         store: "local file",
         source: Box::new(error),
     }
+}
+
+/// Whether the answer broke off: what the server says of a request is an answer, however bad.
+fn is_broken_off(error: &object_store::Error) -> bool {
+    matches!(error, object_store::Error::Generic { .. }) && error.to_string().contains("HTTP error")
+}
+
+/// Whether an error is the server's word that it cannot do such a thing at all.
+fn says_not_implemented(error: &object_store::Error) -> bool {
+    matches!(error, object_store::Error::NotImplemented { .. })
+        || error.to_string().contains("501 Not Implemented")
 }
 
 /// Sends a file, in parts if it is large. It is read on the store's own thread, where nobody else waits.

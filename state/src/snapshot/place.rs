@@ -106,6 +106,14 @@ impl Place {
         })
     }
 
+    /// Names of the folders directly in a folder; none if there is no folder.
+    pub(crate) fn folders(&self, folder: &str) -> Result<Vec<String>> {
+        self.step("list", folder, |kind| match kind {
+            Kind::Local(place) => place.folders(folder),
+            Kind::Object(place) => place.folders(folder),
+        })
+    }
+
     /// Paths of all files below a folder, relative to the root.
     pub(crate) fn list_all(&self, folder: &str) -> Result<Vec<String>> {
         self.step("list", folder, |kind| match kind {
@@ -136,6 +144,14 @@ impl Place {
             Kind::Local(place) => place.create(name, content),
             Kind::Object(place) => place.create(name, content),
         })
+    }
+
+    /// Whether [`Self::create`] can be relied on; tried out with a small file of that name where a server might not keep it.
+    pub(crate) fn keeps_conditions(&self, name: &str) -> Result<bool> {
+        match &self.kind {
+            Kind::Local(_) => Ok(true),
+            Kind::Object(place) => place.keeps_conditions(name),
+        }
     }
 
     /// Syncs every folder from the one that holds `name` up to the root; an object store has none.

@@ -1,104 +1,200 @@
-//! Opening a worker's state from a checkpoint.
+//! Opening a worker's state from a checkpoint, or from what an edited query takes over of one.
 //!
 //! ```text
-//!   one old worker of the same range, rocksdb → rocksdb:   link its files, open
-//!   otherwise:   for each old worker that overlaps, in the order of ranges:
-//!                    read its entries of our key groups in order ─▶ write them in batches
+//!   Restoring ── sources: checkpoints;  tables: for each table of the start where it comes from
+//!
+//!   one old worker of the same range, rocksdb → rocksdb:   link its files, open; families that are not kept are dropped
+//!   what is not there then:   for each old worker that overlaps, in the order of ranges:
+//!                               Kept      its entries of our key groups, byte for byte ─▶ batches of writes
+//!                               Changed   entries ─▶ columns ─▶ the change ─▶ entries  ─▶ batches of writes
 //! ```
 //!
-//! Keys and rows are the same bytes in both backends (`docs/formats`), and only tables of the same schema are restored
-//! today, so entries are carried over as they are.
+//! Keys and rows are the same bytes in both backends (`docs/formats`), so entries of a kept table are carried over as they
+//! are. Nothing is ever held in memory but a batch.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use weir_types::KeyGroupRange;
 
+use super::restoring::{Restoring, Rows, RowsChange, TableFrom};
 use super::{FileEntry, FileForm, RestoreFrom, WorkerSnapshot};
-use crate::backend::{RocksBackend, StateBackend, Writes, read_snapshot};
+use crate::backend::{MemoryBackend, RocksBackend, StateBackend, Writes, read_snapshot};
 use crate::encoding::{key, value};
 use crate::error::pass;
-use crate::savepoint::SavedPart;
-use crate::worker::{WorkerOptions, new_backend};
+use crate::savepoint::{Batch, Entries, SavedPart};
+use crate::worker::{WorkerOptions, new_backend, turn_of};
 use crate::{BackendKind, Error, Result, SharedState, TableSpec};
 
 /// Bytes of one batch of writes.
 const BATCH_BYTES: usize = 1 << 20;
 
-/// The backend with what the checkpoint holds of the worker's range, and the files whose content is known.
+/// The backend with what the start takes over of the worker's range, and the files whose content is known.
 pub(crate) fn restore(
     shared: &SharedState,
     options: &WorkerOptions,
     tables: &[TableSpec],
-    from: &RestoreFrom,
+    from: &Restoring,
 ) -> Result<(Arc<dyn StateBackend>, HashMap<String, FileEntry>)> {
-    check_tables(options, tables, from)?;
-    let parts = overlapping(options.range, &from.workers)?;
+    check(options, tables, from)?;
     pass("state.restore.before")?;
-    if let [part] = parts.as_slice()
-        && part.range == options.range
-        && part.form == FileForm::Database
-        && (from.backend, shared.kind) == (BackendKind::Rocksdb, BackendKind::Rocksdb)
-    {
-        fetch(from, part, &options.scratch.join("db"))?;
-        pass("state.restore.linked")?;
-        let known = part.files.iter().filter(|file| file.name.ends_with(".sst"));
-        let known = known
-            .map(|file| (file.name.clone(), file.clone()))
-            .collect();
-        return Ok((new_backend(shared, options, tables)?, known));
-    }
-    let backend = new_backend(shared, options, tables)?;
+    let (backend, known, done) = match linkable(shared, options, from)? {
+        Some(part) => link(shared, options, tables, from, part)?,
+        None => (
+            new_backend(shared, options, tables)?,
+            HashMap::new(),
+            HashSet::new(),
+        ),
+    };
     let mut target = Target {
         backend: backend.clone(),
         range: options.range,
         writes: Writes::default(),
     };
-    for part in parts {
-        redistribute(shared, options, tables, from, part, &mut target)?;
-        pass("state.restore.between")?;
+    for (source, from_source) in from.sources.iter().enumerate() {
+        let wanted: Vec<usize> = (0..tables.len())
+            .filter(|table| !done.contains(table) && from.tables[*table].source() == Some(source))
+            .collect();
+        if wanted.is_empty() {
+            continue;
+        }
+        let regroups = |table: &usize| from.tables[*table].regroups();
+        let all = KeyGroupRange {
+            start: 0,
+            end: options.key_groups,
+        };
+        for (range, wanted) in [
+            (
+                options.range,
+                wanted
+                    .iter()
+                    .copied()
+                    .filter(|t| !regroups(t))
+                    .collect::<Vec<_>>(),
+            ),
+            (all, wanted.iter().copied().filter(regroups).collect()),
+        ] {
+            if wanted.is_empty() {
+                continue;
+            }
+            for part in overlapping(range, &from_source.workers)? {
+                let scan = Scan {
+                    shared,
+                    options,
+                    from: from_source,
+                    part,
+                    range,
+                };
+                let mut feeds: Vec<Feed> = wanted
+                    .iter()
+                    .map(|&table| {
+                        Feed::new(table, &tables[table], &from.tables[table], from_source)
+                    })
+                    .collect();
+                scan.run(
+                    &format!("restore-{source}-{}", part.worker),
+                    &mut feeds,
+                    &mut target,
+                )?;
+                pass("state.restore.between")?;
+            }
+        }
     }
     target.flush()?;
-    Ok((backend, HashMap::new()))
+    Ok((backend, known))
 }
 
-/// The tables must be those of the checkpoint, neither more nor fewer.
-fn check_tables(options: &WorkerOptions, tables: &[TableSpec], from: &RestoreFrom) -> Result<()> {
-    if options.key_groups != from.key_groups {
-        return Err(Error::Incompatible(format!(
-            "the checkpoint has {} key groups and the job {}: they are fixed at a job's first start, set \
-             'key.groups' = '{}'",
-            from.key_groups, options.key_groups, from.key_groups
-        )));
+/// Every table of the start must say where it comes from, and what is kept must fit.
+fn check(options: &WorkerOptions, tables: &[TableSpec], from: &Restoring) -> Result<()> {
+    for source in &from.sources {
+        if options.key_groups != source.key_groups {
+            return Err(Error::Incompatible(format!(
+                "the checkpoint has {} key groups and the job {}: they are fixed at a job's first start, set \
+                 'key.groups' = '{}'",
+                source.key_groups, options.key_groups, source.key_groups
+            )));
+        }
     }
-    let find = |all: &'_ [TableSpec], wanted: &TableSpec| {
-        all.iter()
-            .position(|spec| (&spec.operator, &spec.table) == (&wanted.operator, &wanted.table))
+    if tables.len() != from.tables.len() {
+        return Err(Error::Incompatible(
+            "the start says of another number of tables where they come from than it has"
+                .to_owned(),
+        ));
+    }
+    for (spec, table) in tables.iter().zip(&from.tables) {
+        if let TableFrom::Kept { source, stored } = table {
+            let stored = &from.sources[*source].tables[*stored];
+            spec.check_fits_as(stored)?;
+        }
+    }
+    Ok(())
+}
+
+/// The part of the first source that can be linked: one old worker of the same range, and databases on both sides.
+fn linkable<'a>(
+    shared: &SharedState,
+    options: &WorkerOptions,
+    from: &'a Restoring,
+) -> Result<Option<&'a WorkerSnapshot>> {
+    let Some(source) = from.sources.first() else {
+        return Ok(None);
     };
-    for spec in tables {
-        let stored = find(&from.tables, spec).ok_or_else(|| {
-            Error::Incompatible(format!(
-                "the checkpoint has no table '{}' of operator {}: start again with --fresh, or go back to the query \
-                 that wrote it",
-                spec.table, spec.operator
-            ))
-        })?;
-        spec.check_fits(&from.tables[stored])?;
+    let parts = overlapping(options.range, &source.workers)?;
+    let [part] = parts.as_slice() else {
+        return Ok(None);
+    };
+    let same = part.range == options.range
+        && part.form == FileForm::Database
+        && (source.backend, shared.kind) == (BackendKind::Rocksdb, BackendKind::Rocksdb);
+    Ok(same.then_some(*part))
+}
+
+type Linked = (
+    Arc<dyn StateBackend>,
+    HashMap<String, FileEntry>,
+    HashSet<usize>,
+);
+
+/// Links the files of an old worker and keeps the families of the tables that are taken over as they are, under their
+/// names; gives which tables these are.
+fn link(
+    shared: &SharedState,
+    options: &WorkerOptions,
+    tables: &[TableSpec],
+    from: &Restoring,
+    part: &WorkerSnapshot,
+) -> Result<Linked> {
+    let source = &from.sources[0];
+    let done: HashSet<usize> = (0..tables.len())
+        .filter(|&table| match from.tables[table] {
+            TableFrom::Kept { source: 0, stored } => {
+                source.tables[stored].family() == tables[table].family()
+            }
+            _ => false,
+        })
+        .collect();
+    if done.is_empty() && !tables.is_empty() {
+        return Ok((new_backend(shared, options, tables)?, HashMap::new(), done));
     }
-    match from
-        .tables
-        .iter()
-        .find(|stored| find(tables, stored).is_none())
-    {
-        None => Ok(()),
-        Some(stored) => Err(Error::Incompatible(format!(
-            "the checkpoint has a table '{}' of operator {} that the query does not have: start again with --fresh, or \
-             go back to the query that wrote it",
-            stored.table, stored.operator
-        ))),
-    }
+    let folder = options.scratch.join("db");
+    fetch(source, part, &folder)?;
+    pass("state.restore.linked")?;
+    let known = part.files.iter().filter(|file| file.name.ends_with(".sst"));
+    let known = known
+        .map(|file| (file.name.clone(), file.clone()))
+        .collect();
+    let names: Vec<String> = tables.iter().map(TableSpec::family).collect();
+    let kept: HashSet<&str> = done.iter().map(|&table| names[table].as_str()).collect();
+    let backend: Arc<dyn StateBackend> = match &shared.rocks {
+        Some(rocks) => {
+            let database = RocksBackend::open_keeping(rocks, &folder, names.clone(), &kept)?;
+            Arc::new(database.with_turn(turn_of(options)))
+        }
+        None => Arc::new(MemoryBackend::new(names)),
+    };
+    Ok((backend, known, done))
 }
 
 /// The parts that hold key groups of `range`, in their order; together they must hold all of them.
@@ -179,71 +275,167 @@ impl Target {
     }
 }
 
-/// Streams one old worker's entries of our key groups into the new backend.
-fn redistribute(
-    shared: &SharedState,
-    options: &WorkerOptions,
-    tables: &[TableSpec],
-    from: &RestoreFrom,
-    part: &WorkerSnapshot,
-    target: &mut Target,
-) -> Result<()> {
-    let folder: PathBuf = options.scratch.join(format!("restore-{}", part.worker));
-    let range = target.range;
-    fetch_some(from, part, &folder, &|file| {
-        part.form == FileForm::Database || SavedPart::is_wanted(&file.name, range)
-    })?;
-    match (part.form, from.backend) {
-        (FileForm::Savepoint, _) => {
-            let saved = SavedPart::new(from, part, &folder)?;
-            for (table, spec) in tables.iter().enumerate() {
-                saved.scan(spec, range, &mut |stored, row| {
-                    target.put(table, stored, row)?;
-                    Ok(ControlFlow::Continue(()))
-                })?;
+/// One table on its way.
+struct Feed {
+    table: usize,
+    stored: TableSpec,
+    /// `None`: entries go as they are.
+    changing: Option<Changing>,
+}
+
+/// Entries on their way through a change.
+struct Changing {
+    old: Entries,
+    new: Entries,
+    change: RowsChange,
+    batch: Batch,
+}
+
+impl Feed {
+    fn new(table: usize, spec: &TableSpec, from: &TableFrom, source: &RestoreFrom) -> Self {
+        let (stored, change) = match from {
+            TableFrom::Kept { stored, .. } => (*stored, None),
+            TableFrom::Changed { stored, change, .. } => (*stored, Some(change())),
+            TableFrom::Empty => unreachable!("an empty table has no source"),
+        };
+        let stored = source.tables[stored].clone();
+        let changing = change.map(|change| {
+            let old = Entries::new(&stored, source.key_groups);
+            Changing {
+                batch: old.batch(),
+                old,
+                new: Entries::new(spec, source.key_groups),
+                change,
             }
-        }
-        (FileForm::Database, BackendKind::Memory) => {
-            let index: HashMap<String, usize> = tables
-                .iter()
-                .enumerate()
-                .map(|(index, spec)| (spec.family(), index))
-                .collect();
-            for file in &part.files {
-                read_snapshot(
-                    &folder.join(&file.name),
-                    &mut |family, stored, row| match index.get(family) {
-                        Some(&table) => target.put(table, stored, row),
-                        None => Ok(()),
-                    },
-                )?;
-            }
-        }
-        (FileForm::Database, BackendKind::Rocksdb) => {
-            // A process that runs with the memory backend has no shared cache: a small one serves the restore.
-            let own = shared
-                .rocks
-                .is_none()
-                .then(|| crate::backend::RocksShared::new(8 << 20, 1 << 20));
-            let rocks = own
-                .as_ref()
-                .or(shared.rocks.as_ref())
-                .expect("one of the two is there");
-            let reader = RocksBackend::open_for_reading(rocks, &folder)?;
-            let (start, end) = (
-                target.range.start.to_be_bytes(),
-                target.range.end.to_be_bytes(),
-            );
-            for (table, spec) in tables.iter().enumerate() {
-                reader.scan(&spec.family(), &start, &end, &mut |stored, row| {
-                    target.put(table, stored, row)?;
-                    Ok(ControlFlow::Continue(()))
-                })?;
-            }
+        });
+        Self {
+            table,
+            stored,
+            changing,
         }
     }
-    target.flush()?;
-    // Only space is at stake: the scratch folder is emptied at the next start anyway.
-    drop(std::fs::remove_dir_all(&folder));
-    Ok(())
+
+    fn put(&mut self, stored: &[u8], row: &[u8], target: &mut Target) -> Result<()> {
+        let Some(changing) = &mut self.changing else {
+            return target.put(self.table, stored, row);
+        };
+        changing.old.decode(stored, row, &mut changing.batch)?;
+        if changing.batch.is_full() {
+            return changing.give(self.table, target);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, target: &mut Target) -> Result<()> {
+        match &mut self.changing {
+            Some(changing) if changing.batch.rows() > 0 => changing.give(self.table, target),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Changing {
+    fn give(&mut self, table: usize, target: &mut Target) -> Result<()> {
+        let batch = std::mem::replace(&mut self.batch, self.old.batch());
+        let rows = batch.rows();
+        let mut columns = batch.finish();
+        // The key group: it follows from the new key.
+        columns.remove(0);
+        let changed = (self.change)(Rows { columns, rows }).map_err(Error::Incompatible)?;
+        if changed.rows == 0 {
+            return Ok(());
+        }
+        let range = target.range;
+        // A break is never asked for.
+        let _ = self
+            .new
+            .encode_rows(&changed.columns, changed.rows, range, &mut |key, row| {
+                target.put(table, key, row)?;
+                Ok(ControlFlow::Continue(()))
+            })?;
+        Ok(())
+    }
+}
+
+/// One pass over an old worker's files.
+struct Scan<'a> {
+    shared: &'a SharedState,
+    options: &'a WorkerOptions,
+    from: &'a RestoreFrom,
+    part: &'a WorkerSnapshot,
+    /// The old key groups that are looked at.
+    range: KeyGroupRange,
+}
+
+impl Scan<'_> {
+    /// Streams the entries of the wanted tables into the new backend.
+    fn run(&self, name: &str, feeds: &mut [Feed], target: &mut Target) -> Result<()> {
+        let folder: PathBuf = self.options.scratch.join(name);
+        let range = self.range;
+        fetch_some(self.from, self.part, &folder, &|file| {
+            self.part.form == FileForm::Database || SavedPart::is_wanted(&file.name, range)
+        })?;
+        match (self.part.form, self.from.backend) {
+            (FileForm::Savepoint, _) => self.savepoint(&folder, feeds, target)?,
+            (FileForm::Database, BackendKind::Memory) => self.memory(&folder, feeds, target)?,
+            (FileForm::Database, BackendKind::Rocksdb) => self.rocks(&folder, feeds, target)?,
+        }
+        target.flush()?;
+        // Only space is at stake: the scratch folder is emptied at the next start anyway.
+        drop(std::fs::remove_dir_all(&folder));
+        Ok(())
+    }
+
+    fn savepoint(&self, folder: &Path, feeds: &mut [Feed], target: &mut Target) -> Result<()> {
+        let saved = SavedPart::new(self.from, self.part, folder)?;
+        for feed in feeds {
+            let spec = feed.stored.clone();
+            saved.scan(&spec, self.range, &mut |stored, row| {
+                feed.put(stored, row, target)?;
+                Ok(ControlFlow::Continue(()))
+            })?;
+            feed.finish(target)?;
+        }
+        Ok(())
+    }
+
+    fn memory(&self, folder: &Path, feeds: &mut [Feed], target: &mut Target) -> Result<()> {
+        let mut index: HashMap<String, Vec<usize>> = HashMap::new();
+        for (place, feed) in feeds.iter().enumerate() {
+            index.entry(feed.stored.family()).or_default().push(place);
+        }
+        for file in &self.part.files {
+            read_snapshot(&folder.join(&file.name), &mut |family, stored, row| {
+                for &place in index.get(family).into_iter().flatten() {
+                    feeds[place].put(stored, row, target)?;
+                }
+                Ok(())
+            })?;
+        }
+        feeds.iter_mut().try_for_each(|feed| feed.finish(target))
+    }
+
+    fn rocks(&self, folder: &Path, feeds: &mut [Feed], target: &mut Target) -> Result<()> {
+        // A process that runs with the memory backend has no shared cache: a small one serves the restore.
+        let own = self
+            .shared
+            .rocks
+            .is_none()
+            .then(|| crate::backend::RocksShared::new(8 << 20, 1 << 20));
+        let rocks = own
+            .as_ref()
+            .or(self.shared.rocks.as_ref())
+            .expect("one of the two is there");
+        let reader = RocksBackend::open_for_reading(rocks, folder)?;
+        let (start, end) = (self.range.start.to_be_bytes(), self.range.end.to_be_bytes());
+        for feed in feeds {
+            let family = feed.stored.family();
+            reader.scan(&family, &start, &end, &mut |stored, row| {
+                feed.put(stored, row, target)?;
+                Ok(ControlFlow::Continue(()))
+            })?;
+            feed.finish(target)?;
+        }
+        Ok(())
+    }
 }

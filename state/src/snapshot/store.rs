@@ -27,6 +27,8 @@ use crate::{Error, Result};
 const MANIFESTS: &str = "manifests";
 const DATA: &str = "data";
 const HIGHEST: &str = "manifests/highest";
+/// Stands in stores of the network alone: by it a start sees whether create-if-absent is kept.
+const PROBE: &str = "manifests/create-if-absent";
 
 /// See the module's text; `place.rs` says where it can be.
 pub struct CheckpointStore {
@@ -71,6 +73,30 @@ impl CheckpointStore {
             place: options.open()?,
             known: Mutex::default(),
         }))
+    }
+
+    /// Makes sure that two processes cannot both create the same manifest, whatever the server makes of create-if-absent.
+    ///
+    /// # Errors
+    /// `Incompatible` if the server would let the second one replace it.
+    pub fn check_conditions(&self) -> Result<()> {
+        if self.place.keeps_conditions(PROBE)? {
+            return Ok(());
+        }
+        Err(Error::Incompatible(format!(
+            "[J0060] the server of {} does not keep create-if-absent (If-None-Match): two processes could both write checkpoint \
+             12; use a server that does, or, if nobody else ever runs this job, \
+             SET 'checkpoint.storage.conditional-put' = 'disabled'",
+            self.place.shown("manifests")
+        )))
+    }
+
+    /// Whether there is any checkpoint.
+    ///
+    /// # Errors
+    /// When the storage cannot be read.
+    pub fn is_empty(&self) -> Result<bool> {
+        Ok(self.numbers()?.is_empty())
     }
 
     /// Says that nobody waits for this attempt any more: its upload ends at the next file.

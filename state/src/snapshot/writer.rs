@@ -152,6 +152,7 @@ impl Linker {
             let entries = self.write(&mut frozen, &mut figures)?;
             drop(frozen);
             let links = self.link(&folder)?;
+            self.backend.tidy(checkpoint.0)?;
             for (table, figures) in figures.iter_mut().enumerate() {
                 (figures.entries_total, figures.bytes_total) = self.backend.size(table);
             }

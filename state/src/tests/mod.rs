@@ -1,6 +1,7 @@
 //! Tests of the whole crate: the same suite on both backends.
 
 mod budget;
+mod changed;
 mod contract;
 mod gate;
 mod keys;

@@ -153,7 +153,7 @@ fn a_cut_or_changed_manifest_falls_back_whatever_byte_it_is() {
     let path = job.path("manifests/00000002.json");
     let whole = std::fs::read(&path).unwrap();
     let value: serde_json::Value = serde_json::from_slice(&whole).unwrap();
-    assert_eq!(value["format_version"], 1, "a manifest is plain JSON");
+    assert_eq!(value["format_version"], 2, "a manifest is plain JSON");
     for length in (0..whole.len() - 1).step_by(97) {
         std::fs::write(&path, &whole[..length]).unwrap();
         assert_eq!(job.newest().0, Some(1), "cut at {length}");

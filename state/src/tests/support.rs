@@ -192,6 +192,7 @@ pub(crate) fn manifest(
         sinks: serde_json::json!({}),
         drained: false,
         counters: serde_json::json!({}),
+        evolution: serde_json::Value::Null,
     }
 }
 

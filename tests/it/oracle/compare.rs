@@ -131,6 +131,7 @@ fn waits(operator: &Operator) -> bool {
         OperatorKind::TimedJoin { timing, join, .. } => {
             *join != JoinKind::Inner || !matches!(timing, JoinTiming::Interval { .. })
         }
+        OperatorKind::LookupJoin { .. } => true,
         OperatorKind::Over { .. } => operator.changelog == Changelog::AppendOnly,
         _ => operator.ttl.is_some(),
     }

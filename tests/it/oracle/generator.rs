@@ -20,7 +20,9 @@ use rand::rngs::SmallRng;
 
 use weir_tests::data::{SqlType, Table};
 
-use super::{groups, joins, over, ranks, select, sets, subqueries, timed, unnests, windows};
+use super::{
+    groups, joins, lookups, over, ranks, select, sets, subqueries, timed, unnests, windows,
+};
 
 /// The shapes of every area.
 const AREAS: &[&[Shape]] = &[
@@ -29,6 +31,7 @@ const AREAS: &[&[Shape]] = &[
     windows::SHAPES,
     joins::SHAPES,
     timed::SHAPES,
+    lookups::SHAPES,
     sets::SHAPES,
     subqueries::SHAPES,
     unnests::SHAPES,

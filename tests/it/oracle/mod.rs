@@ -10,6 +10,7 @@ mod generator;
 mod groups;
 mod joins;
 mod kill;
+mod lookups;
 mod over;
 mod ranks;
 mod select;

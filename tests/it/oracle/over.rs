@@ -19,6 +19,11 @@ pub(super) const SHAPES: &[Shape] = &[
         make: |generator| generator.over(),
     },
     Shape {
+        name: "calls over frames of values",
+        weight: 1,
+        make: |generator| generator.over_values(),
+    },
+    Shape {
         name: "calls in event-time order",
         weight: 1,
         make: |generator| generator.over_event_time(),
@@ -53,6 +58,65 @@ impl Generator<'_> {
         let window = self.window_of(&kinds, None);
         for _ in 0..self.rng.random_range(1..=3) {
             self.over_call(&kinds, &window, false, &mut calls);
+        }
+        let (weir, oracle) = input.from();
+        let text = |from: &str, calls: &[String]| {
+            let items = selected.items.iter().chain(calls);
+            let items: Vec<&str> = items.map(String::as_str).collect();
+            format!("SELECT {} FROM {from}", items.join(", "))
+        };
+        let texts = (text(&weir, &calls.weir), text(&oracle, &calls.oracle));
+        let mut columns = selected.columns;
+        columns.extend(calls.columns);
+        let mut relation = self.relation(columns, None, input.rows);
+        relation.retracts = true;
+        relation.windowed = input.windowed;
+        Some((relation, texts.0, texts.1))
+    }
+
+    /// RANGE and GROUPS over an order that is not total: a frame holds all rows that are equal in it, or none.
+    fn over_values(&mut self) -> Option<Step> {
+        let input = self.pick();
+        let integer = |c: &&Column| matches!(c.kind, SqlType::Int | SqlType::BigInt) && c.exact;
+        let integers: Vec<Column> = input.columns.iter().filter(integer).cloned().collect();
+        let Some(by) = integers.choose(self.rng).cloned() else {
+            self.put_back(input);
+            return None;
+        };
+        let selected = self.ordered_columns(&input)?;
+        let mut calls = Calls {
+            columns: Vec::new(),
+            weir: Vec::new(),
+            oracle: Vec::new(),
+        };
+        let partition = match selected.names.choose(self.rng) {
+            Some(name) if self.rng.random_bool(0.5) && *name != by.name => {
+                format!("PARTITION BY {name} ")
+            }
+            _ => String::new(),
+        };
+        let direction = ["", " DESC"].choose(self.rng)?;
+        let window = format!("{partition}ORDER BY {}{direction}", by.name);
+        for _ in 0..self.rng.random_range(1..=2) {
+            let name = selected.names.choose(self.rng)?;
+            let function = match self.rng.random_range(0..3) {
+                0 => "count(*)".to_owned(),
+                1 => format!("count({name})"),
+                _ => format!("sum({})", by.name),
+            };
+            let unit = if self.rng.random_bool(0.5) {
+                "RANGE"
+            } else {
+                "GROUPS"
+            };
+            let frame = self.frame(false).replace(" ROWS", &format!(" {unit}"));
+            let text = format!("{function} OVER ({window}{frame})");
+            let column = self.column(SqlType::BigInt, true);
+            calls.weir.push(format!("{text} AS {}", column.name));
+            calls
+                .oracle
+                .push(format!("CAST({text} AS BIGINT) AS {}", column.name));
+            calls.columns.push(column);
         }
         let (weir, oracle) = input.from();
         let text = |from: &str, calls: &[String]| {

@@ -155,6 +155,9 @@ fn faults_and_crashes_lose_nothing_and_double_nothing() {
             &format!("{}\n{options:?}\n{}", suite.replay(seed), log.join("\n")),
         );
         std::fs::remove_dir_all(&folder).unwrap();
+        if cases.is_multiple_of(500) {
+            println!("faults: {cases} seeds so far, {deaths} deaths");
+        }
     }
     println!("faults: {cases} seeds, {deaths} deaths, {crashes} of them crashes");
     assert!(

@@ -3,6 +3,7 @@
 //! ```text
 //!   weir-bench [--rows N] [NAME …]        all benchmarks, or those whose name starts with one of the NAMEs
 //!   weir-bench checkpoint [--scale S] [PART …]   what checkpoints and restarts of 1 GB of state cost
+//!   weir-bench upgrade [--keys N]         an aggregate rebuilt from the groups of another, against reading as many rows
 //!   weir-bench big-state [--keys N]       five million keys under 64 MiB of state memory, and the right answer
 //! ```
 //!
@@ -95,6 +96,10 @@ fn main() {
     let folder = tempfile::tempdir().unwrap();
     if names.iter().any(|name| name == "big-state") {
         big_state(folder.path(), keys);
+        return;
+    }
+    if names.iter().any(|name| name == "upgrade") {
+        upgrade(folder.path(), keys.min(1_000_000));
         return;
     }
     if names.iter().any(|name| name == "checkpoint") {
@@ -279,4 +284,49 @@ fn big_state(folder: &Path, keys: u64) {
         .map(|line| serde_json::from_str(line).expect("a row as JSON"))
         .collect();
     assert_eq!(answer, [expected], "the right answer");
+}
+
+/// An aggregate over all groups of another, rebuilt after an edit; and the same aggregate over as many rows of a file.
+fn upgrade(folder: &Path, keys: u64) {
+    let file = events(folder, keys);
+    let source = format!(
+        "SET 'state.memory' = '128MiB';\nCREATE TABLE events ({COLUMNS}) WITH ('connector' = 'filesystem', 'path' = '{}', \
+         'format' = 'json');\n\
+         CREATE TABLE sizes (size BIGINT, users BIGINT, total BIGINT) \
+         WITH ('connector' = 'filesystem', 'path' = 'out', 'format' = 'changelog-json');\n",
+        file.display()
+    );
+    // Every group of `totals` has a key of its own.
+    let edited = |size: u64| {
+        format!(
+            "{source}CREATE VIEW totals AS SELECT id, sum(amount) AS total FROM events GROUP BY id;\n\
+             INSERT INTO sizes SELECT id % {size}, count(*), sum(total) FROM totals GROUP BY id % {size};\n"
+        )
+    };
+    let read = format!(
+        "{source}INSERT INTO sizes SELECT id % 1009, count(*), sum(amount) FROM events GROUP BY id % 1009;\n"
+    );
+    let run_in = |name: &str, text: &str, arguments: &[&str]| {
+        let work = folder.join(name);
+        std::fs::create_dir_all(&work).unwrap();
+        std::fs::write(work.join("bench.sql"), text).unwrap();
+        run(&work, arguments)
+    };
+    println!("{keys} groups, state memory 128 MiB");
+    for parallelism in ["1", "2"] {
+        let name = format!("edited-{parallelism}");
+        let p = ["-p", parallelism];
+        run_in(&name, &edited(997), &p);
+        let show = |what: &str, measured: &Measured| {
+            println!(
+                "P {parallelism}  {what:<44} {:>7.2} s  peak {:>5} MiB",
+                measured.elapsed.as_secs_f64(),
+                measured.peak_bytes >> 20
+            );
+        };
+        let rebuilt = run_in(&name, &edited(1009), &[&p[..], &["--upgrade"]].concat());
+        show("rebuilt from the groups, start to end", &rebuilt);
+        let same = run_in(&format!("read-{parallelism}"), &read, &p);
+        show("as many rows read and aggregated", &same);
+    }
 }

@@ -18,7 +18,7 @@ use arrow::array::{
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::{cast, take};
-use arrow::datatypes::{DataType as ArrowType, Field};
+use arrow::datatypes::{DataType as ArrowType, Field, Int64Type};
 use weir_planner::plan::Aggregate;
 use weir_types::{Scalar, Span};
 
@@ -50,6 +50,8 @@ pub(super) struct Fold {
     kind: Kind,
     /// The argument's column in the side table.
     column: usize,
+    /// The column that says how often each value counts.
+    weight: Option<usize>,
     /// Equal rows count once.
     distinct: bool,
     arrow_type: ArrowType,
@@ -119,9 +121,14 @@ impl Fold {
             "array_agg" => Kind::Array,
             _ => return None,
         };
+        let weight = match (&kind, aggregate.arguments.get(1)) {
+            (Kind::Continuous(_), Some(&weight)) => Some(place(weight)?),
+            _ => None,
+        };
         Some(Self {
             kind,
             column,
+            weight,
             distinct: aggregate.distinct,
             arrow_type: aggregate.data_type.to_arrow(),
             span: aggregate.span,
@@ -160,11 +167,20 @@ impl Fold {
     }
 
     fn count(&self, groups: &Segments, row: usize) -> i64 {
-        if self.distinct { 1 } else { groups.counts[row] }
+        let count = if self.distinct { 1 } else { groups.counts[row] };
+        match self.weight.map(|weight| groups.rows.column(weight)) {
+            None => count,
+            // Less than once is not at all.
+            Some(weights) => weights
+                .as_primitive_opt::<Int64Type>()
+                .map_or(0, |weights| count.saturating_mul(weights.value(row).max(0))),
+        }
     }
 
     fn total(&self, groups: &Segments, range: Range<usize>) -> i64 {
-        range.map(|row| self.count(groups, row)).sum()
+        range
+            .map(|row| self.count(groups, row))
+            .fold(0, i64::saturating_add)
     }
 
     /// The row that is the result.
@@ -203,7 +219,7 @@ impl Fold {
     fn at(&self, groups: &Segments, range: Range<usize>, place: i64) -> Option<usize> {
         let mut before = 0;
         for row in range {
-            before += self.count(groups, row);
+            before = i64::saturating_add(before, self.count(groups, row));
             if before > place {
                 return Some(row);
             }

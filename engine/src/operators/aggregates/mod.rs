@@ -183,6 +183,11 @@ impl Aggregates {
         self.layout.rows
     }
 
+    /// The state columns of a group.
+    pub(crate) fn columns(&self) -> &Schema {
+        &self.layout.columns
+    }
+
     /// The side tables.
     pub(crate) fn sides(&self) -> &[Side] {
         &self.layout.sides
@@ -369,6 +374,34 @@ impl Aggregates {
             let filter = filter.map(|index| rows.column(index).as_boolean());
             let argument = Argument::of(rows, arguments, filter);
             placed.update(state, slots, &argument, retracted)?;
+        }
+        Ok(())
+    }
+
+    /// What a group begins with: as after a row that no aggregate looks at. `rows`: one row of the input, all NULL.
+    pub(crate) fn begin(
+        &self,
+        state: &mut Columns<'_>,
+        slot: u32,
+        rows: &RecordBatch,
+    ) -> Result<(), Failure> {
+        for placed in &self.accumulators {
+            let values = match &placed.feed {
+                Feed::Input { arguments, .. } => arguments.clone(),
+                Feed::Side { side, arguments } => arguments
+                    .iter()
+                    .map(|&place| self.layout.sides[*side].columns[place].column)
+                    .collect(),
+            };
+            let argument = Argument {
+                values: values
+                    .into_iter()
+                    .map(|column| rows.column(column).clone())
+                    .collect(),
+                active: Some(NullBuffer::new_null(1)),
+                rows: 1,
+            };
+            placed.update(state, &[slot], &argument, None)?;
         }
         Ok(())
     }

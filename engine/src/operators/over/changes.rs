@@ -14,6 +14,8 @@
 //! 2. A row gives at most one retraction and one insertion per epoch; a retraction is exactly what was given last, because results
 //!    are a function of the stored rows.
 
+mod current;
+
 use std::collections::{HashMap, VecDeque};
 
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
@@ -47,6 +49,8 @@ pub(super) struct Changes {
     looks: Option<Looks>,
     epoch: Vec<ChangeBatch>,
     flush: Option<Flush>,
+    /// Where the giving of all rows goes on.
+    standing: current::Standing,
 }
 
 /// How many rows calls look at, at most.
@@ -87,6 +91,7 @@ impl Changes {
             looks,
             epoch: Vec::new(),
             flush: None,
+            standing: current::Standing::default(),
         }
     }
 
@@ -360,6 +365,10 @@ impl Operator for Changes {
             Some(flush) => self.give(flush, ctx),
             None => Ok(Progress::Done),
         }
+    }
+
+    fn give_standing(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
+        self.give_all(ctx)
     }
 
     fn holds_watermark(&self) -> bool {

@@ -2,10 +2,12 @@
 
 mod aggregate;
 mod as_of_join;
+mod clocked;
 mod final_rank;
 mod interval_join;
 mod join;
 mod kernels;
+mod lookup_join;
 mod over;
 mod rank;
 mod retained;

@@ -22,6 +22,7 @@
 mod above;
 mod groups;
 mod hoist;
+mod lateral;
 mod nulls;
 mod scalar;
 mod value;
@@ -39,13 +40,14 @@ use crate::syntax::{Name, span_of};
 
 use super::expr::{Aggregates, ExprBinder};
 use super::from::{From, FromRelation};
-use super::query::{BoundQuery, Context, common_type};
+use super::query::{BoundQuery, Context, common_type, implied_name};
 use super::rank::Tail;
 use super::scope::Scope;
 use super::{Binder, Failed, Relation};
 
 pub(super) use above::Groups;
 pub(super) use hoist::hoisted;
+pub(super) use lateral::Lateral;
 pub(super) use wording::has_aggregate;
 use wording::{Shape, for_exists, has_groups, is_grouped_block, only_item, plain_select, shape};
 
@@ -106,6 +108,7 @@ impl Binder<'_> {
     ) -> Result<Lifted, Failed> {
         let mut lifted = self.lift_where(select, from, context)?;
         let mut projection = std::mem::take(&mut lifted.select.projection);
+        projection.iter_mut().for_each(named_by_its_item);
         let mut having = lifted.select.having.take();
         let mut exprs: Vec<(&mut ast::Expr, bool)> = projection
             .iter_mut()
@@ -477,6 +480,33 @@ impl Binder<'_> {
         let op = BinaryOp::Eq;
         Ok(boolean(ExprKind::Binary { op, left, right }, span))
     }
+}
+
+/// A subquery as an item without an alias is called like the one item of its own, before a placeholder stands for it.
+fn named_by_its_item(item: &mut ast::SelectItem) {
+    let ast::SelectItem::UnnamedExpr(expr) = item else {
+        return;
+    };
+    let ast::Expr::Subquery(subquery) = &*expr else {
+        return;
+    };
+    let only = match subquery.body.as_ref() {
+        ast::SetExpr::Select(select) => match select.projection.as_slice() {
+            [ast::SelectItem::UnnamedExpr(only)] => Some(implied_name(only, usize::MAX - 1).name),
+            [ast::SelectItem::ExprWithAlias { alias, .. }] => Some(Name::from_ident(alias).value),
+            _ => None,
+        },
+        _ => None,
+    };
+    // Without a name of its own it is called by its place, as any expression.
+    let name = only.filter(|name| !name.starts_with("column"));
+    *item = match name {
+        Some(name) => ast::SelectItem::ExprWithAlias {
+            expr: expr.clone(),
+            alias: ast::Ident::with_quote('"', name),
+        },
+        None => ast::SelectItem::UnnamedExpr(ast::Expr::Nested(Box::new(expr.clone()))),
+    };
 }
 
 fn boolean(kind: ExprKind, span: Span) -> Expr {

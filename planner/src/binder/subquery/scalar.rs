@@ -318,7 +318,7 @@ fn refused(span: Span, why: &str) -> Diagnostic {
 }
 
 /// The value where the condition is true, else NULL.
-fn only_where(condition: Expr, value: Expr) -> Expr {
+pub(super) fn only_where(condition: Expr, value: Expr) -> Expr {
     Expr {
         data_type: value.data_type.clone(),
         span: value.span,
@@ -330,7 +330,7 @@ fn only_where(condition: Expr, value: Expr) -> Expr {
 }
 
 /// Whether the aggregate of no rows is 0.
-fn is_count(function: &str) -> bool {
+pub(super) fn is_count(function: &str) -> bool {
     matches!(function, "count" | "approx_distinct" | "regr_count")
 }
 

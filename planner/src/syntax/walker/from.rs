@@ -162,21 +162,12 @@ impl Walker<'_> {
             factor if unnest_call(factor).is_some() => self.unnest(factor),
             TableFactor::Table { .. } => self.table(factor),
             TableFactor::Derived {
-                lateral,
+                lateral: _,
                 subquery,
                 alias,
                 sample,
             } => {
                 let span = span_of(&**subquery);
-                if *lateral {
-                    let span = self.since_keyword("LATERAL", span);
-                    self.refuse(
-                        codes::TABLE_FUNCTION,
-                        "LATERAL is not supported yet",
-                        span,
-                        "a subquery in FROM reads tables of its own; join it with ON",
-                    );
-                }
                 match alias {
                     Some(alias) => self.table_alias(alias),
                     None => self.refuse(

@@ -1,0 +1,323 @@
+//! `weir query 'SELECT …'`: one statement, and standard input as a table.
+//!
+//! ```text
+//!   seq 1 1000000 | weir query "SELECT sum(column1) FROM stdin"
+//!        │                              └ its columns come from the first lines, unless --columns says them
+//!        └ read as it comes: each row of an append-only result is printed at once
+//! ```
+//!
+//! It keeps nothing: no folder, no checkpoint, no lock. Standard input ends, and with it the query; a closed pipe behind it is a
+//! stop like any other.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use weir_connectors::{Asked, FileKind, infer_text, sample_stdin};
+use weir_engine::{Next, OutputEvent, QueryStream, Session, SessionOptions, declaration};
+use weir_planner::lexemes::{LexemeKind, lexemes};
+use weir_planner::plan::OperatorKind;
+
+use crate::arguments::{Format, key_and_value};
+use crate::exit::{Code, Failure};
+use crate::print::{PrintOptions, Printer, is_closed_pipe};
+use crate::progress::StatusLine;
+use crate::query_file::QueryFile;
+use crate::signals::StopRequest;
+
+/// So many bytes of standard input are looked at.
+const SAMPLE_BYTES: usize = 1 << 18;
+/// And for so long, once a first line is there: what a file or a generator gives at once is all in it.
+const SAMPLE_PATIENCE: Duration = Duration::from_millis(60);
+/// Between two looks whether somebody wants it to stop.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// `weir query`.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  weir query \"SELECT 1 + 1 AS two\"
+  weir query \"SELECT city, count(*) AS n FROM 'rides/*.csv' GROUP BY city\"
+  seq 1 1000000 | weir query \"SELECT sum(column1) FROM stdin\"
+  tail -f access.log | weir query \"SELECT * FROM stdin WHERE line LIKE '% 500 %'\"
+  tail -f orders.json | weir query --changelog \"SELECT status, count(*) AS n FROM stdin GROUP BY status\"")]
+pub(crate) struct QueryOptions {
+    /// A SELECT over files ('data/*.csv', read_json('…')) and standard input (stdin); `-` reads it from a file: -f.
+    pub(crate) sql: Option<String>,
+    /// Declarations, and a SELECT at the end, from a file.
+    #[arg(long, short = 'f', value_name = "FILE", conflicts_with = "sql")]
+    pub(crate) file: Option<std::path::PathBuf>,
+
+    /// How the rows are printed.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+    /// Prints every change (+I -U +U -D) as it comes instead of the final rows.
+    #[arg(long)]
+    pub(crate) changelog: bool,
+
+    /// What standard input holds, if its first lines do not show it.
+    #[arg(long, value_enum, value_name = "KIND", help_heading = "Standard input")]
+    pub(crate) input: Option<Input>,
+    /// Its columns, as CREATE TABLE writes them: "at TIMESTAMP(3), city STRING, WATERMARK FOR at AS at".
+    #[arg(long, value_name = "COLUMNS", help_heading = "Standard input")]
+    pub(crate) columns: Option<String>,
+    /// An option of its format, for example csv.delimiter=; or text.pattern='(?<ip>\S+) .*'.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value, help_heading = "Standard input")]
+    pub(crate) with: Vec<(String, String)>,
+
+    /// Number of workers [default: one for each core].
+    #[arg(long, short = 'p', value_name = "N", help_heading = "Job")]
+    pub(crate) parallelism: Option<u32>,
+    /// Any setting, as `SET 'key' = 'value'` would.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value, help_heading = "Job")]
+    pub(crate) set: Vec<(String, String)>,
+}
+
+/// What standard input holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Input {
+    /// Fields between delimiters.
+    Csv,
+    /// One JSON object a line.
+    Json,
+    /// Lines as they are, in the column `line`.
+    Lines,
+}
+
+/// Runs the command.
+pub(crate) fn query(options: &QueryOptions) -> Result<Code, Failure> {
+    let file = match (&options.sql, &options.file) {
+        (Some(sql), _) => QueryFile::of_text("query", sql),
+        (None, Some(path)) => QueryFile::read(path)?,
+        (None, None) => {
+            return Err(Failure::usage(
+                "weir query 'SELECT …'; weir query --help shows examples",
+            ));
+        }
+    };
+    let defaults = crate::defaults::Defaults::read()?;
+    let mut settings = defaults.environment;
+    settings.extend(options.set.iter().cloned());
+    settings.extend(
+        options
+            .parallelism
+            .map(|count| ("parallelism".to_owned(), count.to_string())),
+    );
+    let mut session = Session::with_options(SessionOptions {
+        state_root: None,
+        settings,
+        ..SessionOptions::default()
+    });
+    declare_settings(&mut session, &defaults.file)?;
+    if mentions_stdin(&file.sql) {
+        declare_stdin(&mut session, options)?;
+    }
+    let statements = Session::statements(&file.sql);
+    let Some((last, before)) = statements.split_last() else {
+        return Err(Failure::usage("there is no statement to run"));
+    };
+    let failed = |error: weir_engine::Error| Failure::engine(&file, &error);
+    for range in before {
+        let done = session
+            .execute_one(&file.sql, range.clone())
+            .map_err(failed)?;
+        file.warn(&done.warnings);
+        if matches!(done.answer, weir_engine::Answer::Started(_)) {
+            return Err(Failure::usage(
+                "`weir query` keeps no jobs: run an INSERT with `weir run`",
+            ));
+        }
+    }
+    let done = session
+        .execute_one(&file.sql, last.clone())
+        .map_err(failed)?;
+    file.warn(&done.warnings);
+    match done.answer {
+        weir_engine::Answer::Rows(rows) => print_rows(&file, *rows, options),
+        weir_engine::Answer::Text(text) => {
+            println!("{text}");
+            Ok(Code::Done)
+        }
+        weir_engine::Answer::Started(_) => Err(Failure::usage(
+            "`weir query` runs a SELECT; run an INSERT with `weir run`",
+        )),
+        _ => Ok(Code::Done),
+    }
+}
+
+/// Prints until the end, a signal, or nobody reads any more.
+fn print_rows(
+    file: &QueryFile,
+    mut rows: QueryStream,
+    options: &QueryOptions,
+) -> Result<Code, Failure> {
+    let stop = StopRequest::listen()
+        .map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
+    let print = PrintOptions {
+        format: options.format,
+        changelog: options.changelog,
+        // Standard input ends, sooner or later: then there are final rows.
+        bounded: ends(&rows),
+        live: !rows.is_bounded(),
+    };
+    let on_terminal = std::io::stdout().is_terminal() && crate::repl::is_capable();
+    if on_terminal
+        && rows.is_updating()
+        && !ends(&rows)
+        && !options.changelog
+        && options.format == Format::Table
+    {
+        return crate::repl::live_view(rows)
+            .map(|()| Code::Done)
+            .map_err(|error| Failure::engine(file, &error));
+    }
+    let status = std::sync::Arc::new(StatusLine::new(false));
+    let mut printer = Printer::new(rows.plan(), print, status).map_err(Failure::failed)?;
+    let operator = output_of(&rows);
+    let mut stopping = false;
+    loop {
+        if stop.asked() && !stopping {
+            stopping = true;
+            rows.stop();
+        }
+        match rows.next_within(LOOK_INTERVAL) {
+            Ok(Next::Nothing) => {}
+            Ok(Next::Epoch(epoch)) => {
+                let event = OutputEvent {
+                    operator,
+                    changes: vec![epoch],
+                };
+                if printer.take(event).is_break() {
+                    break;
+                }
+            }
+            Ok(Next::End(summary)) => {
+                for warning in &summary.progress.warnings {
+                    eprintln!("warning: {warning}");
+                }
+                break;
+            }
+            Err(error) => {
+                printer.abandon();
+                return Err(Failure::engine(file, &error));
+            }
+        }
+    }
+    drop(rows);
+    match printer.finish() {
+        Err(error) if !is_closed_pipe(&error) => Err(Failure::failed(format!(
+            "cannot print the results: {error}"
+        ))),
+        _ => Ok(Code::Done),
+    }
+}
+
+/// Index of the SELECT in the plan.
+pub(crate) fn output_of(rows: &QueryStream) -> usize {
+    rows.plan()
+        .operators
+        .iter()
+        .position(|operator| matches!(operator.kind, OperatorKind::Output { .. }))
+        .unwrap_or_default()
+}
+
+/// Whether the query ends by itself: every source does, or is standard input.
+pub(crate) fn ends(rows: &QueryStream) -> bool {
+    let is_stdin = |table: &String| {
+        let definition = rows.plan().tables.get(table);
+        definition
+            .and_then(|definition| definition.options.get("connector"))
+            .map(String::as_str)
+            == Some("stdin")
+    };
+    rows.is_bounded()
+        || rows
+            .plan()
+            .operators
+            .iter()
+            .all(|operator| match &operator.kind {
+                OperatorKind::Source { table, .. } => is_stdin(table),
+                _ => true,
+            })
+}
+
+/// Settings of `weir.toml`: as if SET stood in front of all.
+pub(crate) fn declare_settings(
+    session: &mut Session,
+    settings: &[(String, String)],
+) -> Result<(), Failure> {
+    for (key, value) in settings {
+        let sql = format!("SET '{key}' = '{}'", value.replace('\'', "''"));
+        session
+            .execute(&sql)
+            .map_err(|error| Failure::plain(&error))?;
+    }
+    Ok(())
+}
+
+/// Whether the text speaks of `stdin`.
+fn mentions_stdin(sql: &str) -> bool {
+    lexemes(sql)
+        .iter()
+        .any(|piece| piece.kind == LexemeKind::Word && piece.is(sql, "stdin"))
+}
+
+/// Declares the table `stdin`.
+fn declare_stdin(session: &mut Session, options: &QueryOptions) -> Result<(), Failure> {
+    let kind = options.input.map(|input| match input {
+        Input::Csv => FileKind::Csv,
+        Input::Json => FileKind::Json,
+        Input::Lines => FileKind::Lines,
+    });
+    let mut asked = Asked {
+        kind,
+        options: options.with.iter().cloned().collect(),
+    };
+    let ddl = match &options.columns {
+        Some(columns) => {
+            let format = match options.input {
+                Some(Input::Json) => "json",
+                Some(Input::Lines) => "text",
+                Some(Input::Csv) | None => "csv",
+            };
+            asked
+                .options
+                .entry("format".to_owned())
+                .or_insert_with(|| format.to_owned());
+            if format == "csv" {
+                asked
+                    .options
+                    .entry("csv.header".to_owned())
+                    .or_insert_with(|| "false".to_owned());
+            }
+            let text = declaration("stdin", &[], &with_options(asked.options));
+            text.replacen("(\n\n)", &format!("({columns})"), 1)
+        }
+        None => {
+            if std::io::stdin().is_terminal() {
+                return Err(Failure::usage(
+                    "standard input is the terminal: pipe something into it, for example `seq 10 | weir query \"SELECT * FROM stdin\"`",
+                ));
+            }
+            let (sample, whole) = sample_stdin(SAMPLE_BYTES, SAMPLE_PATIENCE)
+                .map_err(|error| Failure::failed(format!("cannot read standard input: {error}")))?;
+            let found = infer_text(&[&sample], whole, &asked).map_err(|why| {
+                Failure::usage(format!(
+                    "the columns of standard input cannot be told: {why}\n  help: say them: --columns \"a BIGINT, b STRING\", and what it \
+                     holds: --input csv, json or lines"
+                ))
+            })?;
+            declaration("stdin", &found.columns, &with_options(found.options))
+        }
+    };
+    let file = QueryFile::of_text("stdin", &ddl);
+    session
+        .execute(&ddl)
+        .map(drop)
+        .map_err(|error| Failure::engine(&file, &error))
+}
+
+fn with_options(options: std::collections::BTreeMap<String, String>) -> Vec<(String, String)> {
+    std::iter::once(("connector".to_owned(), "stdin".to_owned()))
+        .chain(options)
+        .collect()
+}

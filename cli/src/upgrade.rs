@@ -1,0 +1,198 @@
+//! `weir upgrade JOB FILE`: judges, asks, stops the job with a savepoint, goes on with the new query; back to the old one if
+//! that does not come up.
+//!
+//! ```text
+//!   compare ─▶ accepted? ─▶ asked ─▶ savepoint, stop ─▶ start on the new query ─▶ first checkpoint ─▶ it stays
+//!                                        │                       │ it fails before that
+//!                                        └───────────────────────┴─▶ start on the old query from the savepoint
+//! ```
+//!
+//! # Invariants
+//! 1. Nothing stops before the edit was judged and let through.
+//! 2. Until the new query has saved what it read, the savepoint of the old one is the way back.
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::path::Path;
+
+use clap::Args;
+use weir_engine::{
+    Before, ControlClient, SavepointOrder, StopOrder, check_edit, give_to, owner_of,
+    savepoint_of_checkpoint, wait_for_end,
+};
+use weir_planner::compare::advice;
+use weir_planner::plan::StreamPlan;
+use weir_state::Savepoint;
+
+use crate::arguments::RunOptions;
+use crate::diff::{judge, tell_sources};
+use crate::exit::{Code, Failure};
+use crate::query_file::QueryFile;
+use crate::run;
+use crate::target::job_folder;
+
+/// `weir upgrade`.
+#[derive(Args)]
+pub(crate) struct UpgradeOptions {
+    /// The job: running, or stopped.
+    job: String,
+    #[command(flatten)]
+    run: RunOptions,
+    /// Does not ask.
+    #[arg(long, short = 'y')]
+    yes: bool,
+}
+
+/// Runs the command.
+pub(crate) fn upgrade(options: &UpgradeOptions) -> Result<Code, Failure> {
+    let job = options.job.as_str();
+    let file = QueryFile::read_with(&options.run.file, &options.run.set)?;
+    let mut planned = file.plan()?;
+    file.warn(&planned.warnings);
+    if let Some(named) = planned
+        .plan
+        .job_name
+        .as_deref()
+        .filter(|named| *named != job)
+    {
+        return Err(Failure::usage(format!(
+            "{} names its job `{named}`, not `{job}`: SET 'job.name' = '{job}' in it, or upgrade `{named}`",
+            file.shown
+        )));
+    }
+    if options.run.from.is_some() || options.run.fresh {
+        return Err(Failure::usage(
+            "an upgrade goes on from the job's own state: --from and --fresh are for `weir run`",
+        ));
+    }
+    planned.plan.job_name = Some(job.to_owned());
+    run::apply_settings(&mut planned.plan, options.run.settings())?;
+    let folder = job_folder(job, options.run.state_dir.as_deref());
+    let plain = |error: weir_engine::Error| Failure::plain(&error);
+
+    let before = Before::of_job(job, &folder, None).map_err(plain)?;
+    let report = judge(
+        &before.plan,
+        &planned.plan,
+        &before.past,
+        &options.run.evolution,
+    )?;
+    eprint!("{}", advice(&report));
+    tell_sources(&planned.plan, &report, &before)?;
+    let mut job_options = run::job_options(&file, &planned.plan, job, &options.run)?;
+    job_options.evolution.upgrade = true;
+    check_edit(job, &planned.plan, &job_options, &before.manifest).map_err(plain)?;
+    if !options.yes && !agreed(job, &file.shown)? {
+        return Ok(Code::Done);
+    }
+
+    let saved = stopped(job, &folder)?;
+    eprintln!(
+        "upgrade: job `{job}` has stopped at savepoint {}; going on with {}",
+        saved.folder.display(),
+        file.shown
+    );
+    let owner = owner_of(&folder);
+    give_to(&folder, job, &file.path).map_err(plain)?;
+    job_options.restore_from = Some(saved.folder.clone());
+    let plan = planned.plan;
+    let failure = match run::follow(&file, plan, job, job_options, &options.run, None) {
+        Ok(code) => return Ok(code),
+        Err(failure) => failure,
+    };
+    if came_up(job, &folder, &saved) {
+        return Err(failure);
+    }
+    failure.report();
+    roll_back(job, &folder, &saved, owner.as_deref(), options)
+}
+
+/// Asks whoever sits in front of the screen.
+fn agreed(job: &str, file: &str) -> Result<bool, Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::refused(
+            "[E0046] nobody can be asked here: --yes carries the upgrade out",
+        ));
+    }
+    eprint!("Stop job `{job}` with a savepoint and go on with {file}? [y/N] ");
+    drop(std::io::stderr().flush());
+    let mut line = String::new();
+    let read = std::io::stdin().lock().read_line(&mut line);
+    read.map_err(|error| Failure::failed(format!("cannot read the answer: {error}")))?;
+    let yes = matches!(line.trim(), "y" | "Y" | "yes");
+    if !yes {
+        eprintln!("nothing has changed");
+    }
+    Ok(yes)
+}
+
+/// Stops the job, if it runs, with a savepoint; else makes one of its newest checkpoint.
+fn stopped(job: &str, folder: &Path) -> Result<Savepoint, Failure> {
+    let plain = |error: weir_engine::Error| Failure::plain(&error);
+    let order = SavepointOrder {
+        note: Some("before an upgrade".to_owned()),
+        ..SavepointOrder::default()
+    };
+    let Some(client) = ControlClient::connect(folder).map_err(plain)? else {
+        // One of that checkpoint may be there, of an upgrade that failed: that is as good.
+        let newest = Before::of_job(job, folder, None)
+            .map_err(plain)?
+            .manifest
+            .checkpoint;
+        let there = folder
+            .join(weir_engine::SAVEPOINTS)
+            .join(format!("savepoint-{newest}"));
+        if let Ok(saved) = Savepoint::open(&there)
+            && saved.verify(&folder.join("scratch-verify")).is_ok()
+        {
+            return Ok(saved);
+        }
+        return savepoint_of_checkpoint(job, folder, None, &order).map_err(plain);
+    };
+    let written = client
+        .stop(StopOrder {
+            savepoint: Some(order),
+            drain: false,
+        })
+        .map_err(plain)?;
+    wait_for_end(folder).map_err(plain)?;
+    let written = written.ok_or_else(|| Failure::failed("the job stopped without a savepoint"))?;
+    Savepoint::open(&written).map_err(|error| plain(error.into()))
+}
+
+/// Whether the new query has saved something that it read itself.
+fn came_up(job: &str, folder: &Path, saved: &Savepoint) -> bool {
+    let old = &saved.manifest.checkpoint;
+    Before::of_job(job, folder, None).is_ok_and(|newest| {
+        newest.manifest.checkpoint > old.checkpoint && newest.manifest.sources != old.sources
+    })
+}
+
+/// The old query again, from the savepoint: what the new one has done goes.
+fn roll_back(
+    job: &str,
+    folder: &Path,
+    saved: &Savepoint,
+    owner: Option<&Path>,
+    options: &UpgradeOptions,
+) -> Result<Code, Failure> {
+    eprintln!("upgrade: it did not come up; job `{job}` goes back to the query that it ran before");
+    let plain = |error: weir_engine::Error| Failure::plain(&error);
+    let sql = saved.manifest.checkpoint.sql.clone();
+    let path = owner.unwrap_or(&options.run.file).to_owned();
+    give_to(folder, job, &path).map_err(plain)?;
+    let old = QueryFile {
+        shown: format!("the query of job `{job}`"),
+        path,
+        source: sql.clone(),
+        sql,
+    };
+    let plan: StreamPlan = serde_json::from_value(saved.manifest.checkpoint.plan.clone())
+        .map_err(|error| Failure::failed(format!("cannot read the old plan: {error}")))?;
+    let mut job_options = run::job_options(&old, &plan, job, &options.run)?;
+    job_options.evolution = weir_engine::EvolutionOptions::default();
+    job_options.restore_from = Some(saved.folder.clone());
+    run::follow(&old, plan, job, job_options, &options.run, None)?;
+    Err(Failure::failed(format!(
+        "the upgrade of job `{job}` failed, and the query that ran before was run again"
+    )))
+}

@@ -1,0 +1,218 @@
+//! Sources: where each goes on, whether it can be read again, and what a replay takes along.
+
+use std::collections::BTreeSet;
+
+use weir_types::OperatorId;
+
+use super::judge::{Found, Judge};
+use super::report::{Replay, Report, SideFrom, StartAt, StateFrom, Verdict, Work};
+use super::trace::expressions;
+use crate::plan::{ColumnOrigin, Expr, OperatorKind, StreamPlan, TableDefinition};
+
+/// The options that say what is read. A table that has others reads something else, and a position of it says nothing.
+const PLACE_OPTIONS: [&str; 9] = [
+    "connector",
+    "path",
+    "hostname",
+    "host",
+    "port",
+    "topic",
+    "servers",
+    "table",
+    "seed",
+];
+
+fn definition(plan: &StreamPlan, index: usize) -> Option<&TableDefinition> {
+    match &plan.operators[index].kind {
+        OperatorKind::Source { table, .. } => plan.tables.get(table),
+        _ => None,
+    }
+}
+
+impl Judge<'_> {
+    /// Where the user wants a source of the new plan to go on.
+    pub(super) fn start_of(&self, index: usize) -> StartAt {
+        match &self.new.plan.operators[index].kind {
+            OperatorKind::Source { table, .. } => {
+                self.choices.sources.get(table).copied().unwrap_or_default()
+            }
+            _ => StartAt::Keep,
+        }
+    }
+
+    /// Whether a source of the new plan reads from another place than the one of that name did.
+    pub(super) fn is_elsewhere(&self, index: usize) -> bool {
+        let Some(old) = self.old_of(self.new.plan.operators[index].id.as_str()) else {
+            return false;
+        };
+        let (old, new) = (
+            definition(self.old.plan, old),
+            definition(self.new.plan, index),
+        );
+        let place = |table: Option<&TableDefinition>| {
+            let options = table.map(|table| &table.options);
+            PLACE_OPTIONS.map(|key| options.and_then(|options| options.get(key)).cloned())
+        };
+        place(old) != place(new)
+    }
+
+    /// Whether the connector can give the rows of a source again, in the same order.
+    pub(super) fn can_be_read_again(&self, index: usize) -> bool {
+        definition(self.new.plan, index)
+            .is_none_or(|table| self.catalog.source_can_be_read_again(&table.options))
+    }
+
+    /// Whether rows that are read again give what they gave: nothing below reads a clock, draws lots or goes by arrival.
+    pub(super) fn gives_the_same_again(&self, index: usize) -> bool {
+        let operators = &self.new.plan.operators;
+        let below = self.new.nodes[index].upstream.iter();
+        below.chain([&index]).all(|&at| {
+            let by_clock = matches!(
+                operators[at].kind,
+                OperatorKind::Clock { .. }
+                    | OperatorKind::TemporalFilter { .. }
+                    | OperatorKind::Arrival { .. }
+            );
+            let computed = match &operators[at].kind {
+                OperatorKind::Source { columns, .. } => definition(self.new.plan, at)
+                    .map_or(&[][..], |table| &table.columns)
+                    .iter()
+                    .enumerate()
+                    .filter(|(place, _)| columns.contains(place))
+                    .filter_map(|(_, column)| match &column.origin {
+                        ColumnOrigin::Computed(expr) => Some(expr),
+                        _ => None,
+                    })
+                    .collect(),
+                _ => Vec::new(),
+            };
+            let mut expressions = expressions(&operators[at]).into_iter().chain(computed);
+            !by_clock && !expressions.any(Expr::is_volatile)
+        })
+    }
+
+    /// The sources below an operator, and itself if it is one.
+    fn sources_of(&self, index: usize) -> impl Iterator<Item = usize> {
+        let below = self.new.nodes[index].upstream.iter().copied();
+        below
+            .chain([index])
+            .filter(|&below| self.new.plan.operators[below].inputs.is_empty())
+    }
+
+    /// Sources below an operator that were read before and go on at a place that the user chose.
+    pub(super) fn moved_below(&self, index: usize) -> Vec<OperatorId> {
+        let moved = self.sources_of(index).filter(|&source| {
+            self.start_of(source) != StartAt::Keep
+                && self
+                    .old_of(self.new.plan.operators[source].id.as_str())
+                    .is_some()
+        });
+        moved
+            .map(|source| self.new.plan.operators[source].id.clone())
+            .collect()
+    }
+
+    /// Why an operator cannot be replayed whatever is below it, as the end of a sentence; `None`: nothing speaks against it.
+    pub(super) fn cannot_be_replayed(&self, index: usize) -> Option<String> {
+        let sources = || {
+            self.sources_of(index)
+                .filter_map(|at| Some((at, &definition(self.new.plan, at)?.name)))
+        };
+        let found = |is: &dyn Fn(usize) -> bool| sources().find(|(at, _)| is(*at));
+        if let Some((_, table)) = found(&|at| !self.can_be_read_again(at)) {
+            return Some(format!(
+                "`{table}` cannot be read again, so that it cannot be replayed"
+            ));
+        }
+        if let Some((_, table)) = found(&|at| self.is_elsewhere(at)) {
+            return Some(format!(
+                "`{table}` is read from another place now, so that there is nothing to replay"
+            ));
+        }
+        let updates = |at: usize| {
+            self.new.plan.operators[at].changelog == crate::plan::Changelog::Retractions
+        };
+        if let Some((_, table)) = found(&updates) {
+            return Some(format!(
+                "rows of `{table}` are taken back, and such a table is not replayed"
+            ));
+        }
+        (!self.gives_the_same_again(index)).then(|| {
+            "it goes by the clock or by arrival, so that a replay would give something else"
+                .to_owned()
+        })
+    }
+
+    /// What has to be read for the state of an operator, if all of it is known.
+    pub(super) fn work(&self, index: usize, found: &Found) -> Option<Work> {
+        let old_id = |index: usize| {
+            let old = self.old_of(self.new.plan.operators[index].id.as_str())?;
+            Some(&self.old.plan.operators[old].id)
+        };
+        let entries = |index: usize| self.past.entries.get(old_id(index)?).copied();
+        let below = || self.new.nodes[index].upstream.iter().copied();
+        match &found.state {
+            StateFrom::Replay => {
+                let sources = below().filter(|&at| self.new.plan.operators[at].inputs.is_empty());
+                let records = sources.map(|source| self.past.records.get(old_id(source)?).copied());
+                Some(Work::Records(records.sum::<Option<u64>>()?))
+            }
+            StateFrom::Inputs => {
+                let bases = self.new.plan.operators[index]
+                    .inputs
+                    .iter()
+                    .flat_map(|input| self.new.nodes[input.from].bases.clone());
+                let bases: BTreeSet<usize> = bases.collect();
+                Some(Work::Entries(
+                    bases.into_iter().map(entries).sum::<Option<u64>>()?,
+                ))
+            }
+            StateFrom::Sides(sides) if !sides.contains(&SideFrom::Input) => {
+                entries(index).map(Work::Entries)
+            }
+            StateFrom::Merged | StateFrom::Filtered => entries(index).map(Work::Entries),
+            _ => None,
+        }
+    }
+}
+
+/// What `--replay` with these IDs has to mean so that what they name is exact: with an operator goes every one below it whose
+/// state would not be what a replay gives it. `report` is the one without them.
+pub fn replayed_along(plan: &StreamPlan, report: &Report, wanted: &Replay) -> Replay {
+    let Replay::Only(ids) = wanted else {
+        return wanted.clone();
+    };
+    let mut all = ids.clone();
+    for (index, operator) in plan.operators.iter().enumerate() {
+        if !ids.contains(&operator.id) {
+            continue;
+        }
+        let below = upstream(plan, index);
+        let along = report.operators.iter().filter(|found| {
+            matches!(
+                found.verdict,
+                Verdict::CarriedOver | Verdict::Partial | Verdict::New | Verdict::Incompatible
+            ) && plan
+                .operators
+                .iter()
+                .position(|operator| operator.id == found.id)
+                .is_some_and(|at| below.contains(&at))
+        });
+        all.extend(along.map(|found| found.id.clone()));
+    }
+    Replay::Only(all)
+}
+
+/// Every operator below one.
+fn upstream(plan: &StreamPlan, index: usize) -> BTreeSet<usize> {
+    let mut below = BTreeSet::new();
+    let mut left = vec![index];
+    while let Some(at) = left.pop() {
+        for input in &plan.operators[at].inputs {
+            if below.insert(input.from) {
+                left.push(input.from);
+            }
+        }
+    }
+    below
+}

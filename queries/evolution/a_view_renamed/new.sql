@@ -1,0 +1,10 @@
+-- The view `totals` is called `spending`.
+-- flags: --rename totals=spending
+SET 'job.name' = 'shop';
+CREATE TABLE orders (id BIGINT, customer STRING, country STRING, price BIGINT, ts TIMESTAMP(3),
+  WATERMARK FOR ts AS ts - INTERVAL '5' SECOND)
+WITH ('connector' = 'filesystem', 'path' = 'queries/evolution/data/orders.jsonl', 'format' = 'json');
+CREATE TABLE report (customer STRING, total BIGINT)
+WITH ('connector' = 'filesystem', 'path' = 'output/report', 'format' = 'changelog-json');
+CREATE VIEW spending AS SELECT customer, sum(price) AS total FROM orders GROUP BY customer;
+INSERT INTO report SELECT customer, total FROM spending;

@@ -1,2 +1,0 @@
-CREATE TABLE t (id BIGINT, name STRING, price BIGINT, d DATE, ts TIMESTAMP(3), tags ARRAY<STRING>, person ROW<name STRING, city STRING>, WATERMARK FOR ts AS ts - INTERVAL '5' SECOND) WITH ('connector' = 'filesystem', 'path' = 't', 'format' = 'json');
-SELECT approx_percentile_cont_with_weight(price, id, 0.5) FROM t;
