@@ -192,7 +192,7 @@ impl Generator<'_> {
         let order = selected.names.iter().map(|name| {
             let ending = match std::mem::take(&mut first) {
                 true => " DESC",
-                false => endings.choose(self.rng).expect("a list of endings"),
+                false => *endings.choose(self.rng).expect("a list of endings"),
             };
             format!("{name}{ending}")
         });
