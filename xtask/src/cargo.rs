@@ -34,7 +34,19 @@ pub(crate) fn command(subcommand: &str) -> Command {
         .arg(subcommand)
         .args(["--release", "--workspace"])
         .stdin(Stdio::null());
+    forget_ourselves(&mut command);
     command
+}
+
+/// What cargo told this program of the package that it is: a build script that looks at these names (that of `ring`, below the
+/// object stores, below DataFusion) would run again, and half the tree compile, whenever cargo is called in another way.
+fn forget_ourselves(command: &mut Command) {
+    let ours = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(ours) {
+            command.env_remove(name);
+        }
+    }
 }
 
 /// The variant of our crates that tests run: release, with debug assertions.
