@@ -86,9 +86,7 @@ pub(super) fn infer(
                 types.resize(fields.len(), Scalar::Nothing);
             }
             for (known, (text, quoted)) in types.iter_mut().zip(&fields) {
-                if *quoted {
-                    *known = known.join(Scalar::of(text));
-                } else if *text != null {
+                if *quoted || *text != null {
                     *known = known.join(Scalar::of(text));
                 }
             }
