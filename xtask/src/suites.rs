@@ -55,7 +55,7 @@ pub(crate) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "flights",
-        seconds: 240,
+        seconds: 90,
         floor: 4,
         about: "the demo over all flights against the oracle",
     },
@@ -67,7 +67,7 @@ pub(crate) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "nexmark",
-        seconds: 120,
+        seconds: 90,
         floor: 22,
         about: "the Nexmark queries over 100,000 events against a batch engine",
     },
@@ -97,7 +97,7 @@ pub(crate) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "simulation",
-        seconds: 120,
+        seconds: 60,
         floor: 320,
         about: "one thread, virtual time, seeded faults",
     },
@@ -115,7 +115,7 @@ pub(crate) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "crash",
-        seconds: 240,
+        seconds: 120,
         floor: 20,
         about: "SIGKILL at random moments, then the same command again",
     },
