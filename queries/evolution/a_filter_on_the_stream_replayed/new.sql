@@ -6,5 +6,9 @@ CREATE TABLE orders (id BIGINT, customer STRING, country STRING, price BIGINT, t
 WITH ('connector' = 'filesystem', 'path' = 'queries/evolution/data/orders.jsonl', 'format' = 'json');
 CREATE TABLE report (customer STRING, total BIGINT)
 WITH ('connector' = 'filesystem', 'path' = 'output/report', 'format' = 'changelog-json');
-CREATE VIEW totals AS SELECT customer, sum(price) AS total FROM orders WHERE country <> 'XX' GROUP BY customer;
+CREATE VIEW totals AS
+SELECT customer, sum(price) AS total
+FROM orders
+WHERE country <> 'XX'
+GROUP BY customer;
 INSERT INTO report SELECT customer, total FROM totals;

@@ -1,5 +1,5 @@
 -- Customers who spent more than 200 are to be reported: a condition above the totals.
--- flags: 
+-- flags:
 SET 'job.name' = 'shop';
 CREATE TABLE orders (id BIGINT, customer STRING, country STRING, price BIGINT, ts TIMESTAMP(3),
   WATERMARK FOR ts AS ts - INTERVAL '5' SECOND)

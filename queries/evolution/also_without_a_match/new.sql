@@ -1,5 +1,5 @@
 -- Orders of unknown customers are to be listed too: JOIN becomes LEFT JOIN.
--- flags: 
+-- flags:
 SET 'job.name' = 'shop';
 CREATE TABLE orders (id BIGINT, customer STRING, country STRING, price BIGINT, ts TIMESTAMP(3),
   WATERMARK FOR ts AS ts - INTERVAL '5' SECOND)

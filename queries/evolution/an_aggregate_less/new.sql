@@ -1,5 +1,5 @@
 -- Nobody reads the number of orders: it is left out of the state.
--- flags: 
+-- flags:
 SET 'job.name' = 'shop';
 CREATE TABLE orders (id BIGINT, customer STRING, country STRING, price BIGINT, ts TIMESTAMP(3),
   WATERMARK FOR ts AS ts - INTERVAL '5' SECOND)

@@ -1,5 +1,5 @@
 -- A second report over the same totals: it is there at once, and whole.
--- flags: 
+-- flags:
 SET 'job.name' = 'shop';
 CREATE TABLE orders (id BIGINT, customer STRING, country STRING, price BIGINT, ts TIMESTAMP(3),
   WATERMARK FOR ts AS ts - INTERVAL '5' SECOND)

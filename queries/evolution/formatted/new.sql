@@ -1,5 +1,5 @@
 -- Comments, line breaks and an alias: nothing.
--- flags: 
+-- flags:
 SET 'job.name' = 'shop';
 CREATE TABLE orders (id BIGINT, customer STRING, country STRING, price BIGINT, ts TIMESTAMP(3),
   WATERMARK FOR ts AS ts - INTERVAL '5' SECOND)
