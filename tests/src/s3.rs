@@ -226,7 +226,7 @@ fn serve(
         return;
     };
     let mut reader = BufReader::new(stream);
-    while let Some((head, body)) = read_message(&mut reader, false) {
+    if let Some((head, body)) = read_message(&mut reader, false) {
         let mut words = head[0].split(' ');
         let request = Request {
             method: words.next().unwrap_or_default().to_owned(),
@@ -262,7 +262,6 @@ fn serve(
         };
         // One request a connection: simple, and it does not matter here.
         let _ = answers.write_all(&answer[..cut]);
-        return;
     }
 }
 

@@ -117,8 +117,8 @@ impl Highlighter for Shoulder {
         }
     }
 
-    fn highlight_char(&self, _: &str, _: usize, kind: CmdKind) -> bool {
-        self.colours && kind != CmdKind::ForcedRefresh || self.colours
+    fn highlight_char(&self, _: &str, _: usize, _: CmdKind) -> bool {
+        self.colours
     }
 }
 

@@ -175,15 +175,13 @@ fn history_file() -> Option<PathBuf> {
 /// Statements as lines bring them; the first error ends the script.
 fn from_pipe(shell: &mut Shell) -> Result<Code, Failure> {
     let (mut text, mut line_before) = (String::new(), 0);
-    let mut lines_read = 0;
-    for line in std::io::stdin().lock().lines() {
+    for (lines_read, line) in std::io::stdin().lock().lines().enumerate() {
         let line =
             line.map_err(|error| Failure::failed(format!("cannot read standard input: {error}")))?;
         if text.trim().is_empty() {
             text.clear();
             line_before = lines_read;
         }
-        lines_read += 1;
         text.push_str(&line);
         text.push('\n');
         if is_complete(&text) {

@@ -76,16 +76,16 @@ impl CurrentResult {
         for row in (0..epoch.num_rows()).filter(|row| epoch.is_retracted(*row)) {
             before.insert(&keys[row], row);
         }
-        for row in 0..epoch.num_rows() {
+        for (row, key) in keys.iter().enumerate() {
             let weight = epoch.weight(row);
-            let changed = match before.get(&*keys[row]) {
+            let changed = match before.get(&**key) {
                 Some(&old) if weight > 0 => columns
                     .iter()
                     .map(|column| column.slice(old, 1).to_data() != column.slice(row, 1).to_data())
                     .collect(),
                 _ => Vec::new(),
             };
-            let place = (keys[row].clone(), rows.row(row).as_ref().into());
+            let place = (key.clone(), rows.row(row).as_ref().into());
             let entry = self.entries.entry(place.clone()).or_insert(Entry {
                 count: 0,
                 since: now,

@@ -153,7 +153,7 @@ impl Harness {
     /// ends of its first epochs and of every fourth one.
     fn check_standing(&mut self) {
         self.epochs += 1;
-        if self.epochs > 3 && self.epochs % 4 != 0 {
+        if self.epochs > 3 && !self.epochs.is_multiple_of(4) {
             return;
         }
         let plan = self.plan.operators.last().unwrap();

@@ -412,13 +412,13 @@ impl Operator for LookupJoin {
                 }
                 return Ok(Progress::Done);
             }
-            Some(waiting) => {
-                if !waiting.is_leaving && waiting.keys.slices(WAITING.slice).len() == 1 {
-                    waiting.leaving = waiting.keys.keys(WAITING.slice)?.into();
-                    waiting.is_leaving = true;
-                }
+            Some(waiting)
+                if !waiting.is_leaving && waiting.keys.slices(WAITING.slice).len() == 1 =>
+            {
+                waiting.leaving = waiting.keys.keys(WAITING.slice)?.into();
+                waiting.is_leaving = true;
             }
-            None => {}
+            _ => {}
         }
         self.due.extend(left);
         self.advance(ctx)

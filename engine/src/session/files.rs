@@ -405,11 +405,7 @@ fn mentions(text: &str, pieces: &[Lexeme]) -> (Vec<Mention>, Vec<Diagnostic>) {
             LexemeKind::Bracket if matches!(piece.text(text), "[" | "{") => {
                 frames.push(Frame::default());
             }
-            LexemeKind::Bracket => {
-                if frames.len() > 1 {
-                    frames.pop();
-                }
-            }
+            LexemeKind::Bracket => frames.truncate(frames.len().saturating_sub(1).max(1)),
             LexemeKind::Symbol if piece.text(text) == "," && frame.in_from => {
                 frame.table_next = true
             }

@@ -192,8 +192,8 @@ mod tests {
         };
         let found = options(&["aws_"], &settings);
         let last = |key: &str| {
-            let values = found.iter().filter(|(name, _)| name == key);
-            values.last().map(|(_, value)| value.as_str())
+            let mut values = found.iter().filter(|(name, _)| name == key);
+            values.next_back().map(|(_, value)| value.as_str())
         };
         assert_eq!(last("aws_endpoint"), Some("http://localhost:9000"));
         assert_eq!(last("aws_region"), Some("eu-north-1"));

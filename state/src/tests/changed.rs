@@ -138,7 +138,7 @@ fn tables_are_kept_changed_left_behind_and_made_whatever_wrote_and_reads_them() 
         for (worker, state) in states.iter().enumerate() {
             let own = entries(state);
             for (number, text) in own.keys() {
-                let keys = [ints(&[*number]), texts(&[text.clone()])];
+                let keys = [ints(&[*number]), texts(std::slice::from_ref(text))];
                 let hash = weir_types::hash::hash_columns(&keys, 1);
                 let group = weir_types::hash::key_group(hash[0], GROUPS);
                 assert_eq!(group.worker(new_workers, GROUPS).0 as usize, worker);
