@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use crate::process::text_of;
 
@@ -27,7 +28,12 @@ pub fn python() -> PathBuf {
     if folder.join("ready").exists() {
         return python;
     }
-    // Two tests at once, in two processes perhaps: each makes one of its own, and the first to finish is kept.
+    // Tests of one process wait for each other. Two processes make one each, and the first to finish is kept.
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    if folder.join("ready").exists() {
+        return python;
+    }
     let own = folder.with_extension(format!("{}", std::process::id()));
     let run = |command: &mut Command, what: &str| {
         let output = command.output().unwrap_or_else(|error| {

@@ -1,5 +1,7 @@
 //! What each sink will see, and where each source goes on.
 
+use std::collections::BTreeSet;
+
 use super::judge::Judge;
 use super::report::{
     Exactness, SinkReport, SinkVerdict, SourceReport, SourceVerdict, StartAt, StateFrom, Verdict,
@@ -74,14 +76,21 @@ fn sink(judge: &Judge<'_>, catalog: &dyn Catalog, index: usize, operator: &Opera
         .upstream
         .iter()
         .filter_map(|below| judge.found.get(below));
-    let kept = below.clone().all(|found| match found.verdict {
+    let kept = below.all(|found| match found.verdict {
         Verdict::Unchanged => true,
         Verdict::Migrated => found.state == StateFrom::Mapped,
         Verdict::Partial => matches!(found.exact, Exactness::Columns(_)),
         _ => false,
     });
     let exact_below = if same && kept {
-        below.all(|found| matches!(found.exact, Exactness::Yes | Exactness::Columns(_)))
+        let mut below = judge.new.nodes[index].upstream.iter();
+        below.all(
+            |&below| match judge.found.get(&below).map(|found| &found.exact) {
+                None | Some(Exactness::Yes) => true,
+                Some(Exactness::Columns(exact)) => !reads_others(judge, input, below, exact),
+                Some(_) => false,
+            },
+        )
     } else {
         judge.is_exact(input)
     };
@@ -123,6 +132,21 @@ fn sink(judge: &Judge<'_>, catalog: &dyn Catalog, index: usize, operator: &Opera
         reason: reason.to_owned(),
         span: operator.span,
     }
+}
+
+/// Whether what is computed at `reader` may read another column of the operator `below` than these: by the identities of its
+/// columns and conditions, of which long ones are cut, and then it may.
+fn reads_others(judge: &Judge<'_>, reader: usize, below: usize, exact: &BTreeSet<String>) -> bool {
+    let operator = &judge.new.plan.operators[below];
+    let columns = operator
+        .schema
+        .iter()
+        .zip(&judge.new.nodes[below].columns)
+        .filter(|(column, _)| !exact.contains(&column.name));
+    let others: Vec<&String> = columns.map(|(_, identity)| identity).collect();
+    let node = &judge.new.nodes[reader];
+    let mut texts = node.columns.iter().chain(node.relation.conjuncts.keys());
+    texts.any(|text| text.contains("…#") || others.iter().any(|other| text.contains(*other)))
 }
 
 /// Whether an INSERT names the columns of its target as it did.

@@ -309,8 +309,18 @@ impl ObjectPlace {
         if !self.conditional {
             return Ok(true);
         }
+        // A try whose answer broke off may be made again here: what it created answers the question as well.
+        let (store, path) = (self.store.clone(), self.object(name));
+        let create = move || {
+            let (store, path) = (store.clone(), path.clone());
+            let mode = PutOptions::from(PutMode::Create);
+            async move {
+                let payload = PutPayload::from_static(b"create-if-absent\n");
+                store.put_opts(&path, payload, mode).await.map(drop)
+            }
+        };
         for _ in 0..2 {
-            match self.put_new(name, b"create-if-absent\n") {
+            match self.ask_again(&create) {
                 Err(object_store::Error::AlreadyExists { .. }) => return Ok(true),
                 Ok(()) => {}
                 // Some servers do not know the header, and say so.

@@ -241,9 +241,15 @@ impl View {
             Kind::Rank(order, descending, rows) => {
                 let inner: Vec<String> = self.out.iter().map(|(name, _)| name.clone()).collect();
                 let direction = if *descending { "DESC" } else { "ASC" };
+                // Rows of a join share an `id`: what is left open then is which of several equal rows is given.
+                let is_table = matches!(self.inputs[0].as_str(), "a" | "b");
+                let rest = self.out.iter().filter(|_| !is_table);
+                let rest: String = rest
+                    .map(|(_, from)| format!(", {from} ASC NULLS LAST"))
+                    .collect();
                 format!(
                     "SELECT {} FROM (SELECT {}, row_number() OVER (PARTITION BY {} ORDER BY {order} {direction} NULLS LAST, id ASC \
-                     NULLS LAST) AS place FROM {input}{own}) AS ranked WHERE place <= {rows}",
+                     NULLS LAST{rest}) AS place FROM {input}{own}) AS ranked WHERE place <= {rows}",
                     inner.join(", "),
                     list(", "),
                     self.keys.join(", ")

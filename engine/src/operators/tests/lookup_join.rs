@@ -133,7 +133,7 @@ fn epochs() -> impl Strategy<Value = Vec<Epoch>> {
 /// Rows with some of those before them taken back.
 fn with_retractions(rows: &[Row], there: &mut Vec<Row>, seed: usize) -> Vec<Row> {
     let mut changes = rows.to_vec();
-    if seed % 3 == 0 && !there.is_empty() {
+    if seed.is_multiple_of(3) && !there.is_empty() {
         let gone = there.remove(seed % there.len());
         changes.insert(seed % (changes.len() + 1), (gone.0, gone.1, -1));
     }
