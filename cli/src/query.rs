@@ -60,8 +60,14 @@ pub(crate) struct QueryOptions {
     /// Its columns, as CREATE TABLE writes them: "at TIMESTAMP(3), city STRING, WATERMARK FOR at AS at".
     #[arg(long, value_name = "COLUMNS", help_heading = "Standard input")]
     pub(crate) columns: Option<String>,
-    /// An option of its format, for example csv.delimiter=; or text.pattern='(?<ip>\S+) .*'.
-    #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value, help_heading = "Standard input")]
+    // Not a doc comment: rustdoc takes the group's name for a tag.
+    #[arg(
+        long,
+        value_name = "KEY=VALUE",
+        value_parser = key_and_value,
+        help_heading = "Standard input",
+        help = r"An option of its format, for example csv.delimiter=; or text.pattern='(?<ip>\S+) .*'"
+    )]
     pub(crate) with: Vec<(String, String)>,
 
     /// Number of workers [default: one for each core].

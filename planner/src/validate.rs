@@ -12,7 +12,7 @@ use crate::plan::{
 };
 
 impl StreamPlan {
-    /// Checks every invariant of [`crate::plan`].
+    /// Checks every invariant of [`mod@crate::plan`].
     ///
     /// # Errors
     /// The first one that does not hold, with the operator's ID.

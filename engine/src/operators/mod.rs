@@ -263,7 +263,7 @@ pub trait Operator {
     /// state nobody changes meanwhile, after [`weir_state::WorkerState::write_back`].
     ///
     /// # Errors
-    /// State; and always for an operator whose rows do not follow from what it keeps ([`gives_standing_rows`]).
+    /// State; and always for an operator whose rows do not follow from what it keeps (`gives_standing_rows`).
     fn give_standing(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
         let _ = ctx;
         Err(crate::Error::Job(
