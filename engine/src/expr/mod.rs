@@ -222,7 +222,7 @@ impl CompiledExpr {
         pieces: &mut Pieces,
     ) -> Result<()> {
         if row_errors::is_internal(&error) {
-            return Err(self.internal(&error.strip_backtrace()));
+            return Err(self.refused(rows, error));
         }
         let count = rows.num_rows();
         if count == 1 {
@@ -247,6 +247,23 @@ impl CompiledExpr {
             }
         }
         Ok(())
+    }
+
+    /// What a function says of arguments that it does not take, whatever the row: an encoding of no such name.
+    fn refused(&self, rows: &RecordBatch, error: DataFusionError) -> Error {
+        let asked_for = matches!(
+            error.find_root(),
+            DataFusionError::Plan(_) | DataFusionError::NotImplemented(_)
+        );
+        if !asked_for || rows.num_rows() == 0 {
+            return self.internal(&error.strip_backtrace());
+        }
+        let row = rows.slice(0, 1);
+        let found = row_errors::describe(&self.root, &row, error, &self.schema, &self.operator);
+        cannot_run(LoweringError {
+            span: found.span,
+            message: found.reason,
+        })
     }
 
     fn internal(&self, message: &str) -> Error {
