@@ -80,7 +80,7 @@ pub(crate) const SUITES: &[Suite] = &[
     Suite {
         name: "object_store",
         seconds: 120,
-        floor: 8,
+        floor: 4,
         about: "checkpoints and savepoints in an S3 server that fails, stalls and drops connections, with kills",
     },
     Suite {
