@@ -50,6 +50,9 @@ pub(crate) struct QueryOptions {
     /// How the rows are printed.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
+    /// As --format json.
+    #[arg(long, conflicts_with = "format")]
+    pub(crate) json: bool,
     /// Prints every change (+I -U +U -D) as it comes instead of the final rows.
     #[arg(long)]
     pub(crate) changelog: bool,
@@ -76,6 +79,12 @@ pub(crate) struct QueryOptions {
     /// Any setting, as `SET 'key' = 'value'` would.
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value, help_heading = "Job")]
     pub(crate) set: Vec<(String, String)>,
+}
+
+impl QueryOptions {
+    fn format(&self) -> Format {
+        if self.json { Format::Json } else { self.format }
+    }
 }
 
 /// What standard input holds.
@@ -159,7 +168,7 @@ fn print_rows(
     let stop = StopRequest::listen()
         .map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
     let print = PrintOptions {
-        format: options.format,
+        format: options.format(),
         changelog: options.changelog,
         // Standard input ends, sooner or later: then there are final rows.
         bounded: ends(&rows),
@@ -170,7 +179,7 @@ fn print_rows(
         && rows.is_updating()
         && !ends(&rows)
         && !options.changelog
-        && options.format == Format::Table
+        && options.format() == Format::Table
     {
         return crate::repl::live_view(rows)
             .map(|()| Code::Done)

@@ -13,6 +13,7 @@ mod documentation;
 mod exit_codes;
 mod face;
 mod help;
+mod json;
 mod life;
 mod results;
 mod weir;
