@@ -303,7 +303,7 @@ mod tests {
 
     #[test]
     fn a_table_that_is_read_and_written_is_only_read() {
-        let sql = "CREATE TABLE t (n INT) WITH ('connector' = 'filesystem', 'path' = 't', 'format' = 'json');
+        let sql = "CREATE TABLE t (n BIGINT) WITH ('connector' = 'filesystem', 'path' = 't', 'format' = 'json');
                    INSERT INTO t SELECT n + 1 FROM t;";
         let plan = weir_planner::plan(sql, &ConnectorCatalog).unwrap().plan;
         let plan = without_sinks(&plan);

@@ -15,5 +15,6 @@ mod face;
 mod help;
 mod json;
 mod life;
+mod pipes;
 mod results;
 mod weir;
