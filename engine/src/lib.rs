@@ -26,6 +26,7 @@ mod evolution;
 mod exchange;
 pub mod expr;
 mod job;
+mod metrics;
 pub mod operators;
 mod options;
 mod progress;
@@ -47,6 +48,7 @@ pub use evolution::{
     sources_to_replay, with_what_is_below,
 };
 pub use job::{JobHandle, give_to, owner_of, storage_settings};
+pub use metrics::{JobMetrics, OperatorMetrics};
 pub use options::{CheckpointOptions, JobOptions, RestartOptions, RestartStrategy};
 pub use progress::{JobSummary, Outcome, OutputEvent, OutputHandler, Progress};
 pub use savepoint::{
