@@ -20,6 +20,7 @@ mod beside;
 mod catalog;
 mod clock;
 mod coordinator;
+mod declaration;
 mod error;
 mod evolution;
 mod exchange;
@@ -39,6 +40,7 @@ mod topology;
 mod worker;
 
 pub use catalog::ConnectorCatalog;
+pub use declaration::declaration;
 pub use error::{Error, Result, RowError};
 pub use evolution::{
     Accept, Accepted, Again, Before, Evolution, EvolutionOptions, ReplayOrder, ReplayWatch,
@@ -57,5 +59,5 @@ pub use savepoint::{
 pub use session::{
     Answer, ChannelReceiver, ChannelSender, Executed, JobState, JobStatus, Next, ProgramSink,
     ProgramSource, ProgramTables, QueryStream, Resolved, Session, SessionOptions, TableSpec,
-    create_table_from, declaration, resolve_files,
+    create_table_from, resolve_files,
 };

@@ -410,6 +410,7 @@ fn explain(cursor: &mut Cursor<'_>, start: Span) -> Result<Statement, Diagnostic
         return Err(Diagnostic::error(codes::UNKNOWN_STATEMENT, "EXPLAIN takes no options")
             .at(cursor.span(), "not supported")
             .help("EXPLAIN SELECT … and EXPLAIN INSERT … show IDs, changelog modes, keys, watermarks and state at once")
+            .help("EXPLAIN ANALYZE works in the REPL; for a file it is `weir explain FILE --analyze`")
             .into());
     }
     cursor.take_keywords(&["PLAN", "FOR"]);
