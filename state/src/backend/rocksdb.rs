@@ -17,6 +17,9 @@
 //! ```
 //!
 //! What is written between checkpoints, because it does not fit into memory, merges when there are 24 files.
+//!
+//! Below level 0 there is one level. More of them would make a merge smaller, but what comes down here is a share of all keys, not
+//! a few of them: it would pass through each level, and be written, and uploaded, once for each.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -39,6 +42,8 @@ const KEYS_PER_LOOKUP: usize = 1024;
 const LEVEL_0_FILES: i32 = 24;
 /// Each database has its turn to merge once in so many checkpoints.
 const TURNS: u64 = 20;
+/// A database smaller than this, and none is larger, has one level below level 0.
+const ONE_LEVEL_BYTES: u64 = 1 << 44;
 /// Fewer files of level 0 than this are not worth a merge.
 const WORTH_A_MERGE: u64 = 4;
 
@@ -112,9 +117,9 @@ impl RocksShared {
         options.set_max_write_buffer_number(2);
         options.set_arena_block_size((self.write_buffer_bytes / 8).clamp(16 << 10, 1 << 20));
         options.set_target_file_size_base((self.write_buffer_bytes as u64 * 4).max(8 << 20));
-        options.set_max_bytes_for_level_base((self.write_buffer_bytes as u64 * 16).max(64 << 20));
-        options.set_level_compaction_dynamic_level_bytes(true);
         // See the module's text. Bloom filters keep reads cheap meanwhile.
+        options.set_max_bytes_for_level_base(ONE_LEVEL_BYTES);
+        options.set_level_compaction_dynamic_level_bytes(true);
         options.set_level_zero_file_num_compaction_trigger(LEVEL_0_FILES);
         options.set_level_zero_slowdown_writes_trigger(LEVEL_0_FILES * 2);
         options.set_level_zero_stop_writes_trigger(LEVEL_0_FILES * 3);
