@@ -90,7 +90,7 @@ CREATE TABLE o (id BIGINT, c BIGINT) WITH ('connector' = 'filesystem', 'path' = 
 INSERT INTO o SELECT id, count(*) FROM n GROUP BY id;
 ";
     for (extra, code, way_out) in [
-        ("", "C0010", "'format' = 'changelog-json'"),
+        ("", "P1017", "'format' = 'changelog-json'"),
         (", 'mode' = 'snapshot'", "C0008", "'format' = 'json'"),
     ] {
         let place = Place::new(&root.path().join(code), "q", &sql.replace("ANY", extra));
