@@ -35,6 +35,7 @@ mod source;
 pub mod statistics;
 mod sync;
 mod topology;
+mod views;
 mod worker;
 
 pub use catalog::ConnectorCatalog;
@@ -57,3 +58,4 @@ pub use session::{
     ProgramSource, ProgramTables, QueryStream, Resolved, Session, SessionOptions, TableSpec,
     create_table_from, declaration, resolve_files,
 };
+pub use views::{ViewInfo, ViewRows, view_rows, views_of};

@@ -109,7 +109,7 @@ fn declare(index: usize, info: &StateTableInfo) -> String {
 }
 
 /// The type that a column has in the query: some that state can have cannot be declared.
-fn shown(data_type: &DataType) -> DataType {
+pub(crate) fn shown(data_type: &DataType) -> DataType {
     match data_type {
         DataType::Null => DataType::String,
         DataType::UInt8 => DataType::Int16,
