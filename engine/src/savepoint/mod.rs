@@ -24,7 +24,7 @@ pub use control::{JobControl, SavepointOrder, StopOrder};
 pub(crate) use create::{Target, write_of};
 pub use create::{checkpoint_state, savepoint_of_checkpoint, savepoints_in};
 pub use query::StateQuery;
-pub(crate) use query::{is_state_table, shown, state_source};
+pub(crate) use query::{is_state_table, state_source};
 pub use socket::{ControlClient, ControlServer};
 
 /// The folder of a job's savepoints, unless the user names another.

@@ -158,6 +158,11 @@ impl BackgroundJob {
         }
     }
 
+    /// What its operators have done.
+    pub(super) fn metrics(&self) -> crate::JobMetrics {
+        self.observer.metrics()
+    }
+
     /// Its materialized views.
     pub(super) fn views(&self) -> &[ViewInfo] {
         &self.views

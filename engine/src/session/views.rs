@@ -13,11 +13,10 @@ use weir_planner::lexemes::{LexemeKind, lexemes};
 use weir_planner::plan::{MATERIALIZED_VIEW, OperatorKind, StreamPlan, TableDefinition};
 use weir_types::{Column, Diagnostic};
 
-use super::commands::unquoted;
+use super::Session;
 use super::program::{ProgramTables, VIEW};
 use super::table_rows::RowsTable;
-use super::{Session, declaration};
-use crate::savepoint::shown;
+use crate::declaration::{name_text, quoted, type_text, unquoted};
 use crate::views::{ViewInfo, ViewRows, noted, view_of, view_rows, views_of};
 use crate::{Error, Result};
 
@@ -26,20 +25,47 @@ const FOLDER: &str = "folder";
 
 /// What the session's later statements know a view by.
 pub(super) fn declared(view: &ViewInfo, job: &str, folder: Option<&PathBuf>) -> String {
-    let columns: Vec<Column> = view
+    let columns: Vec<String> = view
         .columns
         .iter()
-        .map(|column| Column::new(column.name.clone(), shown(&column.data_type)))
+        .map(|column| {
+            let data_type = type_text(&column.data_type, quoted);
+            format!("    {} {data_type}", written(column))
+        })
         .collect();
     let mut options = vec![
-        ("connector".to_owned(), MATERIALIZED_VIEW.to_owned()),
-        (VIEW.to_owned(), view.name.clone()),
-        (JOB.to_owned(), job.to_owned()),
+        ("connector", MATERIALIZED_VIEW.to_owned()),
+        (VIEW, view.name.clone()),
+        (JOB, job.to_owned()),
     ];
     if let Some(folder) = folder {
-        options.push((FOLDER.to_owned(), folder.to_string_lossy().into_owned()));
+        options.push((FOLDER, folder.to_string_lossy().into_owned()));
     }
-    declaration(&view.name, &columns, &options)
+    let options: Vec<String> = options
+        .iter()
+        .map(|(key, value)| option(key, value))
+        .collect();
+    format!(
+        "CREATE TABLE {} (\n{}\n) WITH (\n    {}\n)",
+        quoted(&view.name),
+        columns.join(",\n"),
+        options.join(",\n    ")
+    )
+}
+
+/// An option as a declaration writes it.
+fn option(key: &str, value: &str) -> String {
+    format!("'{key}' = '{}'", value.replace('\'', "''"))
+}
+
+/// The column as it is printed, if that folds to its name; else its name in quotes.
+fn written(column: &Column) -> String {
+    let shown = column.external();
+    let folds = shown.to_lowercase() == column.name && name_text(shown) == shown;
+    match folds {
+        true => shown.to_owned(),
+        false => quoted(&column.name),
+    }
 }
 
 /// The views that a plan reads as tables.
@@ -110,10 +136,10 @@ impl Session {
     pub(super) fn with_rows_of_views(&self, plan: &StreamPlan) -> Result<ProgramTables> {
         let mut tables = None;
         for view in read_by(plan) {
-            let option = |key: &str| view.options.get(key).cloned().unwrap_or_default();
-            let name = option(VIEW);
+            let said = |key: &str| view.options.get(key).cloned().unwrap_or_default();
+            let name = said(VIEW);
             let found = match view.options.get(FOLDER) {
-                Some(folder) => view_rows(&PathBuf::from(folder), &option(JOB), &name)?,
+                Some(folder) => view_rows(&PathBuf::from(folder), &said(JOB), &name)?,
                 None => self.view(&name)?,
             };
             tables
@@ -199,9 +225,8 @@ impl Session {
 
 /// Whether a declaration is the one that [`declared`] wrote of a view.
 pub(super) fn declares(declaration: &str, view: &str) -> bool {
-    let of = |key: &str, value: &str| format!("'{key}' = '{}'", value.replace('\'', "''"));
-    declaration.contains(&of("connector", MATERIALIZED_VIEW))
-        && declaration.contains(&of(VIEW, view))
+    declaration.contains(&option("connector", MATERIALIZED_VIEW))
+        && declaration.contains(&option(VIEW, view))
 }
 
 /// The name in `FIRST [MATERIALIZED] VIEW [BEFORE] name`.
