@@ -16,7 +16,8 @@
 //!   worker 1                                   M
 //! ```
 //!
-//! What is written between checkpoints, because it does not fit into memory, merges when there are 24 files.
+//! What is written between checkpoints, because it does not fit into memory, merges when there are 40 files. Half of the memory for
+//! writes is one memtable's, so that what a checkpoint writes is a file or two: many small ones would be merged out of turn.
 //!
 //! Below level 0 there is one level. More of them would make a merge smaller, but what comes down here is a share of all keys, not
 //! a few of them: it would pass through each level, and be written, and uploaded, once for each.
@@ -39,13 +40,13 @@ use crate::{Error, Result};
 const KEYS_PER_LOOKUP: usize = 1024;
 
 /// Files of level 0 before they are merged with what is below, whoever made them.
-const LEVEL_0_FILES: i32 = 24;
+const LEVEL_0_FILES: i32 = 40;
 /// Each database has its turn to merge once in so many checkpoints.
 const TURNS: u64 = 20;
 /// A database smaller than this, and none is larger, has one level below level 0.
 const ONE_LEVEL_BYTES: u64 = 1 << 44;
 /// Fewer files of level 0 than this are not worth a merge.
-const WORTH_A_MERGE: u64 = 4;
+const WORTH_A_MERGE: u64 = 8;
 
 /// What all databases of the process share.
 #[derive(Clone)]
@@ -70,7 +71,7 @@ impl RocksShared {
             false,
             cache.clone(),
         );
-        let write_buffer_bytes = (write_bytes / 4).clamp(256 << 10, 32 << 20);
+        let write_buffer_bytes = (write_bytes / 2).clamp(256 << 10, 64 << 20);
         Self {
             cache,
             write_buffers,
