@@ -141,7 +141,7 @@ fn a_version_is_part_of_the_plan_and_another_one_changes_fingerprints() {
     let sql = "SELECT sum(half_d(n)) AS s FROM (VALUES (1), (2)) t(n)";
     session.register_scalar(half("half_d"), halved).unwrap();
     let first = session.plan(sql).unwrap().plan;
-    assert!(weir_planner::explain(&first).contains("half_d@1(n)"));
+    assert!(weir_planner::explain(&first).contains("half_d@1("));
     let again = session.plan(sql).unwrap().plan;
     assert_eq!(first, again);
     session
@@ -196,7 +196,7 @@ fn a_volatile_function_is_refused_over_rows_that_may_be_taken_back() {
         .register_scalar(half("dice_e").volatile(), halved)
         .unwrap();
     let told = session
-        .plan("SELECT dice_e(s) AS d FROM (SELECT k, sum(n) AS s FROM (VALUES (1, 2)) t(k, n) GROUP BY k)")
+        .plan("SELECT dice_e(s) AS d FROM (SELECT k, sum(n) AS s FROM (VALUES (1, 2)) t(k, n) GROUP BY k) AS sums")
         .err()
         .map(|error| error.to_string())
         .unwrap_or_default();

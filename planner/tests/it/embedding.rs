@@ -31,7 +31,6 @@ const NEVER: &[&str] = &[
     "clang-sys",
     "openssl-sys",
     "cmake",
-    "object_store",
     "parquet",
     "datafusion",
 ];
