@@ -218,7 +218,7 @@ const BOOK: [(&str, &[&str]); 8] = [
     ("", &["README.md", "getting-started.md", "concepts.md"]),
     (
         "Ways in",
-        &["repl.md", "cli.md", "serve.md", "embedding.md"],
+        &["repl.md", "cli.md", "server.md", "embedding.md"],
     ),
     ("SQL", &["sql/", "operator-ids.md"]),
     ("Connectors", &["connectors/"]),
