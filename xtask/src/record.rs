@@ -6,6 +6,11 @@
 //!
 //! Nothing is made up: what the picture shows is what `weir` printed on this machine when it was recorded.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "whoever types waits for the screen of another process"
+)]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output};
 use std::time::{Duration, Instant};

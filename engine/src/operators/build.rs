@@ -124,7 +124,7 @@ pub fn build(mut context: BuildContext<'_>) -> Result<Box<dyn Operator>> {
             );
             let is_view = crate::views::view_of(context.plan, operator).is_some();
             Box::new(
-                sink.as_view(is_view)
+                sink.keeping_a_view(is_view)
                     .requiring(built.required_columns(table)),
             )
         }

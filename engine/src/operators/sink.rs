@@ -77,7 +77,7 @@ impl Sink {
     }
 
     /// A materialized view: nobody is given what the state holds, but who asks.
-    pub(super) fn as_view(mut self, is_view: bool) -> Self {
+    pub(super) fn keeping_a_view(mut self, is_view: bool) -> Self {
         self.is_view = is_view;
         self
     }
