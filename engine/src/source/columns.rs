@@ -110,6 +110,12 @@ impl ColumnPlan {
                 .filter(|column| column.origin == ColumnOrigin::Physical)
                 .map(|column| column.column.clone())
                 .collect(),
+            unread_fields: super::fields::unread_fields(
+                plan,
+                index,
+                table,
+                &self.decoded[..self.physical],
+            ),
             metadata: metadata.collect(),
             retractions: false,
             unique_key: None,

@@ -1,14 +1,19 @@
 //! The rows of each key of a sorted table, in order, as slots of its cache.
 //!
 //! ```text
-//!   hash of the key ─▶ Owner { key length, whole, blocks } ─▶ [slot slot … slot] [slot …] …      ascending by their bytes
+//!   hash of the key ─▶ Owner { key length, whole, blocks, loose }
+//!                                                     │       └▶ slot slot …                  in no order
+//!                                                     └▶ [slot slot … slot] [slot …] …        ascending by their bytes
 //! ```
 //!
-//! A block holds some hundred slots at most, so an insertion moves few of them however many rows a key has.
+//! A block holds some hundred slots at most, so an insertion moves few of them however many rows a key has. New rows are
+//! *loose* until somebody walks through their key: the values of a `count(DISTINCT …)`, for one, are looked up by their hash
+//! alone, and finding the place of each among a hundred thousand would be most of the work.
 //!
 //! # Invariants
 //! 1. No block is empty; within and across blocks the slots ascend by the bytes of their entries.
 //! 2. An owner is *whole* while all live rows of its key are in memory; the first eviction of one ends that.
+//! 3. A slot of an owner is in one block or loose, once; an owner has at least one slot; a walk finds nothing loose.
 
 use hashbrown::HashTable;
 
@@ -16,6 +21,10 @@ use hashbrown::HashTable;
 const NO_OWNER: u32 = u32::MAX;
 /// Slots of a block at most.
 const BLOCK_SLOTS: usize = 512;
+/// Slots of a block that is made of many at once: it has room to grow.
+const FRESH_BLOCK_SLOTS: usize = 384;
+/// So many loose slots are put into their places one by one, and searched one by one; more are sorted.
+const FEW: usize = 16;
 
 /// One key.
 #[derive(Debug)]
@@ -28,6 +37,24 @@ struct Owner {
     /// It had too many rows to be loaded, when that was tried last.
     large: bool,
     blocks: Vec<Vec<u32>>,
+    /// Slots that came since the last walk.
+    loose: Vec<u32>,
+}
+
+impl Owner {
+    /// Any of its slots.
+    fn any(&self) -> u32 {
+        match self.blocks.first() {
+            Some(block) => block[0],
+            None => self.loose[0],
+        }
+    }
+
+    /// Bytes that its lists take.
+    fn bytes(&self) -> usize {
+        let blocks: usize = self.blocks.iter().map(slots_bytes).sum();
+        self.blocks.capacity() * size_of::<Vec<u32>>() + blocks + slots_bytes(&self.loose)
+    }
 }
 
 /// See the module's text.
@@ -38,8 +65,8 @@ pub(crate) struct Ordered {
     index: HashTable<u32>,
     /// For each slot its owner.
     owner_of: Vec<u32>,
-    /// Bytes that the blocks take.
-    block_bytes: usize,
+    /// Bytes that the owners' lists take.
+    slots_bytes: usize,
 }
 
 /// Where the rows begin and end that a walk visits: bytes of whole entries, from (inclusive) and to (exclusive).
@@ -55,13 +82,8 @@ fn spread(hash: u32) -> u64 {
     weir_types::hash::mix(u64::from(hash))
 }
 
-/// Bytes that a list of blocks takes beside them, and a block.
-fn outer_bytes(blocks: &Vec<Vec<u32>>) -> usize {
-    blocks.capacity() * size_of::<Vec<u32>>()
-}
-
-fn block_bytes(block: &Vec<u32>) -> usize {
-    block.capacity() * size_of::<u32>()
+fn slots_bytes(slots: &Vec<u32>) -> usize {
+    slots.capacity() * size_of::<u32>()
 }
 
 impl Ordered {
@@ -84,12 +106,12 @@ impl Ordered {
         let found = self.index.find(spread(hash), |&owner| {
             let owner = &self.owners[owner as usize];
             owner.hash == hash
-                && bytes_of(owner.blocks[0][0]).get(..owner.key_length as usize) == Some(key)
+                && bytes_of(owner.any()).get(..owner.key_length as usize) == Some(key)
         });
         found.copied()
     }
 
-    /// Puts a slot into its place among the rows of its key.
+    /// Adds a slot to the rows of its key.
     pub(crate) fn attach<'a>(
         &mut self,
         slot: u32,
@@ -98,39 +120,40 @@ impl Ordered {
         whole: bool,
         bytes_of: impl Fn(u32) -> &'a [u8],
     ) {
-        let owner = match self.find(hash, key, &bytes_of) {
-            Some(owner) => owner,
+        let number = match self.find(hash, key, &bytes_of) {
+            Some(number) => number,
             None => self.add_owner(hash, key.len() as u32, whole),
         };
-        self.owner_of[slot as usize] = owner;
-        let blocks = &mut self.owners[owner as usize].blocks;
-        let before = outer_bytes(blocks);
-        if blocks.is_empty() {
-            let block = vec![slot];
-            self.block_bytes += block_bytes(&block);
-            blocks.reserve_exact(1);
-            blocks.push(block);
-        } else {
-            let (mut number, mut place) = position(blocks, bytes_of(slot), &bytes_of);
-            if number == blocks.len() {
-                number -= 1;
-                place = blocks[number].len();
-            }
-            let block = &mut blocks[number];
-            self.block_bytes -= block_bytes(block);
-            block.insert(place, slot);
-            let right = (block.len() > BLOCK_SLOTS).then(|| {
-                let right = block.split_off(BLOCK_SLOTS / 2);
-                block.shrink_to_fit();
-                right
-            });
-            self.block_bytes += block_bytes(block);
-            if let Some(right) = right {
-                self.block_bytes += block_bytes(&right);
-                blocks.insert(number + 1, right);
-            }
+        self.owner_of[slot as usize] = number;
+        let loose = &mut self.owners[number as usize].loose;
+        let before = slots_bytes(loose);
+        if loose.capacity() == 0 {
+            // Most keys have one row.
+            loose.reserve_exact(1);
         }
-        self.block_bytes += outer_bytes(blocks) - before;
+        loose.push(slot);
+        self.slots_bytes += slots_bytes(loose) - before;
+    }
+
+    /// Puts the loose slots of a key into their places.
+    pub(crate) fn settle<'a>(&mut self, number: u32, bytes_of: impl Fn(u32) -> &'a [u8]) {
+        let owner = &mut self.owners[number as usize];
+        if owner.loose.is_empty() {
+            return;
+        }
+        let before = owner.bytes();
+        let mut loose = std::mem::take(&mut owner.loose);
+        if loose.len() <= FEW && !owner.blocks.is_empty() {
+            for slot in loose {
+                insert(&mut owner.blocks, slot, &bytes_of);
+            }
+        } else {
+            loose.sort_unstable_by(|&a, &b| bytes_of(a).cmp(bytes_of(b)));
+            let settled = std::mem::take(&mut owner.blocks);
+            owner.blocks = in_blocks(&merged(settled, loose, &bytes_of));
+        }
+        let after = owner.bytes();
+        self.slots_bytes = self.slots_bytes + after - before;
     }
 
     fn add_owner(&mut self, hash: u32, key_length: u32, whole: bool) -> u32 {
@@ -140,6 +163,7 @@ impl Ordered {
             whole,
             large: false,
             blocks: Vec::new(),
+            loose: Vec::new(),
         };
         let number = match self.free.pop() {
             Some(number) => {
@@ -169,32 +193,43 @@ impl Ordered {
         if number == NO_OWNER {
             return;
         }
-        let owner = &mut self.owners[number as usize];
-        let (block, place) = position(&owner.blocks, bytes_of(slot), &bytes_of);
-        assert_eq!(
-            owner.blocks.get(block).and_then(|block| block.get(place)),
-            Some(&slot),
-            "an attached slot is in its place"
-        );
-        owner.blocks[block].remove(place);
-        owner.whole &= absent;
-        if !owner.blocks[block].is_empty() {
-            return;
+        let owner = &self.owners[number as usize];
+        let among_few = owner.loose.len() <= FEW;
+        let loose = among_few.then(|| owner.loose.iter().position(|&other| other == slot));
+        if !among_few {
+            self.settle(number, &bytes_of);
         }
-        let before = outer_bytes(&owner.blocks);
-        self.block_bytes -= block_bytes(&owner.blocks.remove(block));
-        if owner.blocks.is_empty() {
-            owner.blocks = Vec::new();
+        let owner = &mut self.owners[number as usize];
+        owner.whole &= absent;
+        match loose.flatten() {
+            Some(place) => {
+                owner.loose.swap_remove(place);
+            }
+            None => {
+                let (block, place) = position(&owner.blocks, bytes_of(slot), &bytes_of);
+                assert_eq!(
+                    owner.blocks.get(block).and_then(|block| block.get(place)),
+                    Some(&slot),
+                    "an attached slot is in its place"
+                );
+                owner.blocks[block].remove(place);
+                if owner.blocks[block].is_empty() {
+                    self.slots_bytes -= slots_bytes(&owner.blocks.remove(block));
+                }
+            }
+        }
+        if owner.blocks.is_empty() && owner.loose.is_empty() {
+            self.slots_bytes -= owner.bytes();
+            (owner.blocks, owner.loose) = (Vec::new(), Vec::new());
             let hash = spread(owner.hash);
             if let Ok(entry) = self.index.find_entry(hash, |&other| other == number) {
                 entry.remove();
             }
             self.free.push(number);
         }
-        self.block_bytes -= before - outer_bytes(&self.owners[number as usize].blocks);
     }
 
-    /// Visits the slots of a key within a span, in order, until `visit` says that it is enough.
+    /// Visits the slots of a key within a span, in order, until `visit` says that it is enough. The key was settled.
     pub(crate) fn walk<'a>(
         &self,
         owner: u32,
@@ -202,7 +237,8 @@ impl Ordered {
         bytes_of: impl Fn(u32) -> &'a [u8],
         mut visit: impl FnMut(u32) -> bool,
     ) {
-        let blocks = &self.owners[owner as usize].blocks;
+        let Owner { blocks, loose, .. } = &self.owners[owner as usize];
+        assert!(loose.is_empty(), "a key is settled before a walk");
         if !span.reverse {
             let (mut number, mut place) = position(blocks, span.from, &bytes_of);
             while let Some(block) = blocks.get(number) {
@@ -258,7 +294,7 @@ impl Ordered {
         self.owners.capacity() * size_of::<Owner>()
             + (self.free.capacity() + self.owner_of.capacity()) * 4
             + self.index.allocation_size()
-            + self.block_bytes
+            + self.slots_bytes
     }
 
     /// Checks the invariants; for tests.
@@ -267,18 +303,18 @@ impl Ordered {
         let mut slots = 0;
         let mut bytes = 0;
         for (number, owner) in self.owners.iter().enumerate() {
-            bytes += outer_bytes(&owner.blocks);
-            bytes += owner.blocks.iter().map(block_bytes).sum::<usize>();
+            bytes += owner.bytes();
             assert!(owner.blocks.iter().all(|block| !block.is_empty()));
-            let all: Vec<u32> = owner.blocks.iter().flatten().copied().collect();
+            let mut all: Vec<u32> = owner.blocks.iter().flatten().copied().collect();
             assert!(all.is_sorted_by(|&a, &b| bytes_of(a) < bytes_of(b)));
+            all.extend(&owner.loose);
             assert!(
                 all.iter()
                     .all(|&slot| self.owner_of[slot as usize] == number as u32)
             );
             slots += all.len();
         }
-        assert_eq!(bytes, self.block_bytes);
+        assert_eq!(bytes, self.slots_bytes);
         let attached = self.owner_of.iter().filter(|&&owner| owner != NO_OWNER);
         assert_eq!(slots, attached.count());
     }
@@ -296,4 +332,53 @@ fn position<'a>(
         .get(number)
         .map_or(0, |block| block.partition_point(|&slot| below(slot)));
     (number, place)
+}
+
+/// Puts a slot into its place.
+fn insert<'a>(blocks: &mut Vec<Vec<u32>>, slot: u32, bytes_of: impl Fn(u32) -> &'a [u8]) {
+    let (mut number, mut place) = position(blocks, bytes_of(slot), &bytes_of);
+    if number == blocks.len() {
+        number -= 1;
+        place = blocks[number].len();
+    }
+    let block = &mut blocks[number];
+    block.insert(place, slot);
+    if block.len() > BLOCK_SLOTS {
+        let right = block.split_off(BLOCK_SLOTS / 2);
+        block.shrink_to_fit();
+        blocks.insert(number + 1, right);
+    }
+}
+
+/// The slots of blocks and of a sorted list, ascending.
+fn merged<'a>(
+    blocks: Vec<Vec<u32>>,
+    sorted: Vec<u32>,
+    bytes_of: impl Fn(u32) -> &'a [u8],
+) -> Vec<u32> {
+    if blocks.is_empty() {
+        return sorted;
+    }
+    let settled: usize = blocks.iter().map(Vec::len).sum();
+    let mut merged = Vec::with_capacity(settled + sorted.len());
+    let mut sorted = sorted.into_iter().peekable();
+    for slot in blocks.into_iter().flatten() {
+        while let Some(new) = sorted.next_if(|&new| bytes_of(new) < bytes_of(slot)) {
+            merged.push(new);
+        }
+        merged.push(slot);
+    }
+    merged.extend(sorted);
+    merged
+}
+
+/// Slots cut into blocks.
+fn in_blocks(slots: &[u32]) -> Vec<Vec<u32>> {
+    if slots.len() <= BLOCK_SLOTS {
+        return vec![slots.to_vec()];
+    }
+    slots
+        .chunks(FRESH_BLOCK_SLOTS)
+        .map(<[u32]>::to_vec)
+        .collect()
 }
