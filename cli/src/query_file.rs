@@ -88,10 +88,15 @@ impl QueryFile {
 
     /// Plans it with the connectors of the engine.
     pub(crate) fn plan(&self) -> Result<Planned, Failure> {
-        let failed = |errors: Diagnostics| Failure::sql(self, &errors);
-        let (text, shift) = self.with_files().map_err(failed)?;
+        self.diagnose()
+            .map_err(|errors| Failure::sql(self, &errors))
+    }
+
+    /// Plans it; what is wrong is given as it is.
+    pub(crate) fn diagnose(&self) -> Result<Planned, Diagnostics> {
+        let (text, shift) = self.with_files()?;
         weir_planner::plan(&text, &ConnectorCatalog)
-            .map_err(|errors| failed(Diagnostics(moved(errors.0, shift))))
+            .map_err(|errors| Diagnostics(moved(errors.0, shift)))
             .map(|planned| Planned {
                 warnings: moved(planned.warnings, shift),
                 ..planned

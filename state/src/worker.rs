@@ -15,7 +15,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 use weir_types::{CheckpointId, Generation, KeyGroupRange, OperatorId, WorkerId};
 
-use crate::backend::{MemoryBackend, RocksBackend, StateBackend};
+use crate::backend::{LateBackend, MemoryBackend, RocksBackend, StateBackend};
 use crate::error::pass;
 use crate::keyed::{
     Cache, CacheRef, Keep, MapTable, MultiMapTable, Registry, SliceTable, Slices, SortedTable,
@@ -364,6 +364,27 @@ impl WorkerState {
         Ok(PendingSnapshot::new(receiver))
     }
 
+    /// Operator and name of each table, by its index.
+    pub fn table_names(&self) -> &[(OperatorId, String)] {
+        &self.names
+    }
+
+    /// Of each table, by its index, the entries in memory and the bytes that they take, about. Cheap: nothing is read.
+    pub fn in_memory(&self) -> Vec<(u64, u64)> {
+        let mut sizes = vec![(0, 0); self.names.len()];
+        for cache in self.registry.caches() {
+            let cache = cache.borrow();
+            let (entries, bytes) = &mut sizes[cache.table.index];
+            *entries += cache.live as u64;
+            *bytes += if cache.live == 0 {
+                0
+            } else {
+                cache.bytes() as u64
+            };
+        }
+        sizes
+    }
+
     /// Figures of each table, with nothing in them yet.
     fn figures(&self) -> Vec<TableFigures> {
         let named = self.names.iter().map(|(operator, table)| TableFigures {
@@ -425,8 +446,12 @@ pub(crate) fn new_backend(
     let names = tables.iter().map(TableSpec::family).collect();
     Ok(match (shared.kind, &shared.rocks) {
         (BackendKind::Rocksdb, Some(rocks)) => {
-            let database = RocksBackend::open(rocks, &options.scratch.join("db"), names)?;
-            Arc::new(database.with_turn(turn_of(options)))
+            let (rocks, folder) = (rocks.clone(), options.scratch.join("db"));
+            let turn = turn_of(options);
+            Arc::new(LateBackend::new(move || {
+                let database = RocksBackend::open(&rocks, &folder, names)?;
+                Ok(Box::new(database.with_turn(turn)))
+            }))
         }
         _ => Arc::new(MemoryBackend::new(names)),
     })

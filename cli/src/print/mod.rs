@@ -16,9 +16,10 @@
 mod changes;
 mod fold;
 mod lines;
+mod rows;
 mod table;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -32,6 +33,7 @@ use crate::arguments::Format;
 use crate::print::changes::pair_up;
 use crate::print::fold::Fold;
 use crate::print::lines::Lines;
+pub(crate) use crate::print::rows::{Cut, ends, print_rows};
 use crate::print::table::Table;
 use crate::progress::StatusLine;
 
@@ -126,6 +128,7 @@ impl Printer {
             options,
             status,
             Box::new(io::BufWriter::with_capacity(1 << 16, io::stdout())),
+            terminal_columns(),
         )
     }
 
@@ -134,6 +137,7 @@ impl Printer {
         options: PrintOptions,
         status: Arc<StatusLine>,
         out: Box<dyn Write + Send>,
+        terminal: Option<usize>,
     ) -> anyhow::Result<Self> {
         let mut outputs = Vec::new();
         let count = plan
@@ -166,7 +170,7 @@ impl Printer {
                 operator: index,
                 title: title(operator),
                 form,
-                writer: writer(options, columns, with_op),
+                writer: writer(options, columns, with_op, terminal),
                 unique_key: operator.unique_key.clone(),
                 settle: !options.bounded || options.live,
             });
@@ -355,9 +359,23 @@ fn title(operator: &Operator) -> String {
     }
 }
 
-fn writer(options: PrintOptions, columns: Vec<Column>, with_op: bool) -> Box<dyn RowWriter> {
+/// How wide the terminal is that is printed to; `None`: it is none, or does not know.
+fn terminal_columns() -> Option<usize> {
+    if !io::stdout().is_terminal() {
+        return None;
+    }
+    let columns = crossterm::terminal::size().map_or(0, |(columns, _)| usize::from(columns));
+    (columns > 0).then_some(columns)
+}
+
+fn writer(
+    options: PrintOptions,
+    columns: Vec<Column>,
+    with_op: bool,
+    terminal: Option<usize>,
+) -> Box<dyn RowWriter> {
     match options.format {
-        Format::Table => Box::new(Table::new(columns, with_op)),
+        Format::Table => Box::new(Table::new(columns, with_op).within(terminal)),
         Format::Json => Box::new(Lines::new(PrintFormat::Json, &columns, with_op)),
         Format::Csv => Box::new(Lines::new(PrintFormat::Csv, &columns, with_op)),
     }

@@ -7,17 +7,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use weir_engine::{
-    Answer, Error, JobState, JobStatus, Next, OutputEvent, QueryStream, Session, SessionOptions,
-    StopOrder,
+    Answer, Error, JobState, JobStatus, QueryStream, Session, SessionOptions, StopOrder,
 };
+
+use weir_planner::lexemes::lexemes;
 
 use super::helper::Names;
 use super::{is_capable, live, meta};
+use crate::analyze;
 use crate::arguments::Format;
 use crate::exit::{Code, Failure};
-use crate::print::{PrintOptions, Printer, is_closed_pipe};
-use crate::progress::StatusLine;
-use crate::query::{ends, output_of};
+use crate::print::{Cut, is_closed_pipe, print_rows};
 use crate::query_file::QueryFile;
 use crate::text::{bytes, counted, elapsed, grouped};
 
@@ -90,6 +90,13 @@ impl Shell {
             let started = Instant::now();
             let file = QueryFile::of_text(shown, text);
             self.interrupted.store(false, Ordering::Relaxed);
+            if let Some(query) = analyzed(&text[range.clone()]) {
+                let from = range.start + query;
+                if let Err(failure) = self.analyze(&file, text, from..range.end) {
+                    return After::Failed(failure.tell());
+                }
+                continue;
+            }
             let done = match self.session.execute_one(text, range) {
                 Ok(done) => done,
                 Err(error) => return self.failed(&file, &error),
@@ -105,6 +112,38 @@ impl Shell {
             }
         }
         After::GoOn
+    }
+
+    /// EXPLAIN ANALYZE: the query at this place of the text is run, and nothing is written.
+    fn analyze(
+        &mut self,
+        file: &QueryFile,
+        text: &str,
+        query: std::ops::Range<usize>,
+    ) -> Result<(), Failure> {
+        let engine = |error: Error| Failure::engine(file, &error);
+        // What stands in front becomes blanks: places in messages stay those of the text.
+        let blank = |c: char| if c == '\n' { '\n' } else { ' ' };
+        let before: String = text[..query.start].chars().map(blank).collect();
+        let planned = self
+            .session
+            .plan(&(before + &text[query]))
+            .map_err(engine)?;
+        file.warn(&planned.warnings);
+        let plan = analyze::without_sinks(&planned.plan);
+        if !self.session.is_bounded(&plan) {
+            if !self.interactive {
+                analyze::refuse_endless(&plan)?;
+            }
+            eprintln!("(Ctrl-C ends the query and shows what it did)");
+        }
+        let options = self.session.job_options(&plan, "query").map_err(engine)?;
+        let analysis = analyze::run("query", text, plan.clone(), options, &|_| {
+            self.take_interrupt()
+        })
+        .map_err(engine)?;
+        print!("{}", analysis.text(&plan));
+        Ok(())
     }
 
     fn failed(&self, file: &QueryFile, error: &Error) -> After {
@@ -152,51 +191,18 @@ impl Shell {
         self.print(rows)
     }
 
-    fn print(&mut self, mut rows: QueryStream) -> Result<After, Error> {
-        let failed = |error: String| Error::Job(format!("cannot print the results: {error}"));
-        let options = PrintOptions {
-            format: self.format,
-            changelog: self.changelog,
-            bounded: ends(&rows),
-            live: !rows.is_bounded(),
-        };
+    fn print(&mut self, rows: QueryStream) -> Result<After, Error> {
         if self.interactive && !rows.is_bounded() {
             eprintln!("(Ctrl-C ends the query)");
         }
-        let status = Arc::new(StatusLine::new(false));
-        let mut printer = Printer::new(rows.plan(), options, status)
-            .map_err(|error| failed(error.to_string()))?;
-        let operator = output_of(&rows);
-        let mut stopping = false;
-        loop {
-            if self.take_interrupt() && !stopping {
-                stopping = true;
-                rows.stop();
-            }
-            match rows.next_within(LOOK_INTERVAL) {
-                Ok(Next::Nothing) => {}
-                Ok(Next::Epoch(epoch)) => {
-                    let event = OutputEvent {
-                        operator,
-                        changes: vec![epoch],
-                    };
-                    if printer.take(event).is_break() {
-                        break;
-                    }
-                }
-                Ok(Next::End(_)) => break,
-                Err(error) => {
-                    printer.abandon();
-                    return Err(error);
-                }
-            }
-        }
-        drop(rows);
-        match printer.finish() {
-            // Nobody reads any more: there is nobody to talk to.
-            Err(error) if is_closed_pipe(&error) => Ok(After::Leave),
-            Err(error) => Err(failed(error.to_string())),
+        match print_rows(rows, self.format, self.changelog, || self.take_interrupt()) {
             Ok(()) => Ok(After::GoOn),
+            Err(Cut::Query(error)) => Err(error),
+            // Nobody reads any more: there is nobody to talk to.
+            Err(Cut::Output(error)) if is_closed_pipe(&error) => Ok(After::Leave),
+            Err(Cut::Output(error)) => {
+                Err(Error::Job(format!("cannot print the results: {error}")))
+            }
         }
     }
 
@@ -298,6 +304,14 @@ impl Shell {
         std::fs::read_to_string(Path::new(path))
             .map_err(|error| format!("cannot read {path}: {error}"))
     }
+}
+
+/// Where the query of an EXPLAIN ANALYZE begins in its statement.
+fn analyzed(statement: &str) -> Option<usize> {
+    let pieces = lexemes(statement);
+    let mut spoken = pieces.iter().filter(|piece| !piece.is_silent());
+    let is_one = spoken.next()?.is(statement, "EXPLAIN") && spoken.next()?.is(statement, "ANALYZE");
+    is_one.then_some(spoken.next()?.range.start)
 }
 
 /// Jobs below each other.

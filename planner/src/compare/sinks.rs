@@ -99,6 +99,12 @@ fn sink(judge: &Judge<'_>, catalog: &dyn Catalog, index: usize, operator: &Opera
         judge.is_restored(input) && old_input.is_none_or(|old| judge.old.nodes[old].recoverable);
     let (verdict, reason) = if same && kept {
         (SinkVerdict::Unchanged, "it goes on where it was")
+    } else if comes_back(judge, old, operator) {
+        (
+            SinkVerdict::OldRowsStay,
+            "a column of its table was dropped by an earlier edit and comes back: rows written before hold its old values, \
+             which are not known any more, so that they cannot be taken back",
+        )
     } else if takes && from_state {
         (
             SinkVerdict::Difference,
@@ -147,6 +153,20 @@ fn reads_others(judge: &Judge<'_>, reader: usize, below: usize, exact: &BTreeSet
     let node = &judge.new.nodes[reader];
     let mut texts = node.columns.iter().chain(node.relation.conjuncts.keys());
     texts.any(|text| text.contains("…#") || others.iter().any(|other| text.contains(*other)))
+}
+
+/// Whether a table gets a column again that it lost by an earlier edit. A sink that keeps its result writes all of it anew.
+fn comes_back(judge: &Judge<'_>, old: Option<usize>, operator: &Operator) -> bool {
+    let gone = judge.past.columns_gone.get(&operator.id);
+    let Some(gone) = gone.filter(|_| operator.state.is_empty()) else {
+        return false;
+    };
+    let had = |name: &str| {
+        let old = old.map(|old| &judge.old.plan.operators[old].schema);
+        old.is_some_and(|columns| columns.iter().any(|column| column.name == name))
+    };
+    let mut columns = operator.schema.iter();
+    columns.any(|column| gone.contains(&column.name) && !had(&column.name))
 }
 
 /// Whether an INSERT names the columns of its target as it did.
