@@ -326,11 +326,13 @@ impl Cache {
         key.encode(out);
     }
 
+    #[inline]
     pub(crate) fn is_new(&self, slot: u32) -> bool {
         let (chunk, i) = Self::split(slot);
         self.meta[chunk].fresh.get(i)
     }
 
+    #[inline]
     pub(crate) fn is_absent(&self, slot: u32) -> bool {
         let (chunk, i) = Self::split(slot);
         self.meta[chunk].absent.get(i)
@@ -370,6 +372,7 @@ impl Cache {
     }
 
     /// `remove` for one slot; the caller reports when it is through with all of them.
+    #[inline]
     pub(super) fn set_absent(&mut self, slot: u32) {
         let (chunk, i) = Self::split(slot);
         let meta = &mut self.meta[chunk];
@@ -564,6 +567,7 @@ impl Drop for Cache {
 }
 
 /// The bytes of an entry of a multimap or a sorted table: key and row.
+#[inline]
 pub(super) fn entry_bytes(cells: &[Cell], slot: u32) -> &[u8] {
     let (chunk, i) = Cache::split(slot);
     match cells[chunk].get().keys.get(i) {

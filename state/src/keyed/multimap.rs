@@ -106,10 +106,12 @@ impl Found {
 }
 
 /// The hash of a row within its key: the upper half is the key's, so that the key group is the same.
+#[inline]
 pub(super) fn row_hash(key_hash: u64, row: &[u8]) -> u64 {
     (key_hash & !u64::from(u32::MAX)) | u64::from(mix(key_hash ^ xxh3_64(row)) as u32)
 }
 
+#[inline]
 pub(super) fn upper(hash: u64) -> u32 {
     (hash >> 32) as u32
 }
@@ -334,11 +336,13 @@ impl Cache {
         self.lists = Some(lists);
     }
 
+    #[inline]
     pub(super) fn entry_bytes(&self, slot: u32) -> &[u8] {
         entry_bytes(&self.cells, slot)
     }
 
     /// The multiplicity of a row; zero if it is absent.
+    #[inline]
     pub(super) fn count(&self, slot: u32) -> i64 {
         let (chunk, i) = self.chunk(slot);
         match &chunk.columns[0] {

@@ -43,6 +43,7 @@ struct Owner {
 
 impl Owner {
     /// Any of its slots.
+    #[inline]
     fn any(&self) -> u32 {
         match self.blocks.first() {
             Some(block) => block[0],
@@ -78,6 +79,7 @@ pub(crate) struct Span<'a> {
 }
 
 /// Spreads the 32 bits of a key's hash for the hash table.
+#[inline]
 fn spread(hash: u32) -> u64 {
     weir_types::hash::mix(u64::from(hash))
 }
@@ -92,6 +94,7 @@ impl Ordered {
         self.owner_of.resize(slots, NO_OWNER);
     }
 
+    #[inline]
     pub(crate) fn is_attached(&self, slot: u32) -> bool {
         self.owner_of[slot as usize] != NO_OWNER
     }
@@ -381,4 +384,93 @@ fn in_blocks(slots: &[u32]) -> Vec<Vec<u32>> {
         .chunks(FRESH_BLOCK_SLOTS)
         .map(<[u32]>::to_vec)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Slots of one key, each of whose bytes are the key and a number that jumps about.
+    struct Rows(Vec<[u8; 5]>);
+
+    impl Rows {
+        fn new(count: u32) -> Self {
+            let row = |slot: u32| {
+                let [a, b, c, d] = slot.wrapping_mul(2_654_435_761).to_be_bytes();
+                [b'k', a, b, c, d]
+            };
+            Self((0..count).map(row).collect())
+        }
+
+        fn bytes(&self, slot: u32) -> &[u8] {
+            &self.0[slot as usize]
+        }
+    }
+
+    fn walked(ordered: &mut Ordered, rows: &Rows, reverse: bool) -> Vec<u32> {
+        let Some(owner) = ordered.find(7, b"k", |slot| rows.bytes(slot)) else {
+            return Vec::new();
+        };
+        ordered.settle(owner, |slot| rows.bytes(slot));
+        let mut slots = Vec::new();
+        let span = Span {
+            from: b"k",
+            to: None,
+            reverse,
+        };
+        ordered.walk(
+            owner,
+            span,
+            |slot| rows.bytes(slot),
+            |slot| {
+                slots.push(slot);
+                true
+            },
+        );
+        slots
+    }
+
+    #[test]
+    fn rows_are_in_order_for_whoever_walks_however_many_came_and_went_before() {
+        let rows = Rows::new(6_000);
+        let mut ordered = Ordered::default();
+        ordered.grow(6_000);
+        let mut there = BTreeSet::new();
+        let mut next = 0;
+        // Few and many at a time; every third step looks at them, others take some away that nobody has looked at.
+        for (step, added) in [3, 700, 5, 1, 2_000, 16, 17, 900, 2]
+            .into_iter()
+            .enumerate()
+        {
+            for slot in next..next + added {
+                ordered.attach(slot, 7, b"k", true, |slot| rows.bytes(slot));
+                there.insert(rows.bytes(slot).to_vec());
+            }
+            for slot in (next..next + added)
+                .step_by(4)
+                .chain((0..next).skip(step).step_by(11))
+            {
+                if ordered.is_attached(slot) {
+                    ordered.detach(slot, true, |slot| rows.bytes(slot));
+                    there.remove(rows.bytes(slot));
+                }
+            }
+            next += added;
+            ordered.check(|slot| rows.bytes(slot));
+            if step % 3 != 1 {
+                let slots = walked(&mut ordered, &rows, false);
+                assert!(slots.iter().map(|&slot| rows.bytes(slot)).eq(&there));
+                let back = walked(&mut ordered, &rows, true);
+                assert!(back.into_iter().rev().eq(slots));
+                ordered.check(|slot| rows.bytes(slot));
+            }
+        }
+        for slot in 0..next {
+            ordered.detach(slot, true, |slot| rows.bytes(slot));
+        }
+        assert!(walked(&mut ordered, &rows, false).is_empty());
+        ordered.check(|slot| rows.bytes(slot));
+    }
 }
