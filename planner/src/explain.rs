@@ -330,7 +330,12 @@ impl Printer<'_> {
                 residual.as_ref(),
                 &schemas,
             ),
-            OperatorKind::Sink { table } => format!("Sink into {table}"),
+            OperatorKind::Sink { table } => match self.plan.tables.get(table) {
+                Some(kept) if kept.is_materialized_view() => {
+                    format!("MaterializedView {table}, read with SELECT … FROM {table}")
+                }
+                _ => format!("Sink into {table}"),
+            },
             OperatorKind::Output { names } => format!("Output ({})", names.join(", ")),
         }
     }

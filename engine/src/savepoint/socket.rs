@@ -7,6 +7,7 @@
 //!   {"version": 1, "do": "savepoint", "folder": …, "name": …, "note": …}      {"savepoint": FOLDER}
 //!   {"version": 1, "do": "stop", "savepoint": null or {…}, "drain": false}    {"stopping": true, "savepoint": FOLDER or null}
 //!                                                                             {"error": TEXT}
+//!   {"version": 1, "do": "view", "name": VIEW}                                a line and an Arrow stream: `views/wire.rs`
 //! ```
 //!
 //! Whoever listens holds the job's lock, so a socket that is there already is a dead one's and is replaced.
@@ -50,6 +51,9 @@ enum What {
         savepoint: Option<Order>,
         #[serde(default)]
         drain: bool,
+    },
+    View {
+        name: String,
     },
 }
 
@@ -240,6 +244,19 @@ fn accept(listener: &UnixListener, control: &JobControl, ended: &AtomicBool) {
 
 fn serve(stream: UnixStream, control: &JobControl) {
     let answer = match read_request(&stream) {
+        Ok(Request {
+            what: What::View { name },
+            ..
+        }) => {
+            let mut out = std::io::BufWriter::new(&stream);
+            // Whoever asked may be gone.
+            drop(crate::views::write_answer(
+                &mut out,
+                control.view_rows(&name),
+            ));
+            drop(out.flush());
+            return;
+        }
         Ok(request) => obey(request, control),
         Err(error) => Answer {
             error: Some(error),
@@ -280,6 +297,8 @@ fn obey(request: Request, control: &JobControl) -> Answer {
             savepoint: savepoint.map(SavepointOrder::from),
             drain,
         }),
+        // It has an answer of its own.
+        What::View { .. } => None,
     };
     let Some(answer) = answer else {
         return Answer::default();
@@ -301,6 +320,12 @@ fn obey(request: Request, control: &JobControl) -> Answer {
             ..Answer::default()
         },
     }
+}
+
+fn gone(error: std::io::Error) -> Error {
+    Error::Job(format!(
+        "[S0036] the job ended before it answered: {error}; its messages say why"
+    ))
 }
 
 /// The asking side.
@@ -361,12 +386,18 @@ impl ControlClient {
         Ok(answer.savepoint)
     }
 
-    fn ask(mut self, what: What) -> Result<Answer> {
-        let gone = |error: std::io::Error| {
-            Error::Job(format!(
-                "[S0036] the job ended before it answered: {error}; its messages say why"
-            ))
-        };
+    /// Asks for the rows of a materialized view at the newest epoch.
+    ///
+    /// # Errors
+    /// What the job says.
+    pub fn view(mut self, name: &str) -> Result<crate::ViewRows> {
+        self.send(What::View {
+            name: name.to_owned(),
+        })?;
+        crate::views::read_answer(BufReader::new(&self.stream))
+    }
+
+    fn send(&mut self, what: What) -> Result<()> {
         let request = Request {
             version: VERSION,
             what,
@@ -374,7 +405,11 @@ impl ControlClient {
         let mut text = serde_json::to_vec(&request)
             .map_err(|error| Error::Job(format!("cannot ask the job: {error}")))?;
         text.push(b'\n');
-        self.stream.write_all(&text).map_err(gone)?;
+        self.stream.write_all(&text).map_err(gone)
+    }
+
+    fn ask(mut self, what: What) -> Result<Answer> {
+        self.send(what)?;
         let mut line = String::new();
         BufReader::new(&self.stream)
             .read_line(&mut line)

@@ -7,7 +7,7 @@ use super::report::{
     Exactness, SinkReport, SinkVerdict, SourceReport, SourceVerdict, StartAt, StateFrom, Verdict,
 };
 use crate::Catalog;
-use crate::plan::{Operator, OperatorKind, StreamPlan};
+use crate::plan::{Operator, OperatorKind, StreamPlan, TableDefinition};
 
 fn is_end(operator: &Operator) -> bool {
     matches!(
@@ -19,12 +19,19 @@ fn is_end(operator: &Operator) -> bool {
 /// Whether the sink's table takes rows back; what is printed does.
 fn takes_retractions(plan: &StreamPlan, operator: &Operator, catalog: &dyn Catalog) -> bool {
     match &operator.kind {
-        OperatorKind::Sink { table } => plan
-            .tables
-            .get(table)
-            .is_some_and(|table| catalog.sink_accepts_retractions(&table.options)),
+        OperatorKind::Sink { table } => plan.tables.get(table).is_some_and(|table| {
+            table.is_materialized_view() || catalog.sink_accepts_retractions(&table.options)
+        }),
         _ => true,
     }
+}
+
+fn is_view(plan: &StreamPlan, operator: &Operator) -> bool {
+    let OperatorKind::Sink { table } = &operator.kind else {
+        return false;
+    };
+    let definition = plan.tables.get(table);
+    definition.is_some_and(TableDefinition::is_materialized_view)
 }
 
 /// The sinks of the new plan, then those that are gone.
@@ -119,6 +126,9 @@ fn sink(judge: &Judge<'_>, catalog: &dyn Catalog, index: usize, operator: &Opera
         (
             SinkVerdict::OldRowsStay,
             match old {
+                _ if is_view(judge.new.plan, operator) => {
+                    "its rows do not follow from the job's state: only its source has them"
+                }
                 None => "it is new and gets the rows that come from now on",
                 Some(_) if !takes => {
                     "it takes no row back: what the old query wrote stays beside what the new one writes"
