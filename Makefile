@@ -12,7 +12,7 @@ help:
 	@echo 'make simulate  10,000 seeds of faults and crashes on one thread'
 	@echo 'make evolve    5,000 generated edits of running queries against a batch engine, and all cases of the model'
 	@echo 'make bench-checkpoint  what checkpoints of 1 GB of state cost, and restarts'
-	@echo 'make bench-upgrade     an aggregate rebuilt from a million groups, against reading a million rows'
+	@echo 'make bench-upgrade     an aggregate rebuilt from a million groups, against reading a million rows; how long an upgrade of 1 GB stands still'
 	@echo 'make bench-latency  event to result at 10, 50 and 80 % of the highest rate; start-up; the size of the binary'
 	@echo 'make bench-nexmark     every Nexmark query from a file and from the generator; EVENTS=, QUERIES=q0,q4, ARGS='
 	@echo 'make bench-compare     Nexmark beside Flink, DuckDB and DataFusion over one file; EVENTS=, QUERIES=q0,q4, ARGS='

@@ -111,6 +111,8 @@ fn main() {
     }
     if names.iter().any(|name| name == "upgrade") {
         upgrade(folder.path(), keys.min(1_000_000));
+        let part = ["downtime".to_owned()];
+        weir_tests::checkpoint_bench::run(&binary(), folder.path(), Scale { scale }, &part);
         return;
     }
     if names.iter().any(|name| name == "checkpoint") {
