@@ -57,6 +57,19 @@ pub(crate) enum Command {
     Diff(DiffOptions),
     /// Goes on with an edited query: judges it, stops the job with a savepoint, starts the new one, and goes back if it does not come up.
     Upgrade(Box<crate::upgrade::UpgradeOptions>),
+    /// Keeps jobs in a folder and is asked over HTTP: jobs come back after a restart, and after a crash.
+    Serve(crate::serve::ServeOptions),
+    /// Hands a query file to a server, as a job.
+    Submit(crate::remote::SubmitOptions),
+    /// Prints what the process of a server's job says.
+    Logs(crate::remote::LogsOptions),
+    /// Lets a job of a server go on that was stopped or has failed.
+    Start(crate::remote::NamedOptions),
+    /// Forgets a job of a server that is not running, with its state and savepoints; what its sinks wrote stays.
+    Delete(crate::remote::NamedOptions),
+    /// The process of one job of a server.
+    #[command(hide = true)]
+    ServeJob(crate::serve::child::ServeJobOptions),
     /// Tries an edited query on a copy of a job's state: prints what its sinks would get, and touches nothing.
     Try(Box<crate::trial::TryOptions>),
 }
@@ -208,6 +221,15 @@ pub(crate) enum Backend {
 }
 
 impl RunOptions {
+    /// The same, and what fills in `${NAME}`.
+    pub(crate) fn settings_and_variables(&self) -> Vec<(String, String)> {
+        let variables = self
+            .set
+            .iter()
+            .filter(|(key, _)| crate::variables::is_variable(key));
+        variables.cloned().chain(self.settings()).collect()
+    }
+
     /// The flags that stand for a setting, as `SET` would have them; later ones win.
     pub(crate) fn settings(&self) -> Vec<(String, String)> {
         let mut settings = self.set.clone();

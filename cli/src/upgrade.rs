@@ -27,6 +27,7 @@ use crate::arguments::RunOptions;
 use crate::diff::{judge, tell_sources};
 use crate::exit::{Code, Failure};
 use crate::query_file::QueryFile;
+use crate::remote::ServerFlags;
 use crate::run;
 use crate::target::job_folder;
 
@@ -40,11 +41,26 @@ pub(crate) struct UpgradeOptions {
     /// Does not ask.
     #[arg(long, short = 'y')]
     yes: bool,
+    #[command(flatten)]
+    server: ServerFlags,
 }
 
 /// Runs the command.
 pub(crate) fn upgrade(options: &UpgradeOptions) -> Result<Code, Failure> {
     let job = options.job.as_str();
+    if options.run.state_dir.is_none()
+        && let Some(client) = options.server.named()?
+    {
+        let run = &options.run;
+        return crate::remote::upgrade(
+            &client,
+            job,
+            &run.file,
+            &run.settings_and_variables(),
+            &run.evolution,
+            |file| Ok(options.yes || agreed(job, file)?),
+        );
+    }
     let file = QueryFile::read_with(&options.run.file, &options.run.set)?;
     let mut planned = file.plan()?;
     file.warn(&planned.warnings);
@@ -126,7 +142,7 @@ fn agreed(job: &str, file: &str) -> Result<bool, Failure> {
 }
 
 /// Stops the job, if it runs, with a savepoint; else makes one of its newest checkpoint.
-fn stopped(job: &str, folder: &Path) -> Result<Savepoint, Failure> {
+pub(crate) fn stopped(job: &str, folder: &Path) -> Result<Savepoint, Failure> {
     let plain = |error: weir_engine::Error| Failure::plain(&error);
     let order = SavepointOrder {
         note: Some("before an upgrade".to_owned()),
@@ -160,7 +176,7 @@ fn stopped(job: &str, folder: &Path) -> Result<Savepoint, Failure> {
 }
 
 /// Whether the new query has saved something that it read itself.
-fn came_up(job: &str, folder: &Path, saved: &Savepoint) -> bool {
+pub(crate) fn came_up(job: &str, folder: &Path, saved: &Savepoint) -> bool {
     let old = &saved.manifest.checkpoint;
     Before::of_job(job, folder, None).is_ok_and(|newest| {
         newest.manifest.checkpoint > old.checkpoint && newest.manifest.sources != old.sources
