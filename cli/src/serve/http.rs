@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{Query, RawPathParams, Request, State};
 use axum::http::header::{
     ALLOW, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE,
@@ -78,9 +79,9 @@ fn router(server: Arc<Server>) -> Router {
     for route in ROUTES {
         let own = by_path.remove(route.path).unwrap_or_default();
         let handler = move |State(server): State<Arc<Server>>,
-                            parameters: RawPathParams,
+                            parameters: Result<RawPathParams, RawPathParamsRejection>,
                             request: Request| async move {
-            answer(server, route, &parameters, request).await
+            answer(server, route, parameters, request).await
         };
         let method = match route.method {
             Method::Get => get(handler),
@@ -103,7 +104,7 @@ fn router(server: Arc<Server>) -> Router {
 async fn answer(
     server: Arc<Server>,
     route: &'static Route,
-    parameters: &RawPathParams,
+    parameters: Result<RawPathParams, RawPathParamsRejection>,
     request: Request,
 ) -> Response {
     let started = Instant::now();
@@ -130,7 +131,7 @@ async fn answer(
 async fn call(
     server: Arc<Server>,
     route: &'static Route,
-    parameters: &RawPathParams,
+    parameters: Result<RawPathParams, RawPathParamsRejection>,
     request: Request,
 ) -> Result<Reply, ApiError> {
     if !route.open {
@@ -138,6 +139,13 @@ async fn call(
     }
     let (parts, body) = request.into_parts();
     let query = query_of(&parts.uri, route)?;
+    let parameters = parameters.map_err(|error| {
+        ApiError::malformed(
+            Place::named("path", parts.uri.path()),
+            format!("the path cannot be read: {error}"),
+            "GET /openapi.json describes what is there; a job's name is letters, digits, `_`, `-` and `.`",
+        )
+    })?;
     let id = parameters
         .iter()
         .find(|(name, _)| *name == "id")
