@@ -14,14 +14,12 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use weir_connectors::{Asked, FileKind, infer_text, sample_stdin};
-use weir_engine::{Next, OutputEvent, QueryStream, Session, SessionOptions, declaration};
+use weir_engine::{QueryStream, Session, SessionOptions, declaration};
 use weir_planner::lexemes::{LexemeKind, lexemes};
-use weir_planner::plan::OperatorKind;
 
 use crate::arguments::{Format, key_and_value};
 use crate::exit::{Code, Failure};
-use crate::print::{PrintOptions, Printer, is_closed_pipe};
-use crate::progress::StatusLine;
+use crate::print::{Cut, ends, is_closed_pipe, print_rows};
 use crate::query_file::QueryFile;
 use crate::signals::StopRequest;
 
@@ -29,8 +27,6 @@ use crate::signals::StopRequest;
 const SAMPLE_BYTES: usize = 1 << 18;
 /// And for so long, once a first line is there: what a file or a generator gives at once is all in it.
 const SAMPLE_PATIENCE: Duration = Duration::from_millis(60);
-/// Between two looks whether somebody wants it to stop.
-const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// `weir query`.
 #[derive(Args)]
@@ -138,7 +134,7 @@ pub(crate) fn query(options: &QueryOptions) -> Result<Code, Failure> {
         .map_err(failed)?;
     file.warn(&done.warnings);
     match done.answer {
-        weir_engine::Answer::Rows(rows) => print_rows(&file, *rows, options),
+        weir_engine::Answer::Rows(rows) => show(&file, *rows, options),
         weir_engine::Answer::Text(text) => {
             println!("{text}");
             Ok(Code::Done)
@@ -151,20 +147,9 @@ pub(crate) fn query(options: &QueryOptions) -> Result<Code, Failure> {
 }
 
 /// Prints until the end, a signal, or nobody reads any more.
-fn print_rows(
-    file: &QueryFile,
-    mut rows: QueryStream,
-    options: &QueryOptions,
-) -> Result<Code, Failure> {
+fn show(file: &QueryFile, rows: QueryStream, options: &QueryOptions) -> Result<Code, Failure> {
     let stop = StopRequest::listen()
         .map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
-    let print = PrintOptions {
-        format: options.format,
-        changelog: options.changelog,
-        // Standard input ends, sooner or later: then there are final rows.
-        bounded: ends(&rows),
-        live: !rows.is_bounded(),
-    };
     let on_terminal = std::io::stdout().is_terminal() && crate::repl::is_capable();
     if on_terminal
         && rows.is_updating()
@@ -176,74 +161,13 @@ fn print_rows(
             .map(|()| Code::Done)
             .map_err(|error| Failure::engine(file, &error));
     }
-    let status = std::sync::Arc::new(StatusLine::new(false));
-    let mut printer = Printer::new(rows.plan(), print, status).map_err(Failure::failed)?;
-    let operator = output_of(&rows);
-    let mut stopping = false;
-    loop {
-        if stop.asked() && !stopping {
-            stopping = true;
-            rows.stop();
-        }
-        match rows.next_within(LOOK_INTERVAL) {
-            Ok(Next::Nothing) => {}
-            Ok(Next::Epoch(epoch)) => {
-                let event = OutputEvent {
-                    operator,
-                    changes: vec![epoch],
-                };
-                if printer.take(event).is_break() {
-                    break;
-                }
-            }
-            Ok(Next::End(summary)) => {
-                for warning in &summary.progress.warnings {
-                    eprintln!("warning: {warning}");
-                }
-                break;
-            }
-            Err(error) => {
-                printer.abandon();
-                return Err(Failure::engine(file, &error));
-            }
-        }
-    }
-    drop(rows);
-    match printer.finish() {
-        Err(error) if !is_closed_pipe(&error) => Err(Failure::failed(format!(
+    match print_rows(rows, options.format, options.changelog, || stop.asked()) {
+        Err(Cut::Query(error)) => Err(Failure::engine(file, &error)),
+        Err(Cut::Output(error)) if !is_closed_pipe(&error) => Err(Failure::failed(format!(
             "cannot print the results: {error}"
         ))),
         _ => Ok(Code::Done),
     }
-}
-
-/// Index of the SELECT in the plan.
-pub(crate) fn output_of(rows: &QueryStream) -> usize {
-    rows.plan()
-        .operators
-        .iter()
-        .position(|operator| matches!(operator.kind, OperatorKind::Output { .. }))
-        .unwrap_or_default()
-}
-
-/// Whether the query ends by itself: every source does, or is standard input.
-pub(crate) fn ends(rows: &QueryStream) -> bool {
-    let is_stdin = |table: &String| {
-        let definition = rows.plan().tables.get(table);
-        definition
-            .and_then(|definition| definition.options.get("connector"))
-            .map(String::as_str)
-            == Some("stdin")
-    };
-    rows.is_bounded()
-        || rows
-            .plan()
-            .operators
-            .iter()
-            .all(|operator| match &operator.kind {
-                OperatorKind::Source { table, .. } => is_stdin(table),
-                _ => true,
-            })
 }
 
 /// Settings of `weir.toml`: as if SET stood in front of all.

@@ -131,6 +131,7 @@ mod tests {
                 ("quiet/aggregate".to_owned(), 0),
             ],
             written: vec![("out".to_owned(), 24)],
+            operators: Vec::new(),
             finished_at_micros: None,
         };
         let expected = "\

@@ -82,19 +82,7 @@ pub(crate) fn fill(
 }
 
 fn problem(sql: &str, at: usize, length: usize, message: String) -> Diagnostic {
-    let place = |at: usize| {
-        let before = &sql[..at];
-        let line = before.matches('\n').count() as u32 + 1;
-        let column = before
-            .rsplit('\n')
-            .next()
-            .unwrap_or_default()
-            .chars()
-            .count() as u32
-            + 1;
-        (line, column)
-    };
-    let span = Span::new(place(at), place((at + length).min(sql.len())));
+    let span = Span::of_bytes(sql, at..at + length);
     Diagnostic::error("R0014", message)
         .at(span, "not known")
         .help("give it with --set NAME=value or in the environment, or write a default: ${NAME:-value}")

@@ -20,11 +20,13 @@ mod beside;
 mod catalog;
 mod clock;
 mod coordinator;
+mod declaration;
 mod error;
 mod evolution;
 mod exchange;
 pub mod expr;
 mod job;
+mod metrics;
 pub mod operators;
 mod options;
 mod progress;
@@ -38,6 +40,7 @@ mod topology;
 mod worker;
 
 pub use catalog::ConnectorCatalog;
+pub use declaration::declaration;
 pub use error::{Error, Result, RowError};
 pub use evolution::{
     Accept, Accepted, Again, Before, Evolution, EvolutionOptions, ReplayOrder, ReplayWatch,
@@ -45,6 +48,7 @@ pub use evolution::{
     sources_to_replay, with_what_is_below,
 };
 pub use job::{JobHandle, give_to, owner_of, storage_settings};
+pub use metrics::{JobMetrics, OperatorMetrics};
 pub use options::{CheckpointOptions, JobOptions, RestartOptions, RestartStrategy};
 pub use progress::{JobSummary, Outcome, OutputEvent, OutputHandler, Progress};
 pub use savepoint::{
@@ -55,5 +59,5 @@ pub use savepoint::{
 pub use session::{
     Answer, ChannelReceiver, ChannelSender, Executed, JobState, JobStatus, Next, ProgramSink,
     ProgramSource, ProgramTables, QueryStream, Resolved, Session, SessionOptions, TableSpec,
-    create_table_from, declaration, resolve_files,
+    create_table_from, resolve_files,
 };

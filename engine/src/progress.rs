@@ -61,6 +61,8 @@ pub struct JobSummary {
     pub late: Vec<(String, u64)>,
     /// Rows written by sink table.
     pub written: Vec<(String, u64)>,
+    /// What each operator did since this start, in the plan's order.
+    pub operators: Vec<crate::OperatorMetrics>,
     /// Processing time of the last checkpoint of a job that had been drained before, microseconds since the epoch.
     pub finished_at_micros: Option<i64>,
 }

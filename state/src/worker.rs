@@ -364,6 +364,27 @@ impl WorkerState {
         Ok(PendingSnapshot::new(receiver))
     }
 
+    /// Operator and name of each table, by its index.
+    pub fn table_names(&self) -> &[(OperatorId, String)] {
+        &self.names
+    }
+
+    /// Of each table, by its index, the entries in memory and the bytes that they take, about. Cheap: nothing is read.
+    pub fn in_memory(&self) -> Vec<(u64, u64)> {
+        let mut sizes = vec![(0, 0); self.names.len()];
+        for cache in self.registry.caches() {
+            let cache = cache.borrow();
+            let (entries, bytes) = &mut sizes[cache.table.index];
+            *entries += cache.live as u64;
+            *bytes += if cache.live == 0 {
+                0
+            } else {
+                cache.bytes() as u64
+            };
+        }
+        sizes
+    }
+
     /// Figures of each table, with nothing in them yet.
     fn figures(&self) -> Vec<TableFigures> {
         let named = self.names.iter().map(|(operator, table)| TableFigures {

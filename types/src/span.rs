@@ -37,6 +37,17 @@ impl Span {
         }
     }
 
+    /// The place of bytes in a text, as people count; what lies behind the text is its end.
+    pub fn of_bytes(text: &str, range: std::ops::Range<usize>) -> Self {
+        let place = |at: usize| {
+            let before = &text[..at.min(text.len())];
+            let line = before.matches('\n').count() as u32 + 1;
+            let begin = before.rfind('\n').map_or(0, |newline| newline + 1);
+            (line, before[begin..].chars().count() as u32 + 1)
+        };
+        Self::new(place(range.start), place(range.end))
+    }
+
     /// Whether the span points at nothing.
     pub fn is_empty(&self) -> bool {
         self.start.line == 0

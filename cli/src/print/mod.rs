@@ -16,6 +16,7 @@
 mod changes;
 mod fold;
 mod lines;
+mod rows;
 mod table;
 
 use std::io::{self, Write};
@@ -32,6 +33,7 @@ use crate::arguments::Format;
 use crate::print::changes::pair_up;
 use crate::print::fold::Fold;
 use crate::print::lines::Lines;
+pub(crate) use crate::print::rows::{Cut, ends, print_rows};
 use crate::print::table::Table;
 use crate::progress::StatusLine;
 

@@ -7,17 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use weir_engine::{
-    Answer, Error, JobState, JobStatus, Next, OutputEvent, QueryStream, Session, SessionOptions,
-    StopOrder,
+    Answer, Error, JobState, JobStatus, QueryStream, Session, SessionOptions, StopOrder,
 };
 
 use super::helper::Names;
 use super::{is_capable, live, meta};
 use crate::arguments::Format;
 use crate::exit::{Code, Failure};
-use crate::print::{PrintOptions, Printer, is_closed_pipe};
-use crate::progress::StatusLine;
-use crate::query::{ends, output_of};
+use crate::print::{Cut, is_closed_pipe, print_rows};
 use crate::query_file::QueryFile;
 use crate::text::{bytes, counted, elapsed, grouped};
 
@@ -152,51 +149,18 @@ impl Shell {
         self.print(rows)
     }
 
-    fn print(&mut self, mut rows: QueryStream) -> Result<After, Error> {
-        let failed = |error: String| Error::Job(format!("cannot print the results: {error}"));
-        let options = PrintOptions {
-            format: self.format,
-            changelog: self.changelog,
-            bounded: ends(&rows),
-            live: !rows.is_bounded(),
-        };
+    fn print(&mut self, rows: QueryStream) -> Result<After, Error> {
         if self.interactive && !rows.is_bounded() {
             eprintln!("(Ctrl-C ends the query)");
         }
-        let status = Arc::new(StatusLine::new(false));
-        let mut printer = Printer::new(rows.plan(), options, status)
-            .map_err(|error| failed(error.to_string()))?;
-        let operator = output_of(&rows);
-        let mut stopping = false;
-        loop {
-            if self.take_interrupt() && !stopping {
-                stopping = true;
-                rows.stop();
-            }
-            match rows.next_within(LOOK_INTERVAL) {
-                Ok(Next::Nothing) => {}
-                Ok(Next::Epoch(epoch)) => {
-                    let event = OutputEvent {
-                        operator,
-                        changes: vec![epoch],
-                    };
-                    if printer.take(event).is_break() {
-                        break;
-                    }
-                }
-                Ok(Next::End(_)) => break,
-                Err(error) => {
-                    printer.abandon();
-                    return Err(error);
-                }
-            }
-        }
-        drop(rows);
-        match printer.finish() {
-            // Nobody reads any more: there is nobody to talk to.
-            Err(error) if is_closed_pipe(&error) => Ok(After::Leave),
-            Err(error) => Err(failed(error.to_string())),
+        match print_rows(rows, self.format, self.changelog, || self.take_interrupt()) {
             Ok(()) => Ok(After::GoOn),
+            Err(Cut::Query(error)) => Err(error),
+            // Nobody reads any more: there is nobody to talk to.
+            Err(Cut::Output(error)) if is_closed_pipe(&error) => Ok(After::Leave),
+            Err(Cut::Output(error)) => {
+                Err(Error::Job(format!("cannot print the results: {error}")))
+            }
         }
     }
 

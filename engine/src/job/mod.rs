@@ -44,7 +44,9 @@ use crate::source::SharedSource;
 use crate::sync::lock;
 use crate::topology::Topology;
 use crate::worker::WorkerCounters;
-use crate::{Error, JobOptions, JobSummary, OutputHandler, Progress, Result, simulate};
+use crate::{
+    Error, JobMetrics, JobOptions, JobSummary, OutputHandler, Progress, Result, metrics, simulate,
+};
 use restart::Lives;
 pub(crate) use supervise::Ended;
 
@@ -349,6 +351,18 @@ impl JobHandle {
         }
     }
 
+    /// What each operator has done since this start; cheap.
+    pub fn metrics(&self) -> JobMetrics {
+        match (&self.lives, &self.ended) {
+            (Some(lives), _) => metrics::of_job(&lives.current()),
+            (None, Some(summary)) => JobMetrics {
+                progress: summary.progress.clone(),
+                ..JobMetrics::default()
+            },
+            (None, None) => JobMetrics::default(),
+        }
+    }
+
     /// Asks for a stop with a last checkpoint (Ctrl-C).
     pub fn stop(&self) {
         if let Some(lives) = &self.lives {
@@ -393,6 +407,12 @@ impl JobObserver {
     pub(crate) fn progress(&self) -> Progress {
         self.lives()
             .map(|lives| lives.current().progress())
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn metrics(&self) -> JobMetrics {
+        self.lives()
+            .map(|lives| metrics::of_job(&lives.current()))
             .unwrap_or_default()
     }
 

@@ -424,6 +424,7 @@ fn already_drained(manifest: &Manifest, mut warnings: Vec<String>) -> JobSummary
         checkpoints: 0,
         late: Vec::new(),
         written: Vec::new(),
+        operators: Vec::new(),
         finished_at_micros: Some(manifest.processing_time),
     }
 }

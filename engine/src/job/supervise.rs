@@ -14,7 +14,7 @@ use crate::coordinator::{CheckpointLedger, Coordinator, Event, Pace, Publisher, 
 use crate::savepoint::{Target, write_of};
 use crate::statistics::Collector;
 use crate::worker::pass;
-use crate::{Error, JobSummary, Outcome, Result, SavepointOrder, simulate, worker};
+use crate::{Error, JobSummary, Outcome, Result, SavepointOrder, metrics, simulate, worker};
 
 /// What a finished run says: outcome, checkpoints taken, the last one.
 pub(crate) type Ended = (Outcome, u64, Option<CheckpointId>);
@@ -145,6 +145,7 @@ fn run_once(
             checkpoints,
             late,
             written,
+            operators: metrics::of_operators(&shared),
             finished_at_micros: None,
         })
     });

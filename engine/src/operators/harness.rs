@@ -306,6 +306,7 @@ impl Harness {
         for (text, weight) in self.rows_of(batch) {
             let count = self.result.entry(text.clone()).or_default();
             *count += weight;
+            assert!(*count >= 0, "{text} is taken back before it came");
             if *count == 0 {
                 self.result.remove(&text);
             }

@@ -143,6 +143,7 @@ impl IntervalJoin {
         let range = EachRange {
             from: None,
             to: last.as_ref().map(|last| last.as_slice()),
+            marks: 0,
         };
         let cursor = std::mem::take(&mut chunk.cursor);
         let rows = &self.sides[side].rows;

@@ -228,6 +228,7 @@ impl IntervalJoin {
         let range = EachRange {
             from: Some(&from),
             to: Some(&to),
+            marks: usize::from(self.sides[other].marks),
         };
         let start = std::mem::take(&mut probe.cursor);
         let rows = &self.sides[other].rows;

@@ -167,9 +167,10 @@ impl LookupJoin {
         loop {
             let step = match self.at_work.take() {
                 Some(step) => Some(step),
-                None => match self.due.pop_front() {
-                    Some(batch) => Some(self.begin(batch)),
-                    None => self.leaving(ctx.batch_rows.max(1))?,
+                // Rows that waited come first: what is due may take one of them back.
+                None => match self.leaving(ctx.batch_rows.max(1))? {
+                    Some(step) => Some(step),
+                    None => self.due.pop_front().map(|batch| self.begin(batch)),
                 },
             };
             let Some(mut step) = step else {

@@ -143,6 +143,7 @@ impl TimedRank {
         let range = EachRange {
             from: None,
             to: chunk.to.as_ref().map(|to| to.as_slice()),
+            marks: 0,
         };
         let cursor = std::mem::take(&mut chunk.cursor);
         let rows = &self.rank.rows;

@@ -23,8 +23,9 @@ use weir_connectors::{
 use weir_planner::plan::{OperatorKind, TableDefinition};
 use weir_planner::{Catalog, Planned, SourceTraits, TableRole};
 use weir_state::{StateReader, StateTableInfo};
-use weir_types::{Column, DataType, Diagnostic, Diagnostics, KeyGroupRange, SplitId, TimeUnit};
+use weir_types::{Column, DataType, Diagnostic, Diagnostics, KeyGroupRange, SplitId};
 
+use crate::declaration::{quoted, type_text, unquoted};
 use crate::{ConnectorCatalog, Error, Result};
 
 /// The connector of state tables. No user's table can have it: the connectors do not know it.
@@ -85,10 +86,6 @@ fn name_of(info: &StateTableInfo) -> String {
     format!("{}.{}", info.operator, info.table)
 }
 
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
 fn declare(index: usize, info: &StateTableInfo) -> String {
     let columns: Vec<String> = info
         .columns
@@ -97,7 +94,7 @@ fn declare(index: usize, info: &StateTableInfo) -> String {
             format!(
                 "{} {}",
                 quoted(&column.name),
-                type_text(&shown(&column.data_type))
+                type_text(&column.data_type, quoted)
             )
         })
         .collect();
@@ -106,43 +103,6 @@ fn declare(index: usize, info: &StateTableInfo) -> String {
         quoted(&name_of(info)),
         columns.join(", ")
     )
-}
-
-/// The type that a column has in the query: some that state can have cannot be declared.
-fn shown(data_type: &DataType) -> DataType {
-    match data_type {
-        DataType::Null => DataType::String,
-        DataType::UInt8 => DataType::Int16,
-        DataType::UInt16 => DataType::Int32,
-        DataType::UInt32 => DataType::Int64,
-        DataType::UInt64 => DataType::Decimal(20, 0),
-        DataType::Array(item) => DataType::Array(Box::new(shown(item))),
-        DataType::Map(key, value) => DataType::Map(Box::new(shown(key)), Box::new(shown(value))),
-        DataType::Row(fields) => DataType::Row(
-            fields
-                .iter()
-                .map(|field| Column::new(field.name.clone(), shown(&field.data_type)))
-                .collect(),
-        ),
-        other => other.clone(),
-    }
-}
-
-/// The type as a declaration writes it, with names quoted.
-fn type_text(data_type: &DataType) -> String {
-    match data_type {
-        DataType::Array(item) => format!("ARRAY<{}>", type_text(item)),
-        DataType::Map(key, value) => format!("MAP<{}, {}>", type_text(key), type_text(value)),
-        DataType::Row(fields) => {
-            let fields: Vec<String> = fields
-                .iter()
-                .map(|field| format!("{} {}", quoted(&field.name), type_text(&field.data_type)))
-                .collect();
-            format!("ROW<{}>", fields.join(", "))
-        }
-        DataType::Timestamp(TimeUnit::Second) => "TIMESTAMP(0)".to_owned(),
-        other => other.to_string(),
-    }
 }
 
 /// The text with every `"operator"."table"` as one quoted name of the same length, so that places stay. An operator with
@@ -190,11 +150,6 @@ fn quoted_length(text: &str, quote: char) -> usize {
         }
     }
     text.len()
-}
-
-fn unquoted(text: &str) -> String {
-    let inner = text.trim_matches('"');
-    inner.replace("\"\"", "\"")
 }
 
 /// The table that the text begins with, and the bytes of its name; the first `length` bytes are a quoted name.

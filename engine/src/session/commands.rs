@@ -63,16 +63,6 @@ fn order(folder: Option<String>) -> SavepointOrder {
     }
 }
 
-/// What stands between quotes, doubled ones made single.
-pub(super) fn unquoted(text: &str) -> String {
-    let Some(quote) = text.chars().next() else {
-        return String::new();
-    };
-    let inner = text.strip_prefix(quote).unwrap_or(text);
-    let inner = inner.strip_suffix(quote).unwrap_or(inner);
-    inner.replace(&format!("{quote}{quote}"), &quote.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

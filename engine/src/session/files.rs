@@ -17,9 +17,9 @@ use std::path::Path;
 
 use weir_connectors::{Asked, FileKind, infer_files};
 use weir_planner::lexemes::{Lexeme, LexemeKind, lexemes};
-use weir_types::{Column, DataType, Diagnostic, Diagnostics, Location, Span, TimeUnit};
+use weir_types::{Diagnostic, Diagnostics, Span};
 
-use super::commands::unquoted;
+use crate::declaration::{declaration, unquoted};
 
 /// A text without files in it, and what has to be declared in front of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -92,7 +92,7 @@ pub fn resolve_files(text: &str, base: &Path) -> Result<Resolved, Diagnostics> {
 
 fn cannot_tell(text: &str, mention: &Mention, why: &str) -> Diagnostic {
     Diagnostic::error("R0010", format!("the columns of '{}' cannot be told: {why}", mention.path))
-        .at(span_of(text, mention.range.clone()), "read as a table")
+        .at(Span::of_bytes(text, mention.range.clone()), "read as a table")
         .help("declare it: CREATE TABLE name (column TYPE, …) WITH ('connector' = 'filesystem', 'path' = '…', 'format' = '…')")
         .help("or say what it is: read_csv('…'), read_json('…'), read_parquet('…'), read_lines('…', 'pattern')")
 }
@@ -147,7 +147,7 @@ pub fn create_table_from(
             return Err(
                 Diagnostic::error("R0016", "CREATE TABLE … FROM takes a file")
                     .at(
-                        span_of(
+                        Span::of_bytes(
                             text,
                             range.start + from.saturating_sub(4)..range.start + from,
                         ),
@@ -170,7 +170,7 @@ pub fn create_table_from(
         let place = range.start + rest.range.start..range.start + rest.range.end;
         return Err(
             Diagnostic::error("R0016", "CREATE TABLE … FROM a file takes nothing more")
-                .at(span_of(text, place), "not here")
+                .at(Span::of_bytes(text, place), "not here")
                 .help("run it, and edit the CREATE TABLE that it shows")
                 .into(),
         );
@@ -200,82 +200,6 @@ fn create_table(name: &str, mention: &Mention, base: &Path) -> Result<String, St
     ];
     options.extend(found.options);
     Ok(declaration(name, &found.columns, &options))
-}
-
-/// A CREATE TABLE as people write it.
-pub fn declaration(name: &str, columns: &[Column], options: &[(String, String)]) -> String {
-    let folded = |column: &Column| column.name.to_lowercase();
-    let lines: Vec<String> = columns
-        .iter()
-        .map(|column| {
-            let alike = columns
-                .iter()
-                .filter(|other| folded(other) == folded(column))
-                .count()
-                > 1;
-            let name = if alike {
-                quoted(&column.name)
-            } else {
-                name_text(&column.name)
-            };
-            format!("    {name} {}", type_text(&column.data_type))
-        })
-        .collect();
-    let options: Vec<String> = options
-        .iter()
-        .map(|(key, value)| format!("    '{key}' = '{}'", value.replace('\'', "''")))
-        .collect();
-    format!(
-        "CREATE TABLE {} (\n{}\n) WITH (\n{}\n)",
-        name_text(name),
-        lines.join(",\n"),
-        options.join(",\n")
-    )
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// Words that cannot be names of columns without quotes, or that would read oddly.
-const RESERVED: &str = " all and any array as asc between by case cast check column constraint create cross current date day default \
-    delete desc distinct drop else end escape except exists extract false fetch filter first for from full group grouping having \
-    hour if in inner insert intersect interval into is join last lateral left like limit map match metadata minute month not null \
-    nulls of offset on or order outer over partition position primary range references right row rows second select set some \
-    start system table then time timestamp to trim true union unique unnest update using value values watermark when where window \
-    with within without year ";
-
-/// A name as it is written: quoted only where it has to be.
-pub(super) fn name_text(name: &str) -> String {
-    let simple = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    if simple && !RESERVED.contains(&format!(" {} ", name.to_lowercase())) {
-        name.to_owned()
-    } else {
-        quoted(name)
-    }
-}
-
-/// A type as a declaration writes it.
-pub(super) fn type_text(data_type: &DataType) -> String {
-    match data_type {
-        DataType::Array(item) => format!("ARRAY<{}>", type_text(item)),
-        DataType::Map(key, value) => format!("MAP<{}, {}>", type_text(key), type_text(value)),
-        DataType::Row(fields) => {
-            let fields: Vec<String> = fields
-                .iter()
-                .map(|field| format!("{} {}", name_text(&field.name), type_text(&field.data_type)))
-                .collect();
-            format!("ROW<{}>", fields.join(", "))
-        }
-        DataType::Null => "STRING".to_owned(),
-        DataType::UInt8 => "SMALLINT".to_owned(),
-        DataType::UInt16 => "INT".to_owned(),
-        DataType::UInt32 => "BIGINT".to_owned(),
-        DataType::UInt64 => "DECIMAL(20, 0)".to_owned(),
-        DataType::Timestamp(TimeUnit::Second) => "TIMESTAMP(0)".to_owned(),
-        other => other.to_string(),
-    }
 }
 
 /// The name of a file's table: its stem, or the folder's where the stem is a pattern.
@@ -530,7 +454,7 @@ fn read_arguments(
 ) -> Result<Mention, Diagnostic> {
     let wrong = |place: Range<usize>, what: String| {
         Diagnostic::error("R0011", what)
-            .at(span_of(text, place), "here")
+            .at(Span::of_bytes(text, place), "here")
             .help("read_csv('path', header => false, delimiter => ';'); read_lines('path', '(?<name>\\w+) …')")
             .help("arguments are header, delimiter, quote, null, pattern, compression, follow, on_error")
     };
@@ -586,26 +510,6 @@ fn read_arguments(
         },
         path,
     })
-}
-
-/// The place of bytes in a text, as people count.
-pub(super) fn span_of(text: &str, range: Range<usize>) -> Span {
-    let place = |at: usize| {
-        let before = &text[..at.min(text.len())];
-        let line = before.matches('\n').count() as u32 + 1;
-        let column = before
-            .rsplit('\n')
-            .next()
-            .unwrap_or_default()
-            .chars()
-            .count() as u32
-            + 1;
-        Location { line, column }
-    };
-    Span {
-        start: place(range.start),
-        end: place(range.end),
-    }
 }
 
 #[cfg(test)]

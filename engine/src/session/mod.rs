@@ -52,11 +52,12 @@ use weir_state::Savepoint;
 use weir_types::{Column, Diagnostic};
 
 pub use channel::{ChannelReceiver, ChannelSender};
-pub use files::{Resolved, create_table_from, declaration, resolve_files};
+pub use files::{Resolved, create_table_from, resolve_files};
 pub use jobs::{JobState, JobStatus};
 pub use program::{ProgramSink, ProgramSource, ProgramTables};
 pub use rows::{Next, QueryStream};
 
+use crate::declaration::{declaration, declaration_with, name_text};
 use crate::{Error, JobOptions, Result, SavepointOrder, StopOrder};
 use commands::Command;
 use jobs::BackgroundJob;
@@ -128,29 +129,19 @@ impl TableSpec {
             ("connector".to_owned(), program::CONNECTOR.to_owned()),
             (program::NAME.to_owned(), name.to_owned()),
         ];
-        let mut text = declaration(name, &self.columns, &options);
-        let mut clauses = String::new();
+        let mut clauses = Vec::new();
         if let Some((column, expression)) = &self.watermark {
-            clauses.push_str(&format!(
-                ",\n    WATERMARK FOR {} AS {expression}",
-                files::name_text(column)
+            clauses.push(format!(
+                "WATERMARK FOR {} AS {expression}",
+                name_text(column)
             ));
         }
         if !self.primary_key.is_empty() {
-            let names: Vec<String> = self
-                .primary_key
-                .iter()
-                .map(|name| files::name_text(name))
-                .collect();
-            clauses.push_str(&format!(
-                ",\n    PRIMARY KEY ({}) NOT ENFORCED",
-                names.join(", ")
-            ));
+            let names = self.primary_key.iter().map(|name| name_text(name));
+            let names: Vec<String> = names.collect();
+            clauses.push(format!("PRIMARY KEY ({}) NOT ENFORCED", names.join(", ")));
         }
-        if let Some(at) = text.find("\n) WITH (") {
-            text.insert_str(at, &clauses);
-        }
-        text
+        declaration_with(name, &self.columns, &clauses, &options)
     }
 }
 

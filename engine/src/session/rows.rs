@@ -201,6 +201,11 @@ impl QueryStream {
         self.observer.progress()
     }
 
+    /// What each operator has done so far.
+    pub fn metrics(&self) -> crate::JobMetrics {
+        self.observer.metrics()
+    }
+
     /// Asks it to stop; what it has given so far can still be read, then the stream ends.
     pub fn stop(&self) {
         lock(&self.queue.state).stopping = true;

@@ -44,6 +44,11 @@ impl Worker {
             node.by_clock = by_clock;
             nodes.push(node);
         }
+        let node_of = |operator: &weir_types::OperatorId| {
+            nodes.iter().position(|node: &Node| node.id == *operator)
+        };
+        let tables = state.table_names().iter();
+        let table_nodes = tables.map(|(operator, _)| node_of(operator)).collect();
         let roots = build_roots(id, &job, &nodes)?;
         let nodes_active = match &job.bootstrap {
             Some(bootstrap) => bootstrap.active_nodes(),
@@ -64,6 +69,7 @@ impl Worker {
             state,
             other_states,
             snapshots: Vec::new(),
+            table_nodes,
             ctx: OperatorContext {
                 keeps_late: job.beside.late.is_some(),
                 ..OperatorContext::new(ProcessingTime(0), job.options.batch_rows)

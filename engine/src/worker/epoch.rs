@@ -53,6 +53,10 @@ impl Worker {
                 .map(|node| std::mem::take(&mut node.figures));
             report.figures = figures.collect();
         }
+        self.sample_state();
+        for (index, node) in self.nodes.iter().enumerate() {
+            self.counted(index).on_watermark(node.alignment.watermark());
+        }
         self.state.end_epoch()?;
         for state in &self.other_states {
             state.end_epoch()?;

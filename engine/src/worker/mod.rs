@@ -60,6 +60,7 @@ pub(crate) use thread::{guarded, run as run_thread, step};
 use crate::beside;
 use crate::exchange::Message;
 use crate::job::Shared;
+use crate::metrics::OperatorCounters;
 use crate::operators::{OperatorContext, Progress};
 use crate::source::{Surroundings, Turn};
 use crate::{Error, Result};
@@ -83,6 +84,8 @@ pub(crate) struct Worker {
     /// Where state is computed from state: the old one, and what is needed on the way.
     other_states: Vec<WorkerState>,
     snapshots: Vec<(CheckpointId, PendingSnapshot)>,
+    /// The node of each table of `state`.
+    table_nodes: Vec<Option<usize>>,
     ctx: OperatorContext,
     /// Random order of roots, batch cuts and chunk sizes, for tests.
     random: Option<SmallRng>,
@@ -113,6 +116,8 @@ pub(crate) struct WorkerCounters {
     pub(crate) late: Vec<AtomicU64>,
     /// By operator: rows given to a sink or printed.
     pub(crate) written: Vec<AtomicU64>,
+    /// By operator: what it has done.
+    pub(crate) operators: Vec<OperatorCounters>,
 }
 
 impl WorkerCounters {
@@ -121,6 +126,9 @@ impl WorkerCounters {
         Self {
             late: zeros(),
             written: zeros(),
+            operators: (0..operators)
+                .map(|_| OperatorCounters::default())
+                .collect(),
             ..Self::default()
         }
     }
@@ -253,9 +261,13 @@ impl Worker {
                 })?;
                 let worked = !matches!(turn, Turn::Nothing);
                 let published = matches!(turn, Turn::Worked | Turn::Barrier);
+                let counted = &self.job.counters[self.id.0 as usize].operators[node];
                 let figures = &mut self.nodes[node].figures;
                 if worked {
-                    figures.busy += started.elapsed();
+                    let took = started.elapsed();
+                    figures.busy += took;
+                    counted.on_busy(took);
+                    counted.on_records(reader.records);
                 }
                 if let Turn::Rows(batch) = &turn {
                     figures.rows += batch.num_rows() as u64;
@@ -315,6 +327,7 @@ impl Worker {
         match item {
             Item::Batch { node, input, batch } => {
                 self.nodes[node].figures.rows += batch.num_rows() as u64;
+                self.counted(node).on_batch(batch.num_rows());
                 if self.nodes[node].is_sink {
                     let written = &self.job.counters[self.id.0 as usize].written[node];
                     written.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
@@ -354,6 +367,8 @@ impl Worker {
                     of.barrier_since = None;
                     of.tell_side_end();
                     of.figures.alignment = started.saturating_duration_since(since);
+                    let waited = of.figures.alignment;
+                    self.counted(node).on_aligned(waited);
                     stack.push(Item::ForwardBarrier { node });
                     stack.push(Item::ForwardHeld { node });
                     if self.nodes[node].is_clock() {
@@ -371,6 +386,10 @@ impl Worker {
             }
             Item::ForwardIdle { node } if self.nodes[node].is_clock() => Ok(()),
             Item::Fire { node, value } => {
+                if value == Watermark::MAX && self.nodes[node].is_stateful {
+                    // The last look before the end of its input empties it.
+                    self.sample_state();
+                }
                 let forwarded = value.minus(self.nodes[node].watermark_delay());
                 stack.push(Item::Forward {
                     node,
@@ -429,7 +448,9 @@ impl Worker {
         };
         let started = Instant::now();
         let progress = call(operator.as_mut(), &mut self.ctx)?;
-        self.nodes[node].figures.busy += started.elapsed();
+        let took = started.elapsed();
+        self.nodes[node].figures.busy += took;
+        self.counted(node).on_busy(took);
         let Some(operator) = self.nodes[node].operator.as_mut() else {
             return Err(self.wrong(node, "a source was called as an operator"));
         };
@@ -456,6 +477,26 @@ impl Worker {
             _ => {}
         }
         self.give_beside(node, stack)
+    }
+
+    /// The counters of an operator on this worker.
+    fn counted(&self, node: usize) -> &OperatorCounters {
+        &self.job.counters[self.id.0 as usize].operators[node]
+    }
+
+    /// Notes what the operators keep in memory.
+    fn sample_state(&self) {
+        let mut sizes = vec![(0, 0); self.nodes.len()];
+        for (of, node) in self.state.in_memory().into_iter().zip(&self.table_nodes) {
+            if let Some(node) = node {
+                sizes[*node] = (sizes[*node].0 + of.0, sizes[*node].1 + of.1);
+            }
+        }
+        for (node, (entries, bytes)) in sizes.into_iter().enumerate() {
+            if self.nodes[node].is_stateful {
+                self.counted(node).on_state(entries, bytes);
+            }
+        }
     }
 
     /// After every batch: a budget is small against what a few batches of new keys take.
@@ -503,12 +544,18 @@ impl Worker {
 
     /// Rows of an operator go to all its consumers.
     fn give(&mut self, node: usize, batch: ChangeBatch, stack: &mut Vec<Item>) -> Result<()> {
+        let counted = &self.job.counters[self.id.0 as usize].operators[node];
+        counted.on_given(batch.num_rows());
         let from = &mut self.nodes[node];
+        let started = (!from.outlets.is_empty()).then(Instant::now);
         for outlet in &mut from.outlets {
             outlet.send(&batch).map_err(|error| Error::Internal {
                 operator: from.id.clone(),
                 message: error.to_string(),
             })?;
+        }
+        if let Some(started) = started {
+            counted.on_exchange(started.elapsed());
         }
         for &(node, input, _) in from.locals.iter().filter(|(_, _, rows)| *rows) {
             stack.push(Item::Batch {

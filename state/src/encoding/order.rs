@@ -111,6 +111,25 @@ impl RowOrder {
         Ok(keys)
     }
 
+    /// How long an order key is without its last columns.
+    pub(crate) fn length_without(
+        &self,
+        last: usize,
+        bytes: &[u8],
+        schema: &Schema,
+    ) -> Result<usize> {
+        if last == 0 {
+            return Ok(bytes.len());
+        }
+        let mut builders = Builder::of_columns(schema);
+        let mut rest = bytes;
+        for column in &self.columns[..self.columns.len().saturating_sub(last)] {
+            let unsigned = self.unsigned[column.column];
+            take_column(column, unsigned, &mut rest, &mut builders[column.column])?;
+        }
+        Ok(bytes.len() - rest.len())
+    }
+
     /// Reads a whole order key into one builder for each value column as declared.
     pub(crate) fn take_row(&self, mut bytes: &[u8], builders: &mut [Builder]) -> Result<()> {
         for column in &self.columns {

@@ -81,16 +81,7 @@ impl MultiMapTable {
         limit: usize,
     ) -> Result<(RecordBatch, Vec<i64>)> {
         let cache = self.cache.borrow();
-        let spec = &cache.table.spec;
-        let mut values = Builder::of_columns(&spec.value);
-        let mut counts = Vec::new();
-        cache.read_on(cursor, limit, &mut |entry, counted| {
-            let (_, row) = entry.split_at(key_length(entry, &spec.key)?);
-            value::take_row(row, &mut values)?;
-            counts.push(take_count(counted)?);
-            Ok(())
-        })?;
-        Ok((batch(&spec.value, values, counts.len())?, counts))
+        cache.read_rows_on(cursor, limit, &value::take_row)
     }
 }
 
@@ -105,20 +96,32 @@ impl SortedTable {
         limit: usize,
     ) -> Result<(RecordBatch, Vec<i64>)> {
         let cache = self.cache.borrow();
-        let spec = &cache.table.spec;
+        cache.read_rows_on(cursor, limit, &|row, values| {
+            self.order.take_row(row, values)
+        })
+    }
+}
+
+impl Cache {
+    /// The next rows of a multiset, which stand behind the key in each entry, and their multiplicities.
+    fn read_rows_on(
+        &self,
+        cursor: &mut RestCursor,
+        limit: usize,
+        take_row: &dyn Fn(&[u8], &mut [Builder]) -> Result<()>,
+    ) -> Result<(RecordBatch, Vec<i64>)> {
+        let spec = &self.table.spec;
         let mut values = Builder::of_columns(&spec.value);
         let mut counts = Vec::new();
-        cache.read_on(cursor, limit, &mut |entry, counted| {
+        self.read_on(cursor, limit, &mut |entry, counted| {
             let (_, row) = entry.split_at(key_length(entry, &spec.key)?);
-            self.order.take_row(row, &mut values)?;
+            take_row(row, &mut values)?;
             counts.push(take_count(counted)?);
             Ok(())
         })?;
         Ok((batch(&spec.value, values, counts.len())?, counts))
     }
-}
 
-impl Cache {
     /// Visits the next entries at rest, without their key groups; gives how many.
     fn read_on(
         &self,

@@ -3,7 +3,7 @@
 //!
 //! These calls block. Files are written on the uploading thread; manifests are small.
 
-use std::fs::{self, File};
+use std::fs::{self, File, FileType};
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -45,29 +45,15 @@ impl LocalPlace {
 
     /// Names of the files directly in a folder; none if there is no folder.
     pub(crate) fn list(&self, folder: &str) -> Result<Vec<String>> {
-        let path = self.path(folder);
-        let entries = match fs::read_dir(&path) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(failed("listing", &path)(error)),
-        };
-        let mut names = Vec::new();
-        for entry in entries {
-            let entry = entry.map_err(failed("listing", &path))?;
-            if entry
-                .file_type()
-                .map_err(failed("listing", &path))?
-                .is_file()
-            {
-                names.push(entry.file_name().to_string_lossy().into_owned());
-            }
-        }
-        names.sort();
-        Ok(names)
+        self.entries(folder, FileType::is_file)
     }
 
     /// Names of the folders directly in a folder; none if there is no folder.
     pub(crate) fn folders(&self, folder: &str) -> Result<Vec<String>> {
+        self.entries(folder, FileType::is_dir)
+    }
+
+    fn entries(&self, folder: &str, wanted: fn(&FileType) -> bool) -> Result<Vec<String>> {
         let path = self.path(folder);
         let entries = match fs::read_dir(&path) {
             Ok(entries) => entries,
@@ -77,11 +63,7 @@ impl LocalPlace {
         let mut names = Vec::new();
         for entry in entries {
             let entry = entry.map_err(failed("listing", &path))?;
-            if entry
-                .file_type()
-                .map_err(failed("listing", &path))?
-                .is_dir()
-            {
+            if wanted(&entry.file_type().map_err(failed("listing", &path))?) {
                 names.push(entry.file_name().to_string_lossy().into_owned());
             }
         }

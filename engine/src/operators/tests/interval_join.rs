@@ -29,17 +29,11 @@ fn joined(lower: i64, upper: i64, join: JoinKind) -> StreamPlan {
     let rows = |name: &str, side: &Schema, marks: bool| {
         let mut value = side.clone();
         value.extend(schema(&[("own watermark", DataType::Int64)]));
-        let mut order = vec![SortColumn::ascending(1)];
         if marks && join.gives_right() {
-            order.push(SortColumn {
-                column: value.len(),
-                descending: true,
-                nulls_first: false,
-            });
             value.extend(schema(&[("has partner", DataType::Boolean)]));
         }
         let mut rows = table(name, StateLayout::Sorted, key(side), value);
-        rows.order = order;
+        rows.order = vec![SortColumn::ascending(1)];
         rows
     };
     let state = vec![

@@ -21,14 +21,18 @@ pub struct EachRange<'a> {
     pub from: Option<&'a [ArrayRef]>,
     /// Where it ends.
     pub to: Option<&'a [ArrayRef]>,
+    /// So many columns, the last of the table's order, may change between two calls of one probe: marks of rows. A row that
+    /// was given does not come again because it moved behind itself.
+    pub marks: usize,
 }
 
-/// Where a probe that hit its limit goes on. The table may change in between, but for rows that come before it.
+/// Where a probe that hit its limit goes on. The table may change in between, but no row may come before it; the marks of
+/// rows may change as [`EachRange::marks`] says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RangeCursor {
     /// The key.
     row: usize,
-    /// The last row of it that was given, as its order key.
+    /// The last row of it that was given, as its order key without the marks.
     after: Option<Vec<u8>>,
 }
 
@@ -77,7 +81,10 @@ impl SortedTable {
                 found.push(row, order_key, *count)?;
             }
             if rows.len() == room {
-                let after = rows.into_iter().next_back().map(|(order_key, _)| order_key);
+                let mut after = rows.into_iter().next_back().map(|(order_key, _)| order_key);
+                if let Some(last) = &mut after {
+                    last.truncate(self.order.length_without(range.marks, last, schema)?);
+                }
                 return Ok((found.finish()?, Some(RangeCursor { row, after })));
             }
             row += 1;
