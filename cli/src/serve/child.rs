@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
-use weir_engine::{Before, ControlServer, JobHandle, JobSummary, Outcome, OutputHandler, Progress};
+use weir_engine::{
+    Before, ControlServer, JobHandle, JobMetrics, JobSummary, Outcome, OutputHandler,
+};
 use weir_types::Watermark;
 
 use super::log::LogFormat;
@@ -125,7 +127,7 @@ fn work(home: &JobHome, spec: &JobSpec, stop: &StopRequest) -> Result<JobSummary
     )
     .map_err(failed)?;
     tracing::info!(job = spec.name, "the job runs");
-    let seen = Arc::new(Mutex::new(status_of(&handle.progress())));
+    let seen = Arc::new(Mutex::new(status_of(&handle.metrics())));
     let report = {
         let seen = seen.clone();
         move || seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -140,7 +142,7 @@ fn work(home: &JobHome, spec: &JobSpec, stop: &StopRequest) -> Result<JobSummary
             tracing::info!(job = spec.name, "stopping with a last checkpoint");
             handle.stop();
         }
-        *seen.lock().unwrap_or_else(PoisonError::into_inner) = status_of(&handle.progress());
+        *seen.lock().unwrap_or_else(PoisonError::into_inner) = status_of(&handle.metrics());
         std::thread::park_timeout(LOOK);
     }
     let ended = handle.wait();
@@ -149,7 +151,8 @@ fn work(home: &JobHome, spec: &JobSpec, stop: &StopRequest) -> Result<JobSummary
 }
 
 /// What a job says of itself.
-fn status_of(progress: &Progress) -> Value {
+fn status_of(metrics: &JobMetrics) -> Value {
+    let progress = &metrics.progress;
     let watermark = match progress.watermark {
         None | Some(Watermark::MIN) => None,
         Some(watermark) => Some(watermark),
@@ -172,5 +175,6 @@ fn status_of(progress: &Progress) -> Value {
         "state_entries_spilled": progress.state.entries_spilled,
         "state_entries_reloaded": progress.state.entries_reloaded,
         "warnings": progress.warnings,
+        "operators": metrics.operators,
     })
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use serde_json::Value;
-use weir_engine::statistics::{self, CheckpointRecord, Ending};
+use weir_engine::statistics::{self, CheckpointRecord, Ending, OperatorRecord};
 
 use super::server::Server;
 
@@ -125,6 +125,7 @@ pub(crate) fn page(server: &Server) -> String {
         );
         if let Some(progress) = progress {
             of_progress(&mut page, name, &progress);
+            of_operators(&mut page, name, &progress);
         }
         if let Some(record) = newest_record(&job.home.state()) {
             of_record(&mut page, name, &record);
@@ -261,44 +262,100 @@ fn of_record(page: &mut Page, job: &str, record: &CheckpointRecord) {
         &labels,
         record.bytes_new as f64,
     );
-    for operator in &record.operators {
+    let with_state = |operator: &&OperatorRecord| !operator.bound.is_empty();
+    for operator in record.operators.iter().filter(with_state) {
         let labels = [("job", job), ("operator", operator.id.as_str())];
         page.add(
-            "weir_operator_rows_in_total",
-            ("counter", "Rows that an operator took since its process started, as of the newest checkpoint. What one gives, the next one takes."),
-            &labels,
-            operator.rows_total as f64,
-        );
-        page.add(
-            "weir_operator_alignment_seconds",
+            "weir_operator_checkpoint_state_entries",
             (
                 "gauge",
-                "At the newest checkpoint, from the first of its barriers until the last.",
-            ),
-            &labels,
-            seconds(operator.alignment_micros),
-        );
-        if operator.bound.is_empty() {
-            continue;
-        }
-        page.add(
-            "weir_operator_state_entries",
-            (
-                "gauge",
-                "Entries of its state at the newest checkpoint, roughly.",
+                "All entries of its state at the newest checkpoint, roughly.",
             ),
             &labels,
             operator.entries_total as f64,
         );
         page.add(
-            "weir_operator_state_bytes",
-            (
-                "gauge",
-                "Bytes of its state at the newest checkpoint, roughly.",
-            ),
+            "weir_operator_checkpoint_state_bytes",
+            ("gauge", "Their bytes, roughly."),
             &labels,
             operator.bytes_total as f64,
         );
+    }
+}
+
+/// Name in the metrics of an operator, name of the metric, kind, what it is, how many make one of the metric's unit.
+const OPERATORS: [(&str, &str, &str, &str, f64); 8] = [
+    (
+        "rows_in",
+        "weir_operator_rows_in_total",
+        "counter",
+        "Rows that an operator took.",
+        1.0,
+    ),
+    (
+        "rows_out",
+        "weir_operator_rows_out_total",
+        "counter",
+        "Rows that it gave on.",
+        1.0,
+    ),
+    (
+        "batches_in",
+        "weir_operator_batches_in_total",
+        "counter",
+        "Batches that it took.",
+        1.0,
+    ),
+    (
+        "batches_out",
+        "weir_operator_batches_out_total",
+        "counter",
+        "Batches that it gave on.",
+        1.0,
+    ),
+    (
+        "busy_micros",
+        "weir_operator_busy_seconds_total",
+        "counter",
+        "Time in its own code, of all workers.",
+        1e6,
+    ),
+    (
+        "alignment_micros",
+        "weir_operator_alignment_seconds_total",
+        "counter",
+        "Time that barriers waited for each other.",
+        1e6,
+    ),
+    (
+        "state_entries",
+        "weir_operator_state_entries",
+        "gauge",
+        "Entries of its state in memory.",
+        1.0,
+    ),
+    (
+        "state_bytes",
+        "weir_operator_state_bytes",
+        "gauge",
+        "Bytes of its state in memory.",
+        1.0,
+    ),
+];
+
+fn of_operators(page: &mut Page, job: &str, progress: &Value) {
+    for operator in progress["operators"].as_array().into_iter().flatten() {
+        let id = operator["id"].as_str().unwrap_or_default();
+        for (field, name, kind, about, unit) in OPERATORS {
+            if let Some(value) = operator[field].as_f64() {
+                page.add(
+                    name,
+                    (kind, about),
+                    &[("job", job), ("operator", id)],
+                    value / unit,
+                );
+            }
+        }
     }
 }
 

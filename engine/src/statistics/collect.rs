@@ -29,8 +29,6 @@ pub(crate) struct Collector {
     operators: Vec<OperatorRecord>,
     workers: usize,
     generation: u64,
-    /// By operator: rows since the job's start.
-    rows_total: Vec<u64>,
     open: BTreeMap<CheckpointId, CheckpointRecord>,
 }
 
@@ -45,7 +43,6 @@ impl Collector {
         });
         Self {
             log,
-            rows_total: vec![0; plan.operators.len()],
             operators: operators.collect(),
             workers,
             generation,
@@ -101,9 +98,6 @@ impl Collector {
             if let Some(rows) = operator.rows_by_worker.get_mut(worker.0 as usize) {
                 *rows += figures.rows;
             }
-        }
-        for (total, figures) in self.rows_total.iter_mut().zip(figures) {
-            *total += figures.rows;
         }
     }
 
@@ -164,9 +158,6 @@ impl Collector {
         let Some(mut record) = self.open.remove(&checkpoint) else {
             return;
         };
-        for (operator, total) in record.operators.iter_mut().zip(&self.rows_total) {
-            operator.rows_total = *total;
-        }
         record.ending = ending;
         record.reason = reason;
         record.total_micros = since(&record, elapsed);

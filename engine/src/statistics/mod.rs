@@ -112,7 +112,4 @@ pub struct OperatorRecord {
     pub busy_micros: u64,
     /// Rows that it took since the checkpoint before, by worker.
     pub rows_by_worker: Vec<u64>,
-    /// Rows that it took since the job's start, all workers together.
-    #[serde(default)]
-    pub rows_total: u64,
 }
