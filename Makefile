@@ -3,7 +3,7 @@
 
 XTASK := ./scripts/with-toolchain cargo xtask
 
-.PHONY: help demo test bench bench-checkpoint bench-upgrade build nexmark simulate evolve
+.PHONY: help demo test bench bench-checkpoint bench-latency bench-upgrade build nexmark simulate evolve
 
 help:
 	@echo 'make demo    build Weir, run queries/flights.sql on the bundled data, show the result'
@@ -13,6 +13,7 @@ help:
 	@echo 'make evolve    5,000 generated edits of running queries against a batch engine, and all cases of the model'
 	@echo 'make bench-checkpoint  what checkpoints of 1 GB of state cost, and restarts'
 	@echo 'make bench-upgrade     an aggregate rebuilt from a million groups, against reading a million rows'
+	@echo 'make bench-latency  event to result at 10, 50 and 80 % of the highest rate; start-up; the size of the binary'
 	@echo 'make bench   rows per second and peak memory of the standard queries'
 	@echo 'make build   the release binary alone'
 
@@ -33,6 +34,9 @@ evolve:
 
 bench:
 	@$(XTASK) bench
+
+bench-latency:
+	@$(XTASK) bench latency
 
 bench-upgrade:
 	@$(XTASK) bench upgrade

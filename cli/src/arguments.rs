@@ -139,6 +139,9 @@ pub(crate) struct RunOptions {
     /// How the rows of a bare SELECT are printed.
     #[arg(long, value_enum, default_value_t = Format::Table, help_heading = "Results")]
     pub(crate) format: Format,
+    /// For programs: rows as JSON (--format json), no progress, and the summary as one line of JSON, the last on standard error.
+    #[arg(long, conflicts_with = "format", help_heading = "Results")]
+    pub(crate) json: bool,
     /// Prints every change (+I -U +U -D) instead of the final rows.
     #[arg(long, help_heading = "Results")]
     pub(crate) changelog: bool,
@@ -149,6 +152,11 @@ pub(crate) struct RunOptions {
 
 /// `weir explain`.
 #[derive(Args)]
+#[command(after_help = "Examples:
+  weir explain q.sql
+  weir explain q.sql --analyze --json | jq '.operators[] | {id, rows_in, busy_micros}'
+  weir explain q.sql --analyze --for 10s
+  weir explain q.sql --format dot | dot -Tsvg > q.svg")]
 pub(crate) struct ExplainOptions {
     /// The query file.
     pub(crate) file: PathBuf,
@@ -158,6 +166,36 @@ pub(crate) struct ExplainOptions {
     /// How the plan is shown.
     #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
     pub(crate) format: PlanFormat,
+
+    /// Runs the query, writing nowhere, and shows of each operator rows, batches, time, state and waits; text or JSON.
+    #[arg(long)]
+    pub(crate) analyze: bool,
+    /// Lets the sinks write what they would write in a job.
+    #[arg(long, requires = "analyze", help_heading = "With --analyze")]
+    pub(crate) write: bool,
+    /// Stops after this time: for queries without an end.
+    #[arg(
+        long = "for",
+        value_name = "TIME",
+        requires = "analyze",
+        help_heading = "With --analyze"
+    )]
+    pub(crate) for_time: Option<String>,
+    /// Stops after exactly so many records of a source (of each, without TABLE).
+    #[arg(long, value_name = "[TABLE=]ROWS", value_parser = table_and_rows, requires = "analyze", help_heading = "With --analyze")]
+    pub(crate) stop_after: Vec<(Option<String>, u64)>,
+    /// Number of workers [default: one for each core].
+    #[arg(
+        long,
+        short = 'p',
+        value_name = "N",
+        requires = "analyze",
+        help_heading = "With --analyze"
+    )]
+    pub(crate) parallelism: Option<u32>,
+    /// Any setting, as `SET 'key' = 'value'` would; NAME=VALUE in upper case fills in `${NAME}`.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value)]
+    pub(crate) set: Vec<(String, String)>,
 }
 
 /// How a plan is shown.
@@ -178,6 +216,9 @@ pub(crate) enum PlanFormat {
 pub(crate) struct CheckOptions {
     /// The query file.
     pub(crate) file: PathBuf,
+    /// What was found as JSON: mistakes and warnings with their places, state and its bounds.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `weir diff`.
@@ -228,6 +269,16 @@ impl RunOptions {
             .iter()
             .filter(|(key, _)| crate::variables::is_variable(key));
         variables.cloned().chain(self.settings()).collect()
+    }
+
+    /// How rows are printed.
+    pub(crate) fn format(&self) -> Format {
+        if self.json { Format::Json } else { self.format }
+    }
+
+    /// Whether progress is shown while it runs.
+    pub(crate) fn shows_progress(&self) -> bool {
+        !self.no_progress && !self.json
     }
 
     /// The flags that stand for a setting, as `SET` would have them; later ones win.

@@ -1,5 +1,6 @@
 //! `weir check FILE`: every mistake and warning, without running anything.
 
+use serde_json::json;
 use weir_planner::plan::{OperatorKind, StreamPlan};
 
 use crate::arguments::CheckOptions;
@@ -11,6 +12,9 @@ use crate::text::counted;
 /// table what bounds each state table, and a line which results hang on the clock.
 pub(crate) fn check(options: &CheckOptions) -> Result<Code, Failure> {
     let file = QueryFile::read(&options.file)?;
+    if options.json {
+        return check_for_programs(&file);
+    }
     let planned = file.plan()?;
     file.warn(&planned.warnings);
     println!(
@@ -28,6 +32,34 @@ pub(crate) fn check(options: &CheckOptions) -> Result<Code, Failure> {
         );
     }
     Ok(Code::Done)
+}
+
+/// The same as one JSON object; `ok` is false, and the exit code that of a mistake, if it cannot be planned.
+fn check_for_programs(file: &QueryFile) -> Result<Code, Failure> {
+    let (ok, value) = match file.diagnose() {
+        Err(errors) => (
+            false,
+            json!({"file": file.shown, "ok": false, "diagnostics": errors.0}),
+        ),
+        Ok(planned) => {
+            let state = weir_planner::bounds_summary(&planned.plan);
+            let state = state.iter().map(|[operator, table, bound, line]| {
+                json!({"operator": operator, "table": table, "bounded_by": bound, "line": line.parse::<u64>().ok()})
+            });
+            let asking = weir_planner::asks_the_clock(&planned.plan);
+            let value = json!({
+                "file": file.shown,
+                "ok": true,
+                "diagnostics": planned.warnings,
+                "operators": planned.plan.operators.len(),
+                "state": state.collect::<Vec<_>>(),
+                "by_the_clock": asking.iter().map(|id| id.as_str()).collect::<Vec<_>>(),
+            });
+            (true, value)
+        }
+    };
+    println!("{value}");
+    Ok(if ok { Code::Done } else { Code::Usage })
 }
 
 /// What bounds each state table, one line each; nothing for a plan without state.

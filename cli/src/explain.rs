@@ -1,4 +1,4 @@
-//! `weir explain FILE`: the plan as a tree or as JSON.
+//! `weir explain FILE`: the plan as a tree, a drawing or JSON; with --analyze after it ran.
 
 use std::io::Write;
 
@@ -9,7 +9,7 @@ use crate::query_file::QueryFile;
 
 /// Prints the plan of the whole file to standard output, warnings to standard error.
 pub(crate) fn explain(options: &ExplainOptions) -> Result<Code, Failure> {
-    let file = QueryFile::read(&options.file)?;
+    let file = QueryFile::read_with(&options.file, &options.set)?;
     let planned = file.plan()?;
     file.warn(&planned.warnings);
     let format = if options.json {
@@ -18,6 +18,15 @@ pub(crate) fn explain(options: &ExplainOptions) -> Result<Code, Failure> {
         options.format
     };
     let mut text = match format {
+        PlanFormat::Text | PlanFormat::Json if options.analyze => {
+            let as_json = format == PlanFormat::Json;
+            crate::analyze::analyze(&file, planned.plan, options, as_json)?
+        }
+        PlanFormat::Dot | PlanFormat::Mermaid if options.analyze => {
+            return Err(Failure::usage(
+                "--analyze prints text or JSON: --format text, --json",
+            ));
+        }
         PlanFormat::Json => serde_json::to_string_pretty(&planned.plan).map_err(Failure::failed)?,
         PlanFormat::Text => weir_planner::explain(&planned.plan),
         PlanFormat::Dot => crate::graph::dot(&planned.plan),

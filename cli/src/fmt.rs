@@ -22,11 +22,14 @@ pub(crate) struct FmtOptions {
     /// Changes nothing, and says what would be changed.
     #[arg(long)]
     pub(crate) check: bool,
+    /// Prints the files that were, or would be, changed as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Runs the command.
 pub(crate) fn fmt(options: &FmtOptions) -> Result<Code, Failure> {
-    let mut changed = 0;
+    let mut changed = Vec::new();
     for path in &options.files {
         if path.as_os_str() == "-" {
             let mut sql = String::new();
@@ -41,15 +44,23 @@ pub(crate) fn fmt(options: &FmtOptions) -> Result<Code, Failure> {
         if text == file.sql {
             continue;
         }
-        changed += 1;
-        if options.check {
-            println!("{} would be changed", file.shown);
-        } else {
+        if !options.check {
             replace(path, &text)?;
-            println!("{}", file.shown);
         }
+        if !options.json {
+            let what = if options.check {
+                " would be changed"
+            } else {
+                ""
+            };
+            println!("{}{what}", file.shown);
+        }
+        changed.push(file.shown);
     }
-    Ok(if options.check && changed > 0 {
+    if options.json {
+        println!("{}", serde_json::json!({"changed": changed}));
+    }
+    Ok(if options.check && !changed.is_empty() {
         Code::Failed
     } else {
         Code::Done

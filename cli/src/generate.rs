@@ -66,6 +66,9 @@ struct Output {
     /// How rows are written.
     #[arg(long, value_enum, default_value_t = Lines::Json)]
     format: Lines,
+    /// As --format json, which it is anyway.
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
     /// The file; standard output unless it is named.
     #[arg(long, short = 'o', value_name = "FILE")]
     out: Option<PathBuf>,
@@ -166,6 +169,7 @@ fn write(file: &QueryFile, output: &Output) -> Result<Code, Failure> {
     }
     let mut rows = rows.ok_or_else(|| Failure::usage("the generator gives no rows"))?;
     let format = match output.format {
+        _ if output.json => PrintFormat::Json,
         Lines::Json => PrintFormat::Json,
         Lines::Csv => PrintFormat::Csv,
     };

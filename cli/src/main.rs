@@ -10,6 +10,7 @@
 //! 2. Every end has its exit code (`exit.rs`, docs/cli.md).
 //! 3. Nothing here knows how a query is planned or run: it calls `weir_planner::plan` and `JobHandle`.
 
+mod analyze;
 mod arguments;
 mod check;
 mod checkpoints;

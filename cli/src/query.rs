@@ -46,6 +46,9 @@ pub(crate) struct QueryOptions {
     /// How the rows are printed.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
+    /// As --format json.
+    #[arg(long, conflicts_with = "format")]
+    pub(crate) json: bool,
     /// Prints every change (+I -U +U -D) as it comes instead of the final rows.
     #[arg(long)]
     pub(crate) changelog: bool,
@@ -72,6 +75,12 @@ pub(crate) struct QueryOptions {
     /// Any setting, as `SET 'key' = 'value'` would.
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value, help_heading = "Job")]
     pub(crate) set: Vec<(String, String)>,
+}
+
+impl QueryOptions {
+    fn format(&self) -> Format {
+        if self.json { Format::Json } else { self.format }
+    }
 }
 
 /// What standard input holds.
@@ -155,13 +164,13 @@ fn show(file: &QueryFile, rows: QueryStream, options: &QueryOptions) -> Result<C
         && rows.is_updating()
         && !ends(&rows)
         && !options.changelog
-        && options.format == Format::Table
+        && options.format() == Format::Table
     {
         return crate::repl::live_view(rows)
             .map(|()| Code::Done)
             .map_err(|error| Failure::engine(file, &error));
     }
-    match print_rows(rows, options.format, options.changelog, || stop.asked()) {
+    match print_rows(rows, options.format(), options.changelog, || stop.asked()) {
         Err(Cut::Query(error)) => Err(Failure::engine(file, &error)),
         Err(Cut::Output(error)) if !is_closed_pipe(&error) => Err(Failure::failed(format!(
             "cannot print the results: {error}"

@@ -101,8 +101,13 @@ impl QueryFile {
 
     /// Plans it with the connectors of the engine.
     pub(crate) fn plan(&self) -> Result<Planned, Failure> {
-        self.plan_at(Path::new("."))
+        self.diagnose()
             .map_err(|errors| Failure::sql(self, &errors))
+    }
+
+    /// Plans it; what is wrong is given as it is.
+    pub(crate) fn diagnose(&self) -> Result<Planned, Diagnostics> {
+        self.plan_at(Path::new("."))
     }
 
     /// The same, for a job whose relative paths start in another folder.

@@ -104,9 +104,9 @@ pub(crate) fn follow(
     options: &RunOptions,
     rows: Option<u64>,
 ) -> Result<Code, Failure> {
-    let status = Arc::new(StatusLine::new(!options.no_progress));
+    let status = Arc::new(StatusLine::new(options.shows_progress()));
     let print = PrintOptions {
-        format: options.format,
+        format: options.format(),
         changelog: options.changelog,
         bounded: is_bounded(&plan),
         live: false,
@@ -116,7 +116,7 @@ pub(crate) fn follow(
     let stop = StopRequest::listen()
         .map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
 
-    job_options.evolution.watch = watch_replay(&stop, !options.no_progress);
+    job_options.evolution.watch = watch_replay(&stop, options.shows_progress());
     let (control, state_dir) = (job_options.control.clone(), job_options.state_dir.clone());
     let handle = JobHandle::start(
         job,
@@ -133,7 +133,7 @@ pub(crate) fn follow(
     let mut reporter = Reporter::new(
         job,
         &status,
-        !options.no_progress,
+        options.shows_progress(),
         rows_before,
         Instant::now(),
     );
@@ -145,8 +145,10 @@ pub(crate) fn follow(
     let mut printer = printer.lock().unwrap_or_else(PoisonError::into_inner);
     match ended {
         Ok(summary) => {
-            reporter.show_warnings(&summary.progress.warnings);
-            finish(&mut printer, job, &summary, rows_before)
+            if !options.json {
+                reporter.show_warnings(&summary.progress.warnings);
+            }
+            finish(&mut printer, job, &summary, rows_before, options.json)
         }
         Err(error) => {
             printer.abandon();
@@ -192,6 +194,7 @@ fn finish(
     job: &str,
     summary: &JobSummary,
     rows_before: u64,
+    as_json: bool,
 ) -> Result<Code, Failure> {
     match printer.finish() {
         // Whoever read the results has seen enough; that is a stop like any other.
@@ -202,6 +205,10 @@ fn finish(
             )));
         }
         Ok(()) => {}
+    }
+    if as_json {
+        eprintln!("{}", summary::json(job, summary));
+        return Ok(Code::Done);
     }
     if !printer.is_idle() && summary.resumed_from.is_some() {
         eprintln!("note: rows that were printed before the checkpoint are not printed again");

@@ -31,6 +31,9 @@ pub(crate) struct StateOptions {
     /// How the rows are printed.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
+    /// As --format json.
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
     /// Where the job's state lives [default: .weir/JOB].
     #[arg(long, value_name = "FOLDER")]
     state_dir: Option<PathBuf>,
@@ -65,7 +68,12 @@ pub(crate) fn run(options: &StateOptions) -> Result<Code, Failure> {
         (Some(StateCommand::Diff(options)), _, _) => diff(options),
         (None, Some(target), Some(sql)) => {
             let state = State::open(target, options.state_dir.as_deref())?;
-            query(state, sql, options.format)
+            let format = if options.json {
+                Format::Json
+            } else {
+                options.format
+            };
+            query(state, sql, format)
         }
         _ => Err(Failure::usage("weir state TARGET 'SELECT …'")),
     }

@@ -1,5 +1,6 @@
 //! The last words of a run, on standard error.
 
+use serde_json::{Value, json};
 use weir_engine::{JobSummary, Outcome};
 use weir_types::EventTime;
 
@@ -97,6 +98,44 @@ pub(crate) fn describe(job: &str, summary: &JobSummary, rows_before: u64) -> Str
     }
     lines.push(String::new());
     lines.join("\n")
+}
+
+/// The same as an object, for programs.
+pub(crate) fn json(job: &str, summary: &JobSummary) -> Value {
+    let progress = &summary.progress;
+    let named = |rows: &[(String, u64)]| -> Value {
+        let rows = rows.iter().filter(|(_, rows)| *rows > 0);
+        rows.map(|(name, rows)| (name.clone(), json!(rows)))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    };
+    json!({
+        "job": job,
+        "outcome": match summary.outcome {
+            Outcome::Drained => "drained",
+            Outcome::Stopped => "stopped",
+            Outcome::AlreadyDrained => "already drained",
+        },
+        "elapsed_micros": summary.elapsed.as_micros() as u64,
+        "resumed_from": summary.resumed_from.map(|checkpoint| checkpoint.0),
+        "rows_in": progress.rows_in,
+        "rows_out": progress.rows_out,
+        "written": named(&summary.written),
+        "late": named(&summary.late),
+        "rejected_rows": progress.rejected_rows,
+        "failed_rows": progress.failed_rows,
+        "checkpoints": summary.checkpoints,
+        "last_checkpoint": progress.last_checkpoint.map(|checkpoint| checkpoint.0),
+        "state": {
+            "bytes_peak": progress.state.memory_bytes_peak,
+            "bytes_budget": progress.state.memory_bytes_budget,
+            "entries_spilled": progress.state.entries_spilled,
+            "entries_reloaded": progress.state.entries_reloaded,
+            "waited_ms": progress.state.gate_wait_ms,
+        },
+        "operators": summary.operators,
+        "warnings": progress.warnings,
+    })
 }
 
 #[cfg(test)]

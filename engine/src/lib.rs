@@ -37,6 +37,7 @@ mod source;
 pub mod statistics;
 mod sync;
 mod topology;
+mod views;
 mod worker;
 
 pub use catalog::ConnectorCatalog;
@@ -61,3 +62,4 @@ pub use session::{
     ProgramSource, ProgramTables, QueryStream, Resolved, Session, SessionOptions, TableSpec,
     create_table_from, resolve_files,
 };
+pub use views::{ViewInfo, ViewRows, view_rows, views_of};

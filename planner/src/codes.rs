@@ -108,6 +108,7 @@ codes! {
     CLOCK_CONDITION "P1440" "a condition on the clock that cannot be followed as time goes on"
     ARRIVAL_ORDER "P1441" "an order by arrival that cannot be kept"
     STATE_TTL "P1460" "a TTL of state that cannot be"
+    VIEW_COLUMN "P1520" "a column of a materialized view that cannot be one"
     ORDINAL_ID "W1001" "a stateful operator whose ID rests on an ordinal"
     UNBOUNDED_STATE "W1002" "state that nothing bounds"
     VOLATILE "W1003" "a volatile function in a projection"

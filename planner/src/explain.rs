@@ -25,12 +25,18 @@ use crate::plan::{
 
 /// The plan as a tree (EXPLAIN): for each operator its ID, inputs, changelog mode, key, watermark, state tables.
 pub fn explain(plan: &StreamPlan) -> String {
+    explain_with(plan, &|_| Vec::new())
+}
+
+/// As [`explain`], with further lines below each operator: what it did when it ran, say.
+pub fn explain_with(plan: &StreamPlan, notes: &dyn Fn(usize) -> Vec<String>) -> String {
     let mut read = vec![false; plan.operators.len()];
     for input in plan.operators.iter().flat_map(|operator| &operator.inputs) {
         read[input.from] = true;
     }
     let mut printer = Printer {
         plan,
+        notes,
         out: String::new(),
         printed: BTreeSet::new(),
     };
@@ -48,6 +54,8 @@ pub fn explain(plan: &StreamPlan) -> String {
 
 struct Printer<'a> {
     plan: &'a StreamPlan,
+    /// Further lines of an operator.
+    notes: &'a dyn Fn(usize) -> Vec<String>,
     out: String,
     printed: BTreeSet<usize>,
 }
@@ -81,7 +89,8 @@ impl Printer<'_> {
         } else {
             "│"
         };
-        for line in self.details(operator) {
+        let notes = (self.notes)(index);
+        for line in self.details(operator).into_iter().chain(notes) {
             let _ = writeln!(self.out, "{rest}{bar}   {line}");
         }
         for (i, input) in operator.inputs.iter().enumerate() {
@@ -321,7 +330,12 @@ impl Printer<'_> {
                 residual.as_ref(),
                 &schemas,
             ),
-            OperatorKind::Sink { table } => format!("Sink into {table}"),
+            OperatorKind::Sink { table } => match self.plan.tables.get(table) {
+                Some(kept) if kept.is_materialized_view() => {
+                    format!("MaterializedView {table}, read with SELECT … FROM {table}")
+                }
+                _ => format!("Sink into {table}"),
+            },
             OperatorKind::Output { names } => format!("Output ({})", names.join(", ")),
         }
     }

@@ -63,7 +63,7 @@ use weir_types::{DataType, Diagnostic, Diagnostics, Severity};
 
 pub use accumulator::{AccumulatorLayout, Side, accumulator_layout, is_folded, is_moment};
 pub use clock::asks_the_clock;
-pub use explain::explain;
+pub use explain::{explain, explain_with};
 pub use retention::bounds_summary;
 pub use settings::Setting;
 pub use state_schema::keeps_result;

@@ -193,7 +193,7 @@ pub(crate) fn bounds(plan: &mut StreamPlan, catalog: &dyn Catalog) -> Vec<Diagno
                 }
             }
         }
-        warnings.extend(unbounded(operator));
+        warnings.extend(unbounded(operator, tables));
         ends.push(all_end);
     }
     warnings
@@ -204,7 +204,10 @@ fn is_bounded(table: Option<&TableDefinition>, catalog: &dyn Catalog) -> bool {
 }
 
 /// A warning for an operator with a table that nothing bounds.
-fn unbounded(operator: &Operator) -> Option<Diagnostic> {
+fn unbounded(
+    operator: &Operator,
+    definitions: &BTreeMap<String, TableDefinition>,
+) -> Option<Diagnostic> {
     let grows = |table: &&crate::plan::StateTable| table.bound == StateBound::Nothing;
     let tables: Vec<&str> = operator
         .state
@@ -246,6 +249,16 @@ fn unbounded(operator: &Operator) -> Option<Diagnostic> {
             "every row is kept, because one that comes later can change its result".to_owned(),
             "order by the event time and look back only: ORDER BY ts ROWS BETWEEN 10 PRECEDING AND CURRENT ROW",
         ),
+        (OperatorKind::Sink { table }, _)
+            if definitions
+                .get(table)
+                .is_some_and(TableDefinition::is_materialized_view) =>
+        {
+            (
+                "the view keeps every row, and no key says which rows replace others".to_owned(),
+                "keep less of them: GROUP BY a key, or the newest row of each (ROW_NUMBER() … = 1); or write them into a table",
+            )
+        }
         (OperatorKind::Sink { .. }, _) => (
             "the whole result is kept, and no key says which rows replace others".to_owned(),
             "write changes instead of a snapshot, or give the table a PRIMARY KEY that the query keeps",

@@ -29,7 +29,7 @@
 //! | over in event-time order | `waiting`, `rows` | sorted by its order | PARTITION BY | all columns | watermark; keys, or nothing |
 //! | | `running` | map | PARTITION BY | numbers of rows and groups, accumulators | keys |
 //! | join as of a point in time | `left`, `right` | sorted by event time | join keys | all columns of that side | watermark; keys |
-//! | sink that keeps its result | `rows` | multimap | unique key, else all columns | all columns | keys, else nothing |
+//! | sink that keeps its result, materialized view | `rows` | multimap | unique key, else all columns | all columns | keys, else nothing |
 //!
 //! Names come from the schema of the operator's input: the lowering calls its columns by their identities there.
 
@@ -43,7 +43,7 @@ use crate::plan::{
 };
 
 /// Whether the engine keeps what a sink table holds as keyed state, because its connector wants the whole result at
-/// each checkpoint: the file sink with `'mode' = 'snapshot'`.
+/// each checkpoint, or because that is what it is for: the file sink with `'mode' = 'snapshot'`, a materialized view.
 pub fn keeps_result(table: &TableDefinition) -> bool {
     let is = |key: &str, value: &str| {
         table
@@ -51,7 +51,7 @@ pub fn keeps_result(table: &TableDefinition) -> bool {
             .get(key)
             .is_some_and(|given| given.eq_ignore_ascii_case(value))
     };
-    is("connector", "filesystem") && is("mode", "snapshot")
+    table.is_materialized_view() || is("connector", "filesystem") && is("mode", "snapshot")
 }
 
 /// An input as its consumer sees it.

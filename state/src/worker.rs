@@ -15,7 +15,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 use weir_types::{CheckpointId, Generation, KeyGroupRange, OperatorId, WorkerId};
 
-use crate::backend::{MemoryBackend, RocksBackend, StateBackend};
+use crate::backend::{LateBackend, MemoryBackend, RocksBackend, StateBackend};
 use crate::error::pass;
 use crate::keyed::{
     Cache, CacheRef, Keep, MapTable, MultiMapTable, Registry, SliceTable, Slices, SortedTable,
@@ -446,8 +446,12 @@ pub(crate) fn new_backend(
     let names = tables.iter().map(TableSpec::family).collect();
     Ok(match (shared.kind, &shared.rocks) {
         (BackendKind::Rocksdb, Some(rocks)) => {
-            let database = RocksBackend::open(rocks, &options.scratch.join("db"), names)?;
-            Arc::new(database.with_turn(turn_of(options)))
+            let (rocks, folder) = (rocks.clone(), options.scratch.join("db"));
+            let turn = turn_of(options);
+            Arc::new(LateBackend::new(move || {
+                let database = RocksBackend::open(&rocks, &folder, names)?;
+                Ok(Box::new(database.with_turn(turn)))
+            }))
         }
         _ => Arc::new(MemoryBackend::new(names)),
     })

@@ -12,6 +12,7 @@
 //!   answer is every change in its order, the first column being `+` or `-`. Changes of one epoch are sorted, retractions first.
 //! * `query …` with `SINK table SELECT …`: `INSERT INTO table SELECT …`; the answer is the lines of the files that the table has then.
 //! * `query …` with `BESIDE table SELECT …`: runs the SELECT; the answer is the lines of the files of a table that takes what it leaves out.
+//! * `query …` with `VIEW SELECT …`: a job that keeps the SELECT as a materialized view, stopped on the way; the answer is the view's rows.
 //! * `query …` with `LATE SELECT …`: the operators that left out late rows, and how many.
 //!
 //! Every script runs with one worker, with three, and several times with random cuts, backends and memory.
@@ -36,6 +37,8 @@ struct Script {
     /// The statements so far.
     text: String,
     jobs: usize,
+    /// Each SELECT is run as a materialized view, too, which has to have the same rows.
+    as_views: bool,
     /// Microseconds from one record of a `CHANGELOG` query to the next.
     tick: i64,
 }
@@ -53,6 +56,7 @@ impl Script {
             folder: tempfile::tempdir().unwrap(),
             text: String::new(),
             jobs: 0,
+            as_views: false,
             tick: 0,
         }
     }
@@ -198,6 +202,34 @@ impl Script {
         Ok(answer(lines.into_iter().map(|line| vec![line]).collect()))
     }
 
+    /// The rows that a materialized view has in the end: `None` if the query cannot be one, because of its columns' names or types.
+    fn view(&mut self, query: &str) -> Result<Option<Answer>, Failure> {
+        self.jobs += 1;
+        let state = self.folder.path().join(format!("state-{}", self.jobs));
+        let text = format!(
+            "{}CREATE MATERIALIZED VIEW \"The view\" AS {query};\n",
+            self.text
+        );
+        let job = format!("view_{}", self.jobs);
+        for stop_after in [Some(2), None] {
+            let setup = Setup {
+                state: Some(state.clone()),
+                stop_after,
+                through_savepoint: None,
+                ..self.setup.clone()
+            };
+            match job::run_named(&job, &text, self.folder.path(), &setup) {
+                Err(error) if error.contains("error[P1520]") => return Ok(None),
+                Err(error) => return Err(Failure(error)),
+                Ok(_) => {}
+            }
+        }
+        let found = weir_engine::view_rows(&state, &job, "The view")
+            .map_err(|error| Failure(error.to_string()))?;
+        let rows = found.rows.iter().flat_map(weir_tests::value::rows_of);
+        Ok(Some(answer(rows.map(|row| texts_of(&row)).collect())))
+    }
+
     fn late(&self, query: &str) -> Result<Answer, Failure> {
         let late = self.job(query, &self.setup)?.summary.late;
         let late = late.into_iter().filter(|(_, rows)| *rows > 0);
@@ -217,10 +249,12 @@ impl sqllogictest::DB for Script {
         match word {
             "FILE" => Ok(self.file(rest)),
             "RESET" if rest.is_empty() => {
+                let as_views = self.as_views;
                 *self = Self::new(Setup {
                     clock: None,
                     ..self.setup.clone()
                 });
+                self.as_views = as_views;
                 Ok(DBOutput::StatementComplete(0))
             }
             "CLOCK" => Ok(self.clock(rest)),
@@ -228,7 +262,16 @@ impl sqllogictest::DB for Script {
             "SINK" => self.sink(rest),
             "BESIDE" => self.beside(rest),
             "LATE" => self.late(rest),
+            "VIEW" => match self.view(rest)? {
+                Some(answer) => Ok(answer),
+                None => Err(Failure("it cannot be a materialized view".to_owned())),
+            },
             "SELECT" | "WITH" | "(SELECT" | "VALUES" => {
+                if self.as_views
+                    && let Some(answer) = self.view(sql)?
+                {
+                    return Ok(answer);
+                }
                 let ran = self.job(sql, &self.setup)?;
                 let rows = ran.outputs[0].folded.0.iter();
                 let rows = rows
@@ -278,8 +321,13 @@ fn scripts() -> Vec<PathBuf> {
 }
 
 fn run_script(path: &Path, setup: &Setup) -> Result<(), String> {
+    run_script_as(path, setup, false)
+}
+
+fn run_script_as(path: &Path, setup: &Setup, as_views: bool) -> Result<(), String> {
     let mut runner = Runner::new(|| {
-        let script = Script::new(setup.clone());
+        let mut script = Script::new(setup.clone());
+        script.as_views = as_views;
         async move { Ok::<_, Failure>(script) }
     });
     runner
@@ -338,12 +386,33 @@ fn scripts_give_the_same_rows_by_way_of_a_savepoint() {
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
 }
 
+/// Every query is kept as a materialized view by a job that is stopped on the way: its rows are those of the query.
+#[test]
+fn scripts_give_the_same_rows_as_materialized_views() {
+    let wanted = std::env::var("WEIR_SLT").unwrap_or_default();
+    let mut scripts = scripts();
+    scripts.retain(|path| path.to_string_lossy().contains(&wanted));
+    let mut suite = Suite::with_share("slt", 0.3, 20, 3);
+    let mut failures = Vec::new();
+    while let Some(seed) = suite.next_seed() {
+        let script = &scripts[seed as usize % scripts.len()];
+        let setup = Setup::random(&mut rng(seed));
+        failures.extend(run_script_as(script, &setup, true).err());
+        assert!(failures.len() < 3, "{}", failures.join("\n\n"));
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+}
+
 /// Roles whose state is in no savepoint of a script's SELECT, and the test that covers them.
 const COVERED_ELSEWHERE: &[(&str, &str)] = &[
     // Its state is its transactions and positions, which are no tables.
     (
         "source",
         "savepoints::a_running_job_gives_savepoints_and_nothing_is_lost_or_doubled_afterwards",
+    ),
+    (
+        "view",
+        "slt::scripts_give_the_same_rows_as_materialized_views",
     ),
     (
         "sink",

@@ -20,6 +20,7 @@
 pub mod checkpoint_bench;
 pub mod data;
 pub mod job;
+pub mod latency_bench;
 pub mod process;
 pub mod python;
 pub mod s3;

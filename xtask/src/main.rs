@@ -14,6 +14,7 @@ mod edges;
 mod house;
 mod licences;
 mod links;
+mod record;
 mod report;
 mod suites;
 mod tests;
@@ -55,6 +56,8 @@ enum Chore {
     Rules,
     /// Crate edges, licences, one version of each shared crate.
     Edges,
+    /// Types the session of the README into a terminal and draws it: docs/session.svg (WEIR_BIN names the binary, else it is built).
+    Record,
     /// Runs the snapshot tests and accepts what they give; read the diff.
     UpdateSnapshots,
 }
@@ -72,6 +75,10 @@ fn main() -> ExitCode {
         Chore::Bench { arguments } => check::bench(&arguments),
         Chore::Rules => check::rules(),
         Chore::Edges => check::edges(),
+        Chore::Record => match std::env::var_os("WEIR_BIN") {
+            Some(path) => record::record(path.as_ref(), cargo::root()),
+            None => cargo::build_binary().and_then(|path| record::record(&path, cargo::root())),
+        },
         Chore::UpdateSnapshots => check::update_snapshots(),
     };
     outcome.unwrap_or_else(|error| {

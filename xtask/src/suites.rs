@@ -80,7 +80,7 @@ pub(crate) const SUITES: &[Suite] = &[
     Suite {
         name: "server",
         seconds: 60,
-        floor: 9,
+        floor: 10,
         about: "a server with jobs: killed, asked without its token, with nonsense and with 100 MB; upgrades",
     },
     Suite {

@@ -19,7 +19,7 @@ mod lines;
 mod rows;
 mod table;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -128,6 +128,7 @@ impl Printer {
             options,
             status,
             Box::new(io::BufWriter::with_capacity(1 << 16, io::stdout())),
+            terminal_columns(),
         )
     }
 
@@ -136,6 +137,7 @@ impl Printer {
         options: PrintOptions,
         status: Arc<StatusLine>,
         out: Box<dyn Write + Send>,
+        terminal: Option<usize>,
     ) -> anyhow::Result<Self> {
         let mut outputs = Vec::new();
         let count = plan
@@ -168,7 +170,7 @@ impl Printer {
                 operator: index,
                 title: title(operator),
                 form,
-                writer: writer(options, columns, with_op),
+                writer: writer(options, columns, with_op, terminal),
                 unique_key: operator.unique_key.clone(),
                 settle: !options.bounded || options.live,
             });
@@ -357,9 +359,23 @@ fn title(operator: &Operator) -> String {
     }
 }
 
-fn writer(options: PrintOptions, columns: Vec<Column>, with_op: bool) -> Box<dyn RowWriter> {
+/// How wide the terminal is that is printed to; `None`: it is none, or does not know.
+fn terminal_columns() -> Option<usize> {
+    if !io::stdout().is_terminal() {
+        return None;
+    }
+    let columns = crossterm::terminal::size().map_or(0, |(columns, _)| usize::from(columns));
+    (columns > 0).then_some(columns)
+}
+
+fn writer(
+    options: PrintOptions,
+    columns: Vec<Column>,
+    with_op: bool,
+    terminal: Option<usize>,
+) -> Box<dyn RowWriter> {
     match options.format {
-        Format::Table => Box::new(Table::new(columns, with_op)),
+        Format::Table => Box::new(Table::new(columns, with_op).within(terminal)),
         Format::Json => Box::new(Lines::new(PrintFormat::Json, &columns, with_op)),
         Format::Csv => Box::new(Lines::new(PrintFormat::Csv, &columns, with_op)),
     }

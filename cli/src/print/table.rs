@@ -9,6 +9,14 @@
 //!
 //! The first rows are held until there are enough of them, or until nothing more comes for now, to find the widths.
 //! Then rows are written through; one that is wider than its column pushes its neighbours aside.
+//!
+//! Rows that are wider than the terminal would be torn into lines that nobody can read: there each row is a list.
+//!
+//! ```text
+//! ─ row 1 ──────────
+//!  origin  │ EWR
+//!  flights │ 120
+//! ```
 
 use std::io::{self, Write};
 
@@ -22,6 +30,8 @@ use crate::text::counted;
 
 /// So many rows decide the widths of the columns.
 const HELD_ROWS_MAX: usize = 1000;
+/// The line above a list is no longer than this.
+const RULE_COLUMNS_MAX: usize = 60;
 
 pub(crate) struct Table {
     /// Without the `op`.
@@ -33,6 +43,10 @@ pub(crate) struct Table {
     right: Vec<bool>,
     held: Vec<Vec<String>>,
     rows: u64,
+    /// Columns of the terminal, if it is one.
+    terminal: Option<usize>,
+    /// Each row is a list; so many were written.
+    lists: Option<u64>,
 }
 
 impl Table {
@@ -48,7 +62,14 @@ impl Table {
             right,
             held: Vec::new(),
             rows: 0,
+            terminal: None,
+            lists: None,
         }
+    }
+
+    /// For a terminal of so many columns.
+    pub(crate) fn within(self, terminal: Option<usize>) -> Self {
+        Self { terminal, ..self }
     }
 
     /// Decides the widths if they are not yet, and writes what was held.
@@ -60,17 +81,37 @@ impl Table {
                     *width = (*width).max(cell.width());
                 }
             }
-            // Names of numbers stand above the numbers.
-            write_row(&self.header, &widths, &self.right, out)?;
-            let rules: Vec<String> = widths.iter().map(|width| "─".repeat(width + 2)).collect();
-            writeln!(out, "{}", rules.join("┼"))?;
+            let whole = widths.iter().map(|width| width + 3).sum::<usize>();
+            if !self.held.is_empty() && self.terminal.is_some_and(|columns| whole > columns + 1) {
+                self.lists = Some(0);
+            }
             self.widths = Some(widths);
+            if self.lists.is_none() {
+                self.write_head(out)?;
+            }
+        }
+        if let Some(written) = &mut self.lists {
+            let rule = self.terminal.unwrap_or_default().min(RULE_COLUMNS_MAX);
+            for row in self.held.drain(..) {
+                *written += 1;
+                write_list(&self.header, &row, *written, rule, out)?;
+            }
+            return Ok(());
         }
         let widths = self.widths.as_deref().unwrap_or_default();
         for row in self.held.drain(..) {
             write_row(&row, widths, &self.right, out)?;
         }
         Ok(())
+    }
+
+    /// Names and the line below them.
+    fn write_head(&self, out: &mut dyn Write) -> io::Result<()> {
+        let widths = self.widths.as_deref().unwrap_or_default();
+        // Names of numbers stand above the numbers.
+        write_row(&self.header, widths, &self.right, out)?;
+        let rules: Vec<String> = widths.iter().map(|width| "─".repeat(width + 2)).collect();
+        writeln!(out, "{}", rules.join("┼"))
     }
 }
 
@@ -111,6 +152,25 @@ impl RowWriter for Table {
         self.release(out)?;
         writeln!(out, "({})", counted(self.rows, "row", "rows"))
     }
+}
+
+/// A row as a list of names and values.
+fn write_list(
+    names: &[String],
+    cells: &[String],
+    number: u64,
+    rule: usize,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let title = format!("─ row {number} ");
+    let rest = rule.saturating_sub(title.width());
+    writeln!(out, "{title}{}", "─".repeat(rest))?;
+    let widest = names.iter().map(|name| name.width()).max().unwrap_or(0);
+    for (name, cell) in names.iter().zip(cells) {
+        let pad = " ".repeat(widest - name.width());
+        writeln!(out, " {name}{pad} │ {cell}")?;
+    }
+    Ok(())
 }
 
 fn write_row(

@@ -109,6 +109,7 @@ fn print(plan: &StreamPlan, options: PrintOptions, epochs: &[(usize, Rows<'_>)])
         options,
         Arc::new(StatusLine::new(false)),
         Box::new(sheet.clone()),
+        None,
     )
     .unwrap();
     for (operator, rows) in epochs {
@@ -282,8 +283,14 @@ fn a_retraction_of_an_earlier_start_is_not_shown_as_a_row() {
 fn a_closed_pipe_asks_the_job_to_stop() {
     let plan = plan(1, Changelog::AppendOnly);
     let status = Arc::new(StatusLine::new(false));
-    let mut printer =
-        Printer::to(&plan, bounded(Format::Csv), status, Box::new(ClosedPipe)).unwrap();
+    let mut printer = Printer::to(
+        &plan,
+        bounded(Format::Csv),
+        status,
+        Box::new(ClosedPipe),
+        None,
+    )
+    .unwrap();
     let event = OutputEvent {
         operator: 0,
         changes: vec![changes(&[("+", "a", Some(1))])],
@@ -306,7 +313,7 @@ fn values_that_could_break_a_format_are_escaped() {
         let types = [DataType::String, DataType::Float64, DataType::Bytes];
         let columns = names.into_iter().zip(types);
         let columns = columns.map(|(name, data_type)| Column::new(name, data_type));
-        let mut writer = writer(bounded(format), columns.collect(), false);
+        let mut writer = writer(bounded(format), columns.collect(), false, None);
         writer.write(&rows, None, &mut out).unwrap();
         writer.finish(&mut out).unwrap();
         String::from_utf8(out).unwrap()
@@ -332,6 +339,7 @@ fn a_failed_job_shows_the_rows_that_were_on_their_way() {
         bounded(Format::Table),
         status,
         Box::new(sheet.clone()),
+        None,
     )
     .unwrap();
     let event = OutputEvent {
@@ -346,4 +354,27 @@ fn a_failed_job_shows_the_rows_that_were_on_their_way() {
     );
     printer.abandon();
     assert_eq!(sheet.text(), " k │ N\n───┼───\n a │ 1\n");
+}
+
+#[test]
+fn rows_that_a_terminal_has_no_room_for_are_lists() {
+    let columns = || {
+        vec![
+            Column::new("k", DataType::String),
+            Column::new("number", DataType::Int64),
+        ]
+    };
+    let rows = changes(&[("+", "a long text", Some(1)), ("+", "東京", None)]).rows;
+    let printed = |terminal: usize| {
+        let mut out = Vec::new();
+        let mut table = Table::new(columns(), false).within(Some(terminal));
+        table.write(&rows, None, &mut out).unwrap();
+        table.finish(&mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    assert!(printed(22).starts_with(" k           │ number\n"));
+    assert_eq!(
+        printed(20),
+        "─ row 1 ────────────\n k      │ a long text\n number │ 1\n─ row 2 ────────────\n k      │ 東京\n number │ NULL\n(2 rows)\n"
+    );
 }

@@ -69,13 +69,13 @@ pub(crate) fn repl(options: &ReplOptions) -> Result<Code, Failure> {
     let defaults = crate::defaults::Defaults::read()?;
     let mut settings = defaults.environment;
     settings.extend(options.set.iter().cloned());
+    let root = options
+        .state_root
+        .clone()
+        .unwrap_or_else(|| PathBuf::from(".weir"));
     let session = SessionOptions {
-        state_root: Some(
-            options
-                .state_root
-                .clone()
-                .unwrap_or_else(|| PathBuf::from(".weir")),
-        ),
+        views_root: Some(root.clone()),
+        state_root: Some(root),
         settings,
         ..SessionOptions::default()
     };

@@ -10,8 +10,11 @@ use weir_engine::{
     Answer, Error, JobState, JobStatus, QueryStream, Session, SessionOptions, StopOrder,
 };
 
+use weir_planner::lexemes::lexemes;
+
 use super::helper::Names;
 use super::{is_capable, live, meta};
+use crate::analyze;
 use crate::arguments::Format;
 use crate::exit::{Code, Failure};
 use crate::print::{Cut, is_closed_pipe, print_rows};
@@ -87,6 +90,13 @@ impl Shell {
             let started = Instant::now();
             let file = QueryFile::of_text(shown, text);
             self.interrupted.store(false, Ordering::Relaxed);
+            if let Some(query) = analyzed(&text[range.clone()]) {
+                let from = range.start + query;
+                if let Err(failure) = self.analyze(&file, text, from..range.end) {
+                    return After::Failed(failure.tell());
+                }
+                continue;
+            }
             let done = match self.session.execute_one(text, range) {
                 Ok(done) => done,
                 Err(error) => return self.failed(&file, &error),
@@ -102,6 +112,38 @@ impl Shell {
             }
         }
         After::GoOn
+    }
+
+    /// EXPLAIN ANALYZE: the query at this place of the text is run, and nothing is written.
+    fn analyze(
+        &mut self,
+        file: &QueryFile,
+        text: &str,
+        query: std::ops::Range<usize>,
+    ) -> Result<(), Failure> {
+        let engine = |error: Error| Failure::engine(file, &error);
+        // What stands in front becomes blanks: places in messages stay those of the text.
+        let blank = |c: char| if c == '\n' { '\n' } else { ' ' };
+        let before: String = text[..query.start].chars().map(blank).collect();
+        let planned = self
+            .session
+            .plan(&(before + &text[query]))
+            .map_err(engine)?;
+        file.warn(&planned.warnings);
+        let plan = analyze::without_sinks(&planned.plan);
+        if !self.session.is_bounded(&plan) {
+            if !self.interactive {
+                analyze::refuse_endless(&plan)?;
+            }
+            eprintln!("(Ctrl-C ends the query and shows what it did)");
+        }
+        let options = self.session.job_options(&plan, "query").map_err(engine)?;
+        let analysis = analyze::run("query", text, plan.clone(), options, &|_| {
+            self.take_interrupt()
+        })
+        .map_err(engine)?;
+        print!("{}", analysis.text(&plan));
+        Ok(())
     }
 
     fn failed(&self, file: &QueryFile, error: &Error) -> After {
@@ -262,6 +304,14 @@ impl Shell {
         std::fs::read_to_string(Path::new(path))
             .map_err(|error| format!("cannot read {path}: {error}"))
     }
+}
+
+/// Where the query of an EXPLAIN ANALYZE begins in its statement.
+fn analyzed(statement: &str) -> Option<usize> {
+    let pieces = lexemes(statement);
+    let mut spoken = pieces.iter().filter(|piece| !piece.is_silent());
+    let is_one = spoken.next()?.is(statement, "EXPLAIN") && spoken.next()?.is(statement, "ANALYZE");
+    is_one.then_some(spoken.next()?.range.start)
 }
 
 /// Jobs below each other.

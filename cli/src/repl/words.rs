@@ -196,7 +196,11 @@ pub(super) const FORMS: &[(&str, &str)] = &[
     ("CREATE VIEW", "CREATE VIEW name AS SELECT …"),
     ("DESCRIBE", "DESCRIBE name"),
     ("DROP", "DROP TABLE|VIEW|FUNCTION [IF EXISTS] name"),
-    ("EXPLAIN", "EXPLAIN SELECT …; EXPLAIN INSERT INTO …"),
+    (
+        "EXPLAIN",
+        "EXPLAIN SELECT …; EXPLAIN INSERT INTO …\n\
+         EXPLAIN ANALYZE SELECT …                       runs it, writes nothing, and says what each operator did",
+    ),
     (
         "INSERT",
         "INSERT INTO table [(columns)] SELECT …          starts a job in the background",

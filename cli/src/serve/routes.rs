@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom};
 
 use serde_json::{Value, json};
-use weir_engine::statistics;
+use weir_connectors::{PrintFormat, row_encoder};
+use weir_engine::{statistics, view_rows};
+use weir_types::ChangeBatch;
 
 use super::problem::{ApiError, Place};
 use super::requests::{self, SavepointRequest, StopRequest, SubmitRequest};
@@ -198,6 +200,15 @@ pub(crate) const ROUTES: &[Route] = &[
             logs,
         )
     },
+    Route {
+        query: &[("name", "the view; it has to be given")],
+        ..get(
+            "/v1/jobs/{id}/view",
+            "view",
+            "The rows of a materialized view: of a job that runs at its newest epoch, of another at its newest checkpoint.",
+            view,
+        )
+    },
     post(
         "/v1/jobs/{id}/stop",
         "stop",
@@ -342,6 +353,38 @@ fn checkpoints(server: &Server, call: &Call) -> Result<Reply, ApiError> {
 
 fn savepoints(server: &Server, call: &Call) -> Result<Reply, ApiError> {
     reply(200, &server.savepoints(&*server.job(&call.id)?)?)
+}
+
+fn view(server: &Server, call: &Call) -> Result<Reply, ApiError> {
+    let job = server.job(&call.id)?;
+    let name = call.query.get("name").ok_or_else(|| {
+        ApiError::malformed(
+            Place::named("query", "name"),
+            "the request does not say which view",
+            "add ?name=VIEW",
+        )
+    })?;
+    let found = view_rows(&job.home.state(), &job.name, name)
+        .map_err(|error| ApiError::engine(&job.name, &error))?;
+    let mut encoder = row_encoder(PrintFormat::Json, &found.info.columns);
+    let mut lines = Vec::new();
+    for rows in found.rows {
+        let mut each = |_: usize, line: &[u8]| {
+            lines.push(String::from_utf8_lossy(line).trim_end().to_owned());
+        };
+        encoder.encode(&ChangeBatch::append_only(rows), &[], &mut each);
+    }
+    let columns: Vec<Value> = found
+        .info
+        .columns
+        .iter()
+        .map(|column| json!({"name": column.name, "type": column.data_type.to_string()}))
+        .collect();
+    let head = json!({"view": name, "as_of_micros": found.info.as_of, "columns": columns});
+    // The rows are JSON already, with numbers as they are in files.
+    let head = head.to_string();
+    let head = head.trim_end_matches('}');
+    text(JSON, format!("{head},\"rows\":[{}]}}\n", lines.join(",")))
 }
 
 fn stop(server: &Server, call: &Call) -> Result<Reply, ApiError> {

@@ -326,3 +326,44 @@ fn shells_and_manuals_know_every_command() {
     );
     assert_eq!(folder.weir(&["man", "nothing"]).code, 2);
 }
+
+#[test]
+fn explain_analyze_runs_the_query_and_writes_nothing() {
+    let folder = rides();
+    let script = "CREATE TABLE o (city STRING, km BIGINT) WITH ('connector' = 'filesystem', 'path' = 'o', 'format' = 'changelog-json');
+EXPLAIN ANALYZE INSERT INTO o SELECT city, sum(km) FROM 'rides.csv' GROUP BY city;
+\\explain analyze SELECT city FROM 'rides.csv'\n";
+    let ended = with_input(&folder, &["repl"], script);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    for expected in [
+        "* ran 3 rows in ",
+        "* kept 2 entries, ",
+        "* read 3 rows in ",
+    ] {
+        assert!(
+            ended.stdout.contains(expected),
+            "{expected}: {}",
+            ended.stdout
+        );
+    }
+    assert!(!folder.path().join("o").exists() && !folder.path().join(".weir").exists());
+    // Places are those of the script.
+    let ended = with_input(
+        &folder,
+        &["repl"],
+        "\nEXPLAIN ANALYZE\n  SELECT cty FROM 'rides.csv';\n",
+    );
+    assert!(
+        ended.code == 2 && ended.stderr.contains("input:3:10"),
+        "{}",
+        ended.stderr
+    );
+    let endless =
+        "CREATE TABLE s (n INT) WITH ('connector' = 'datagen'); EXPLAIN ANALYZE SELECT n FROM s;";
+    let ended = with_input(&folder, &["repl"], endless);
+    assert!(
+        ended.code == 2 && ended.stderr.contains("has no end"),
+        "{}",
+        ended.stderr
+    );
+}

@@ -13,6 +13,8 @@ mod documentation;
 mod exit_codes;
 mod face;
 mod help;
+mod json;
 mod life;
+mod pipes;
 mod results;
 mod weir;

@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 use weir_types::{CheckpointId, ProcessingTime};
 
 use crate::sync::lock;
+use crate::views::ViewRead;
 
 /// Shared by the coordinator, the workers and the dealers.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub(crate) struct EpochControl {
     caught_up: AtomicBool,
     /// The epoch that ends the job, once it is closing: nothing is dealt after it.
     last: AtomicU64,
+    /// The views that are read at the end of an epoch: that epoch, and them.
+    reads: Mutex<(u64, Vec<Arc<ViewRead>>)>,
     /// Wakes the coordinator when there is something to decide.
     wake: Arc<Notify>,
 }
@@ -110,6 +113,7 @@ impl EpochControl {
             news: AtomicBool::new(false),
             caught_up: AtomicBool::new(false),
             last: AtomicU64::new(u64::MAX),
+            reads: Mutex::default(),
             wake,
         }
     }
@@ -189,6 +193,20 @@ impl EpochControl {
     /// `epoch`, which is about to be closed, ends the job.
     pub(crate) fn finish_with(&self, epoch: u64) {
         self.last.store(epoch, Ordering::Release);
+    }
+
+    /// Says which views are read at the end of `epoch`, which is about to be closed.
+    pub(crate) fn read_at(&self, epoch: u64, reads: Vec<Arc<ViewRead>>) {
+        *lock(&self.reads) = (epoch, reads);
+    }
+
+    /// The views that are read at the end of `epoch`, which is closing.
+    pub(crate) fn reads(&self, epoch: u64) -> Vec<Arc<ViewRead>> {
+        let reads = lock(&self.reads);
+        match reads.0 == epoch {
+            true => reads.1.clone(),
+            false => Vec::new(),
+        }
     }
 
     /// Asks for the end of `epoch`. The one before must be through.

@@ -46,6 +46,7 @@ pub(crate) use publish::{Published, Publisher, Publishing};
 use crate::job::Shared;
 use crate::source::{SharedSource, SourceCheckpoint};
 use crate::statistics::{Collector, Ending, OperatorFigures};
+use crate::views::ViewRead;
 use crate::{Error, Outcome, Result};
 
 /// What workers and the publisher tell the coordinator.
@@ -284,7 +285,8 @@ impl Coordinator {
         if facts.pressed {
             self.pacer.on_memory_pressure();
         }
-        if self.pacer.is_due(now, facts) || (checkpoint && !open_rows) {
+        let asked = checkpoint || self.job.options.control.wants_view();
+        if self.pacer.is_due(now, facts) || (asked && !open_rows) {
             let facts = EpochFacts {
                 budget_used: facts.budget_used && !facts.pressed,
                 ..facts
@@ -307,6 +309,19 @@ impl Coordinator {
         self.job.options.savepoint.is_some() || self.job.options.control.wants_at_end()
     }
 
+    /// The views that somebody wants to read. Where state is computed from state they are not what they will be.
+    fn reads(&self) -> Vec<Arc<ViewRead>> {
+        if self.job.bootstrap.is_some() {
+            return Vec::new();
+        }
+        let last = self.ending.is_some();
+        let requests = self.job.options.control.take_view_requests(last);
+        let reads = requests
+            .into_iter()
+            .filter_map(|request| ViewRead::begin(&self.job.plan, request));
+        reads.collect()
+    }
+
     fn close(&mut self, now: Duration, facts: EpochFacts, checkpoint: bool) {
         let wall_micros = self.job.clock.wall_micros();
         let checkpoint = checkpoint.then(|| self.ledger.begin(now));
@@ -317,6 +332,8 @@ impl Coordinator {
             collector.begin(checkpoint, wall_micros, now);
         }
         self.pacer.on_close(now, facts);
+        let reads = self.reads();
+        self.job.control.read_at(self.epoch, reads);
         self.job.control.close(self.epoch, checkpoint, wall_micros);
         self.closing = Some(Closing {
             at: now,

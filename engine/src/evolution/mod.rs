@@ -138,7 +138,8 @@ pub(crate) fn judge(start: &Start<'_>, manifest: &Manifest) -> Result<Option<Jud
     }
     .check()?;
     let mappings = mappings(&old_plan, start.plan, &choices, &report);
-    let evolution = Evolution::of(manifest)?.after(&report, manifest.checkpoint);
+    let evolution = Evolution::of(manifest)?;
+    let evolution = evolution.after(&report, manifest.checkpoint, &old_plan, start.plan);
     Ok(Some(Judged {
         old_plan,
         report,

@@ -13,9 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use weir_planner::compare::{Exactness, Past, Report, SinkVerdict, Verdict};
-use weir_planner::plan::{OperatorKind, StreamPlan};
+use weir_planner::plan::{Operator, OperatorKind, StreamPlan};
 use weir_state::Manifest;
-use weir_types::{CheckpointId, EventTime, OperatorId, Watermark};
+use weir_types::{CheckpointId, Column, EventTime, OperatorId, Watermark};
 
 use crate::source::SourceCheckpoint;
 use crate::{Error, Result};
@@ -29,6 +29,9 @@ pub struct Evolution {
     /// Sinks that hold rows of an earlier query.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub sinks_with_old_rows: BTreeSet<OperatorId>,
+    /// Columns that a sink's table had and has no more: older rows still have values in them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub columns_gone: BTreeMap<OperatorId, BTreeSet<String>>,
     /// What was not exact, or was left behind, and was accepted: the oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accepted: Vec<Accepted>,
@@ -65,7 +68,13 @@ impl Evolution {
     }
 
     /// What is to be remembered when a query goes on as a report says.
-    pub(crate) fn after(&self, report: &Report, checkpoint: CheckpointId) -> Self {
+    pub(crate) fn after(
+        &self,
+        report: &Report,
+        checkpoint: CheckpointId,
+        old: &StreamPlan,
+        new: &StreamPlan,
+    ) -> Self {
         let mut marks = BTreeMap::new();
         let mut accepted = self.accepted.clone();
         let mut accept = |id: &OperatorId, verdict: &str, reason: &str| {
@@ -105,8 +114,36 @@ impl Evolution {
         Self {
             marks,
             sinks_with_old_rows,
+            columns_gone: self.columns_gone_after(old, new),
             accepted,
         }
+    }
+
+    /// Columns that a table lost at this edit, or at one before it.
+    fn columns_gone_after(
+        &self,
+        old: &StreamPlan,
+        new: &StreamPlan,
+    ) -> BTreeMap<OperatorId, BTreeSet<String>> {
+        let mut gone = self.columns_gone.clone();
+        let sinks = |plan| -> Vec<&Operator> {
+            let plan: &StreamPlan = plan;
+            let is_sink = |operator: &&Operator| matches!(operator.kind, OperatorKind::Sink { .. });
+            plan.operators.iter().filter(is_sink).collect()
+        };
+        let after = sinks(new);
+        for before in sinks(old) {
+            let Some(after) = after.iter().find(|after| after.id == before.id) else {
+                continue;
+            };
+            let stays = |column: &Column| after.schema.iter().any(|new| new.name == column.name);
+            let lost = before.schema.iter().filter(|column| !stays(column));
+            let lost: Vec<String> = lost.map(|column| column.name.clone()).collect();
+            if !lost.is_empty() {
+                gone.entry(before.id.clone()).or_default().extend(lost);
+            }
+        }
+        gone
     }
 }
 
@@ -122,6 +159,7 @@ pub fn past_of(manifest: &Manifest, plan: &StreamPlan) -> Result<Past> {
     let mut past = Past {
         marks: evolution.marks,
         sinks_with_old_rows: evolution.sinks_with_old_rows,
+        columns_gone: evolution.columns_gone,
         ..Past::default()
     };
     for (id, inputs) in watermarks {

@@ -316,11 +316,17 @@ fn check_positions(from: &Manifest, replayed: &Manifest) -> Result<()> {
     Ok(())
 }
 
-/// The watermark of each source: what its readers had of it at the checkpoint.
+/// The watermark of each source: what its readers had of it at the checkpoint. Not beyond that of any of its splits: an
+/// operator that read something else before an edit keeps the watermark that it had of that.
 fn source_watermarks(transition: &Transition) -> Result<BTreeMap<OperatorId, Watermark>> {
     let plan = &transition.old_plan;
     let inputs: BTreeMap<String, Vec<Watermark>> =
         parsed("watermarks", &transition.old_manifest.watermarks)?;
+    let positions: SourceCheckpoint = parsed("positions", &transition.old_manifest.sources)?;
+    let most = |source: &OperatorId| {
+        let splits = positions.get(source.as_str())?.values();
+        splits.map(|split| Watermark(split.watermark)).max()
+    };
     let mut found: BTreeMap<OperatorId, Watermark> = BTreeMap::new();
     for operator in &plan.operators {
         let Some(watermarks) = inputs.get(operator.id.as_str()) else {
@@ -329,9 +335,10 @@ fn source_watermarks(transition: &Transition) -> Result<BTreeMap<OperatorId, Wat
         for (input, watermark) in operator.inputs.iter().zip(watermarks) {
             let source = &plan.operators[input.from];
             if source.inputs.is_empty() && *watermark != Watermark::MAX {
+                let watermark = most(&source.id).map_or(*watermark, |most| most.min(*watermark));
                 let id = renamed(source.id.as_str(), &transition.renames);
-                let greatest = found.entry(OperatorId::new(id)).or_insert(*watermark);
-                *greatest = (*greatest).max(*watermark);
+                let greatest = found.entry(OperatorId::new(id)).or_insert(watermark);
+                *greatest = (*greatest).max(watermark);
             }
         }
     }

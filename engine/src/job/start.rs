@@ -92,6 +92,7 @@ pub(super) fn prepare(
         Some(folder) => {
             let storage = storage(job, folder, &options, &clock);
             folder.note_storage(&storage)?;
+            crate::views::note(folder.path(), job, &user_plan)?;
             let store = CheckpointStore::open(storage).map_err(storage_refused)?;
             store.check_conditions()?;
             if let Some(seen) = runtime.block_on(store.generation())? {
@@ -494,6 +495,7 @@ pub(super) fn open_sinks(
         sinks.push(Some(
             match options.program.sink(&request, &environment)? {
                 Some(sink) => sink,
+                None if definition.is_materialized_view() => Box::new(crate::views::ViewSink),
                 None => open_sink(request, &environment)?,
             },
         ));

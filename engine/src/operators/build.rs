@@ -122,7 +122,11 @@ pub fn build(mut context: BuildContext<'_>) -> Result<Box<dyn Operator>> {
                 built.retractions(0),
                 context.batch_rows,
             );
-            Box::new(sink.requiring(built.required_columns(table)))
+            let is_view = crate::views::view_of(context.plan, operator).is_some();
+            Box::new(
+                sink.as_view(is_view)
+                    .requiring(built.required_columns(table)),
+            )
         }
         OperatorKind::Output { .. } => {
             let handler = handler.expect("the runtime gives an output operator its handler");

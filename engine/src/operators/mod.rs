@@ -276,6 +276,17 @@ pub trait Operator {
         0
     }
 
+    /// Gives the rows of a materialized view, when the epoch is complete here, until `give` has enough.
+    ///
+    /// # Errors
+    /// State; and always for an operator that keeps no view.
+    fn read_view(&self, give: &mut dyn FnMut(arrow::array::RecordBatch) -> bool) -> Result<()> {
+        let _ = give;
+        Err(crate::Error::Job(
+            "[R0050] an operator was asked for the rows of a view that it does not keep".to_owned(),
+        ))
+    }
+
     /// Sinks: right before the freeze of a checkpoint. The answer goes to the manifest.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 //!   append-only input   batch ─▶ write                                    at once
 //!   updating input      batch ─▶ collected ─▶ net changes ─▶ write        at the end of the epoch
 //!   snapshot            batch ─▶ state `rows`;  before prepare: all rows ─▶ write
+//!   materialized view   batch ─▶ state `rows`;  whoever asks gets them at the end of an epoch
 //! ```
 //!
 //! # Invariants
@@ -46,6 +47,8 @@ pub(super) struct Sink {
     operator: OperatorId,
     writer: Box<dyn SinkWriter>,
     snapshot: Option<SnapshotRows>,
+    /// The state is all there is: nothing is written at checkpoints.
+    is_view: bool,
     /// Whether the input can take rows back, so that an epoch has to be looked at as a whole.
     retractions: bool,
     required: Option<Required>,
@@ -65,11 +68,18 @@ impl Sink {
             operator,
             writer,
             snapshot,
+            is_view: false,
             retractions,
             required: None,
             batch_rows,
             epoch: Vec::new(),
         }
+    }
+
+    /// A materialized view: nobody is given what the state holds, but who asks.
+    pub(super) fn as_view(mut self, is_view: bool) -> Self {
+        self.is_view = is_view;
+        self
     }
 
     /// With columns that take no NULL.
@@ -140,15 +150,44 @@ impl SnapshotRows {
         rows: &RecordBatch,
         counts: &[i64],
     ) -> Result<()> {
+        let rows = self.repeated(operator, rows, counts)?;
+        Ok(writer.write(&ChangeBatch::append_only(rows))?)
+    }
+
+    /// Each row as often as it is there.
+    fn repeated(
+        &self,
+        operator: &OperatorId,
+        rows: &RecordBatch,
+        counts: &[i64],
+    ) -> Result<RecordBatch> {
         let repeated = counts
             .iter()
             .enumerate()
             .flat_map(|(row, &count)| (0..count).map(move |_| row as u32));
         let indices: arrow::array::UInt32Array = repeated.collect();
-        let rows = RecordBatch::try_new(self.schema.clone(), rows.columns().to_vec())
+        RecordBatch::try_new(self.schema.clone(), rows.columns().to_vec())
             .and_then(|rows| arrow::compute::take_record_batch(&rows, &indices))
-            .map_err(|error| internal(operator, &error))?;
-        Ok(writer.write(&ChangeBatch::append_only(rows))?)
+            .map_err(|error| internal(operator, &error))
+    }
+
+    /// Gives every row to a reader, until it has enough.
+    fn read_all(
+        &self,
+        operator: &OperatorId,
+        give: &mut dyn FnMut(RecordBatch) -> bool,
+    ) -> Result<()> {
+        let (mut failed, mut enough) = (None, false);
+        self.table.scan(&mut |rows, counts| {
+            if failed.is_none() && !enough {
+                match self.repeated(operator, &rows, &counts) {
+                    Ok(rows) => enough = !give(rows),
+                    Err(error) => failed = Some(error),
+                }
+            }
+            Ok(())
+        })?;
+        failed.map_or(Ok(()), Err)
     }
 }
 
@@ -182,9 +221,19 @@ impl Operator for Sink {
     }
 
     fn prepare(&mut self, checkpoint: CheckpointId) -> Result<Option<serde_json::Value>> {
-        if let Some(snapshot) = &self.snapshot {
+        if let Some(snapshot) = self.snapshot.as_ref().filter(|_| !self.is_view) {
             snapshot.write_all(self.writer.as_mut(), &self.operator)?;
         }
         Ok(self.writer.prepare(checkpoint)?)
+    }
+
+    fn read_view(&self, give: &mut dyn FnMut(RecordBatch) -> bool) -> Result<()> {
+        match self.snapshot.as_ref().filter(|_| self.is_view) {
+            Some(snapshot) => snapshot.read_all(&self.operator, give),
+            None => Err(Error::Internal {
+                operator: self.operator.clone(),
+                message: "it keeps no view".to_owned(),
+            }),
+        }
     }
 }

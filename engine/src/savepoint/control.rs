@@ -17,6 +17,7 @@ use weir_types::CheckpointId;
 
 use super::create::{Target, prune_periodic, write_of};
 use crate::sync::lock;
+use crate::views::{ViewRequest, ViewRows};
 use crate::{Error, Result};
 
 /// How a running job is asked for something. Clones speak of the same job.
@@ -40,6 +41,10 @@ struct Desk {
     taken: BTreeMap<CheckpointId, Vec<Request>>,
     /// To be made of the last checkpoint, when the job has stopped.
     at_end: Vec<Request>,
+    /// Views to be read at the end of an epoch.
+    views: Vec<ViewRequest>,
+    /// Views to be read at the end of the last one.
+    last_views: Vec<ViewRequest>,
     /// Threads that write.
     writing: Vec<JoinHandle<()>>,
     last_periodic: Option<Duration>,
@@ -113,6 +118,10 @@ fn over(why: &str) -> Error {
     Error::Job(format!("[S0028] {why}"))
 }
 
+fn ended_for_view(view: &str, why: &str) -> Error {
+    Error::Job(format!("[R0052] view `{view}` cannot be read: {why}"))
+}
+
 impl JobControl {
     /// Asks for a savepoint; the answer comes when it is written.
     pub fn savepoint(&self, order: SavepointOrder) -> Receiver<Result<Savepoint>> {
@@ -132,6 +141,64 @@ impl JobControl {
         flag.store(true, Ordering::Release);
         self.wake();
         answer
+    }
+
+    /// Asks for the rows of a materialized view at the newest epoch; the answer comes when that is complete. A job that
+    /// starts again meanwhile drops the request: [`JobControl::view_rows`] asks again.
+    pub fn view(&self, name: &str) -> Receiver<Result<ViewRows>> {
+        let receiver = self.ask_for_view(name, |desk| &mut desk.views);
+        self.wake();
+        receiver
+    }
+
+    /// The rows of a materialized view at the newest epoch.
+    ///
+    /// # Errors
+    /// If the job has ended, or has no such view.
+    pub fn view_rows(&self, name: &str) -> Result<ViewRows> {
+        loop {
+            // Without an answer the job has failed and is being started again, or will have been closed.
+            if let Ok(answer) = self.view(name).recv() {
+                return answer;
+            }
+        }
+    }
+
+    /// Asks for the rows of a view as they are at the end of the job. Nothing comes if it fails.
+    pub(crate) fn view_at_end(&self, name: &str) -> Receiver<Result<ViewRows>> {
+        self.ask_for_view(name, |desk| &mut desk.last_views)
+    }
+
+    fn ask_for_view(
+        &self,
+        name: &str,
+        list: impl Fn(&mut Desk) -> &mut Vec<ViewRequest>,
+    ) -> Receiver<Result<ViewRows>> {
+        let (reply, receiver) = channel();
+        let mut desk = lock(&self.inner.desk);
+        match desk.closed.clone() {
+            Some(why) => drop(reply.send(Err(ended_for_view(name, &why)))),
+            None => list(&mut desk).push(ViewRequest {
+                view: name.to_owned(),
+                reply,
+            }),
+        }
+        receiver
+    }
+
+    /// Whether somebody waits for a view.
+    pub(crate) fn wants_view(&self) -> bool {
+        !lock(&self.inner.desk).views.is_empty()
+    }
+
+    /// The views that are read at the end of the epoch that is closed now; `last`: it ends the job.
+    pub(crate) fn take_view_requests(&self, last: bool) -> Vec<ViewRequest> {
+        let mut desk = lock(&self.inner.desk);
+        let mut requests = std::mem::take(&mut desk.views);
+        if last {
+            requests.append(&mut desk.last_views);
+        }
+        requests
     }
 
     fn ask(
@@ -290,7 +357,12 @@ impl JobControl {
         let mut requests = std::mem::take(&mut desk.waiting);
         requests.append(&mut desk.at_end);
         requests.extend(std::mem::take(&mut desk.taken).into_values().flatten());
+        let mut views = std::mem::take(&mut desk.views);
+        views.append(&mut desk.last_views);
         drop(desk);
+        for request in views {
+            drop(request.reply.send(Err(ended_for_view(&request.view, why))));
+        }
         for request in requests {
             request.answer(Err(over(why)));
         }

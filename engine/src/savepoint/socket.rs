@@ -8,6 +8,7 @@
 //!   {"version": 1, "do": "stop", "savepoint": null or {…}, "drain": false}    {"stopping": true, "savepoint": FOLDER or null}
 //!   {"version": 1, "do": "status"}                                            {"status": what the job says of itself}
 //!                                                                             {"error": TEXT}
+//!   {"version": 1, "do": "view", "name": VIEW}                                a line and an Arrow stream: `views/wire.rs`
 //! ```
 //!
 //! Whoever listens holds the job's lock, so a socket that is there already is a dead one's and is replaced.
@@ -53,6 +54,9 @@ enum What {
         drain: bool,
     },
     Status,
+    View {
+        name: String,
+    },
 }
 
 /// What a job says of itself when it is asked for its status.
@@ -264,6 +268,19 @@ fn accept(
 
 fn serve(stream: UnixStream, control: &JobControl, status: Option<&StatusReport>) {
     let answer = match read_request(&stream) {
+        Ok(Request {
+            what: What::View { name },
+            ..
+        }) => {
+            let mut out = std::io::BufWriter::new(&stream);
+            // Whoever asked may be gone.
+            drop(crate::views::write_answer(
+                &mut out,
+                control.view_rows(&name),
+            ));
+            drop(out.flush());
+            return;
+        }
         Ok(request) => obey(request, control, status),
         Err(error) => Answer {
             error: Some(error),
@@ -310,6 +327,8 @@ fn obey(request: Request, control: &JobControl, status: Option<&StatusReport>) -
             savepoint: savepoint.map(SavepointOrder::from),
             drain,
         }),
+        // It has an answer of its own.
+        What::View { .. } => None,
     };
     let Some(answer) = answer else {
         return Answer::default();
@@ -331,6 +350,12 @@ fn obey(request: Request, control: &JobControl, status: Option<&StatusReport>) -
             ..Answer::default()
         },
     }
+}
+
+fn gone(error: std::io::Error) -> Error {
+    Error::Job(format!(
+        "[S0036] the job ended before it answered: {error}; its messages say why"
+    ))
 }
 
 /// The asking side.
@@ -402,12 +427,18 @@ impl ControlClient {
         Ok(self.ask(What::Status)?.status)
     }
 
-    fn ask(mut self, what: What) -> Result<Answer> {
-        let gone = |error: std::io::Error| {
-            Error::Job(format!(
-                "[S0036] the job ended before it answered: {error}; its messages say why"
-            ))
-        };
+    /// Asks for the rows of a materialized view at the newest epoch.
+    ///
+    /// # Errors
+    /// What the job says.
+    pub fn view(mut self, name: &str) -> Result<crate::ViewRows> {
+        self.send(What::View {
+            name: name.to_owned(),
+        })?;
+        crate::views::read_answer(BufReader::new(&self.stream))
+    }
+
+    fn send(&mut self, what: What) -> Result<()> {
         let request = Request {
             version: VERSION,
             what,
@@ -415,7 +446,11 @@ impl ControlClient {
         let mut text = serde_json::to_vec(&request)
             .map_err(|error| Error::Job(format!("cannot ask the job: {error}")))?;
         text.push(b'\n');
-        self.stream.write_all(&text).map_err(gone)?;
+        self.stream.write_all(&text).map_err(gone)
+    }
+
+    fn ask(mut self, what: What) -> Result<Answer> {
+        self.send(what)?;
         let mut line = String::new();
         BufReader::new(&self.stream)
             .read_line(&mut line)

@@ -1,9 +1,10 @@
 //! The jobs that a session started: each INSERT is one, with its folder, as `weir run` would run it.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use weir_planner::plan::{OperatorKind, StreamPlan};
@@ -12,6 +13,7 @@ use weir_state::Savepoint;
 use super::script::Script;
 use crate::job::JobObserver;
 use crate::sync::lock;
+use crate::views::{ViewInfo, ViewRows, views_of};
 use crate::{
     ControlServer, Error, JobControl, JobHandle, JobOptions, JobSummary, Outcome, Progress, Result,
     SavepointOrder, StopOrder,
@@ -66,6 +68,15 @@ pub(super) struct BackgroundJob {
     observer: JobObserver,
     ended: Arc<Mutex<Option<std::result::Result<JobSummary, String>>>>,
     thread: Option<JoinHandle<()>>,
+    views: Vec<ViewInfo>,
+    writes_tables: bool,
+    /// The rows of its views when it ended, of a job without a folder: there is no checkpoint to read them from.
+    last_views: Mutex<BTreeMap<String, LastRows>>,
+}
+
+enum LastRows {
+    Awaited(Receiver<Result<ViewRows>>),
+    Known(std::result::Result<ViewRows, String>),
 }
 
 impl BackgroundJob {
@@ -77,6 +88,12 @@ impl BackgroundJob {
         options: JobOptions,
     ) -> Result<Self> {
         let (control, folder) = (options.control.clone(), options.state_dir.clone());
+        let (views, writes_tables) = (views_of(&plan), super::views::writes_tables(&plan));
+        let awaited = views.iter().filter(|_| folder.is_none()).map(|view| {
+            let rows = LastRows::Awaited(control.view_at_end(&view.name));
+            (view.name.clone(), rows)
+        });
+        let last_views = Mutex::new(awaited.collect());
         // An INSERT prints nothing.
         let handler = Arc::new(|_| ControlFlow::Continue(()));
         let handle = JobHandle::start(name, &script.text, plan, options, handler)
@@ -106,6 +123,9 @@ impl BackgroundJob {
             observer,
             ended,
             thread: Some(thread),
+            views,
+            writes_tables,
+            last_views,
         })
     }
 
@@ -135,6 +155,73 @@ impl BackgroundJob {
             progress,
             folder: self.folder.clone(),
             sql: self.sql.clone(),
+        }
+    }
+
+    /// What its operators have done.
+    pub(super) fn metrics(&self) -> crate::JobMetrics {
+        self.observer.metrics()
+    }
+
+    /// Its materialized views.
+    pub(super) fn views(&self) -> &[ViewInfo] {
+        &self.views
+    }
+
+    pub(super) fn keeps(&self, view: &str) -> bool {
+        self.views.iter().any(|kept| kept.name == view)
+    }
+
+    /// Whether it writes something else than views.
+    pub(super) fn writes_tables(&self) -> bool {
+        self.writes_tables
+    }
+
+    /// The rows of a view: at the newest epoch while it runs, then at its last one.
+    pub(super) fn view(&self, name: &str) -> Result<ViewRows> {
+        if self.is_running() {
+            match self.control.view_rows(name) {
+                // It may have ended just now.
+                Err(Error::Job(why)) if why.starts_with("[R0052]") => {}
+                answer => return answer,
+            }
+        }
+        if let Some(folder) = &self.folder {
+            return crate::views::stored(folder, &self.name, name);
+        }
+        let unknown = || {
+            Error::Job(format!(
+                "[R0052] view `{name}` has no rows: its job has failed"
+            ))
+        };
+        let mut last = lock(&self.last_views);
+        let rows = last.get_mut(name).ok_or_else(unknown)?;
+        if let LastRows::Awaited(awaited) = rows {
+            let answer = awaited.recv().unwrap_or_else(|_| Err(unknown()));
+            *rows = LastRows::Known(answer.map_err(|error| error.to_string()));
+        }
+        match rows {
+            LastRows::Known(Ok(rows)) => Ok(rows.clone()),
+            LastRows::Known(Err(why)) => Err(Error::Job(why.clone())),
+            LastRows::Awaited(_) => Err(unknown()),
+        }
+    }
+
+    /// Stops it, and removes its folder.
+    pub(super) fn remove(&mut self) -> Result<()> {
+        if self.is_running() {
+            self.stop(StopOrder::default())?;
+        }
+        self.join();
+        match &self.folder {
+            Some(folder) if folder.join("owner.json").is_file() => std::fs::remove_dir_all(folder)
+                .map_err(|error| {
+                    Error::Job(format!(
+                        "[R0053] cannot remove {}: {error}",
+                        folder.display()
+                    ))
+                }),
+            _ => Ok(()),
         }
     }
 

@@ -37,6 +37,8 @@ mod jobs;
 mod program;
 mod rows;
 mod script;
+mod table_rows;
+mod views;
 
 #[cfg(test)]
 mod tests;
@@ -71,6 +73,8 @@ pub struct SessionOptions {
     pub base: PathBuf,
     /// Folder of the folders of jobs; `None`: jobs keep nothing, and a crash or the end of the session loses their state.
     pub state_root: Option<PathBuf>,
+    /// Folder of the folders of jobs whose materialized views can be read, beside those that this session makes.
+    pub views_root: Option<PathBuf>,
     /// Applied to each job after the session's own settings: flags of a command, say.
     pub settings: Vec<(String, String)>,
 }
@@ -80,6 +84,7 @@ impl Default for SessionOptions {
         Self {
             base: PathBuf::from("."),
             state_root: Some(PathBuf::from(".weir")),
+            views_root: Some(PathBuf::from(".weir")),
             settings: Vec::new(),
         }
     }
@@ -194,6 +199,7 @@ impl Session {
     pub fn ephemeral() -> Self {
         Self::with_options(SessionOptions {
             state_root: None,
+            views_root: None,
             ..SessionOptions::default()
         })
     }
@@ -228,6 +234,19 @@ impl Session {
         let (receiver, out) = channel::channel_out();
         self.declare_sink(name, &spec, out)?;
         Ok(receiver)
+    }
+
+    /// Declares a bounded table of these rows, which any number of queries can read.
+    ///
+    /// # Errors
+    /// As [`Session::channel`].
+    pub fn rows(
+        &mut self,
+        name: &str,
+        spec: &TableSpec,
+        rows: Vec<arrow::array::RecordBatch>,
+    ) -> Result<()> {
+        self.declare_source(name, spec, Arc::new(table_rows::RowsTable::new(rows)))
     }
 
     /// Declares a table that a source of the program reads.
@@ -308,6 +327,9 @@ impl Session {
             self.plan_script(&script)?;
             self.declarations.push(ddl.clone());
             return Ok(plain(Answer::Text(format!("{ddl};"))));
+        }
+        if let Some(dropped) = self.drop_view(&text[range.clone()]) {
+            return dropped.map(|done| plain(Answer::Done(done)));
         }
         let prepared = self.prepare(text, range)?;
         self.run(prepared)
@@ -408,6 +430,17 @@ impl Session {
         self.jobs.iter().map(BackgroundJob::status).collect()
     }
 
+    /// What every operator of a job has done since it was started here: rows, watermarks, state.
+    ///
+    /// # Errors
+    /// If there is no such job.
+    pub fn metrics(&self, job: &str) -> Result<crate::JobMetrics> {
+        match self.jobs.iter().find(|other| other.name() == job) {
+            Some(found) => Ok(found.metrics()),
+            None => Err(self.no_such_job(job)),
+        }
+    }
+
     /// Writes a savepoint of a running job, and waits for it.
     ///
     /// # Errors
@@ -502,9 +535,32 @@ impl Session {
             }
         }
         let start = only.len() - range.len();
-        let known = self.declarations().chain(files.iter().map(String::as_str));
-        let script = Script::new(known, &resolved.text, start..resolved.text.len());
-        let planned = self.plan_script(&script)?;
+        let again = self.view_made_again(&resolved.text[start..]);
+        let script_behind = |files: &[String]| {
+            // A view whose job has ended may be made again: its job goes on.
+            let known = self
+                .declarations()
+                .filter(|known| {
+                    !again
+                        .as_ref()
+                        .is_some_and(|view| views::declares(known, view))
+                })
+                .chain(files.iter().map(String::as_str));
+            Script::new(known, &resolved.text, start..resolved.text.len())
+        };
+        let mut script = script_behind(&files);
+        let planned = match self.plan_script(&script) {
+            Err(Error::Plan(problems)) if problems.0.iter().any(|found| found.code == "P1001") => {
+                let views = self.views_elsewhere(&resolved.text[start..])?;
+                if views.is_empty() {
+                    return Err(Error::Plan(problems));
+                }
+                files.extend(views);
+                script = script_behind(&files);
+                self.plan_script(&script)?
+            }
+            planned => planned?,
+        };
         Ok(Prepared {
             first: first_word(&text[range.clone()]),
             statement: resolved.text[start..]
@@ -543,9 +599,10 @@ impl Session {
         } = prepared;
         let mut plan = planned.plan;
         self.apply(&mut plan)?;
-        let options = self
+        let mut options = self
             .job_options(&plan, "query")
             .map_err(|error| script.moved(error))?;
+        options.program = self.with_rows_of_views(&plan)?;
         let bounded = self.is_bounded(&plan);
         let warnings = script.warnings(planned.warnings);
         let mut rows = QueryStream::start(script, plan, options, bounded)?;
@@ -577,6 +634,7 @@ impl Session {
 
     fn start_job(&mut self, prepared: Prepared) -> Result<String> {
         let mut plan = prepared.planned.plan.clone();
+        views::refuse_reading(&plan).map_err(|error| prepared.script.moved(error))?;
         self.apply(&mut plan)?;
         let named = plan.job_name.clone().or_else(|| jobs::name_of(&plan));
         let name = named.unwrap_or_else(|| "job".to_owned());
@@ -593,9 +651,14 @@ impl Session {
         let options = self
             .job_options(&plan, &name)
             .map_err(|error| prepared.script.moved(error))?;
-        let made = self.made_by(&prepared)?;
+        let mut made = self.made_by(&prepared)?;
+        made.extend(self.views_made_by(&plan, &name));
         let job = BackgroundJob::start(&name, &prepared.script, &prepared.typed, plan, options)?;
         self.jobs.retain(|other| other.name() != name);
+        for view in job.views() {
+            self.declarations
+                .retain(|known| !views::declares(known, &view.name));
+        }
         self.jobs.push(job);
         self.declarations.extend(made);
         Ok(name)
@@ -609,7 +672,8 @@ impl Session {
         let Some(name) = jobs::name_of(&prepared.planned.plan) else {
             return Ok(Vec::new());
         };
-        let Some(definition) = prepared.planned.plan.tables.get(&name) else {
+        let definition = prepared.planned.plan.tables.get(&name);
+        let Some(definition) = definition.filter(|table| !table.is_materialized_view()) else {
             return Ok(Vec::new());
         };
         let columns: Vec<Column> = definition

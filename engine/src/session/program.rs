@@ -11,16 +11,19 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use weir_connectors::{Sink, SinkEnvironment, Source, TableRequest};
-use weir_planner::plan::TableDefinition;
+use weir_planner::plan::{MATERIALIZED_VIEW, TableDefinition};
 use weir_planner::{Catalog, SourceTraits, TableRole};
 use weir_types::{DataType, Diagnostic};
 
+use super::table_rows::RowsTable;
 use crate::sync::lock;
 use crate::{ConnectorCatalog, Error, Result};
 
 /// The connector of tables that a program hands over.
 pub(super) const CONNECTOR: &str = "program";
 pub(super) const NAME: &str = "name";
+/// Of a materialized view that is read as a table: its name.
+pub(super) const VIEW: &str = "view";
 
 /// A source of a program.
 pub trait ProgramSource: Send + Sync {
@@ -90,7 +93,25 @@ impl ProgramTables {
         lock(&self.entries).remove(name);
     }
 
+    /// The same tables, to which others can be added.
+    pub(super) fn apart(&self) -> Self {
+        Self {
+            entries: Arc::new(Mutex::new(lock(&self.entries).clone())),
+        }
+    }
+
+    /// The rows of a materialized view, for one query.
+    pub(super) fn add_view(&self, view: &str, rows: RowsTable) {
+        let entry = Entry::Source(Arc::new(rows));
+        lock(&self.entries).insert(view_key(view), entry);
+    }
+
     fn entry(&self, options: &BTreeMap<String, String>) -> Option<Entry> {
+        if is_view(options) {
+            return lock(&self.entries)
+                .get(&view_key(options.get(VIEW)?))
+                .cloned();
+        }
         if options.get("connector").map(String::as_str) != Some(CONNECTOR) {
             return None;
         }
@@ -126,6 +147,15 @@ impl ProgramTables {
     }
 }
 
+/// No table of a program is called like this: its name would be quoted.
+fn view_key(view: &str) -> String {
+    format!("materialized view {view}")
+}
+
+fn is_view(options: &BTreeMap<String, String>) -> bool {
+    options.get("connector").map(String::as_str) == Some(MATERIALIZED_VIEW)
+}
+
 /// What a session's planner knows: the connectors of this build, and the program's tables.
 pub(super) struct SessionCatalog<'a>(pub(super) &'a ProgramTables);
 
@@ -150,12 +180,18 @@ impl Catalog for SessionCatalog<'_> {
                 refuse("a sink", "the program reads it; SELECT from another table")
             }
             (Some(_), _) => Vec::new(),
+            // Its rows are there when a query over it starts.
+            (None, TableRole::Source) if is_view(&table.options) => Vec::new(),
             (None, _) => ConnectorCatalog.check_table(table, role),
         }
     }
 
     fn source_traits(&self, options: &BTreeMap<String, String>) -> SourceTraits {
         match self.0.entry(options) {
+            _ if is_view(options) => SourceTraits {
+                bounded: true,
+                retractions: false,
+            },
             Some(Entry::Source(source)) => SourceTraits {
                 bounded: source.bounded(),
                 retractions: source.retractions(),

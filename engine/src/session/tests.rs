@@ -118,6 +118,7 @@ fn what_fails_leaves_the_session_as_it_was() {
 fn a_job_is_started_saved_stopped_and_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let options = SessionOptions {
+        views_root: None,
         base: folder.path().to_owned(),
         state_root: Some(folder.path().join(".weir")),
         settings: Vec::new(),
@@ -155,6 +156,7 @@ fn files_are_tables_without_a_declaration() {
     )
     .unwrap();
     let mut session = Session::with_options(SessionOptions {
+        views_root: None,
         base: folder.path().to_owned(),
         state_root: None,
         settings: Vec::new(),

@@ -27,6 +27,7 @@ impl Worker {
             figures: Vec::new(),
             due: self.next_due()?,
         };
+        self.read_views()?;
         if let Some(checkpoint) = self.job.control.checkpoint(self.epoch) {
             pass("engine.barrier.aligned")?;
             for (index, node) in self.nodes.iter_mut().enumerate() {
@@ -73,6 +74,19 @@ impl Worker {
             }
         }
         self.job.tell(Event::EpochDone(Box::new(report)));
+        Ok(())
+    }
+
+    /// Gives its share of the views that somebody asked for.
+    fn read_views(&mut self) -> Result<()> {
+        let now = self.job.control.now(self.epoch).0;
+        for read in self.job.control.reads(self.epoch) {
+            self.running = read.operator;
+            if let Some(operator) = &self.nodes[read.operator].operator {
+                operator.read_view(&mut |rows| read.add(rows))?;
+            }
+            read.on_worker_done(self.job.options.parallelism, now);
+        }
         Ok(())
     }
 

@@ -140,6 +140,9 @@ impl Binder<'_> {
 
     fn insert_target(&mut self, target: &Name) -> Result<TableDefinition, Failed> {
         if let Some(table) = self.tables.get(&target.value).cloned() {
+            if table.is_materialized_view() {
+                return self.refuse_insert_into_view(target);
+            }
             // A second INSERT into it would only repeat what the connector said.
             if self.written.insert(table.name.clone()) {
                 self.check_options(&table, TableRole::Sink)?;
@@ -147,14 +150,7 @@ impl Binder<'_> {
             return Ok(table);
         }
         if self.views.contains_key(&target.value) {
-            return self.fail(
-                Diagnostic::error(
-                    codes::UNKNOWN_TABLE,
-                    format!("`{}` is a view", target.spelling),
-                )
-                .at(target.span, "nothing can be written to it")
-                .help("INSERT INTO a table"),
-            );
+            return self.refuse_insert_into_view(target);
         }
         if self.declared.contains_key(&target.value) {
             return Err(Failed);

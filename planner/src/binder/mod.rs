@@ -31,6 +31,7 @@ mod insert;
 mod join;
 mod levels;
 mod lookup;
+mod materialized;
 mod nested;
 mod over;
 mod query;
@@ -188,7 +189,8 @@ impl<'a> Binder<'a> {
                 span,
                 ..
             } => {
-                self.create_view(name, columns, query, *materialized, *span)?;
+                let kept = self.create_view(name, columns, query, *materialized, *span)?;
+                bound.roots.extend(kept);
             }
             Statement::Insert {
                 target,

@@ -167,8 +167,21 @@ impl Binder<'_> {
 
     pub(super) fn show(&mut self, what: &Show) -> Result<String, Failed> {
         match what {
-            Show::Tables => Ok(lines(self.tables.keys().filter(|name| !name.contains('/')))),
-            Show::Views => Ok(lines(self.views.keys())),
+            Show::Tables => Ok(lines(
+                self.tables
+                    .iter()
+                    .filter(|(name, table)| !name.contains('/') && !table.is_materialized_view())
+                    .map(|(name, _)| name),
+            )),
+            Show::Views => {
+                // Those of other texts are declared as tables.
+                let materialized = self.materialized_views();
+                let mut names: Vec<&String> = self.views.keys().chain(materialized).collect();
+                names.sort_unstable();
+                names.dedup();
+                Ok(lines(names))
+            }
+            Show::MaterializedViews => Ok(lines(self.materialized_views())),
             Show::UserFunctions => Ok(lines(self.functions.names())),
             Show::Functions => {
                 let mut names: Vec<&str> = Library::get().function_names().collect();
@@ -183,6 +196,11 @@ impl Binder<'_> {
                 None => self.unknown_table(name),
             },
         }
+    }
+
+    fn materialized_views(&self) -> impl Iterator<Item = &String> {
+        let views = self.tables.iter();
+        views.filter_map(|(name, table)| table.is_materialized_view().then_some(name))
     }
 
     /// The columns of a table or view: name, type, and what else is known of them.

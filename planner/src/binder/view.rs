@@ -1,16 +1,19 @@
-//! CREATE VIEW: a named node, bound once where it is declared; whoever reads it reads this one.
+//! CREATE VIEW: a named node, bound once where it is declared; whoever reads it reads this one. What a materialized one keeps
+//! is in `materialized.rs`.
 
 use sqlparser::ast;
 use weir_types::{Diagnostic, Span};
 
 use crate::codes;
+use crate::logical::NodeId;
 use crate::names::Path;
 use crate::syntax::Name;
 
 use super::{Binder, Failed, Relation};
 
 impl Binder<'_> {
-    /// Binds CREATE VIEW. A failed view is remembered, so that its readers stay silent.
+    /// Binds CREATE VIEW. A failed view is remembered, so that its readers stay silent. What a materialized one keeps is a
+    /// root of the job.
     pub(crate) fn create_view(
         &mut self,
         name: &Name,
@@ -18,23 +21,20 @@ impl Binder<'_> {
         query: &ast::Query,
         materialized: bool,
         span: Span,
-    ) -> Result<(), Failed> {
+    ) -> Result<Option<NodeId>, Failed> {
         let declared = self.declare(name);
-        if materialized {
-            self.diagnostics.push(
-                Diagnostic::error(codes::NOT_YET, "materialized views are not there yet")
-                    .at(span, "cannot be planned")
-                    .help("CREATE VIEW makes a view that is planned once for all of its readers"),
-            );
-        }
         let path = Path::global(&name.value);
         let relation = self
             .named_query(query, &path, None)
             .and_then(|relation| self.renamed(relation, columns));
-        let relation = if materialized { Err(Failed) } else { relation };
         declared?;
+        let root = match &relation {
+            Ok(relation) if materialized => self.materialized(name, relation, span).map(Some),
+            _ => Ok(None),
+        };
+        let relation = root.and(relation);
         self.views.insert(name.value.clone(), relation.clone());
-        relation.map(|_| ())
+        relation.and(root)
     }
 
     /// The relation under other column names; too many are an error, too few rename the first ones.

@@ -269,6 +269,9 @@ pub struct Past {
     pub marks: BTreeMap<OperatorId, Exactness>,
     /// Sinks where old rows stayed.
     pub sinks_with_old_rows: BTreeSet<OperatorId>,
+    /// Columns that the table of a sink had before, and has no more.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub columns_gone: BTreeMap<OperatorId, BTreeSet<String>>,
     /// The watermark of each operator and source.
     pub watermarks: BTreeMap<OperatorId, EventTime>,
     /// The greatest event time that each source has read, before any filter.

@@ -7,7 +7,7 @@ use super::report::{
     Exactness, SinkReport, SinkVerdict, SourceReport, SourceVerdict, StartAt, StateFrom, Verdict,
 };
 use crate::Catalog;
-use crate::plan::{Operator, OperatorKind, StreamPlan};
+use crate::plan::{Operator, OperatorKind, StreamPlan, TableDefinition};
 
 fn is_end(operator: &Operator) -> bool {
     matches!(
@@ -19,12 +19,19 @@ fn is_end(operator: &Operator) -> bool {
 /// Whether the sink's table takes rows back; what is printed does.
 fn takes_retractions(plan: &StreamPlan, operator: &Operator, catalog: &dyn Catalog) -> bool {
     match &operator.kind {
-        OperatorKind::Sink { table } => plan
-            .tables
-            .get(table)
-            .is_some_and(|table| catalog.sink_accepts_retractions(&table.options)),
+        OperatorKind::Sink { table } => plan.tables.get(table).is_some_and(|table| {
+            table.is_materialized_view() || catalog.sink_accepts_retractions(&table.options)
+        }),
         _ => true,
     }
+}
+
+fn is_view(plan: &StreamPlan, operator: &Operator) -> bool {
+    let OperatorKind::Sink { table } = &operator.kind else {
+        return false;
+    };
+    let definition = plan.tables.get(table);
+    definition.is_some_and(TableDefinition::is_materialized_view)
 }
 
 /// The sinks of the new plan, then those that are gone.
@@ -99,6 +106,12 @@ fn sink(judge: &Judge<'_>, catalog: &dyn Catalog, index: usize, operator: &Opera
         judge.is_restored(input) && old_input.is_none_or(|old| judge.old.nodes[old].recoverable);
     let (verdict, reason) = if same && kept {
         (SinkVerdict::Unchanged, "it goes on where it was")
+    } else if comes_back(judge, old, operator) {
+        (
+            SinkVerdict::OldRowsStay,
+            "a column of its table was dropped by an earlier edit and comes back: rows written before hold its old values, \
+             which are not known any more, so that they cannot be taken back",
+        )
     } else if takes && from_state {
         (
             SinkVerdict::Difference,
@@ -113,6 +126,9 @@ fn sink(judge: &Judge<'_>, catalog: &dyn Catalog, index: usize, operator: &Opera
         (
             SinkVerdict::OldRowsStay,
             match old {
+                _ if is_view(judge.new.plan, operator) => {
+                    "its rows do not follow from the job's state: only its source has them"
+                }
                 None => "it is new and gets the rows that come from now on",
                 Some(_) if !takes => {
                     "it takes no row back: what the old query wrote stays beside what the new one writes"
@@ -147,6 +163,20 @@ fn reads_others(judge: &Judge<'_>, reader: usize, below: usize, exact: &BTreeSet
     let node = &judge.new.nodes[reader];
     let mut texts = node.columns.iter().chain(node.relation.conjuncts.keys());
     texts.any(|text| text.contains("…#") || others.iter().any(|other| text.contains(*other)))
+}
+
+/// Whether a table gets a column again that it lost by an earlier edit. A sink that keeps its result writes all of it anew.
+fn comes_back(judge: &Judge<'_>, old: Option<usize>, operator: &Operator) -> bool {
+    let gone = judge.past.columns_gone.get(&operator.id);
+    let Some(gone) = gone.filter(|_| operator.state.is_empty()) else {
+        return false;
+    };
+    let had = |name: &str| {
+        let old = old.map(|old| &judge.old.plan.operators[old].schema);
+        old.is_some_and(|columns| columns.iter().any(|column| column.name == name))
+    };
+    let mut columns = operator.schema.iter();
+    columns.any(|column| gone.contains(&column.name) && !had(&column.name))
 }
 
 /// Whether an INSERT names the columns of its target as it did.

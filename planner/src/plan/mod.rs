@@ -73,6 +73,17 @@ pub struct TableDefinition {
     pub span: Span,
 }
 
+/// The connector of a materialized view's table: its rows are state of the job, and nothing else holds them.
+pub const MATERIALIZED_VIEW: &str = "materialized-view";
+
+impl TableDefinition {
+    /// Whether it is what a CREATE MATERIALIZED VIEW keeps.
+    pub fn is_materialized_view(&self) -> bool {
+        let connector = self.options.get("connector");
+        connector.is_some_and(|name| name == MATERIALIZED_VIEW)
+    }
+}
+
 /// A column of a table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TableColumn {

@@ -76,6 +76,8 @@ fn show(cursor: &mut Cursor<'_>, start: Span) -> Option<Result<Statement, Diagno
     };
     let what = if cursor.take_keyword("TABLES") {
         Ok(Show::Tables)
+    } else if cursor.take_keywords(&["MATERIALIZED", "VIEWS"]) {
+        Ok(Show::MaterializedViews)
     } else if cursor.take_keyword("VIEWS") {
         Ok(Show::Views)
     } else if cursor.take_keywords(&["USER", "FUNCTIONS"]) {

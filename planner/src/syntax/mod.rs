@@ -141,6 +141,7 @@ pub enum ObjectKind {
 pub enum Show {
     Tables,
     Views,
+    MaterializedViews,
     Functions,
     UserFunctions,
     CreateTable(Name),

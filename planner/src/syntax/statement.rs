@@ -407,10 +407,15 @@ fn explain(cursor: &mut Cursor<'_>, start: Span) -> Result<Statement, Diagnostic
     ];
     let parenthesized = cursor.is(&Token::LParen) && !starts_query(cursor.peek(1));
     if parenthesized || options.iter().any(|option| cursor.is_keywords(&[option])) {
-        return Err(Diagnostic::error(codes::UNKNOWN_STATEMENT, "EXPLAIN takes no options")
+        let mut problem = Diagnostic::error(codes::UNKNOWN_STATEMENT, "EXPLAIN takes no options")
             .at(cursor.span(), "not supported")
-            .help("EXPLAIN SELECT … and EXPLAIN INSERT … show IDs, changelog modes, keys, watermarks and state at once")
-            .into());
+            .help("EXPLAIN SELECT … and EXPLAIN INSERT … show IDs, changelog modes, keys, watermarks and state at once");
+        if cursor.is_keywords(&["ANALYZE"]) {
+            problem = problem.help(
+                "EXPLAIN ANALYZE works in the REPL; for a file it is `weir explain FILE --analyze`",
+            );
+        }
+        return Err(problem.into());
     }
     cursor.take_keywords(&["PLAN", "FOR"]);
     if !starts_query(cursor.peek(0)) && !cursor.is_keywords(&["INSERT"]) {

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
-use weir_planner::compare::{Choices, Exactness, Past, Replay, Report, Verdict, advice, compare};
+use weir_planner::compare::{
+    Choices, Exactness, Past, Replay, Report, SinkVerdict, Verdict, advice, compare,
+};
 use weir_planner::plan::StreamPlan;
 use weir_types::{EventTime, OperatorId};
 
@@ -258,4 +260,33 @@ fn stories_are_told_as_a_colleague_would_tell_them() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
     assert!(stories >= 15, "{stories} stories");
+}
+
+#[test]
+fn a_sinks_column_that_was_dropped_and_comes_back_is_not_called_exact() {
+    let text = |columns: &str, names: &str| {
+        format!(
+            "CREATE TABLE a (id BIGINT, x BIGINT) WITH ('connector' = 'filesystem', 'path' = 'a', 'format' = 'json');
+             CREATE TABLE s ({columns}) WITH ('connector' = 'filesystem', 'path' = 's', 'format' = 'changelog-json');
+             INSERT INTO s SELECT {names} FROM a GROUP BY id, x;"
+        )
+    };
+    let narrow = planned(&text("id BIGINT, n BIGINT", "id, count(*) AS n")).unwrap();
+    let wide = text("id BIGINT, n BIGINT, x BIGINT", "id, count(*) AS n, x");
+    let wide = planned(&wide).unwrap();
+    let judged = |past: &Past| {
+        let report = compare(&narrow, &wide, past, &Choices::default(), &Files);
+        (report.sinks[0].verdict, report.sinks[0].exact)
+    };
+    assert_eq!(
+        judged(&Past::default()),
+        (SinkVerdict::Difference, true),
+        "a column that was never there is NULL in older rows"
+    );
+    let gone = [(OperatorId::new("s/sink"), ["x".to_owned()].into())];
+    let past = Past {
+        columns_gone: gone.into(),
+        ..Past::default()
+    };
+    assert_eq!(judged(&past), (SinkVerdict::OldRowsStay, false));
 }

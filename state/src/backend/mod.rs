@@ -8,12 +8,14 @@
 //!   writer thread ── write (frozen entries), link
 //! ```
 
+mod late;
 mod memory;
 mod rocksdb;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+pub(crate) use late::LateBackend;
 pub(crate) use memory::{MemoryBackend, SnapshotFile, read_snapshot};
 pub(crate) use rocksdb::{RocksBackend, RocksReader, RocksShared, turn_of};
 

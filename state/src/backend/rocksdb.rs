@@ -43,6 +43,7 @@ const TURNS: u64 = 20;
 const WORTH_A_MERGE: u64 = 4;
 
 /// What all databases of the process share.
+#[derive(Clone)]
 pub(crate) struct RocksShared {
     cache: Cache,
     write_buffers: WriteBufferManager,

@@ -32,6 +32,19 @@ struct Came {
     refused: bool,
 }
 
+/// Cases that once went wrong: a column of a sink that was dropped and came back; a replay up to the watermark of what a union
+/// read before.
+const FOUND: [u64; 2] = [17_732_233_145_095_174_573, 15_861_619_248_649_486_743];
+
+#[test]
+fn what_went_wrong_once_does_not_again() {
+    for seed in FOUND {
+        if let Err(text) = case(seed) {
+            panic!("seed {seed}: {text}");
+        }
+    }
+}
+
 #[test]
 fn what_is_called_exact_is_what_a_batch_engine_gives() {
     let mut suite = Suite::with_share("evolution", 0.6, 300, 200);

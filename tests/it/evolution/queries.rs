@@ -477,11 +477,13 @@ impl Text {
             .collect();
         if matches!(kind, "inner" | "left") {
             let right = some(rng, &second, 0.4);
-            view.out.extend(
-                right
-                    .into_iter()
-                    .map(|(name, from)| (format!("r_{name}"), format!("r.{from}"))),
-            );
+            for (name, from) in right {
+                let mut name = format!("r_{name}");
+                while view.out.iter().any(|(taken, _)| *taken == name) {
+                    name.insert_str(0, "r_");
+                }
+                view.out.push((name, format!("r.{from}")));
+            }
         }
         if rng.random_bool(0.2) {
             view.conditions[1].push(condition(rng, &second)?);

@@ -147,6 +147,41 @@ fn an_upgrade_is_judged_first_and_one_that_does_not_come_up_goes_back() {
 }
 
 #[test]
+fn a_materialized_view_is_read_while_its_job_runs_and_afterwards() {
+    let root = tempfile::tempdir().unwrap();
+    let place = Place::new(root.path());
+    let sql = "SET 'checkpoint.interval' = '200ms';
+CREATE TABLE clicks (id BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '500');
+CREATE MATERIALIZED VIEW totals AS SELECT id % 3 AS bucket, count(*) AS clicks FROM clicks GROUP BY id % 3;";
+    place.post("/v1/jobs", &json!({"sql": sql, "name": "j"}));
+    place.until_rows("j", 100);
+    let read = || {
+        let view = place.get("/v1/jobs/j/view?name=totals");
+        assert_eq!(
+            view["columns"][1],
+            json!({"name": "clicks", "type": "BIGINT"}),
+            "{view}"
+        );
+        let rows = view["rows"].as_array().unwrap().clone();
+        assert_eq!(rows.len(), 3, "{view}");
+        rows.iter()
+            .map(|row| row["clicks"].as_u64().unwrap())
+            .sum::<u64>()
+    };
+    let first = read();
+    until("the view goes on", || (read() > first).then_some(()));
+    place.post("/v1/jobs/j/stop", &json!({}));
+    let last = read();
+    assert!(last > first);
+    assert_eq!(read(), last);
+    assert_eq!(place.ask("GET", "/v1/jobs/j/view", "").code(), "J0085");
+    assert_ne!(
+        place.ask("GET", "/v1/jobs/j/view?name=nothing", "").status,
+        200
+    );
+}
+
+#[test]
 fn a_job_that_fails_says_why_and_is_not_started_again_by_itself() {
     let root = tempfile::tempdir().unwrap();
     let mut place = Place::new(root.path());

@@ -3,6 +3,7 @@
 //! ```text
 //!   weir-bench [--rows N] [NAME …]        all benchmarks, or those whose name starts with one of the NAMEs
 //!   weir-bench checkpoint [--scale S] [PART …]   what checkpoints and restarts of 1 GB of state cost
+//!   weir-bench latency [--rows N] [--seconds S]   event to result at several loads, start-up, size
 //!   weir-bench upgrade [--keys N]         an aggregate rebuilt from the groups of another, against reading as many rows
 //!   weir-bench big-state [--keys N]       five million keys under 64 MiB of state memory, and the right answer
 //! ```
@@ -74,7 +75,7 @@ const COLUMNS: &str = "id BIGINT, user_id BIGINT, amount BIGINT, note STRING, at
 fn main() {
     let mut names: Vec<String> = Vec::new();
     let (mut rows, mut keys) = (4_000_000u64, 5_000_000u64);
-    let mut scale = 1.0;
+    let (mut scale, mut seconds) = (1.0, 10);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut number = || {
@@ -86,6 +87,7 @@ fn main() {
         match argument.as_str() {
             "--rows" => rows = number(),
             "--keys" => keys = number(),
+            "--seconds" => seconds = number(),
             "--scale" => {
                 let text = arguments.next().expect("a share follows");
                 scale = text.parse().expect("a share such as 0.01");
@@ -96,6 +98,10 @@ fn main() {
     let folder = tempfile::tempdir().unwrap();
     if names.iter().any(|name| name == "big-state") {
         big_state(folder.path(), keys);
+        return;
+    }
+    if names.iter().any(|name| name == "latency") {
+        weir_tests::latency_bench::run(&binary(), folder.path(), rows, seconds);
         return;
     }
     if names.iter().any(|name| name == "upgrade") {

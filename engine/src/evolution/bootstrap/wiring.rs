@@ -280,6 +280,12 @@ fn keeps_result(sink: &Operator) -> bool {
 
 /// A sink that keeps its result cannot take back what it never got.
 fn refuse_stale_result(plan: &StreamPlan, sink: &Operator) -> Result<()> {
+    if let Some(view) = crate::views::view_of(plan, sink) {
+        return Err(Error::Job(format!(
+            "[E0021] the rows of view `{view}` do not follow from the job's state, and it would hold the old query's or lack what \
+             came before. Nothing was changed. Compute it from its source with --replay, or start the job anew with --fresh"
+        )));
+    }
     let updating = plan.operators[sink.inputs[0].from].changelog == Changelog::Retractions;
     if !(keeps_result(sink) && updating) {
         return Ok(());

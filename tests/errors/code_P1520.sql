@@ -1,0 +1,2 @@
+CREATE TABLE bids (id BIGINT) WITH ('connector' = 'datagen');
+CREATE MATERIALIZED VIEW twice AS SELECT id, id FROM bids;

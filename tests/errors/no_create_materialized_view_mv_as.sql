@@ -1,2 +1,0 @@
-CREATE TABLE t (id BIGINT, name STRING, price BIGINT, d DATE, ts TIMESTAMP(3), tags ARRAY<STRING>, person ROW<name STRING, city STRING>, WATERMARK FOR ts AS ts - INTERVAL '5' SECOND) WITH ('connector' = 'filesystem', 'path' = 't', 'format' = 'json');
-CREATE MATERIALIZED VIEW mv AS SELECT id FROM t;
