@@ -154,11 +154,12 @@ pub(crate) struct RunOptions {
 #[derive(Args)]
 #[command(after_help = "Examples:
   weir explain q.sql
+  weir explain \"SELECT city, count(*) FROM 'rides.csv' GROUP BY city\" --analyze
   weir explain q.sql --analyze --json | jq '.operators[] | {id, rows_in, busy_micros}'
   weir explain q.sql --analyze --for 10s
   weir explain q.sql --format dot | dot -Tsvg > q.svg")]
 pub(crate) struct ExplainOptions {
-    /// The query file.
+    /// The query file, or one SELECT.
     pub(crate) file: PathBuf,
     /// The plan as JSON (docs/formats/plan.md) instead of a tree; as --format json.
     #[arg(long, conflicts_with = "format")]

@@ -5,11 +5,16 @@ use std::io::Write;
 use crate::arguments::{ExplainOptions, PlanFormat};
 use crate::exit::{Code, Failure};
 use crate::print::is_closed_pipe;
-use crate::query_file::QueryFile;
+use crate::query_file::{QueryFile, is_statement};
 
 /// Prints the plan of the whole file to standard output, warnings to standard error.
 pub(crate) fn explain(options: &ExplainOptions) -> Result<Code, Failure> {
-    let file = QueryFile::read_with(&options.file, &options.set)?;
+    let text = options.file.to_string_lossy();
+    let file = if is_statement(&text) && !options.file.exists() {
+        QueryFile::of_text("query", &text)
+    } else {
+        QueryFile::read_with(&options.file, &options.set)?
+    };
     let planned = file.plan()?;
     file.warn(&planned.warnings);
     let format = if options.json {

@@ -57,8 +57,14 @@ impl QueryFile {
     /// Reads it whole, with its variables as they stand there.
     pub(crate) fn read_source(path: &Path) -> Result<Self, Failure> {
         let shown = path.display().to_string();
-        let bytes = std::fs::read(path)
-            .map_err(|error| Failure::usage(format!("cannot read {shown}: {error}")))?;
+        let bytes = std::fs::read(path).map_err(|error| {
+            let help = if is_statement(&shown) {
+                "\n  help: this takes a file; `weir query 'SELECT …'` and `weir explain 'SELECT …'` take a statement"
+            } else {
+                ""
+            };
+            Failure::usage(format!("cannot read {shown}: {error}{help}"))
+        })?;
         let sql = String::from_utf8(bytes).map_err(|error| {
             Failure::usage(format!(
                 "{shown} is not UTF-8 text (byte {})",
@@ -155,6 +161,16 @@ impl QueryFile {
             );
         }
     }
+}
+
+/// Whether a text is a query and not the name of a file.
+pub(crate) fn is_statement(text: &str) -> bool {
+    let mut words = text.split_whitespace();
+    let first = words.next().unwrap_or_default();
+    words.next().is_some()
+        && ["SELECT", "WITH", "VALUES", "INSERT", "CREATE"]
+            .iter()
+            .any(|word| first.eq_ignore_ascii_case(word))
 }
 
 /// A CREATE TABLE that was made, without its line breaks: it holds no comment, and no text with one.

@@ -169,7 +169,7 @@ fn create(options: &CreateOptions) -> Result<Code, Failure> {
         savepoint_of_checkpoint(&options.job, &folder, number, &order).map_err(plain)?
     } else {
         let client = ControlClient::connect(&folder).map_err(plain)?;
-        let client = client.ok_or_else(|| not_running(&options.job))?;
+        let client = client.ok_or_else(|| not_running(&options.job, &folder))?;
         let written = client.savepoint(order).map_err(plain)?;
         open(&written, Some(&folder))?
     };
@@ -177,7 +177,14 @@ fn create(options: &CreateOptions) -> Result<Code, Failure> {
 }
 
 /// Why nobody can be asked.
-pub(crate) fn not_running(job: &str) -> Failure {
+pub(crate) fn not_running(job: &str, folder: &std::path::Path) -> Failure {
+    if !folder.is_dir() {
+        return Failure::refused(format!(
+            "[S0027] job `{job}` is not running: there is no folder {}; `weir jobs` lists those that are here, and --state-dir says where \
+             its state is",
+            folder.display()
+        ));
+    }
     Failure::refused(format!(
         "[S0027] job `{job}` is not running: run it with `weir run`, or make a savepoint of its newest checkpoint with \
          `weir savepoint create {job} --from-checkpoint`"

@@ -52,7 +52,7 @@ pub(crate) fn stop(options: &StopOptions) -> Result<Code, Failure> {
         .map(|dir| order(dir.as_ref(), options.name.as_ref(), options.note.as_ref()))
         .transpose()?;
     let client = ControlClient::connect(&folder).map_err(|error| Failure::plain(&error))?;
-    let client = client.ok_or_else(|| not_running(&options.job))?;
+    let client = client.ok_or_else(|| not_running(&options.job, &folder))?;
     let written = client
         .stop(StopOrder {
             savepoint,

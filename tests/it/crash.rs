@@ -3,6 +3,8 @@
 //! Every kill is a case, if it was one: the signal ended the process, which had not said yet that the job is done. A job that
 //! finishes before it was killed often enough is compared, and another one is started.
 
+mod parquet;
+
 use std::time::Duration;
 
 use rand::Rng;

@@ -212,3 +212,196 @@ fn run_text(folder: &Path, stem: &str, sql: &str) -> Result<(), String> {
         Err(format!("{stem}: {}\n{}", output.status, text_of(&output)))
     }
 }
+
+/// Chapters of the book: a heading, and its pages in order. A folder stands for the pages in it that are not named elsewhere, its README first.
+const BOOK: [(&str, &[&str]); 8] = [
+    ("", &["README.md", "getting-started.md", "concepts.md"]),
+    (
+        "Ways in",
+        &["repl.md", "cli.md", "server.md", "embedding.md"],
+    ),
+    ("SQL", &["sql/", "operator-ids.md"]),
+    ("Connectors", &["connectors/"]),
+    (
+        "Operations",
+        &[
+            "settings.md",
+            "checkpoints.md",
+            "savepoints.md",
+            "evolution.md",
+            "runtime-errors.md",
+        ],
+    ),
+    (
+        "Internals",
+        &[
+            "internals.md",
+            "formats/",
+            "decisions/",
+            "testing.md",
+            "performance.md",
+        ],
+    ),
+    ("Errors", &["errors/"]),
+    // What stands nowhere else.
+    ("More", &["./"]),
+];
+
+/// Pages below `folder`, as paths from `docs`.
+fn pages_below(folder: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(root().join("docs").join(folder)).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let folder = folder.trim_start_matches("./");
+        if path.is_dir() {
+            found.extend(pages_below(&format!("{folder}{name}/")));
+        } else if name.ends_with(".md") && name != "SUMMARY.md" {
+            found.push(format!("{folder}{name}"));
+        }
+    }
+    // The page of a folder stands in front of the others.
+    found.sort_by_key(|page| (!page.ends_with("README.md"), page.clone()));
+    found
+}
+
+/// The list of chapters, from the pages that there are.
+fn book() -> String {
+    let all = pages_below("./");
+    let named: Vec<&str> = BOOK
+        .iter()
+        .flat_map(|(_, pages)| pages.iter().copied())
+        .collect();
+    let mut listed: Vec<String> = Vec::new();
+    let mut text =
+        "# Summary\n\n<!-- Made from the pages: UPDATE=1 and the suite `docs` write it anew. -->\n"
+            .to_owned();
+    for (heading, entries) in BOOK {
+        let mut lines = String::new();
+        for entry in entries {
+            let pages = match entry.strip_suffix('/') {
+                Some(".") => all.clone(),
+                Some(_) => pages_below(entry),
+                None => all.iter().filter(|page| page == entry).cloned().collect(),
+            };
+            for page in pages {
+                if listed.contains(&page)
+                    || (entry.ends_with('/') && named.contains(&page.as_str()))
+                {
+                    continue;
+                }
+                let content = std::fs::read_to_string(root().join("docs").join(&page)).unwrap();
+                let title = content.lines().next().unwrap_or_default();
+                let title = title
+                    .strip_prefix("# ")
+                    .unwrap_or_else(|| panic!("{page} begins with its title"));
+                let title = title.replace('[', "\\[").replace(']', "\\]");
+                let indent = if page.contains('/')
+                    && !page.ends_with("README.md")
+                    && entry.ends_with('/')
+                    && all.contains(&format!("{entry}README.md"))
+                {
+                    "  "
+                } else {
+                    ""
+                };
+                lines.push_str(&format!("{indent}- [{title}]({page})\n"));
+                listed.push(page);
+            }
+        }
+        if lines.is_empty() {
+            continue;
+        }
+        if !heading.is_empty() {
+            text.push_str(&format!("\n# {heading}\n"));
+        }
+        text.push_str(&format!("\n{lines}"));
+    }
+    assert_eq!(
+        listed.len(),
+        all.len(),
+        "every page stands in the book once"
+    );
+    text
+}
+
+#[test]
+fn the_book_has_every_page() {
+    let mut suite = Suite::begin("docs", 60, 1);
+    let path = root().join("docs/SUMMARY.md");
+    let expected = book();
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, &expected).unwrap();
+    }
+    let summary = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(
+        summary, expected,
+        "docs/SUMMARY.md is not that of the pages: UPDATE=1 writes it"
+    );
+    suite.count();
+    let toml = std::fs::read_to_string(root().join("docs/book.toml")).unwrap();
+    assert!(
+        toml.contains("src = \".\""),
+        "the book is made of this folder"
+    );
+}
+
+/// `text` without fenced blocks: what stands in them are no links.
+fn without_blocks(text: &str) -> String {
+    let mut fenced = false;
+    let lines = text.lines().filter(|line| {
+        let fence = line.trim_start().starts_with("```");
+        fenced ^= fence;
+        !fenced && !fence
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The name by which a heading is linked to.
+fn anchor(heading: &str) -> String {
+    let kept = heading
+        .chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.collect::<String>().to_lowercase().replace(' ', "-")
+}
+
+#[test]
+fn links_lead_to_files_and_headings_that_are_there() {
+    let mut wrong = Vec::new();
+    let mut links = 0;
+    let mut pages = pages_below("./");
+    pages.push("../README.md".to_owned());
+    for page in &pages {
+        let path = root().join("docs").join(page);
+        let text = without_blocks(&std::fs::read_to_string(&path).unwrap());
+        for rest in text.split("](").skip(1) {
+            let Some((link, _)) = rest.split_once(')') else {
+                continue;
+            };
+            if link.contains("://") || link.contains(' ') || link.is_empty() {
+                continue;
+            }
+            links += 1;
+            let (file, part) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => path.clone(),
+                file => path.parent().unwrap().join(file),
+            };
+            if !target.exists() {
+                wrong.push(format!("{page}: {link} leads nowhere"));
+            } else if !part.is_empty() && target.extension().is_some_and(|of| of == "md") {
+                let there = without_blocks(&std::fs::read_to_string(&target).unwrap());
+                let headings = there.lines().filter_map(|line| {
+                    line.trim_start_matches('#')
+                        .strip_prefix(' ')
+                        .filter(|_| line.starts_with('#'))
+                });
+                if !headings.map(anchor).any(|name| name == part) {
+                    wrong.push(format!("{page}: {link} has no such heading"));
+                }
+            }
+        }
+    }
+    assert!(links > 200, "only {links} links were found");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

@@ -138,6 +138,18 @@ fn from(screen: &str, part: &str) -> String {
     lines[first..].join("\n").trim_end().to_owned()
 }
 
+/// What SHOW JOBS says a job has read.
+fn rows_in(screen: &str, job: &str) -> Option<u64> {
+    let line = screen
+        .lines()
+        .find(|line| line.split_whitespace().next() == Some(job) && line.contains(".weir/"))?;
+    line.split_whitespace()
+        .nth(2)?
+        .replace(',', "")
+        .parse()
+        .ok()
+}
+
 #[test]
 fn the_first_five_minutes_are_as_the_page_says() {
     let mut suite = Suite::begin("face", 60, 1);
@@ -195,13 +207,24 @@ fn the_first_five_minutes_are_as_the_page_says() {
     terminal.run("SHOW JOBS;");
     let screen = terminal.wait_for("stopped");
     assert!(screen.contains(".weir/o"), "{screen}");
+    let read_before = rows_in(&screen, "o").expect("the stopped job has read rows");
     suite.count();
 
     // And on.
     terminal.run("INSERT INTO o SELECT * FROM seen;");
     terminal.wait_for("job o runs in the background");
+    // It goes on from where it was: its first figures are not those of a start at the beginning.
     terminal.run("\\jobs");
-    terminal.wait_for("running");
+    let screen = terminal.wait_for("running");
+    let read = rows_in(&screen, "o").expect("the job that runs has read rows");
+    assert!(read >= read_before, "{read} after {read_before}\n{screen}");
+    // And the view is still known, over the same stream.
+    terminal.run("SELECT k, c > 0 AS some FROM seen;");
+    terminal.wait_for("q ends");
+    let screen = terminal.wait_for("true");
+    assert!(from(&screen, " k │").starts_with(" k │ some"), "{screen}");
+    terminal.keys(&["q"]);
+    terminal.wait_for("(1 row)");
     terminal.line("\\q");
     let started = Instant::now();
     while tmux(&["-L", &terminal.socket, "list-sessions"])
@@ -338,4 +361,62 @@ fn very_long_results_scroll_and_a_dumb_terminal_gets_changes() {
     terminal.wait_for("+U");
     terminal.keys(&["C-c"]);
     terminal.wait_until("the prompt", |screen| screen.trim_end().ends_with("weir>"));
+}
+
+#[test]
+fn wide_rows_are_lists_and_wide_characters_keep_their_columns() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("wide.csv"),
+        "name,text\nОсло,short\n東京,\"a text that is longer than this terminal is wide, which no table could show\"\n",
+    )
+    .unwrap();
+    let terminal = Terminal::start(folder.path(), 60, 20, "TERM=xterm-256color");
+    terminal.run("SELECT name, text FROM 'wide.csv';");
+    let screen = terminal.wait_for("(2 rows)");
+    assert!(screen.contains("─ row 1 ─"), "{screen}");
+    assert!(screen.contains(" name │ 東京"), "{screen}");
+    assert!(screen.contains(" text │ short"), "{screen}");
+    // Without the long one it is a table, and what is twice as wide takes its two columns.
+    terminal.run("SELECT name, length(text) AS n FROM 'wide.csv';");
+    let screen = terminal.wait_for("(2 rows)");
+    assert!(
+        screen.contains(" name │  n\n──────┼────\n") && screen.contains(" 東京 │ 7"),
+        "{screen}"
+    );
+    // A row of forty columns is a list of forty lines, of which the last are on the screen.
+    let columns: Vec<String> = (0..40).map(|n| format!("{n} AS column_{n}")).collect();
+    terminal.run(&format!("SELECT {};", columns.join(", ")));
+    let screen = terminal.wait_for("(1 row)");
+    assert!(screen.contains(" column_39 │ 39"), "{screen}");
+    assert!(
+        screen.lines().all(|line| line.chars().count() <= 60),
+        "{screen}"
+    );
+}
+
+#[test]
+fn a_dumb_terminal_gets_no_escapes() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("n.csv"), "n\n1\n2\n").unwrap();
+    let terminal = Terminal::start(folder.path(), 70, 20, "TERM=dumb");
+    // All that is written from here on, as bytes.
+    let log = folder.path().join("log");
+    tmux(&[
+        "-L",
+        &terminal.socket,
+        "pipe-pane",
+        &format!("cat > '{}'", log.display()),
+    ]);
+    terminal.line("SELECT n FROM 'n.csv' WHERE n > 1;");
+    terminal.wait_for("(1 row)");
+    terminal.line("SELECT m FROM 'n.csv';");
+    terminal.wait_for("no column `m`");
+    let written = std::fs::read(&log).unwrap();
+    assert!(!written.is_empty(), "what is written is seen");
+    assert!(
+        !written.contains(&0x1b),
+        "{}",
+        String::from_utf8_lossy(&written).escape_debug()
+    );
 }

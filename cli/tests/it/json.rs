@@ -122,6 +122,40 @@ fn plans_and_what_they_did_are_objects() {
 }
 
 #[test]
+fn a_statement_is_explained_as_well_as_a_file() {
+    let folder = Folder::new();
+    folder.write("rides.csv", "city,km\nOslo,3\n");
+    let sql = "SELECT city, sum(km) AS km FROM 'rides.csv' GROUP BY city";
+    let ended = folder.weir(&["explain", sql, "--analyze"]);
+    assert!(
+        ended.stdout.contains("read 1 row in 1 batch"),
+        "{}{}",
+        ended.stdout,
+        ended.stderr
+    );
+    let ended = folder.weir(&["run", sql]);
+    assert!(
+        ended.code == 2 && ended.stderr.contains("weir query"),
+        "{}",
+        ended.stderr
+    );
+    let ended = folder.weir(&["query", "SELECT city FROM rides.csv"]);
+    assert!(
+        ended
+            .stderr
+            .contains("a file is a table in quotes: 'rides.csv'"),
+        "{}",
+        ended.stderr
+    );
+    let ended = folder.weir(&["stop", "nobody"]);
+    assert!(
+        ended.code == 3 && ended.stderr.contains("weir jobs"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
 fn what_has_no_end_is_analyzed_for_a_while() {
     let folder = Folder::new();
     folder.write("endless.sql", &JOB.replace("'rows'", "'rows-per-second'"));

@@ -15,6 +15,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use arrow::array::{RecordBatch, UInt32Array};
 use tokio::time::Instant;
 use weir_types::{ChangeBatch, CheckpointId, Diagnostic, WorkerId, failpoint};
 
@@ -24,8 +25,9 @@ use super::{PATH, PUBLISH_INTERVAL, create_folder, sync_folder};
 use crate::error::{IoContext, Result};
 use crate::format::value::TimestampFormat;
 use crate::format::values::{ColumnValues, Style};
-use crate::format::{RowEncoder, Settings, ops_of};
+use crate::format::{Op, RowEncoder, Settings, ops_of};
 use crate::options::Options;
+use crate::parquet::{ParquetForm, ParquetPart};
 use crate::sink::{Sink, SinkCommitter, SinkEnvironment, SinkWriter, Visibility};
 use crate::table::TableRequest;
 
@@ -99,7 +101,11 @@ impl Sink for AppendSink {
             style: Style::of(&self.request.columns[*column], TimestampFormat::Iso),
         });
         Ok(Box::new(AppendWriter {
-            encoder: settings.encoder(&columns),
+            form: if settings.is_parquet() {
+                Form::Columns(ParquetForm::new(&columns))
+            } else {
+                Form::Lines(settings.encoder(&columns))
+            },
             shows_ops: settings.shows_ops(),
             unique_key: self.request.unique_key.clone(),
             extension: settings.info.extension,
@@ -132,42 +138,75 @@ struct PartitionColumn {
     style: Style,
 }
 
+/// How rows are written.
+enum Form {
+    Lines(Box<dyn RowEncoder>),
+    Columns(ParquetForm),
+}
+
 /// A part that is being written.
 struct OpenPart {
     path: String,
     staged: PathBuf,
-    file: File,
-    buffer: Vec<u8>,
     rows: u64,
-    /// Bytes handed to the system.
-    written: u64,
+    body: Body,
+}
+
+/// What a part's rows go to.
+enum Body {
+    Lines {
+        file: File,
+        buffer: Vec<u8>,
+        /// Bytes handed to the system.
+        written: u64,
+    },
+    Columns(Box<ParquetPart>),
 }
 
 impl OpenPart {
+    fn append(&mut self, lines: &[u8]) -> Result<()> {
+        if let Body::Lines { buffer, .. } = &mut self.body {
+            buffer.extend_from_slice(lines);
+            if buffer.len() >= BUFFER_BYTES {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
     fn flush(&mut self) -> Result<()> {
-        self.file
-            .write_all(&self.buffer)
-            .context(|| format!("cannot write {}", self.staged.display()))?;
-        self.written += self.buffer.len() as u64;
-        self.buffer.clear();
+        if let Body::Lines {
+            file,
+            buffer,
+            written,
+        } = &mut self.body
+        {
+            file.write_all(buffer)
+                .context(|| format!("cannot write {}", self.staged.display()))?;
+            *written += buffer.len() as u64;
+            buffer.clear();
+        }
         Ok(())
     }
 
     fn close(mut self) -> Result<PreparedPart> {
         self.flush()?;
-        self.file
-            .sync_all()
+        let (file, bytes) = match self.body {
+            Body::Lines { file, written, .. } => (file, written),
+            Body::Columns(part) => part.close(&self.staged)?,
+        };
+        file.sync_all()
             .context(|| format!("cannot sync {}", self.staged.display()))?;
         Ok(PreparedPart {
             path: self.path,
             rows: self.rows,
-            bytes: self.written,
+            bytes,
         })
     }
 }
 
 struct AppendWriter {
-    encoder: Box<dyn RowEncoder>,
+    form: Form,
     shows_ops: bool,
     unique_key: Option<Vec<usize>>,
     extension: &'static str,
@@ -222,7 +261,8 @@ impl AppendWriter {
         (0..changes.num_rows()).map(folder).collect()
     }
 
-    fn append(&mut self, folder: &str, lines: &[u8], rows: u64) -> Result<()> {
+    /// The open part of a folder.
+    fn part(&mut self, folder: &str) -> Result<&mut OpenPart> {
         if !self.open.contains_key(folder) {
             if self.open.len() >= OPEN_PARTS_MAX {
                 self.close_all()?;
@@ -230,14 +270,68 @@ impl AppendWriter {
             let part = self.create(folder)?;
             self.open.insert(folder.to_owned(), part);
         }
-        if let Some(part) = self.open.get_mut(folder) {
-            part.buffer.extend_from_slice(lines);
-            part.rows += rows;
-            if part.buffer.len() >= BUFFER_BYTES {
-                part.flush()?;
-            }
+        self.open.get_mut(folder).ok_or_else(|| {
+            crate::Error::Inconsistent(format!("the part of folder `{folder}` is not open"))
+        })
+    }
+
+    fn append(&mut self, folder: &str, lines: &[u8], rows: u64) -> Result<()> {
+        let part = self.part(folder)?;
+        part.rows += rows;
+        part.append(lines)
+    }
+
+    /// Rows of lines, each to the part of its folder.
+    fn write_lines(&mut self, rows: &ChangeBatch, ops: &[Op], folders: &[String]) -> Result<()> {
+        let Form::Lines(encoder) = &mut self.form else {
+            return Ok(());
+        };
+        if folders.is_empty() {
+            let mut lines = Vec::with_capacity(rows.num_rows() * 64);
+            encoder.encode(rows, ops, &mut |_, line| lines.extend_from_slice(line));
+            return self.append("", &lines, rows.num_rows() as u64);
+        }
+        let mut by_folder: BTreeMap<&str, (Vec<u8>, u64)> = BTreeMap::new();
+        encoder.encode(rows, ops, &mut |row, line| {
+            let (lines, count) = by_folder.entry(&folders[row]).or_default();
+            lines.extend_from_slice(line);
+            *count += 1;
+        });
+        by_folder
+            .into_iter()
+            .try_for_each(|(folder, (lines, count))| self.append(folder, &lines, count))
+    }
+
+    /// Rows in columns, likewise.
+    fn write_columns(&mut self, rows: &RecordBatch, folders: &[String]) -> Result<()> {
+        let Form::Columns(form) = &self.form else {
+            return Ok(());
+        };
+        let rows = form.rows(rows)?;
+        if folders.is_empty() {
+            return self.append_rows("", &rows);
+        }
+        let mut by_folder: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
+        for (row, folder) in folders.iter().enumerate() {
+            by_folder.entry(folder).or_default().push(row as u32);
+        }
+        for (folder, numbers) in by_folder {
+            let own = arrow::compute::take_record_batch(&rows, &UInt32Array::from(numbers));
+            let own = own.map_err(|error| crate::Error::Inconsistent(error.to_string()))?;
+            self.append_rows(folder, &own)?;
         }
         Ok(())
+    }
+
+    fn append_rows(&mut self, folder: &str, rows: &RecordBatch) -> Result<()> {
+        self.part(folder)?;
+        let open = self.open.len();
+        let part = self.part(folder)?;
+        part.rows += rows.num_rows() as u64;
+        match &mut part.body {
+            Body::Columns(columns) => columns.write(rows, open, &part.staged),
+            Body::Lines { .. } => Ok(()),
+        }
     }
 
     fn create(&mut self, folder: &str) -> Result<OpenPart> {
@@ -256,18 +350,19 @@ impl AppendWriter {
         } else {
             format!("{folder}/{name}")
         };
-        let buffer = self
-            .encoder
-            .header()
-            .map(<[u8]>::to_vec)
-            .unwrap_or_default();
+        let body = match &self.form {
+            Form::Lines(encoder) => Body::Lines {
+                file,
+                buffer: encoder.header().map(<[u8]>::to_vec).unwrap_or_default(),
+                written: 0,
+            },
+            Form::Columns(form) => Body::Columns(Box::new(form.begin(file, &staged)?)),
+        };
         Ok(OpenPart {
             path,
             staged,
-            file,
-            buffer,
             rows: 0,
-            written: 0,
+            body,
         })
     }
 
@@ -321,21 +416,10 @@ impl SinkWriter for AppendWriter {
             }
         };
         let rows = projected.as_ref().unwrap_or(changes);
-        if folders.is_empty() {
-            let mut lines = Vec::with_capacity(rows.num_rows() * 64);
-            self.encoder
-                .encode(rows, &ops, &mut |_, line| lines.extend_from_slice(line));
-            return self.append("", &lines, rows.num_rows() as u64);
+        match self.form {
+            Form::Lines(_) => self.write_lines(rows, &ops, &folders),
+            Form::Columns(_) => self.write_columns(&rows.rows, &folders),
         }
-        let mut by_folder: BTreeMap<&str, (Vec<u8>, u64)> = BTreeMap::new();
-        self.encoder.encode(rows, &ops, &mut |row, line| {
-            let (lines, count) = by_folder.entry(&folders[row]).or_default();
-            lines.extend_from_slice(line);
-            *count += 1;
-        });
-        by_folder
-            .into_iter()
-            .try_for_each(|(folder, (lines, count))| self.append(folder, &lines, count))
     }
 
     fn end_epoch(&mut self) -> Result<()> {

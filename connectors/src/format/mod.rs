@@ -130,7 +130,7 @@ pub(crate) const TEXT: FormatInfo = FormatInfo {
 /// Columns with their types.
 pub(crate) const PARQUET: FormatInfo = FormatInfo {
     name: "parquet",
-    help: "Parquet files, read by the names of their columns; it is read alone, from files, once",
+    help: "Parquet files, read by the names of their columns, from files, once; written by append-only queries, a row group in memory at a time",
     options: &[],
     extension: "parquet",
 };
@@ -152,16 +152,19 @@ fn check_parquet(request: &TableRequest, role: Role) -> Vec<Diagnostic> {
         vec![Diagnostic::error("C0008", message).at(span, why).help(help)]
     };
     let option = |key: &str| request.options.get(key).map(String::as_str);
-    if role == Role::Sink {
-        return refuse(
-            "Parquet files are read, and not written",
-            "not as a sink",
-            "write with 'format' = 'json' or 'csv'",
-        );
+    if role == Role::Sink && option("connector") == Some("filesystem") {
+        if option("mode") == Some("snapshot") {
+            return refuse(
+                "a snapshot is not written as Parquet",
+                "its lines are sorted and merged",
+                "use 'format' = 'json' or 'csv' with 'mode' = 'snapshot', or leave 'mode' out for a query that only adds rows",
+            );
+        }
+        return Vec::new();
     }
     if option("connector") != Some("filesystem") {
         return refuse(
-            "Parquet is read from files alone",
+            "Parquet is read from files and written to files alone",
             "a stream has no footer",
             "use 'connector' = 'filesystem'",
         );
@@ -258,6 +261,11 @@ impl Settings {
             csv,
             pattern: options.text(&TEXT_PATTERN).map(str::to_owned),
         }
+    }
+
+    /// Whether rows are written in columns, and not as lines.
+    pub(crate) fn is_parquet(&self) -> bool {
+        self.is(&PARQUET)
     }
 
     fn is(&self, info: &FormatInfo) -> bool {

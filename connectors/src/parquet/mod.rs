@@ -10,6 +10,8 @@
 //! 1. A position is the listing, a file of it and a row of that file: it knows nothing of row groups or batches.
 //! 2. A column that a file lacks is an error that names both; a value is never bent to fit.
 
+mod write;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
@@ -20,6 +22,8 @@ use ::parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatc
 use arrow::array::RecordBatch;
 use serde::{Deserialize, Serialize};
 use weir_types::{ChangeBatch, Column, DataType, SplitId};
+
+pub(crate) use write::{ParquetForm, ParquetPart};
 
 use crate::error::{Error, IoContext, Result};
 use crate::filesystem::{ListedFile, PathPattern};

@@ -46,6 +46,11 @@ pub(crate) fn expected(what: &str, tokens: &[TokenWithSpan], at: usize, end: Spa
     with_help(diagnostic, what, tokens, at)
 }
 
+/// Last parts of a name by which a file was meant.
+const FILE_ENDINGS: [&str; 9] = [
+    "csv", "tsv", "json", "jsonl", "ndjson", "parquet", "log", "gz", "zst",
+];
+
 /// A name of several parts where there are no catalogs and databases.
 pub(crate) fn qualified_name(whole: &str, last: &str, span: Span) -> Diagnostic {
     Diagnostic::error(
@@ -53,7 +58,11 @@ pub(crate) fn qualified_name(whole: &str, last: &str, span: Span) -> Diagnostic 
         format!("`{whole}` has more than one part"),
     )
     .at(span, "there are no catalogs and no databases here")
-    .help(format!("write `{last}` alone"))
+    .help(if FILE_ENDINGS.contains(&last.to_lowercase().as_str()) {
+        format!("a file is a table in quotes: '{whole}'")
+    } else {
+        format!("write `{last}` alone")
+    })
 }
 
 /// A token as the user wrote it, cut if it is long.

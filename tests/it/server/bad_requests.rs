@@ -62,7 +62,7 @@ fn nothing_is_answered_without_the_token_but_whether_the_server_is_there() {
 fn malformed_requests_are_refused_with_a_reason_and_a_place() {
     let root = tempfile::tempdir().unwrap();
     let place = Place::new(root.path());
-    let good = counting(10, 10, "out");
+    let good = counting(Some(10), 10, "out");
     let body = |fields: Value| fields.to_string();
     let cases: Vec<(&str, &str, String, u16, &str)> = vec![
         ("POST", "/v1/jobs", "{".into(), 400, "J0085"),

@@ -24,8 +24,8 @@ const OLD: &str = "SELECT id % 3 AS bucket, sum(id) AS total FROM clicks GROUP B
 fn a_job_is_submitted_watched_stopped_and_started_by_the_commands() {
     let root = tempfile::tempdir().unwrap();
     let place = Place::new(root.path());
-    const ROWS: u64 = 5_000;
-    let sql = counting(ROWS, 500, "${OUT:-nowhere}");
+    const ROWS: u64 = 8_000;
+    let sql = counting(Some(ROWS), 500, "${OUT:-nowhere}");
     std::fs::write(root.path().join("clicks.sql"), &sql).unwrap();
     let said = place.must(&["submit", "clicks.sql", "--set", "OUT=out"]);
     assert!(said.contains("job clicks was submitted"), "{said}");
