@@ -24,6 +24,12 @@ pub(crate) struct Arguments {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Runs a query file: goes on from the job's last checkpoint, takes a last one on Ctrl-C.
+    #[command(after_help = "Examples:
+  weir run rides.sql
+  weir run rides.sql -p 4 --checkpoint-interval 1s
+  weir run rides.sql --json 2> summary.json
+  weir run rides.sql --stop-after rides=10000 --savepoint before
+  weir run rides.sql --from before")]
     Run(Box<RunOptions>),
     /// Runs one SELECT over files and standard input, and keeps nothing.
     Query(Box<crate::query::QueryOptions>),
@@ -32,16 +38,38 @@ pub(crate) enum Command {
     /// Shows the plan: operators, their IDs, what flows between them, what each keeps.
     Explain(ExplainOptions),
     /// Plans a query file and reports every mistake and warning, without running it.
+    #[command(after_help = "Examples:
+  weir check rides.sql
+  weir check rides.sql --json | jq '.diagnostics[].message'")]
     Check(CheckOptions),
     /// Makes, lists, inspects, verifies and deletes savepoints.
+    #[command(after_help = "Examples:
+  weir savepoint create rides --name monday --note 'before the price change'
+  weir savepoint list rides
+  weir savepoint inspect rides/monday
+  weir savepoint verify rides/monday")]
     Savepoint(crate::savepoint::SavepointOptions),
     /// Stops a running job with a last checkpoint.
+    #[command(after_help = "Examples:
+  weir stop rides
+  weir stop rides --savepoint --name tuesday
+  weir stop rides --drain")]
     Stop(crate::stop::StopOptions),
     /// SQL over the state of a job, a checkpoint or a savepoint.
+    #[command(after_help = "Examples:
+  weir state rides 'SELECT * FROM \"totals/aggregate\".\"groups\" LIMIT 10'
+  weir state diff rides/monday rides")]
     State(crate::state::StateOptions),
     /// Shows what each checkpoint of a job cost: a table, a chart, or JSON.
+    #[command(after_help = "Examples:
+  weir checkpoints rides
+  weir checkpoints rides --plot
+  weir checkpoints rides --json | jq .total_micros")]
     Checkpoints(CheckpointsOptions),
     /// Says from the figures of a job's checkpoints what to look at.
+    #[command(after_help = "Examples:
+  weir doctor rides
+  weir doctor rides --json")]
     Doctor(DoctorOptions),
     /// Formats SQL files: keywords upper case, columns under each other, comments and lines as they are.
     Fmt(crate::fmt::FmtOptions),
@@ -54,8 +82,15 @@ pub(crate) enum Command {
     /// Prints the manual page of weir or of one of its commands.
     Man(crate::shells::ManOptions),
     /// Says what an edited query would do to the state of the one that runs: operator by operator, before anything stops.
+    #[command(after_help = "Examples:
+  weir diff new.sql --from old.sql
+  weir diff rides.sql --from rides
+  weir diff rides.sql --from rides/monday --replay all")]
     Diff(DiffOptions),
     /// Goes on with an edited query: judges it, stops the job with a savepoint, starts the new one, and goes back if it does not come up.
+    #[command(after_help = "Examples:
+  weir upgrade rides rides.sql
+  weir upgrade rides rides.sql --yes --accept totals/aggregate")]
     Upgrade(Box<crate::upgrade::UpgradeOptions>),
     /// Keeps jobs in a folder and is asked over HTTP: jobs come back after a restart, and after a crash.
     Serve(crate::serve::ServeOptions),
@@ -64,13 +99,20 @@ pub(crate) enum Command {
     /// Prints what the process of a server's job says.
     Logs(crate::remote::LogsOptions),
     /// Lets a job of a server go on that was stopped or has failed.
+    #[command(after_help = "Examples:
+  weir start orders")]
     Start(crate::remote::NamedOptions),
     /// Forgets a job of a server that is not running, with its state and savepoints; what its sinks wrote stays.
+    #[command(after_help = "Examples:
+  weir stop orders && weir delete orders")]
     Delete(crate::remote::NamedOptions),
     /// The process of one job of a server.
     #[command(hide = true)]
     ServeJob(crate::serve::child::ServeJobOptions),
     /// Tries an edited query on a copy of a job's state: prints what its sinks would get, and touches nothing.
+    #[command(after_help = "Examples:
+  weir try rides.sql --from rides
+  weir try rides.sql --from rides/monday --rows 5")]
     Try(Box<crate::trial::TryOptions>),
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use weir_engine::{
-    ControlClient, SavepointOrder, copy_for_trial, on_trial, savepoint_of_checkpoint,
+    ControlClient, SavepointOrder, TrialOutput, copy_for_trial, on_trial, savepoint_of_checkpoint,
 };
 use weir_state::Savepoint;
 
@@ -40,7 +40,11 @@ pub(crate) fn trial(options: &TryOptions) -> Result<Code, Failure> {
     let planned = file.plan()?;
     file.warn(&planned.warnings);
     let plain = |error: weir_engine::Error| Failure::plain(&error);
-    let plan = on_trial(&planned.plan, options.rows).map_err(plain)?;
+    let output = TrialOutput {
+        rows: options.rows,
+        json: options.run.json,
+    };
+    let plan = on_trial(&planned.plan, output).map_err(plain)?;
     let place = Place::make()?;
     let from = from.to_string_lossy();
     let saved = saved(
@@ -49,7 +53,7 @@ pub(crate) fn trial(options: &TryOptions) -> Result<Code, Failure> {
         &place.0.join("saved"),
     )?;
     let job = saved.manifest.checkpoint.job.clone();
-    let copy = copy_for_trial(&saved, &place.0.join("from"), options.rows).map_err(plain)?;
+    let copy = copy_for_trial(&saved, &place.0.join("from"), output).map_err(plain)?;
     eprintln!(
         "note: a trial on a copy of {}: nothing of job `{job}` is touched",
         saved.manifest.name

@@ -1,18 +1,21 @@
-//! `weir upgrade JOB FILE`: judges, asks, stops the job with a savepoint, goes on with the new query; back to the old one if
-//! that does not come up.
+//! `weir upgrade JOB FILE`: judges, asks, has the job write a savepoint, stops it, goes on with the new query; back to the old one
+//! if that does not come up.
 //!
 //! ```text
-//!   compare ─▶ accepted? ─▶ asked ─▶ savepoint, stop ─▶ start on the new query ─▶ first checkpoint ─▶ it stays
-//!                                        │                       │ it fails before that
-//!                                        └───────────────────────┴─▶ start on the old query from the savepoint
+//!   compare ─▶ accepted? ─▶ asked ─▶ savepoint ─▶ stop ─▶ start on the new query ─▶ checkpoints of its own ─▶ it stays
+//!                                   while it runs   │              │ it fails before that
+//!                                                   └──────────────┴─▶ start on the old query from where it stopped
 //! ```
+//!
+//! The savepoint is the user's: he may go back to it days later. The job does not wait for it: what the new query starts from,
+//! and the old one when it has to come back, is the checkpoint that the job stopped with, whose files are there already.
 //!
 //! # Invariants
 //! 1. Nothing stops before the edit was judged and let through.
-//! 2. Until the new query has saved what it read, the savepoint of the old one is the way back.
+//! 2. Until the new query has saved what it read, the checkpoint that the old one stopped with is kept.
 
 use std::io::{BufRead, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use weir_engine::{
@@ -21,7 +24,8 @@ use weir_engine::{
 };
 use weir_planner::compare::advice;
 use weir_planner::plan::StreamPlan;
-use weir_state::Savepoint;
+use weir_state::{Manifest, Savepoint};
+use weir_types::CheckpointId;
 
 use crate::arguments::RunOptions;
 use crate::diff::{judge, tell_sources};
@@ -41,9 +45,16 @@ pub(crate) struct UpgradeOptions {
     /// Does not ask.
     #[arg(long, short = 'y')]
     yes: bool,
+    /// Writes no savepoint before the job stops: only its checkpoints lead back.
+    #[arg(long)]
+    no_savepoint: bool,
     #[command(flatten)]
     server: ServerFlags,
 }
+
+/// So many checkpoints of an upgraded job are kept, whatever it says: the one that the old query stopped with, that of the
+/// change, and the first one of the new query.
+const RETAINED: usize = 3;
 
 /// Runs the command.
 pub(crate) fn upgrade(options: &UpgradeOptions) -> Result<Code, Failure> {
@@ -101,25 +112,31 @@ pub(crate) fn upgrade(options: &UpgradeOptions) -> Result<Code, Failure> {
         return Ok(Code::Done);
     }
 
-    let saved = stopped(job, &folder)?;
+    if !options.no_savepoint {
+        let saved = save(job, &folder)?;
+        eprintln!(
+            "upgrade: savepoint {} leads back to the query as it was",
+            saved.display()
+        );
+    }
+    let stopped_with = stopped(job, &folder)?;
     eprintln!(
-        "upgrade: job `{job}` has stopped at savepoint {}; going on with {}",
-        saved.folder.display(),
-        file.shown
+        "upgrade: job `{job}` has stopped with checkpoint {}; going on with {}",
+        stopped_with.checkpoint, file.shown
     );
     let owner = owner_of(&folder);
     give_to(&folder, job, &file.path).map_err(plain)?;
-    job_options.restore_from = Some(saved.folder.clone());
+    job_options.checkpoints_retained = job_options.checkpoints_retained.max(RETAINED);
     let plan = planned.plan;
     let failure = match run::follow(&file, plan, job, job_options, &options.run, None) {
         Ok(code) => return Ok(code),
         Err(failure) => failure,
     };
-    if came_up(job, &folder, &saved) {
+    if came_up(job, &folder, &stopped_with) {
         return Err(failure);
     }
     failure.report();
-    roll_back(job, &folder, &saved, owner.as_deref(), options)
+    roll_back(job, &folder, &stopped_with, owner.as_deref(), options)
 }
 
 /// Asks whoever sits in front of the screen.
@@ -141,59 +158,77 @@ fn agreed(job: &str, file: &str) -> Result<bool, Failure> {
     Ok(yes)
 }
 
-/// Stops the job, if it runs, with a savepoint; else makes one of its newest checkpoint.
-pub(crate) fn stopped(job: &str, folder: &Path) -> Result<Savepoint, Failure> {
-    let plain = |error: weir_engine::Error| Failure::plain(&error);
-    let order = SavepointOrder {
+pub(crate) fn order() -> SavepointOrder {
+    SavepointOrder {
         note: Some("before an upgrade".to_owned()),
         ..SavepointOrder::default()
-    };
-    let Some(client) = ControlClient::connect(folder).map_err(plain)? else {
-        // One of that checkpoint may be there, of an upgrade that failed: that is as good.
-        let newest = Before::of_job(job, folder, None)
-            .map_err(plain)?
-            .manifest
-            .checkpoint;
-        let there = folder
-            .join(weir_engine::SAVEPOINTS)
-            .join(format!("savepoint-{newest}"));
-        if let Ok(saved) = Savepoint::open(&there)
-            && saved.verify(&folder.join("scratch-verify")).is_ok()
-        {
-            return Ok(saved);
-        }
-        return savepoint_of_checkpoint(job, folder, None, &order).map_err(plain);
-    };
-    let written = client
-        .stop(StopOrder {
-            savepoint: Some(order),
-            drain: false,
-        })
-        .map_err(plain)?;
-    wait_for_end(folder).map_err(plain)?;
-    let written = written.ok_or_else(|| Failure::failed("the job stopped without a savepoint"))?;
-    Savepoint::open(&written).map_err(|error| plain(error.into()))
+    }
 }
 
-/// Whether the new query has saved something that it read itself.
-pub(crate) fn came_up(job: &str, folder: &Path, saved: &Savepoint) -> bool {
-    let old = &saved.manifest.checkpoint;
+/// Has the job write a savepoint, which goes on meanwhile; of a job that does not run, makes one of its newest checkpoint.
+fn save(job: &str, folder: &Path) -> Result<PathBuf, Failure> {
+    let plain = |error: weir_engine::Error| Failure::plain(&error);
+    match ControlClient::connect(folder).map_err(plain)? {
+        Some(client) => client.savepoint(order()).map_err(plain),
+        None => {
+            let newest = Before::of_job(job, folder, None).map_err(plain)?.manifest;
+            Ok(saved_of(job, folder, newest.checkpoint)?.folder)
+        }
+    }
+}
+
+/// A savepoint of a checkpoint of a job that does not run. One may be there, of an upgrade that failed: that is as good.
+pub(crate) fn saved_of(
+    job: &str,
+    folder: &Path,
+    checkpoint: CheckpointId,
+) -> Result<Savepoint, Failure> {
+    let there = folder
+        .join(weir_engine::SAVEPOINTS)
+        .join(format!("savepoint-{checkpoint}"));
+    if let Ok(saved) = Savepoint::open(&there)
+        && saved.verify(&folder.join("scratch-verify")).is_ok()
+    {
+        return Ok(saved);
+    }
+    savepoint_of_checkpoint(job, folder, Some(checkpoint), &order())
+        .map_err(|error| Failure::plain(&error))
+}
+
+/// Stops the job, if it runs; the checkpoint that it stopped with.
+fn stopped(job: &str, folder: &Path) -> Result<Manifest, Failure> {
+    let plain = |error: weir_engine::Error| Failure::plain(&error);
+    if let Some(client) = ControlClient::connect(folder).map_err(plain)? {
+        client.stop(StopOrder::default()).map_err(plain)?;
+        wait_for_end(folder).map_err(plain)?;
+    }
+    Ok(Before::of_job(job, folder, None).map_err(plain)?.manifest)
+}
+
+/// Whether the new query has saved something that it read itself, or goes on without anything to read.
+pub(crate) fn came_up(job: &str, folder: &Path, old: &Manifest) -> bool {
     Before::of_job(job, folder, None).is_ok_and(|newest| {
-        newest.manifest.checkpoint > old.checkpoint && newest.manifest.sources != old.sources
+        let newer = newest
+            .manifest
+            .checkpoint
+            .0
+            .saturating_sub(old.checkpoint.0);
+        newer > 0 && (newest.manifest.sources != old.sources || newer >= RETAINED as u64 - 1)
     })
 }
 
-/// The old query again, from the savepoint: what the new one has done goes.
+/// The old query again, from where it stopped: what the new one has done goes.
 fn roll_back(
     job: &str,
     folder: &Path,
-    saved: &Savepoint,
+    stopped_with: &Manifest,
     owner: Option<&Path>,
     options: &UpgradeOptions,
 ) -> Result<Code, Failure> {
     eprintln!("upgrade: it did not come up; job `{job}` goes back to the query that it ran before");
     let plain = |error: weir_engine::Error| Failure::plain(&error);
-    let sql = saved.manifest.checkpoint.sql.clone();
+    let saved = saved_of(job, folder, stopped_with.checkpoint)?;
+    let sql = stopped_with.sql.clone();
     let path = owner.unwrap_or(&options.run.file).to_owned();
     give_to(folder, job, &path).map_err(plain)?;
     let old = QueryFile {
@@ -202,11 +237,11 @@ fn roll_back(
         source: sql.clone(),
         sql,
     };
-    let plan: StreamPlan = serde_json::from_value(saved.manifest.checkpoint.plan.clone())
+    let plan: StreamPlan = serde_json::from_value(stopped_with.plan.clone())
         .map_err(|error| Failure::failed(format!("cannot read the old plan: {error}")))?;
     let mut job_options = run::job_options(&old, &plan, job, &options.run)?;
     job_options.evolution = weir_engine::EvolutionOptions::default();
-    job_options.restore_from = Some(saved.folder.clone());
+    job_options.restore_from = Some(saved.folder);
     run::follow(&old, plan, job, job_options, &options.run, None)?;
     Err(Failure::failed(format!(
         "the upgrade of job `{job}` failed, and the query that ran before was run again"

@@ -14,14 +14,14 @@ use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use weir_types::{ChangeBatch, CheckpointId, WorkerId};
+use weir_types::{ChangeBatch, CheckpointId, Column, WorkerId};
 
 use crate::blackhole::NothingToCommit;
 use crate::error::{IoContext, Result};
-use crate::format::json::write_string;
-use crate::format::ops_of;
+use crate::format::json::{JsonEncoder, write_string};
 use crate::format::value::TimestampFormat;
 use crate::format::values::{ColumnValues, Style};
+use crate::format::{RowEncoder, ops_of};
 use crate::options::{Form, OptionInfo, Options};
 use crate::registry::ConnectorInfo;
 use crate::sink::{Sink, SinkCommitter, SinkWriter, Visibility};
@@ -41,6 +41,13 @@ const ROWS: OptionInfo = OptionInfo {
     help: "after so many rows nothing more is printed; all of them unless set",
 };
 
+const PRINT_FORMAT: OptionInfo = OptionInfo {
+    key: "print.format",
+    default: Some("plain"),
+    form: Form::OneOf(&["plain", "json"]),
+    help: "how a row is printed: `plain` for people, `json` one object a line, with the prefix as `table` and the kind of the change as `op`",
+};
+
 /// The connector's description.
 pub(crate) const INFO: ConnectorInfo = ConnectorInfo {
     name: "print",
@@ -48,7 +55,7 @@ pub(crate) const INFO: ConnectorInfo = ConnectorInfo {
     source: false,
     sink: true,
     formatted: false,
-    options: &[PREFIX, ROWS],
+    options: &[PREFIX, ROWS, PRINT_FORMAT],
     metadata: &[],
     guarantee: "At-least-once: after a crash, what was printed since the last checkpoint is printed again.",
 };
@@ -59,6 +66,8 @@ type Output = Arc<Mutex<dyn Write + Send>>;
 /// Prints rows.
 pub(crate) struct PrintSink {
     prefix: String,
+    /// What a line of JSON begins with, and how the rest is written.
+    json: Option<(Vec<u8>, Vec<Column>)>,
     /// `name=` of each column, and how its values are spelt.
     columns: Arc<[(String, Style)]>,
     retractions: bool,
@@ -77,6 +86,16 @@ impl PrintSink {
         let prefix = Options(&request.options)
             .text(&PREFIX)
             .unwrap_or(&request.table);
+        let as_json = Options(&request.options).word(&PRINT_FORMAT) == "json";
+        let json = as_json.then(|| {
+            let mut head = vec![b'{'];
+            if !prefix.is_empty() {
+                head.extend_from_slice(b"\"table\":");
+                write_string(prefix, &mut head);
+                head.push(b',');
+            }
+            (head, request.columns.clone())
+        });
         let prefix = if prefix.is_empty() {
             String::new()
         } else {
@@ -90,6 +109,7 @@ impl PrintSink {
         });
         Self {
             prefix,
+            json,
             columns: columns.collect(),
             retractions: request.retractions,
             unique_key: request.unique_key.clone(),
@@ -113,6 +133,15 @@ impl Sink for PrintSink {
     fn writer(&self, _worker: WorkerId) -> Result<Box<dyn SinkWriter>> {
         Ok(Box::new(PrintWriter {
             prefix: self.prefix.clone(),
+            json: self.json.as_ref().map(|(head, columns)| {
+                let encoder = JsonEncoder::new(columns, TimestampFormat::Sql);
+                let encoder = if self.retractions {
+                    encoder.with_op()
+                } else {
+                    encoder
+                };
+                (head.clone(), encoder)
+            }),
             columns: self.columns.clone(),
             retractions: self.retractions,
             unique_key: self.unique_key.clone(),
@@ -129,6 +158,7 @@ impl Sink for PrintSink {
 
 struct PrintWriter {
     prefix: String,
+    json: Option<(Vec<u8>, JsonEncoder)>,
     columns: Arc<[(String, Style)]>,
     retractions: bool,
     unique_key: Option<Vec<usize>>,
@@ -145,6 +175,17 @@ impl SinkWriter for PrintWriter {
         } else {
             Vec::new()
         };
+        if let Some((head, encoder)) = &mut self.json {
+            let (lines, left) = (&mut self.lines, &self.left);
+            encoder.encode(changes, &ops, &mut |_, line| {
+                if take_one(left) {
+                    lines.extend_from_slice(head);
+                    // The brace is in the head.
+                    lines.extend_from_slice(line.get(1..).unwrap_or_default());
+                }
+            });
+            return Ok(());
+        }
         let values: Vec<_> = changes
             .rows
             .columns()
@@ -153,12 +194,7 @@ impl SinkWriter for PrintWriter {
             .collect();
         let mut text = Vec::new();
         for row in 0..changes.num_rows() {
-            let less = |left: u64| left.checked_sub(1);
-            if self
-                .left
-                .fetch_update(Ordering::AcqRel, Ordering::Acquire, less)
-                .is_err()
-            {
+            if !take_one(&self.left) {
                 break;
             }
             self.lines.extend_from_slice(self.prefix.as_bytes());
@@ -203,6 +239,13 @@ impl SinkWriter for PrintWriter {
     }
 }
 
+/// Whether one more row may be printed; it is counted.
+fn take_one(left: &AtomicU64) -> bool {
+    let less = |left: u64| left.checked_sub(1);
+    left.fetch_update(Ordering::AcqRel, Ordering::Acquire, less)
+        .is_ok()
+}
+
 /// Quotes a text that could be taken for something else.
 fn write_value(text: &[u8], out: &mut Vec<u8>) {
     let ambiguous = text.is_empty()
@@ -226,6 +269,26 @@ mod tests {
 
     #[test]
     fn changes_are_printed_with_their_kind_when_the_epoch_ends() {
+        assert_eq!(
+            printed(&[]),
+            "totals -U who=\"a, b\", n=1\ntotals +U who=\"a, b\", n=2\ntotals +I who=NULL, n=NULL\n"
+        );
+    }
+
+    #[test]
+    fn rows_are_printed_as_json_with_the_table_up_to_so_many() {
+        assert_eq!(
+            printed(&[("print.format", "json"), ("print.rows", "2")]),
+            "{\"table\":\"totals\",\"op\":\"-U\",\"who\":\"a, b\",\"n\":1}\n{\"table\":\"totals\",\"op\":\"+U\",\"who\":\"a, b\",\"n\":2}\n"
+        );
+        assert!(
+            printed(&[("print.format", "json"), ("print.prefix", "")])
+                .ends_with("{\"op\":\"+I\",\"who\":null,\"n\":null}\n")
+        );
+    }
+
+    /// What three changes are with these options.
+    fn printed(options: &[(&str, &str)]) -> String {
         let columns = vec![
             Column::new("who", DataType::String),
             Column::new("n", DataType::Int64),
@@ -236,6 +299,10 @@ mod tests {
             columns,
             retractions: true,
             unique_key: Some(vec![0]),
+            options: options
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect(),
             ..TableRequest::default()
         };
         let output = Arc::new(Mutex::new(Vec::new()));
@@ -255,10 +322,6 @@ mod tests {
         assert!(output.lock().unwrap().is_empty());
         writer.end_epoch().unwrap();
         writer.end_epoch().unwrap();
-        let text = String::from_utf8(output.lock().unwrap().clone()).unwrap();
-        assert_eq!(
-            text,
-            "totals -U who=\"a, b\", n=1\ntotals +U who=\"a, b\", n=2\ntotals +I who=NULL, n=NULL\n"
-        );
+        String::from_utf8(output.lock().unwrap().clone()).unwrap()
     }
 }

@@ -178,9 +178,11 @@ impl Expr {
     pub fn volatile_call(&self) -> Option<(&str, Span)> {
         if let ExprKind::Function { name, .. } = &self.kind {
             let function = Library::get().scalar(name);
-            if function
-                .is_some_and(|function| function.signature().volatility == Volatility::Volatile)
-            {
+            let is_volatile = crate::registered::is_volatile_name(name)
+                || function.is_some_and(|function| {
+                    function.signature().volatility == Volatility::Volatile
+                });
+            if is_volatile {
                 return Some((name, self.span));
             }
         }

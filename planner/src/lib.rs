@@ -23,6 +23,7 @@
 mod accumulator;
 mod binder;
 mod canonical;
+mod catalog;
 mod clock;
 pub mod codes;
 pub mod compare;
@@ -45,6 +46,7 @@ mod names;
 pub mod over;
 pub mod plan;
 mod ranks;
+mod registered;
 mod retention;
 mod row_cast;
 pub mod settings;
@@ -62,12 +64,17 @@ use std::collections::BTreeMap;
 use weir_types::{DataType, Diagnostic, Diagnostics, Severity};
 
 pub use accumulator::{AccumulatorLayout, Side, accumulator_layout, is_folded, is_moment};
+pub use catalog::{ConnectorSchema, MemoryCatalog};
 pub use clock::asks_the_clock;
 pub use explain::{explain, explain_with};
+pub use registered::{ScalarCode, ScalarSignature};
 pub use retention::bounds_summary;
 pub use settings::Setting;
 pub use state_schema::keeps_result;
 pub use syntax::{JobCommand, job_commands};
+
+/// The words that plans and catalogs speak of: types, columns, diagnostics.
+pub use weir_types as types;
 
 use binder::Binder;
 
@@ -105,6 +112,11 @@ pub trait Catalog {
     fn metadata_type(&self, options: &BTreeMap<String, String>, key: &str) -> Option<DataType> {
         let _ = (options, key);
         None
+    }
+
+    /// The scalar functions of the program, which SQL may call like built-in ones.
+    fn scalar_functions(&self) -> Vec<ScalarSignature> {
+        Vec::new()
     }
 }
 
@@ -172,6 +184,14 @@ enum Answer {
 /// # Errors
 /// Every mistake that can be found, each with its place and a way out.
 pub fn plan(sql: &str, catalog: &dyn Catalog) -> Result<Planned, Diagnostics> {
+    let functions = catalog.scalar_functions();
+    if let Some(problem) = functions.iter().find_map(|function| function.check().err()) {
+        return Err(problem.into());
+    }
+    library::Library::with(functions, || plan_text(sql, catalog))
+}
+
+fn plan_text(sql: &str, catalog: &dyn Catalog) -> Result<Planned, Diagnostics> {
     let (mut script, unreadable) = syntax::parse_each(sql);
     let mut binder = Binder::new(catalog);
     let mut roots = Vec::new();

@@ -16,8 +16,9 @@
 //! 1. Nothing is folded here: the library's `now()` never gets here (it is [`crate::plan::ExprKind::ProcessingTime`]).
 //! 2. A literal stays a literal in the level that it is an argument of: several functions look at its value.
 
+use std::cell::Cell;
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arrow::datatypes::{DataType as ArrowType, Field, Schema as ArrowSchema};
 use datafusion_common::config::ConfigOptions;
@@ -29,6 +30,13 @@ use datafusion_optimizer::analyzer::type_coercion::TypeCoercionRewriter;
 use datafusion_sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use sqlparser::ast;
 
+use crate::registered::ScalarSignature;
+
+thread_local! {
+    /// Set while a text is planned that may call functions of a program.
+    static CURRENT: Cell<Option<&'static Library>> = const { Cell::new(None) };
+}
+
 /// The functions, by name and alias.
 pub(crate) struct Library {
     scalars: HashMap<String, Arc<ScalarUDF>>,
@@ -39,13 +47,44 @@ pub(crate) struct Library {
 }
 
 impl Library {
-    /// The one library of the process: functions do not change.
+    /// The library of the text that this thread plans; elsewhere the one without functions of a program.
     pub(crate) fn get() -> &'static Self {
-        static LIBRARY: OnceLock<Library> = OnceLock::new();
-        LIBRARY.get_or_init(Self::new)
+        CURRENT.get().unwrap_or_else(Self::built_in)
     }
 
-    fn new() -> Self {
+    /// The one library of the process without functions of a program.
+    pub(crate) fn built_in() -> &'static Self {
+        static LIBRARY: OnceLock<Library> = OnceLock::new();
+        LIBRARY.get_or_init(|| Self::new(&[]))
+    }
+
+    /// Plans with functions of a program beside the others. A library is made once for each set of functions, and kept: a
+    /// process has as many as it has registered functions.
+    pub(crate) fn with<T>(functions: Vec<ScalarSignature>, plan: impl FnOnce() -> T) -> T {
+        static KNOWN: Mutex<Vec<(Vec<ScalarSignature>, &'static Library)>> = Mutex::new(Vec::new());
+        let library = (!functions.is_empty()).then(|| {
+            let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+            match known.iter().find(|(of, _)| *of == functions) {
+                Some((_, library)) => *library,
+                None => {
+                    let library: &'static Self = Box::leak(Box::new(Self::new(&functions)));
+                    known.push((functions, library));
+                    library
+                }
+            }
+        });
+        /// Puts back what was there, whatever happens.
+        struct Before(Option<&'static Library>);
+        impl Drop for Before {
+            fn drop(&mut self) {
+                CURRENT.set(self.0);
+            }
+        }
+        let _before = Before(CURRENT.replace(library));
+        plan()
+    }
+
+    fn new(registered: &[ScalarSignature]) -> Self {
         let mut scalars = HashMap::new();
         let nested = datafusion_functions_nested::all_default_nested_functions();
         for function in datafusion_functions::all_default_functions()
@@ -62,6 +101,11 @@ impl Library {
         // Ours stand before those of the library.
         for function in crate::functions::own_functions() {
             scalars.insert(function.name().to_owned(), function);
+        }
+        // A level of an expression calls them by their name in SQL, a plan by that with the version.
+        for function in registered {
+            let known = Arc::new(function.without_code());
+            scalars.insert(function.name().to_owned(), known);
         }
         let mut aggregates = HashMap::new();
         for function in datafusion_functions_aggregate::all_default_aggregate_functions() {

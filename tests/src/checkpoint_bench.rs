@@ -9,15 +9,17 @@
 //! 2. Throughput with checkpoints against that without, alternating.
 //! 3. Bytes uploaded over ten checkpoints in a row against the bytes that changed: the worst ten of thirty.
 //! 4. Restart from the state of (3): from the process's start to its first row.
-//! 5. A sink a hundred times slower than its source (a reader of `print` that takes its time): from barrier to ready-to-commit.
+//! 5. `weir upgrade` by a query more, of the same state: from the old query's last row to the new one's first.
+//! 6. A sink a hundred times slower than its source (a reader of `print` that takes its time): from barrier to ready-to-commit.
 //!
-//! `weir-bench checkpoint bytes` runs one part: `synchronous`, `throughput`, `bytes` (with the restart) or `slow-sinks`.
+//! `weir-bench checkpoint bytes` runs one part: `synchronous`, `throughput`, `bytes` (with the restart), `downtime` or `slow-sinks`.
 //! Figures come from the statistics of the job's own folder. `--scale 0.01` runs all of it small, to see that it works.
 
 use std::fmt::Write as _;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use weir_engine::statistics::{self, CheckpointRecord, Ending};
@@ -73,10 +75,11 @@ pub fn run(weir: &Path, folder: &Path, scale: Scale, parts: &[String]) {
         folder: folder.to_owned(),
         scale,
     };
-    let all: [(&str, fn(&Bench)); 4] = [
+    let all: [(&str, fn(&Bench)); 5] = [
         ("synchronous", Bench::synchronous_part),
         ("throughput", Bench::throughput),
         ("bytes", Bench::bytes_and_restart),
+        ("downtime", Bench::downtime),
         ("slow-sinks", Bench::slow_sinks),
     ];
     for (name, part) in all {
@@ -292,6 +295,68 @@ impl Bench {
         self.forget("bytes");
     }
 
+    /// The old query prints until its process ends, the new one in the process of `weir upgrade`.
+    fn downtime(&self) {
+        let rate = (self.scale.keys() as f64 * CHANGED / 10.0) as u64;
+        // Both without an end; the reader says when it is enough.
+        let text = format!(
+            "SET 'checkpoint.interval' = '5s';\n{}{}",
+            self.tables(Some(rate), rate * 3600),
+            Self::query("print")
+        );
+        let mut old = self.start("downtime", &text, &[], Stdio::piped());
+        let last_of_old = Rows::of(old.stdout.take());
+        let filled = || {
+            let records = self.records("downtime");
+            let entries = records.last().map(|record| {
+                let all = record.operators.iter();
+                all.map(|operator| operator.entries_total)
+                    .max()
+                    .unwrap_or(0)
+            });
+            entries.unwrap_or(0) * 10 >= self.scale.keys() * 9
+        };
+        while !filled() {
+            assert!(old.try_wait().unwrap().is_none(), "the job ended");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        let more = "CREATE TABLE more (n BIGINT) WITH ('connector' = 'blackhole');\n\
+                    INSERT INTO more SELECT count(*) FROM updates;\n";
+        let work = self.folder.join("downtime");
+        std::fs::write(work.join("bench.sql"), text + more).unwrap();
+        let err = std::fs::File::create(work.join("upgrade.txt")).unwrap();
+        let mut new = Command::new(&self.weir)
+            .current_dir(&work)
+            .args(["upgrade", "bench", "bench.sql", "--yes", "--no-progress"])
+            .args(["--state-dir", "state", "--accept", "all"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(err)
+            .spawn()
+            .expect("the binary starts");
+        let first_of_new = Rows::of(new.stdout.take());
+        let status = old.wait().unwrap();
+        assert!(status.success(), "the old query ended with {status}");
+        let first = loop {
+            if let Some((first, _)) = first_of_new.seen() {
+                break first;
+            }
+            if let Some(status) = new.try_wait().unwrap() {
+                let text = std::fs::read_to_string(work.join("upgrade.txt")).unwrap();
+                panic!("the upgrade ended with {status}\n{text}");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let (_, last) = last_of_old.seen().expect("the old query gave rows");
+        let _ = new.kill();
+        let _ = new.wait();
+        println!(
+            "upgrade of unchanged state: {:.2} s from the old query's last row to the new one's first (target: below 3 s)",
+            first.saturating_duration_since(last).as_secs_f64()
+        );
+        self.forget("downtime");
+    }
+
     /// Each query's source gives rows as fast as it can; the reader of its printed rows takes a hundredth of that.
     fn slow_sinks(&self) {
         let keys = ((1e6 * self.scale.scale) as u64).max(1000);
@@ -354,6 +419,32 @@ impl Bench {
 
     fn forget(&self, name: &str) {
         let _ = std::fs::remove_dir_all(self.folder.join(name));
+    }
+}
+
+/// When something printed: for the first time, and for the last.
+struct Rows(Arc<Mutex<Option<(Instant, Instant)>>>);
+
+impl Rows {
+    /// Reads it to its end on a thread of its own.
+    fn of(out: Option<ChildStdout>) -> Self {
+        let mut out = out.expect("standard output is a pipe");
+        let seen = Arc::new(Mutex::new(None));
+        let noted = Arc::clone(&seen);
+        std::thread::spawn(move || {
+            let mut buffer = vec![0; 1 << 20];
+            while out.read(&mut buffer).is_ok_and(|read| read > 0) {
+                let now = Instant::now();
+                let mut seen = noted.lock().unwrap();
+                let first = seen.map_or(now, |(first, _)| first);
+                *seen = Some((first, now));
+            }
+        });
+        Self(seen)
+    }
+
+    fn seen(&self) -> Option<(Instant, Instant)> {
+        *self.0.lock().unwrap()
     }
 }
 

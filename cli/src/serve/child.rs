@@ -11,7 +11,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ use weir_types::Watermark;
 use super::log::LogFormat;
 use super::problem::ApiError;
 use super::store::{End, JobHome, JobSpec, came_up, prepare, write_json};
-use crate::exit::{Code, Failure};
+use crate::exit::{Code, Failure, STOPPED_AT_ONCE};
 use crate::signals::StopRequest;
 
 /// `weir serve-job`: for the server alone.
@@ -38,6 +38,9 @@ pub(crate) struct ServeJobOptions {
 
 /// Between two looks at a running job.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// The last checkpoint of a stop comes within this time, or is given up.
+const LAST_CHECKPOINT: Duration = Duration::from_secs(600);
 
 /// Runs the command.
 pub(crate) fn run(options: &ServeJobOptions) -> Result<Code, Failure> {
@@ -135,10 +138,18 @@ fn work(home: &JobHome, spec: &JobSpec, stop: &StopRequest) -> Result<JobSummary
     // Listening comes after the lock: whoever had the socket before is gone.
     let server = ControlServer::start_with(&home.state(), control, Some(Arc::new(report)));
     let server = server.map_err(failed)?;
-    let mut stopping = false;
+    let mut stopping: Option<Instant> = None;
     while !handle.is_finished() {
-        if stop.asked() && !stopping {
-            stopping = true;
+        // Nobody may be there any more to end it; its newest checkpoint is as good.
+        if stopping.is_some_and(|since| since.elapsed() > LAST_CHECKPOINT) {
+            tracing::error!(
+                job = spec.name,
+                "the last checkpoint does not come: ending without it"
+            );
+            std::process::exit(STOPPED_AT_ONCE);
+        }
+        if stop.asked() && stopping.is_none() {
+            stopping = Some(Instant::now());
             tracing::info!(job = spec.name, "stopping with a last checkpoint");
             handle.stop();
         }

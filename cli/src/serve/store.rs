@@ -283,7 +283,7 @@ pub(crate) fn came_up(name: &str, state: &Path, savepoint: &Path) -> bool {
     let Ok(saved) = Savepoint::open(savepoint) else {
         return false;
     };
-    crate::upgrade::came_up(name, state, &saved)
+    crate::upgrade::came_up(name, state, &saved.manifest.checkpoint)
 }
 
 /// A name that a folder can have.

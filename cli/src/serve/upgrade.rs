@@ -13,8 +13,9 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use weir_engine::{Before, check_edit, sources_to_replay};
+use weir_engine::{Before, ControlClient, StopOrder, check_edit, sources_to_replay, wait_for_end};
 use weir_planner::compare::{StateFrom, advice};
+use weir_state::Savepoint;
 use weir_types::OperatorId;
 
 use super::job::Job;
@@ -23,6 +24,7 @@ use super::requests::UpgradeRequest;
 use super::server::{START_PATIENCE, STOP_PATIENCE, Server, io, not_so, one_at_a_time};
 use super::store::{Edit, Text, Wanted, prepare};
 use crate::diff::judge;
+use crate::exit::Failure;
 
 /// How long the answer waits for the new query to come up; after that it says how far it is.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -113,7 +115,7 @@ impl Server {
             // It may be about to start: from here on it can be asked.
             drop(job.connect(START_PATIENCE));
         }
-        let stopped = crate::upgrade::stopped(&job.name, &job.home.state());
+        let stopped = stopped(job);
         let saved = match stopped {
             Ok(saved) if job.wait_for_rest(STOP_PATIENCE) => saved,
             Ok(_) => {
@@ -180,4 +182,22 @@ impl Server {
         }
         Ok(false)
     }
+}
+
+/// Stops the job, if it runs, with a savepoint; else makes one of its newest checkpoint.
+fn stopped(job: &Job) -> Result<Savepoint, Failure> {
+    let plain = |error: weir_engine::Error| Failure::plain(&error);
+    let state = job.home.state();
+    let Some(client) = ControlClient::connect(&state).map_err(plain)? else {
+        let newest = Before::of_job(&job.name, &state, None).map_err(plain)?;
+        return crate::upgrade::saved_of(&job.name, &state, newest.manifest.checkpoint);
+    };
+    let order = StopOrder {
+        savepoint: Some(crate::upgrade::order()),
+        drain: false,
+    };
+    let written = client.stop(order).map_err(plain)?;
+    wait_for_end(&state).map_err(plain)?;
+    let written = written.ok_or_else(|| Failure::failed("the job stopped without a savepoint"))?;
+    Savepoint::open(&written).map_err(|error| plain(error.into()))
 }

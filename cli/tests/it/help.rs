@@ -37,6 +37,30 @@ fn every_command_has_a_help_text() {
 }
 
 #[test]
+fn every_command_has_examples() {
+    let folder = Folder::new();
+    let listed = folder.weir(&["--help"]).stdout;
+    let commands: Vec<&str> = listed
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .map_while(|line| line.strip_prefix("  "))
+        .filter_map(|line| line.split(' ').next())
+        .filter(|name| !name.is_empty() && *name != "help")
+        .collect();
+    assert!(commands.len() > 15, "{commands:?}");
+    for command in commands {
+        let ended = folder.weir(&[command, "--help"]);
+        let examples = ended.stdout.split("Examples:\n").nth(1);
+        let called = format!("weir {command}");
+        let shown = examples.is_some_and(|text| {
+            text.contains(&called) || (command == "repl" && text.contains("weir\n"))
+        });
+        assert!(shown, "{called} --help shows no example\n{}", ended.stdout);
+    }
+}
+
+#[test]
 fn the_version_is_that_of_the_workspace() {
     assert_eq!(
         Folder::new().weir(&["--version"]).stdout,

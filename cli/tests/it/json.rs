@@ -254,6 +254,12 @@ fn an_upgrade_and_a_trial_end_like_a_run() {
     let tried = ["try", "new.sql", "--from", "job", "--json", "--rows", "2"];
     let ended = folder.weir(&tried);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let rows = lines(&ended.stdout);
+    assert_eq!((rows.len(), &rows[0]["table"]), (2, &Value::from("o")));
+    assert!(
+        rows[0]["op"].is_string() && rows[0]["k"].is_i64(),
+        "{rows:?}"
+    );
     let summary: Value = serde_json::from_str(ended.stderr.lines().last().unwrap()).unwrap();
     assert_eq!(summary["job"], "job");
     let ended = folder.weir(&[

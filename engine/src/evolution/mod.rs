@@ -49,7 +49,7 @@ pub use before::Before;
 pub use options::{Accept, EvolutionOptions, ReplayWatch};
 pub use past::{Accepted, Evolution, past_of};
 pub use replay::{ReplayOrder, Replayed, replay, sources_to_replay};
-pub use trial::{copy_for_trial, on_trial};
+pub use trial::{TrialOutput, copy_for_trial, on_trial};
 
 pub(crate) use fill::fill;
 pub(crate) use tables::Merge;

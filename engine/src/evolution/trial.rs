@@ -8,12 +8,21 @@ use weir_state::Savepoint;
 use super::again::unpaced;
 use crate::{Error, Result};
 
-/// A plan that prints what its sinks would get, `rows` rows of each, and writes nowhere.
+/// How a trial shows rows.
+#[derive(Clone, Copy, Debug)]
+pub struct TrialOutput {
+    /// So many of each sink.
+    pub rows: u64,
+    /// As lines of JSON.
+    pub json: bool,
+}
+
+/// A plan that prints what its sinks would get, and writes nowhere.
 ///
 /// # Errors
 /// E0045 for a source from which reading would take something away.
-pub fn on_trial(plan: &StreamPlan, rows: u64) -> Result<StreamPlan> {
-    let mut plan = without_sinks(plan, rows);
+pub fn on_trial(plan: &StreamPlan, output: TrialOutput) -> Result<StreamPlan> {
+    let mut plan = without_sinks(plan, output);
     for operator in &plan.operators {
         let OperatorKind::Source { table, .. } = &operator.kind else {
             continue;
@@ -31,7 +40,7 @@ pub fn on_trial(plan: &StreamPlan, rows: u64) -> Result<StreamPlan> {
     Ok(plan)
 }
 
-fn without_sinks(plan: &StreamPlan, rows: u64) -> StreamPlan {
+fn without_sinks(plan: &StreamPlan, output: TrialOutput) -> StreamPlan {
     let mut plan = unpaced(plan.clone());
     for operator in &plan.operators {
         let OperatorKind::Sink { table } = &operator.kind else {
@@ -40,7 +49,11 @@ fn without_sinks(plan: &StreamPlan, rows: u64) -> StreamPlan {
         if let Some(table) = plan.tables.get_mut(table) {
             table.options = [
                 ("connector", "print".to_owned()),
-                ("print.rows", rows.to_string()),
+                ("print.rows", output.rows.to_string()),
+                (
+                    "print.format",
+                    if output.json { "json" } else { "plain" }.to_owned(),
+                ),
             ]
             .map(|(key, value)| (key.to_owned(), value))
             .into();
@@ -54,9 +67,13 @@ fn without_sinks(plan: &StreamPlan, rows: u64) -> StreamPlan {
 ///
 /// # Errors
 /// When it cannot be copied.
-pub fn copy_for_trial(savepoint: &Savepoint, folder: &Path, rows: u64) -> Result<Savepoint> {
+pub fn copy_for_trial(
+    savepoint: &Savepoint,
+    folder: &Path,
+    output: TrialOutput,
+) -> Result<Savepoint> {
     let plan = super::Before::of_savepoint(savepoint)?.plan;
-    let plan = serde_json::to_value(without_sinks(&plan, rows))
+    let plan = serde_json::to_value(without_sinks(&plan, output))
         .map_err(|error| Error::Job(format!("cannot write the plan of the trial: {error}")))?;
     Ok(savepoint.copied_to(folder, plan)?)
 }

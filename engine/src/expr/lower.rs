@@ -352,8 +352,8 @@ impl Lowering<'_> {
             }
             _ => {}
         }
-        let function = functions::find(name)
-            .ok_or_else(|| failed(expr, format!("there is no function `{name}`")))?;
+        let function =
+            functions::find(name).ok_or_else(|| failed(expr, functions::missing(name)))?;
         let mut children = arguments
             .iter()
             .map(|argument| self.lower(argument))

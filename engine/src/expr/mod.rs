@@ -14,7 +14,7 @@
 //! 3. Nothing is evaluated for a batch without rows.
 
 mod fallible;
-mod functions;
+pub(crate) mod functions;
 mod literal;
 mod lower;
 mod normal;

@@ -41,6 +41,8 @@ mod table_rows;
 mod views;
 
 #[cfg(test)]
+mod function_tests;
+#[cfg(test)]
 mod tests;
 
 use std::ops::Range;
@@ -287,6 +289,48 @@ impl Session {
             return Err(error);
         }
         self.declarations.push(ddl);
+        Ok(())
+    }
+
+    /// Registers a scalar function: statements from now on call it like a built-in one. Its code gets a column of each argument,
+    /// in the Arrow types of the signature's ([`weir_types::DataType::to_arrow`]), and gives one of as many values.
+    ///
+    /// A function and its version are one for the whole process; its version goes into plans and fingerprints. An error
+    /// that it gives is looked for row by row, and is the row's.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use arrow::array::{ArrayRef, AsArray, Int64Array};
+    /// use arrow::datatypes::Int64Type;
+    /// use weir_engine::Session;
+    /// use weir_planner::ScalarSignature;
+    /// use weir_types::DataType;
+    ///
+    /// let mut session = Session::ephemeral();
+    /// let fee = ScalarSignature::new("fee", vec![DataType::Int64], DataType::Int64);
+    /// session.register_scalar(fee, |arguments| {
+    ///     let prices = arguments[0].as_primitive::<Int64Type>();
+    ///     let fees: Int64Array = prices.iter().map(|price| price.map(|price| price / 10)).collect();
+    ///     Ok(Arc::new(fees) as ArrayRef)
+    /// })?;
+    /// let rows = futures::executor::block_on_stream(session.query("SELECT fee(70) AS f")?);
+    /// let found = rows.map(|epoch| epoch.map(|epoch| epoch.rows)).next().expect("an epoch")?;
+    /// assert_eq!(found.column(0).as_primitive::<Int64Type>().value(0), 7);
+    /// # Ok::<(), weir_engine::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A name that is taken or cannot be called; the same version with other types.
+    pub fn register_scalar(
+        &mut self,
+        function: weir_planner::ScalarSignature,
+        code: impl Fn(&[arrow::array::ArrayRef]) -> std::result::Result<arrow::array::ArrayRef, String>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Result<()> {
+        crate::expr::functions::register(&function, Arc::new(code))?;
+        self.program.add_function(function);
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 
 use weir_connectors::{Sink, SinkEnvironment, Source, TableRequest};
 use weir_planner::plan::{MATERIALIZED_VIEW, TableDefinition};
-use weir_planner::{Catalog, SourceTraits, TableRole};
+use weir_planner::{Catalog, ScalarSignature, SourceTraits, TableRole};
 use weir_types::{DataType, Diagnostic};
 
 use super::table_rows::RowsTable;
@@ -72,6 +72,7 @@ enum Entry {
 #[derive(Clone, Default)]
 pub struct ProgramTables {
     entries: Arc<Mutex<BTreeMap<String, Entry>>>,
+    functions: Arc<Mutex<Vec<ScalarSignature>>>,
 }
 
 impl std::fmt::Debug for ProgramTables {
@@ -93,10 +94,18 @@ impl ProgramTables {
         lock(&self.entries).remove(name);
     }
 
+    /// A function that statements may call from now on; one of that name is replaced.
+    pub(super) fn add_function(&self, function: ScalarSignature) {
+        let mut functions = lock(&self.functions);
+        functions.retain(|known| known.name() != function.name());
+        functions.push(function);
+    }
+
     /// The same tables, to which others can be added.
     pub(super) fn apart(&self) -> Self {
         Self {
             entries: Arc::new(Mutex::new(lock(&self.entries).clone())),
+            functions: self.functions.clone(),
         }
     }
 
@@ -209,5 +218,9 @@ impl Catalog for SessionCatalog<'_> {
 
     fn metadata_type(&self, options: &BTreeMap<String, String>, key: &str) -> Option<DataType> {
         ConnectorCatalog.metadata_type(options, key)
+    }
+
+    fn scalar_functions(&self) -> Vec<ScalarSignature> {
+        lock(&self.0.functions).clone()
     }
 }

@@ -403,6 +403,27 @@ pub(crate) fn is_aggregate(name: &str) -> bool {
         || crate::library::Library::get().aggregate(name).is_some()
 }
 
+/// Whether a call of that (folded) name means something without a program's functions.
+pub(crate) fn is_built_in(name: &str) -> bool {
+    let library = crate::library::Library::built_in();
+    library.scalar(name).is_some()
+        || library.aggregate(name).is_some()
+        || library.is_window_function(name)
+        || aggregate::canonical_name(name).is_some()
+        || crate::functions::is_spelling(name)
+        || [
+            "now",
+            "current_timestamp",
+            "proctime",
+            "localtimestamp",
+            "current_date",
+            "current_time",
+            "localtime",
+            "current_watermark",
+        ]
+        .contains(&name)
+}
+
 pub(crate) fn counted(count: usize, what: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {what}{plural}")

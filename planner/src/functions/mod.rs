@@ -31,7 +31,7 @@ use datafusion_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-pub(crate) use self::rewrite::{rewritten, rewritten_operator};
+pub(crate) use self::rewrite::{is_spelling, rewritten, rewritten_operator};
 pub(crate) use self::zone::{Zone, parse_zone};
 
 /// Every scalar function of Weir's own, for the engine to run: a plan calls them by name.

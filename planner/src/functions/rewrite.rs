@@ -101,6 +101,56 @@ pub(crate) fn rewritten(name: &str, call: &Function) -> Option<Expr> {
     })
 }
 
+/// The names of [`rewritten`].
+const SPELLINGS: &[&str] = &[
+    "ceiling",
+    "dayofmonth",
+    "dayofweek",
+    "dayofyear",
+    "e",
+    "from_base64",
+    "from_unixtime",
+    "hour",
+    "if",
+    "iif",
+    "json_extract_path",
+    "json_extract_path_text",
+    "jsonb_array_length",
+    "jsonb_extract_path",
+    "jsonb_extract_path_text",
+    "jsonb_typeof",
+    "lcase",
+    "locate",
+    "log10",
+    "minute",
+    "mod",
+    "month",
+    "num_nonnulls",
+    "num_nulls",
+    "quarter",
+    "regexp",
+    "regexp_split_to_array",
+    "second",
+    "sign",
+    "split",
+    "timestampadd",
+    "timestampdiff",
+    "to_base64",
+    "to_date",
+    "to_timestamp",
+    "truncate",
+    "try_to_timestamp",
+    "ucase",
+    "unix_timestamp",
+    "week",
+    "year",
+];
+
+/// Whether a call of that name may be another spelling of something that exists.
+pub(crate) fn is_spelling(name: &str) -> bool {
+    SPELLINGS.contains(&name)
+}
+
 /// An operator or a special form in other words, if it is one of those.
 pub(crate) fn rewritten_operator(expr: &Expr) -> Option<Expr> {
     json_operator(expr)
@@ -322,5 +372,27 @@ fn unit_text(unit: &Expr) -> Option<String> {
             .into_string()
             .map(|unit| unit.to_ascii_lowercase()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_is_in_the_list() {
+        let source = include_str!("rewrite.rs");
+        let arms = source
+            .lines()
+            .take_while(|line| !line.contains("_ => return None"));
+        let mut found = 0;
+        for arm in arms.filter(|line| line.starts_with("        (\"")) {
+            let names = arm.split(", [").next().unwrap_or(arm).split(", arg").next();
+            for name in names.unwrap_or(arm).split('"').skip(1).step_by(2) {
+                assert!(is_spelling(name), "{name}");
+                found += 1;
+            }
+        }
+        assert!(found >= SPELLINGS.len(), "{found}");
     }
 }

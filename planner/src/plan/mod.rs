@@ -573,6 +573,22 @@ pub struct Aggregate {
 }
 
 impl StreamPlan {
+    /// The plan as JSON: `docs/formats/plan.md`.
+    ///
+    /// # Errors
+    /// If an expression cannot be written.
+    pub fn to_json(&self) -> serde_json::Result<String> {
+        serde_json::to_string(self)
+    }
+
+    /// The plan in a JSON text. One that somebody else has changed has to be looked at with [`StreamPlan::validate`].
+    ///
+    /// # Errors
+    /// If it is no plan.
+    pub fn from_json(text: &str) -> serde_json::Result<Self> {
+        serde_json::from_str(text)
+    }
+
     /// Whether an operator's ID begins with this path.
     pub fn has_path(&self, path: &str) -> bool {
         self.operators.iter().any(|operator| {

@@ -16,7 +16,11 @@
 //!   worker 1                                   M
 //! ```
 //!
-//! What is written between checkpoints, because it does not fit into memory, merges when there are 24 files.
+//! What is written between checkpoints, because it does not fit into memory, merges when there are 40 files. Half of the memory for
+//! writes is one memtable's, so that what a checkpoint writes is a file or two: many small ones would be merged out of turn.
+//!
+//! Below level 0 there is one level. More of them would make a merge smaller, but what comes down here is a share of all keys, not
+//! a few of them: it would pass through each level, and be written, and uploaded, once for each.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -36,11 +40,13 @@ use crate::{Error, Result};
 const KEYS_PER_LOOKUP: usize = 1024;
 
 /// Files of level 0 before they are merged with what is below, whoever made them.
-const LEVEL_0_FILES: i32 = 24;
+const LEVEL_0_FILES: i32 = 40;
 /// Each database has its turn to merge once in so many checkpoints.
 const TURNS: u64 = 20;
+/// A database smaller than this, and none is larger, has one level below level 0.
+const ONE_LEVEL_BYTES: u64 = 1 << 44;
 /// Fewer files of level 0 than this are not worth a merge.
-const WORTH_A_MERGE: u64 = 4;
+const WORTH_A_MERGE: u64 = 8;
 
 /// What all databases of the process share.
 #[derive(Clone)]
@@ -65,7 +71,7 @@ impl RocksShared {
             false,
             cache.clone(),
         );
-        let write_buffer_bytes = (write_bytes / 4).clamp(256 << 10, 32 << 20);
+        let write_buffer_bytes = (write_bytes / 2).clamp(256 << 10, 64 << 20);
         Self {
             cache,
             write_buffers,
@@ -112,9 +118,9 @@ impl RocksShared {
         options.set_max_write_buffer_number(2);
         options.set_arena_block_size((self.write_buffer_bytes / 8).clamp(16 << 10, 1 << 20));
         options.set_target_file_size_base((self.write_buffer_bytes as u64 * 4).max(8 << 20));
-        options.set_max_bytes_for_level_base((self.write_buffer_bytes as u64 * 16).max(64 << 20));
-        options.set_level_compaction_dynamic_level_bytes(true);
         // See the module's text. Bloom filters keep reads cheap meanwhile.
+        options.set_max_bytes_for_level_base(ONE_LEVEL_BYTES);
+        options.set_level_compaction_dynamic_level_bytes(true);
         options.set_level_zero_file_num_compaction_trigger(LEVEL_0_FILES);
         options.set_level_zero_slowdown_writes_trigger(LEVEL_0_FILES * 2);
         options.set_level_zero_stop_writes_trigger(LEVEL_0_FILES * 3);
@@ -266,7 +272,7 @@ impl StateBackend for RocksBackend {
             .map(|table| (table, self.family(table)))
             .collect();
         let mut batch = WriteBatch::with_capacity_bytes(writes.bytes.len() + writes.len() * 16);
-        for write in writes.iter() {
+        for write in writes.sorted() {
             match write {
                 Write::Put { table, key, row } => batch.put_cf(handles[&table], key, row),
                 Write::Delete { table, key } => batch.delete_cf(handles[&table], key),
