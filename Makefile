@@ -3,7 +3,7 @@
 
 XTASK := ./scripts/with-toolchain cargo xtask
 
-.PHONY: help demo test bench bench-checkpoint bench-latency bench-upgrade build nexmark simulate evolve
+.PHONY: help demo test bench bench-nexmark bench-compare bench-instructions bench-machine bench-checkpoint bench-latency bench-upgrade build nexmark simulate evolve
 
 help:
 	@echo 'make demo    build Weir, run queries/flights.sql on the bundled data, show the result'
@@ -14,6 +14,10 @@ help:
 	@echo 'make bench-checkpoint  what checkpoints of 1 GB of state cost, and restarts'
 	@echo 'make bench-upgrade     an aggregate rebuilt from a million groups, against reading a million rows; how long an upgrade of 1 GB stands still'
 	@echo 'make bench-latency  event to result at 10, 50 and 80 % of the highest rate; start-up; the size of the binary'
+	@echo 'make bench-nexmark     every Nexmark query from a file and from the generator; EVENTS=, QUERIES=q0,q4, ARGS='
+	@echo 'make bench-compare     Nexmark beside Flink, DuckDB and DataFusion over one file; EVENTS=, QUERIES=q0,q4, ARGS='
+	@echo 'make bench-instructions  instructions that a row costs, against the committed figures'
+	@echo 'make bench-machine     what this machine can do at best: newline scan and memory copy'
 	@echo 'make bench   rows per second and peak memory of the standard queries'
 	@echo 'make build   the release binary alone'
 
@@ -31,6 +35,21 @@ simulate:
 
 evolve:
 	@WEIR_CASES=5000 $(XTASK) suites evolution
+
+# make EVENTS=200000 QUERIES=q0,q4 ARGS='--rounds 3' bench-compare
+BENCH_ARGS = $(if $(EVENTS),--events $(EVENTS)) $(if $(QUERIES),--queries $(QUERIES)) $(ARGS)
+
+bench-nexmark:
+	@weir=$$($(XTASK) build) && python3 benches/nexmark/nexmark.py --weir "$$weir" $(BENCH_ARGS)
+
+bench-compare:
+	@weir=$$($(XTASK) build) && python3 benches/nexmark/compare.py --weir "$$weir" $(BENCH_ARGS)
+
+bench-instructions:
+	@weir=$$($(XTASK) build) && python3 benches/instructions.py --weir "$$weir" $(ARGS)
+
+bench-machine:
+	@$(XTASK) bench machine
 
 bench:
 	@$(XTASK) bench

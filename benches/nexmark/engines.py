@@ -5,11 +5,10 @@ import dataclasses
 import datetime
 import json
 import os
+import platform
 import re
-import resource
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -76,6 +75,12 @@ def normal(value):
         return text
 
 
+def machine():
+    """What was measured on."""
+    model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text()) if Path("/proc/cpuinfo").exists() else None
+    return {"machine": platform.machine(), "cpu": model[1] if model else platform.processor(), "cpus": os.cpu_count()}
+
+
 def fold(changes):
     """The rows that stand in the end: (given?, row) one after another."""
     rows = collections.Counter()
@@ -94,12 +99,13 @@ class Weir:
 
     def statements(self, query, header, sink):
         """The file to run: tables, then the query's own functions and tables, then its SELECT into `sink`."""
-        text = re.sub(r"--.*", "", (QUERIES / f"{query}.sql").read_text())
-        parts = [part.strip() for part in text.split(";") if part.strip()]
-        *before, select = [part for part in parts if "'nexmark'" not in part]
+        *before, select = own_text(query)
         before = "".join(f"{part};\n" for part in before)
         if query == "q12":
             header = header.replace("CREATE VIEW bid AS SELECT ", "CREATE VIEW bid AS SELECT PROCTIME() AS seen_at, ")
+        if select.upper().startswith("INSERT"):
+            # q10 writes into a partitioned table of its own.
+            return f"SET 'checkpoint.interval' = '10s';\n{header}{before}{select};\n"
         return f"SET 'checkpoint.interval' = '10s';\n{header}{before}CREATE TABLE result WITH ({sink}) AS {select};\n"
 
     def start(self, statements):
@@ -163,13 +169,14 @@ class Flink:
 
     def _start(self, query, path, result):
         shutil.rmtree(self.work / "checkpoints", ignore_errors=True)
-        declared = self.work / "tables.sql"
+        declared, select = self.work / "tables.sql", self.work / "query.sql"
         declared.write_text(tables.flink(path))
+        select.write_text(text_of("flink", query))
         logging = self.work / "log4j.properties"
         logging.write_text("rootLogger.level = OFF\n")
         opened = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in OPENED.split()]
         command = ["java", *opened, f"-Xmx{self.heap}", f"-Dlog4j.configurationFile=file:{logging}", "-cp", self.classes]
-        command += ["RunSql", str(declared), str(HERE / "flink" / f"{query}.sql"), str(result)]
+        command += ["RunSql", str(declared), str(select), str(result)]
         return _measured(command + [f"{key}={value}" for key, value in self.settings.items()], cwd=self.work)
 
     def run(self, query, path):
@@ -187,11 +194,11 @@ class Flink:
 class Batch:
     """A batch engine from PyPI, in a Python process of its own, on as many threads."""
 
-    def __init__(self, name, work, parallelism=2):
-        self.name, self.work, self.parallelism = name, Path(work), parallelism
+    def __init__(self, name, python, work, parallelism=2):
+        self.name, self.python, self.work, self.parallelism = name, str(python), Path(work), parallelism
 
     def _start(self, query, path, result):
-        command = [sys.executable, str(HERE / "batch.py"), self.name, query, str(path), str(result), str(self.parallelism)]
+        command = [self.python, str(HERE / "batch.py"), self.name, query, str(path), str(result), str(self.parallelism)]
         return _measured(command)
 
     def run(self, query, path):
@@ -206,12 +213,16 @@ class Batch:
         return fold((1, row) for row in json.loads(result.read_text()))
 
 
+def own_text(query):
+    """The statements of a query in Weir's own words, without those that make the generator's tables."""
+    text = re.sub(r"--.*", "", (QUERIES / f"{query}.sql").read_text())
+    parts = [part.strip() for part in text.split(";") if part.strip()]
+    return [part for part in parts if "'nexmark'" not in part]
+
+
 def text_of(engine, query):
-    """The batch form of a query, in the engine's own words where they differ."""
-    own = HERE / engine / f"{query}.sql"
-    return (own if own.exists() else QUERIES / "batch" / f"{query}.sql").read_text()
-
-
-def peak_of_children():
-    """Peak bytes of the largest child so far."""
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    """A query's SELECT in the words of an engine: Flink's are Weir's unless there is a file of its own."""
+    if engine == "flink":
+        own = HERE / engine / f"{query}.sql"
+        return own.read_text() if own.exists() else own_text(query)[-1]
+    return (QUERIES / "batch" / f"{query}.sql").read_text()

@@ -61,6 +61,14 @@ def flink(path):
     return f"CREATE TABLE event ({COLUMNS}, {WATERMARK}) {source};\n{views}{seen}"
 
 
+#: The functions of the batch queries that DuckDB calls otherwise.
+DUCKDB_MACROS = [
+    "CREATE MACRO date_bin(width, moment, origin) AS time_bucket(width, moment, origin)",
+    "CREATE MACRO regexp_match(text, pattern) AS CASE WHEN regexp_matches(text, pattern) "
+    "THEN [regexp_extract(text, pattern, 1), regexp_extract(text, pattern, 2)] END",
+]
+
+
 def duckdb(path):
     """DuckDB's views over the file."""
     kinds = {"BIGINT": "BIGINT", "STRING": "VARCHAR", "TIMESTAMP(3)": "TIMESTAMP"}
@@ -69,7 +77,7 @@ def duckdb(path):
     ) + ")"
     columns = ", ".join(f"{kind}: '{struct(fields)}'" for kind, fields in FIELDS.items())
     read = f"read_json('{path}', format = 'newline_delimited', columns = {{event_type: 'INTEGER', {columns}, date_time: 'TIMESTAMP'}})"
-    return [f"CREATE VIEW event AS SELECT * FROM {read}"] + [
+    return DUCKDB_MACROS + [f"CREATE VIEW event AS SELECT * FROM {read}"] + [
         f"CREATE VIEW {kind} AS SELECT " + ", ".join(f"{kind}.{name} AS {name}" for name in names(kind))
         + f" FROM event WHERE event_type = {KINDS.index(kind)}"
         for kind in KINDS

@@ -92,6 +92,23 @@ pub(crate) enum Command {
   weir upgrade rides rides.sql
   weir upgrade rides rides.sql --yes --accept totals/aggregate")]
     Upgrade(Box<crate::upgrade::UpgradeOptions>),
+    /// Keeps jobs in a folder and is asked over HTTP: jobs come back after a restart, and after a crash.
+    Serve(crate::serve::ServeOptions),
+    /// Hands a query file to a server, as a job.
+    Submit(crate::remote::SubmitOptions),
+    /// Prints what the process of a server's job says.
+    Logs(crate::remote::LogsOptions),
+    /// Lets a job of a server go on that was stopped or has failed.
+    #[command(after_help = "Examples:
+  weir start orders")]
+    Start(crate::remote::NamedOptions),
+    /// Forgets a job of a server that is not running, with its state and savepoints; what its sinks wrote stays.
+    #[command(after_help = "Examples:
+  weir stop orders && weir delete orders")]
+    Delete(crate::remote::NamedOptions),
+    /// The process of one job of a server.
+    #[command(hide = true)]
+    ServeJob(crate::serve::child::ServeJobOptions),
     /// Tries an edited query on a copy of a job's state: prints what its sinks would get, and touches nothing.
     #[command(after_help = "Examples:
   weir try rides.sql --from rides
@@ -288,6 +305,15 @@ pub(crate) enum Backend {
 }
 
 impl RunOptions {
+    /// The same, and what fills in `${NAME}`.
+    pub(crate) fn settings_and_variables(&self) -> Vec<(String, String)> {
+        let variables = self
+            .set
+            .iter()
+            .filter(|(key, _)| crate::variables::is_variable(key));
+        variables.cloned().chain(self.settings()).collect()
+    }
+
     /// How rows are printed.
     pub(crate) fn format(&self) -> Format {
         if self.json { Format::Json } else { self.format }

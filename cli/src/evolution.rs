@@ -1,5 +1,7 @@
 //! The flags by which an edited query may change a job's state: those of `weir run`, `weir upgrade` and `weir diff`.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use weir_engine::{Accept, EvolutionOptions, ReplayWatch};
 use weir_planner::compare::{Replay, StartAt};
@@ -82,6 +84,30 @@ impl EvolutionFlags {
     }
 }
 
+impl EvolutionFlags {
+    /// As a request to a server carries them.
+    pub(crate) fn as_json(&self) -> serde_json::Value {
+        let start = |start: &StartAt| match start {
+            StartAt::Keep => "keep".to_owned(),
+            StartAt::Earliest => "earliest".to_owned(),
+            StartAt::Latest => "latest".to_owned(),
+            StartAt::Time(time) => time.to_string(),
+        };
+        let sources = self
+            .sources
+            .iter()
+            .map(|(table, at)| (table.clone(), start(at)));
+        serde_json::json!({
+            "accept": self.accept,
+            "allow_dropped_state": self.allow_dropped_state,
+            "start_empty": self.start_empty,
+            "rename": self.rename.iter().cloned().collect::<BTreeMap<String, String>>(),
+            "replay": self.replay,
+            "sources": sources.collect::<BTreeMap<String, String>>(),
+        })
+    }
+}
+
 /// `--replay`.
 pub(crate) fn replay(wanted: &[String]) -> Replay {
     if wanted.is_empty() {
@@ -94,7 +120,7 @@ pub(crate) fn replay(wanted: &[String]) -> Replay {
 }
 
 /// `orders=earliest`, `orders=2026-03-01 12:00:00`.
-fn table_and_start(text: &str) -> Result<(String, StartAt), String> {
+pub(crate) fn table_and_start(text: &str) -> Result<(String, StartAt), String> {
     let how = "write it as TABLE=keep, TABLE=earliest, TABLE=latest or TABLE='2026-03-01 12:00:00'";
     let (table, start) = text.split_once('=').ok_or_else(|| how.to_owned())?;
     let start = match start.trim() {

@@ -131,6 +131,16 @@ impl Failure {
         }
     }
 
+    /// What another process said, as it is to be printed.
+    pub(crate) fn rendered(code: Code, text: String) -> Self {
+        Self { code, text }
+    }
+
+    /// The exit code, and what would be printed.
+    pub(crate) fn into_parts(self) -> (Code, String) {
+        (self.code, self.text)
+    }
+
     /// Prints it and gives the exit code.
     pub(crate) fn report(self) -> ExitCode {
         self.tell().into()

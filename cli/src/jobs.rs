@@ -8,6 +8,10 @@ use weir_engine::{ControlClient, SAVEPOINTS, savepoints_in};
 use weir_state::StorageSettings;
 
 use crate::exit::{Code, Failure};
+use crate::remote::ServerFlags;
+
+/// Where jobs have their folders unless they are told otherwise.
+const ROOT: &str = ".weir";
 
 /// `weir jobs`.
 #[derive(Args)]
@@ -16,8 +20,10 @@ use crate::exit::{Code, Failure};
   weir jobs --json | jq -r '.[] | select(.running) | .job'")]
 pub(crate) struct JobsOptions {
     /// Folder of the jobs' folders.
-    #[arg(long, value_name = "FOLDER", default_value = ".weir")]
+    #[arg(long, value_name = "FOLDER", default_value = ROOT, conflicts_with = "server")]
     pub(crate) state_root: PathBuf,
+    #[command(flatten)]
+    pub(crate) server: ServerFlags,
     /// Prints JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -34,6 +40,12 @@ struct Found {
 
 /// Runs the command.
 pub(crate) fn jobs(options: &JobsOptions) -> Result<Code, Failure> {
+    // A folder that was named is meant, whatever the environment says.
+    if options.state_root == Path::new(ROOT)
+        && let Some(client) = options.server.named()?
+    {
+        return crate::remote::jobs(&client, options.json);
+    }
     let found = list(&options.state_root)?;
     if options.json {
         let values: Vec<_> = found

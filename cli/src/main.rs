@@ -27,9 +27,11 @@ mod print;
 mod progress;
 mod query;
 mod query_file;
+mod remote;
 mod repl;
 mod run;
 mod savepoint;
+mod serve;
 mod shells;
 mod signals;
 mod state;
@@ -53,10 +55,14 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    log_to_stderr();
     let command = arguments
         .command
         .unwrap_or_else(|| Command::Repl(Box::default()));
+    match &command {
+        Command::Serve(options) => serve::log::start(options.log_format),
+        Command::ServeJob(options) => serve::log::start(options.log_format),
+        _ => log_to_stderr(),
+    }
     let ended = match command {
         Command::Fmt(options) => fmt::fmt(&options),
         Command::Generate(options) => generate::generate(&options),
@@ -75,6 +81,12 @@ fn main() -> ExitCode {
         Command::Doctor(options) => checkpoints::doctor(&options),
         Command::Diff(options) => diff::diff(&options),
         Command::Upgrade(options) => upgrade::upgrade(&options),
+        Command::Serve(options) => serve::serve(&options),
+        Command::ServeJob(options) => serve::child::run(&options),
+        Command::Submit(options) => remote::submit(&options),
+        Command::Logs(options) => remote::logs(&options),
+        Command::Start(options) => remote::start(&options),
+        Command::Delete(options) => remote::delete(&options),
         Command::Try(options) => trial::trial(&options),
     };
     match ended {

@@ -1,5 +1,6 @@
 //! A query file: its text, the name it goes by, and its plan.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use weir_engine::{ConnectorCatalog, Session, create_table_from, resolve_files};
@@ -39,6 +40,18 @@ impl QueryFile {
         file.sql = variables::fill(&file.source, &value_of)
             .map_err(|problems| Failure::sql(&file, &problems))?;
         Ok(file)
+    }
+
+    /// Fills its variables in: those that are given, then the environment's.
+    pub(crate) fn fill_in(&mut self, given: &BTreeMap<String, String>) -> Result<(), Diagnostics> {
+        let value_of = |name: &str| match given.get(name) {
+            Some(value) => Some(value.clone()),
+            // What opens the server is for no query to read.
+            None if name.starts_with("WEIR_TOKEN") => None,
+            None => std::env::var(name).ok(),
+        };
+        self.sql = variables::fill(&self.source, &value_of)?;
+        Ok(())
     }
 
     /// Reads it whole, with its variables as they stand there.
@@ -100,7 +113,12 @@ impl QueryFile {
 
     /// Plans it; what is wrong is given as it is.
     pub(crate) fn diagnose(&self) -> Result<Planned, Diagnostics> {
-        let (text, shift) = self.with_files()?;
+        self.plan_at(Path::new("."))
+    }
+
+    /// The same, for a job whose relative paths start in another folder.
+    pub(crate) fn plan_at(&self, base: &Path) -> Result<Planned, Diagnostics> {
+        let (text, shift) = self.with_files(base)?;
         weir_planner::plan(&text, &ConnectorCatalog)
             .map_err(|errors| Diagnostics(moved(errors.0, shift)))
             .map(|planned| Planned {
@@ -111,8 +129,7 @@ impl QueryFile {
 
     /// The text with declarations of the files that stand in it as tables, and how many characters they take: they are in front,
     /// in the first line, so that lines stay.
-    fn with_files(&self) -> Result<(String, u32), Diagnostics> {
-        let base = Path::new(".");
+    fn with_files(&self, base: &Path) -> Result<(String, u32), Diagnostics> {
         let mut text = self.sql.clone();
         for range in Session::statements(&self.sql).into_iter().rev() {
             if let Some(ddl) = create_table_from(&self.sql, range.clone(), base)? {

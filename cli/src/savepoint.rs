@@ -13,6 +13,7 @@ use weir_types::{CheckpointId, EventTime};
 
 use crate::arguments::Format;
 use crate::exit::{Code, Failure};
+use crate::remote::ServerFlags;
 use crate::state;
 use crate::target::{State, is_url, job_folder, open, savepoint, scratch, settings};
 use crate::text::{bytes, counted, grouped};
@@ -54,8 +55,10 @@ struct CreateOptions {
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "newest", require_equals = true)]
     from_checkpoint: Option<String>,
     /// Where the job's state lives [default: .weir/JOB].
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", conflicts_with = "server")]
     state_dir: Option<PathBuf>,
+    #[command(flatten)]
+    server: ServerFlags,
     /// Prints JSON.
     #[arg(long)]
     json: bool,
@@ -138,6 +141,17 @@ pub(crate) fn order(
 }
 
 fn create(options: &CreateOptions) -> Result<Code, Failure> {
+    if options.state_dir.is_none()
+        && options.from_checkpoint.is_none()
+        && let Some(client) = options.server.named()?
+    {
+        let named = (
+            options.dir.as_ref(),
+            options.name.as_ref(),
+            options.note.as_ref(),
+        );
+        return crate::remote::savepoint(&client, &options.job, named, options.json);
+    }
     let folder = job_folder(&options.job, options.state_dir.as_deref());
     let order = order(
         options.dir.as_ref(),
@@ -195,7 +209,7 @@ pub(crate) fn tell_created(made: &Savepoint, as_json: bool) -> Result<Code, Fail
 }
 
 /// A savepoint in one JSON object.
-fn summary(savepoint: &Savepoint) -> Value {
+pub(crate) fn summary(savepoint: &Savepoint) -> Value {
     let manifest = &savepoint.manifest;
     json!({
         "name": manifest.name,

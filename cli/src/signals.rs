@@ -32,4 +32,17 @@ impl StopRequest {
     pub(crate) fn asked(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
+
+    /// The end of standard input is a request too: so a process learns that the one that started it is gone.
+    pub(crate) fn listen_to_input(&self) -> std::io::Result<()> {
+        let asked = Arc::clone(&self.0);
+        std::thread::Builder::new()
+            .name("weir-input".to_owned())
+            .spawn(move || {
+                // Whatever comes means nothing; an error is an end as well.
+                drop(std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
+                asked.store(true, Ordering::Relaxed);
+            })
+            .map(drop)
+    }
 }

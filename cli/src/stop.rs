@@ -7,6 +7,7 @@ use serde_json::json;
 use weir_engine::{ControlClient, StopOrder, wait_for_end};
 
 use crate::exit::{Code, Failure};
+use crate::remote::ServerFlags;
 use crate::savepoint::{not_running, order, tell_created};
 use crate::target::{job_folder, open};
 
@@ -28,8 +29,10 @@ pub(crate) struct StopOptions {
     #[arg(long, requires = "savepoint")]
     pub(crate) note: Option<String>,
     /// Where the job's state lives [default: .weir/JOB].
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", conflicts_with = "server")]
     pub(crate) state_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) server: ServerFlags,
     /// Prints JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -37,6 +40,11 @@ pub(crate) struct StopOptions {
 
 /// Runs the command.
 pub(crate) fn stop(options: &StopOptions) -> Result<Code, Failure> {
+    if options.state_dir.is_none()
+        && let Some(client) = options.server.named()?
+    {
+        return crate::remote::stop(&client, options);
+    }
     let folder = job_folder(&options.job, options.state_dir.as_deref());
     let savepoint = options
         .savepoint

@@ -31,6 +31,7 @@ use crate::arguments::RunOptions;
 use crate::diff::{judge, tell_sources};
 use crate::exit::{Code, Failure};
 use crate::query_file::QueryFile;
+use crate::remote::ServerFlags;
 use crate::run;
 use crate::target::job_folder;
 
@@ -47,6 +48,8 @@ pub(crate) struct UpgradeOptions {
     /// Writes no savepoint before the job stops: only its checkpoints lead back.
     #[arg(long)]
     no_savepoint: bool,
+    #[command(flatten)]
+    server: ServerFlags,
 }
 
 /// So many checkpoints of an upgraded job are kept, whatever it says: the one that the old query stopped with, that of the
@@ -56,6 +59,19 @@ const RETAINED: usize = 3;
 /// Runs the command.
 pub(crate) fn upgrade(options: &UpgradeOptions) -> Result<Code, Failure> {
     let job = options.job.as_str();
+    if options.run.state_dir.is_none()
+        && let Some(client) = options.server.named()?
+    {
+        let run = &options.run;
+        return crate::remote::upgrade(
+            &client,
+            job,
+            &run.file,
+            &run.settings_and_variables(),
+            &run.evolution,
+            |file| Ok(options.yes || agreed(job, file)?),
+        );
+    }
     let file = QueryFile::read_with(&options.run.file, &options.run.set)?;
     let mut planned = file.plan()?;
     file.warn(&planned.warnings);
@@ -142,7 +158,7 @@ fn agreed(job: &str, file: &str) -> Result<bool, Failure> {
     Ok(yes)
 }
 
-fn order() -> SavepointOrder {
+pub(crate) fn order() -> SavepointOrder {
     SavepointOrder {
         note: Some("before an upgrade".to_owned()),
         ..SavepointOrder::default()
@@ -162,7 +178,11 @@ fn save(job: &str, folder: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// A savepoint of a checkpoint of a job that does not run. One may be there, of an upgrade that failed: that is as good.
-fn saved_of(job: &str, folder: &Path, checkpoint: CheckpointId) -> Result<Savepoint, Failure> {
+pub(crate) fn saved_of(
+    job: &str,
+    folder: &Path,
+    checkpoint: CheckpointId,
+) -> Result<Savepoint, Failure> {
     let there = folder
         .join(weir_engine::SAVEPOINTS)
         .join(format!("savepoint-{checkpoint}"));
@@ -186,7 +206,7 @@ fn stopped(job: &str, folder: &Path) -> Result<Manifest, Failure> {
 }
 
 /// Whether the new query has saved something that it read itself, or goes on without anything to read.
-fn came_up(job: &str, folder: &Path, old: &Manifest) -> bool {
+pub(crate) fn came_up(job: &str, folder: &Path, old: &Manifest) -> bool {
     Before::of_job(job, folder, None).is_ok_and(|newest| {
         let newer = newest
             .manifest

@@ -19,6 +19,9 @@ pub struct TableRequest {
     pub columns: Vec<Column>,
     /// For a source: *all* physical columns of the DDL in order (CSV without a header needs the positions).
     pub declared: Vec<Column>,
+    /// For a source: fields of ROW columns that nobody reads, as (index into `columns`, index of the field). They may be
+    /// given as NULL; only fields that can be NULL are named.
+    pub unread_fields: Vec<(usize, usize)>,
     /// For a source: metadata columns to append after `columns`, as (key, column).
     pub metadata: Vec<(String, Column)>,
     /// For a sink: whether its input carries retractions.

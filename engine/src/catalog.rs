@@ -39,6 +39,7 @@ impl Catalog for ConnectorCatalog {
             option_spans: table.option_spans.clone(),
             declared: columns.clone(),
             columns,
+            unread_fields: Vec::new(),
             metadata,
             retractions: false,
             unique_key: Some(table.primary_key.clone()).filter(|key| !key.is_empty()),

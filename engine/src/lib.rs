@@ -54,8 +54,8 @@ pub use options::{CheckpointOptions, JobOptions, RestartOptions, RestartStrategy
 pub use progress::{JobSummary, Outcome, OutputEvent, OutputHandler, Progress};
 pub use savepoint::{
     ControlClient, ControlServer, JobCommandDone, JobControl, SAVEPOINTS, SavepointOrder,
-    StateQuery, StopOrder, checkpoint_state, run_job_command, savepoint_of_checkpoint,
-    savepoints_in, wait_for_end,
+    StateQuery, StatusReport, StopOrder, checkpoint_state, run_job_command,
+    savepoint_of_checkpoint, savepoints_in, wait_for_end,
 };
 pub use session::{
     Answer, ChannelReceiver, ChannelSender, Executed, JobState, JobStatus, Next, ProgramSink,

@@ -25,5 +25,6 @@ mod orders;
 mod rebuild;
 mod resume;
 mod savepoints;
+mod server;
 mod simulation;
 mod slt;

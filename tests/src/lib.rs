@@ -21,6 +21,7 @@ pub mod checkpoint_bench;
 pub mod data;
 pub mod job;
 pub mod latency_bench;
+pub mod machine_bench;
 pub mod process;
 pub mod python;
 pub mod s3;

@@ -61,7 +61,7 @@ pub(crate) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "oracle",
-        seconds: 240,
+        seconds: 180,
         floor: 625,
         about: "generated queries and data against a batch engine",
     },
@@ -76,6 +76,12 @@ pub(crate) const SUITES: &[Suite] = &[
         seconds: 90,
         floor: 20,
         about: "savepoints of running jobs, of Nexmark, and opened by DuckDB",
+    },
+    Suite {
+        name: "server",
+        seconds: 60,
+        floor: 10,
+        about: "a server with jobs: killed, asked without its token, with nonsense and with 100 MB; upgrades",
     },
     Suite {
         name: "object_store",

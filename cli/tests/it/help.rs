@@ -22,7 +22,8 @@ fn snapshot(name: &str, text: &str) {
 fn every_command_has_a_help_text() {
     let folder = Folder::new();
     for command in [
-        "", "run", "query", "repl", "explain", "check", "diff", "fmt", "generate", "jobs",
+        "", "run", "query", "repl", "explain", "check", "diff", "fmt", "generate", "jobs", "serve",
+        "submit", "logs",
     ] {
         let arguments: Vec<&str> = [command, "--help"]
             .into_iter()

@@ -33,6 +33,8 @@ pub(crate) struct ColumnBuilder {
 #[derive(Debug)]
 pub(crate) enum Kind {
     Null(usize),
+    /// A field that nobody reads: so many NULLs of its type.
+    Unread(usize, arrow::datatypes::DataType),
     Boolean(BooleanBuilder),
     Int8(Int8Builder),
     Int16(Int16Builder),
@@ -189,6 +191,15 @@ impl ColumnBuilder {
         })
     }
 
+    /// Fields of a ROW that nobody reads: whatever a record has there, it is NULL.
+    pub(crate) fn leave_unread(&mut self, field: usize) {
+        if let Kind::Row(row) = &mut self.kind
+            && row.arrow[field].is_nullable()
+        {
+            row.columns[field].kind = Kind::Unread(0, row.arrow[field].data_type().clone());
+        }
+    }
+
     /// The builder of a changelog's `op`.
     pub(crate) fn op() -> Self {
         Self {
@@ -199,7 +210,7 @@ impl ColumnBuilder {
 
     pub(crate) fn len(&self) -> usize {
         each_primitive!(&self.kind, builder => builder.len(), else
-            Kind::Null(len) => *len,
+            Kind::Null(len) | Kind::Unread(len, _) => *len,
             Kind::Timestamp { values, .. } => values.len(),
             Kind::Decimal(decimals) => decimals.len(),
             Kind::Row(row) => row.valid.len(),
@@ -219,7 +230,7 @@ impl ColumnBuilder {
 
     fn push_null(&mut self) {
         each_primitive!(&mut self.kind, builder => builder.append_null(), else
-            Kind::Null(len) => *len += 1,
+            Kind::Null(len) | Kind::Unread(len, _) => *len += 1,
             Kind::Timestamp { values, .. } => values.append_null(),
             Kind::Decimal(decimals) => decimals.append_null(),
             Kind::Row(row) => {
@@ -247,9 +258,12 @@ impl ColumnBuilder {
             Kind::Date(builder) => builder.append_value(0),
             Kind::Time(builder) => builder.append_value(0),
             Kind::Timestamp { values, .. } => values.append_value(0),
-            Kind::Null(_) | Kind::Row(_) | Kind::Array(_) | Kind::Map(..) | Kind::Op(_) => {
-                self.push_null()
-            }
+            Kind::Null(_)
+            | Kind::Unread(..)
+            | Kind::Row(_)
+            | Kind::Array(_)
+            | Kind::Map(..)
+            | Kind::Op(_) => self.push_null(),
         }
     }
 
@@ -359,6 +373,7 @@ impl ColumnBuilder {
                 "-U" | "-D" => true,
                 _ => return Err(expected("+I, -U, +U or -D", text)),
             }),
+            Kind::Unread(len, _) => *len += 1,
             Kind::Null(_) => return Err(expected("NULL", text)),
             Kind::Row(_) | Kind::Array(_) | Kind::Map(..) => {
                 return Err(expected("a nested value", text));
@@ -371,6 +386,7 @@ impl ColumnBuilder {
     pub(crate) fn finish(&mut self) -> ArrayRef {
         each_primitive!(&mut self.kind, builder => self::finish(builder), else
             Kind::Null(len) => Arc::new(NullArray::new(std::mem::take(len))),
+            Kind::Unread(len, data_type) => new_null_array(data_type, std::mem::take(len)),
             Kind::Timestamp { values, unit, zoned, .. } => typed(&values.finish(), *unit, *zoned),
             Kind::Decimal(decimals) => decimals.finish(),
             Kind::Row(row) => {

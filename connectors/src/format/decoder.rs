@@ -33,6 +33,8 @@ pub(crate) struct TextDecoder {
     table: String,
     settings: Settings,
     columns: Vec<Column>,
+    /// Fields of ROW columns that nobody reads: column and field.
+    unread: Vec<(usize, usize)>,
     metadata: Vec<Metadata>,
     on_error: OnError,
     records: Records,
@@ -109,6 +111,7 @@ impl TextDecoder {
         Self {
             table: request.table.clone(),
             columns: request.columns.clone(),
+            unread: request.unread_fields.clone(),
             metadata: metadata.collect(),
             on_error: crate::registry::on_error(&request.options),
             records,
@@ -125,6 +128,9 @@ impl TextDecoder {
             self.columns.len(),
             "check_table refuses types that no format can hold"
         );
+        for &(column, field) in &self.unread {
+            builders[column].leave_unread(field);
+        }
         if self.settings.shows_ops() {
             builders.push(ColumnBuilder::op());
         }

@@ -477,6 +477,7 @@ pub(super) fn open_sinks(
                 .iter()
                 .map(|column| column.column.clone())
                 .collect(),
+            unread_fields: Vec::new(),
             metadata: Vec::new(),
             // A sink's own mode: dead letters are only added, whatever their source gives.
             retractions: operator.changelog == Changelog::Retractions,

@@ -4,13 +4,13 @@
 //! order; of equal rows the first retractions and the last insertions stay, so that a key's old row goes before its new
 //! one comes.
 
-use std::collections::HashMap;
-
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::buffer::BooleanBuffer;
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, Rows, SortField};
 use weir_types::ChangeBatch;
+
+use super::bytes::BytesMap;
 
 /// The batches of an epoch, without pairs that cancel, in batches of at most `batch_rows`.
 ///
@@ -59,7 +59,8 @@ fn encode(rows: &RecordBatch) -> Result<Option<Rows>, ArrowError> {
 
 fn surviving(all: &ChangeBatch, rows: &Rows) -> BooleanBuffer {
     // What is left of each distinct row: insertions above zero, retractions below.
-    let mut left: HashMap<&[u8], i64> = HashMap::with_capacity(all.num_rows());
+    let mut left: BytesMap<'_, i64> = BytesMap::default();
+    left.reserve(all.num_rows());
     for row in 0..all.num_rows() {
         *left.entry(rows.row(row).data()).or_default() += all.weight(row);
     }

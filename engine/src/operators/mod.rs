@@ -26,6 +26,7 @@ mod build;
 mod build_clock;
 mod build_retained;
 mod build_timed;
+mod bytes;
 mod changes;
 mod clock;
 mod due;

@@ -16,11 +16,13 @@
 
 mod current;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array};
-use arrow::compute::{interleave, take};
+use arrow::array::{
+    ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array,
+};
+use arrow::compute::{filter_record_batch, interleave, not, take};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, SortField};
@@ -29,6 +31,7 @@ use weir_state::{SortBound, SortedRange, SortedTable};
 use weir_types::{ChangeBatch, DataType, OperatorId, hash};
 
 use super::build::{internal, internal_text};
+use super::bytes::BytesSet;
 use super::changes::net;
 use super::retained::Forgets;
 use super::{BuildContext, Operator, OperatorContext, Progress};
@@ -60,7 +63,7 @@ pub(super) struct Rank {
     pub(super) rows: SortedTable,
     /// Which values of the order are equal; `None` where no number hangs on it.
     ties: Option<RowConverter>,
-    touched: HashSet<Box<[u8]>>,
+    touched: BytesSet,
     pieces: VecDeque<Piece>,
     /// Changes that are ready to be given.
     pending: VecDeque<ChangeBatch>,
@@ -145,7 +148,7 @@ pub(super) fn build(context: &BuildContext<'_>) -> Result<Rank> {
         },
         rows: context.state.sorted_table(&operator.id, "rows"),
         ties,
-        touched: HashSet::new(),
+        touched: BytesSet::default(),
         pieces: VecDeque::new(),
         pending: VecDeque::new(),
         standing: current::Standing::default(),
@@ -407,7 +410,12 @@ impl Rank {
             .checked_sub(1)
             .map_or(0, |before| piece.old.ends[before]);
         let old = piece.old.rows.slice(start, piece.old.ends[to - 1] - start);
+        // What a partition gives that gave nothing before cannot cancel anything: it need not be compared.
+        let (first, new) = self.split_first(&piece.old.ends[..to], from, new)?;
         let mut all = Vec::new();
+        if first.num_rows() > 0 {
+            self.pend(&ChangeBatch::append_only(first), batch_rows);
+        }
         if old.num_rows() > 0 {
             all.push(ChangeBatch {
                 retracted: Some(arrow::buffer::BooleanBuffer::new_set(old.num_rows())),
@@ -415,20 +423,45 @@ impl Rank {
                 own_watermark: None,
             });
         }
-        if new.rows.num_rows() > 0 {
-            all.push(ChangeBatch {
-                rows: new.rows,
-                retracted: None,
-                own_watermark: None,
-            });
+        if new.num_rows() > 0 {
+            all.push(ChangeBatch::append_only(new));
         }
         for batch in net(all, batch_rows).map_err(self.failed())? {
-            let rows = batch.num_rows();
-            let pieces = (0..rows).step_by(batch_rows.max(1));
-            self.pending
-                .extend(pieces.map(|at| batch.slice(at, batch_rows.max(1).min(rows - at))));
+            self.pend(&batch, batch_rows);
         }
         Ok(())
+    }
+
+    /// Keeps changes that are ready to be given, in pieces.
+    fn pend(&mut self, batch: &ChangeBatch, batch_rows: usize) {
+        let rows = batch.num_rows();
+        let pieces = (0..rows).step_by(batch_rows.max(1));
+        self.pending
+            .extend(pieces.map(|at| batch.slice(at, batch_rows.max(1).min(rows - at))));
+    }
+
+    /// The new rows of partitions that gave none before, and those of the others. `old_ends`: of all partitions up to the last
+    /// of `new`, whose first one is `from`.
+    fn split_first(
+        &self,
+        old_ends: &[usize],
+        from: usize,
+        new: Numbered,
+    ) -> Result<(RecordBatch, RecordBatch)> {
+        let mut is_first = Vec::with_capacity(new.rows.num_rows());
+        let mut before = from.checked_sub(1).map_or(0, |before| old_ends[before]);
+        for (&old_end, &end) in old_ends[from..].iter().zip(&new.ends) {
+            is_first.resize(end, old_end == before);
+            before = old_end;
+        }
+        if is_first.iter().all(|&first| first) {
+            let none = new.rows.slice(0, 0);
+            return Ok((new.rows, none));
+        }
+        let is_first = BooleanArray::from(is_first);
+        let others = not(&is_first).map_err(self.failed())?;
+        let chosen = |mask| filter_record_batch(&new.rows, mask).map_err(self.failed());
+        Ok((chosen(&is_first)?, chosen(&others)?))
     }
 
     /// Forgets the rows of a partition that nobody asks for.

@@ -25,7 +25,7 @@ pub(crate) use create::{Target, write_of};
 pub use create::{checkpoint_state, savepoint_of_checkpoint, savepoints_in};
 pub use query::StateQuery;
 pub(crate) use query::{is_state_table, state_source};
-pub use socket::{ControlClient, ControlServer};
+pub use socket::{ControlClient, ControlServer, StatusReport};
 
 /// The folder of a job's savepoints, unless the user names another.
 pub const SAVEPOINTS: &str = "savepoints";

@@ -6,6 +6,7 @@
 //!
 //!   {"version": 1, "do": "savepoint", "folder": …, "name": …, "note": …}      {"savepoint": FOLDER}
 //!   {"version": 1, "do": "stop", "savepoint": null or {…}, "drain": false}    {"stopping": true, "savepoint": FOLDER or null}
+//!   {"version": 1, "do": "status"}                                            {"status": what the job says of itself}
 //!                                                                             {"error": TEXT}
 //!   {"version": 1, "do": "view", "name": VIEW}                                a line and an Arrow stream: `views/wire.rs`
 //! ```
@@ -52,10 +53,14 @@ enum What {
         #[serde(default)]
         drain: bool,
     },
+    Status,
     View {
         name: String,
     },
 }
+
+/// What a job says of itself when it is asked for its status.
+pub type StatusReport = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 struct Order {
@@ -68,6 +73,8 @@ struct Order {
 struct Answer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     savepoint: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    status: Option<serde_json::Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
@@ -119,6 +126,18 @@ impl ControlServer {
     /// # Errors
     /// When the socket cannot be made.
     pub fn start(state_dir: &Path, control: JobControl) -> Result<Self> {
+        Self::start_with(state_dir, control, None)
+    }
+
+    /// The same; `status` answers whoever asks how the job is.
+    ///
+    /// # Errors
+    /// When the socket cannot be made.
+    pub fn start_with(
+        state_dir: &Path,
+        control: JobControl,
+        status: Option<StatusReport>,
+    ) -> Result<Self> {
         let socket = socket_path(state_dir)?;
         match std::fs::remove_file(&socket) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -146,7 +165,7 @@ impl ControlServer {
             let (control, ended) = (control.clone(), ended.clone());
             std::thread::Builder::new()
                 .name("weir-control".to_owned())
-                .spawn(move || accept(&listener, &control, &ended))
+                .spawn(move || accept(&listener, &control, status.as_ref(), &ended))
                 .map_err(|error| Error::Job(format!("cannot listen for requests: {error}")))?
         };
         Ok(Self {
@@ -220,7 +239,12 @@ fn socket_path(state_dir: &Path) -> Result<PathBuf> {
     Ok(socket)
 }
 
-fn accept(listener: &UnixListener, control: &JobControl, ended: &AtomicBool) {
+fn accept(
+    listener: &UnixListener,
+    control: &JobControl,
+    status: Option<&StatusReport>,
+    ended: &AtomicBool,
+) {
     // One thread a connection: a savepoint may take long, and a stop must not wait for it.
     let threads: Mutex<Vec<JoinHandle<()>>> = Mutex::default();
     for stream in listener.incoming() {
@@ -228,10 +252,10 @@ fn accept(listener: &UnixListener, control: &JobControl, ended: &AtomicBool) {
             break;
         }
         let Ok(stream) = stream else { continue };
-        let control = control.clone();
+        let (control, status) = (control.clone(), status.cloned());
         let thread = std::thread::Builder::new()
             .name("weir-request".to_owned())
-            .spawn(move || serve(stream, &control));
+            .spawn(move || serve(stream, &control, status.as_ref()));
         let mut threads = lock(&threads);
         threads.retain(|thread| !thread.is_finished());
         // Without a thread the connection is closed, which is an answer.
@@ -242,7 +266,7 @@ fn accept(listener: &UnixListener, control: &JobControl, ended: &AtomicBool) {
     }
 }
 
-fn serve(stream: UnixStream, control: &JobControl) {
+fn serve(stream: UnixStream, control: &JobControl, status: Option<&StatusReport>) {
     let answer = match read_request(&stream) {
         Ok(Request {
             what: What::View { name },
@@ -257,7 +281,7 @@ fn serve(stream: UnixStream, control: &JobControl) {
             drop(out.flush());
             return;
         }
-        Ok(request) => obey(request, control),
+        Ok(request) => obey(request, control, status),
         Err(error) => Answer {
             error: Some(error),
             ..Answer::default()
@@ -290,8 +314,14 @@ fn read_request(stream: &UnixStream) -> std::result::Result<Request, String> {
     Ok(request)
 }
 
-fn obey(request: Request, control: &JobControl) -> Answer {
+fn obey(request: Request, control: &JobControl, status: Option<&StatusReport>) -> Answer {
     let answer = match request.what {
+        What::Status => {
+            return Answer {
+                status: status.map(|report| report()),
+                ..Answer::default()
+            };
+        }
         What::Savepoint(order) => Some(control.savepoint(order.into())),
         What::Stop { savepoint, drain } => control.stop(StopOrder {
             savepoint: savepoint.map(SavepointOrder::from),
@@ -309,7 +339,7 @@ fn obey(request: Request, control: &JobControl) -> Answer {
                 true => savepoint.folder,
                 false => std::path::absolute(&savepoint.folder).unwrap_or(savepoint.folder),
             }),
-            error: None,
+            ..Answer::default()
         },
         Ok(Err(error)) => Answer {
             error: Some(error.to_string()),
@@ -386,6 +416,17 @@ impl ControlClient {
         Ok(answer.savepoint)
     }
 
+    /// Asks how the job is and waits no longer than `patience`; `None`: it says nothing of itself.
+    ///
+    /// # Errors
+    /// When it does not answer in time, or what it says.
+    pub fn status(self, patience: Duration) -> Result<Option<serde_json::Value>> {
+        self.stream
+            .set_read_timeout(Some(patience))
+            .map_err(|error| Error::Job(format!("cannot ask the job: {error}")))?;
+        Ok(self.ask(What::Status)?.status)
+    }
+
     /// Asks for the rows of a materialized view at the newest epoch.
     ///
     /// # Errors
@@ -438,9 +479,13 @@ mod tests {
         std::fs::create_dir(state.join("control")).unwrap();
         drop(UnixListener::bind(state.join("control/socket")).unwrap());
         let control = JobControl::default();
-        let server = ControlServer::start(state, control.clone()).unwrap();
+        let report: StatusReport = Arc::new(|| serde_json::json!({"rows_in": 3}));
+        let server = ControlServer::start_with(state, control.clone(), Some(report)).unwrap();
         let mode = |path: &str| std::fs::metadata(state.join(path)).unwrap().mode() & 0o777;
         assert_eq!((mode("control"), mode("control/socket")), (0o700, 0o600));
+        let client = ControlClient::connect(state).unwrap().unwrap();
+        let status = client.status(PATIENCE).unwrap().unwrap();
+        assert_eq!(status["rows_in"], 3);
         let client = ControlClient::connect(state).unwrap().unwrap();
         assert_eq!(client.stop(StopOrder::default()).unwrap(), None);
         assert!(control.is_stopping());

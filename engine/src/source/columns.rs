@@ -110,6 +110,13 @@ impl ColumnPlan {
                 .filter(|column| column.origin == ColumnOrigin::Physical)
                 .map(|column| column.column.clone())
                 .collect(),
+            // A dead letter shows the whole row.
+            unread_fields: match RowErrorMode::of_plan(plan)? {
+                RowErrorMode::DeadLetter => Vec::new(),
+                _ => {
+                    super::fields::unread_fields(plan, index, table, &self.decoded[..self.physical])
+                }
+            },
             metadata: metadata.collect(),
             retractions: false,
             unique_key: None,

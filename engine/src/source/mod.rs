@@ -17,6 +17,7 @@
 //! 4. What is kept for a checkpoint knows nothing of workers: position, running maximum, number of records.
 
 mod columns;
+mod fields;
 mod reader;
 mod watermark;
 

@@ -212,6 +212,17 @@ impl Writes {
         self.end_put(table);
     }
 
+    /// The writes in the order of their keys, equal keys as they came; as all came if ranges are among them, which may cover
+    /// what comes after them. An ordered store takes neighbours one after the other several times as fast.
+    pub(crate) fn sorted(&self) -> Vec<Write<'_>> {
+        let mut writes: Vec<Write<'_>> = self.iter().collect();
+        let is_range = |write: &Write<'_>| matches!(write, Write::DeleteRange { .. });
+        if !writes.iter().any(is_range) {
+            writes.sort_by(|a, b| a.place().cmp(&b.place()));
+        }
+        writes
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = Write<'_>> {
         let mut start = 0;
         self.entries.iter().map(move |&(kind, table, middle, end)| {
@@ -231,6 +242,16 @@ impl Writes {
                 },
             }
         })
+    }
+}
+
+impl<'a> Write<'a> {
+    /// The table and the key, or the start of the range.
+    fn place(&self) -> (TableIndex, &'a [u8]) {
+        match *self {
+            Self::Put { table, key, .. } | Self::Delete { table, key } => (table, key),
+            Self::DeleteRange { table, from, .. } => (table, from),
+        }
     }
 }
 

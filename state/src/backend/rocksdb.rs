@@ -272,7 +272,7 @@ impl StateBackend for RocksBackend {
             .map(|table| (table, self.family(table)))
             .collect();
         let mut batch = WriteBatch::with_capacity_bytes(writes.bytes.len() + writes.len() * 16);
-        for write in writes.iter() {
+        for write in writes.sorted() {
             match write {
                 Write::Put { table, key, row } => batch.put_cf(handles[&table], key, row),
                 Write::Delete { table, key } => batch.delete_cf(handles[&table], key),

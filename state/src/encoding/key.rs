@@ -5,6 +5,9 @@
 //!   column         01 ‖ value    or    02 (NULL, which sorts last)
 //! ```
 
+use std::borrow::Cow;
+
+use memchr::memchr;
 use weir_types::{KeyGroup, hash::normalized_bits};
 
 use super::Builder;
@@ -141,7 +144,7 @@ fn take_float(bytes: &mut &[u8]) -> Result<f64> {
 /// Bytes with every 00 written as 00 FF, ended by 00 00: a prefix sorts before what it begins.
 fn put_bytes(value: &[u8], out: &mut Vec<u8>) {
     let mut rest = value;
-    while let Some(zero) = rest.iter().position(|&byte| byte == 0) {
+    while let Some(zero) = memchr(0, rest) {
         out.extend_from_slice(&rest[..zero]);
         out.extend_from_slice(&[0x00, 0xFF]);
         rest = &rest[zero + 1..];
@@ -150,17 +153,22 @@ fn put_bytes(value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&[0x00, 0x00]);
 }
 
-fn take_bytes(bytes: &mut &[u8]) -> Result<Vec<u8>> {
-    let mut value = Vec::new();
+/// The bytes that `put_bytes` wrote: a part of the key unless there are zeros among them.
+fn take_bytes<'b>(bytes: &mut &'b [u8]) -> Result<Cow<'b, [u8]>> {
+    let mut value = Cow::Borrowed(&[][..]);
     loop {
-        let zero = bytes.iter().position(|&byte| byte == 0);
+        let zero = memchr(0, bytes);
         let zero = zero.ok_or_else(|| Error::damaged("a string in a key has no end"))?;
-        value.extend_from_slice(&bytes[..zero]);
+        if value.is_empty() {
+            value = Cow::Borrowed(&bytes[..zero]);
+        } else {
+            value.to_mut().extend_from_slice(&bytes[..zero]);
+        }
         let after = bytes.get(zero + 1).copied();
         *bytes = bytes.get(zero + 2..).unwrap_or_default();
         match after {
             Some(0x00) => return Ok(value),
-            Some(0xFF) => value.push(0),
+            Some(0xFF) => value.to_mut().push(0),
             _ => return Err(Error::damaged("a string in a key is malformed")),
         }
     }

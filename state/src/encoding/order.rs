@@ -11,6 +11,7 @@ use arrow::array::ArrayRef;
 use weir_types::{DataType, Schema, SortColumn};
 
 use super::Builder;
+use super::builder::Building;
 use super::key;
 use super::reader::Reader;
 use crate::backend::Keys;
@@ -186,16 +187,31 @@ fn take_column(
     if !column.descending && !unsigned {
         return key::take_column(bytes, builder);
     }
-    // Where a column ends shows only while it is read: everything from here on is turned round.
-    let mut turned = bytes.to_vec();
+    // Where a column ends shows only while it is read: everything from here on is turned round, unless its width is known.
+    let width = match &builder.values {
+        Building::Boolean(_) => 2,
+        Building::Int(_) | Building::Float32(_) | Building::Float64(_) => 9,
+        _ => bytes.len(),
+    };
+    let mut narrow = [0; 9];
+    let mut wide = Vec::new();
+    let column_bytes = &bytes[..width.min(bytes.len())];
+    let turned = match narrow.get_mut(..column_bytes.len()) {
+        Some(narrow) => narrow,
+        None => {
+            wide.resize(column_bytes.len(), 0);
+            wide.as_mut_slice()
+        }
+    };
+    turned.copy_from_slice(column_bytes);
     if column.descending {
         turned.iter_mut().skip(1).for_each(|byte| *byte = !*byte);
     }
     if unsigned && turned.len() > 1 {
         turned[1] ^= 0x80;
     }
-    let mut rest = turned.as_slice();
+    let mut rest: &[u8] = turned;
     key::take_column(&mut rest, builder)?;
-    *bytes = &bytes[bytes.len() - rest.len()..];
+    *bytes = &bytes[column_bytes.len() - rest.len()..];
     Ok(())
 }

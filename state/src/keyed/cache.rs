@@ -326,11 +326,13 @@ impl Cache {
         key.encode(out);
     }
 
+    #[inline]
     pub(crate) fn is_new(&self, slot: u32) -> bool {
         let (chunk, i) = Self::split(slot);
         self.meta[chunk].fresh.get(i)
     }
 
+    #[inline]
     pub(crate) fn is_absent(&self, slot: u32) -> bool {
         let (chunk, i) = Self::split(slot);
         self.meta[chunk].absent.get(i)
@@ -338,52 +340,64 @@ impl Cache {
 
     pub(crate) fn mark_dirty(&mut self, slots: &[u32]) {
         for &slot in slots {
-            let (chunk, i) = Self::split(slot);
-            let meta = &mut self.meta[chunk];
-            debug_assert!(
-                meta.pinned.get(i),
-                "a slot is changed in the epoch that looked it up"
-            );
-            if meta.absent.get(i) {
-                meta.absent.clear(i);
-                self.live += 1;
-            }
-            if !meta.dirty.get(i) {
-                meta.dirty.set(i);
-                self.dirty += 1;
-            }
+            self.set_dirty(slot);
         }
         self.report_dirty();
     }
 
+    /// `mark_dirty` for one slot; the caller reports when it is through with all of them.
+    #[inline]
+    pub(super) fn set_dirty(&mut self, slot: u32) {
+        let (chunk, i) = Self::split(slot);
+        let meta = &mut self.meta[chunk];
+        debug_assert!(
+            meta.pinned.get(i),
+            "a slot is changed in the epoch that looked it up"
+        );
+        if meta.absent.get(i) {
+            meta.absent.clear(i);
+            self.live += 1;
+        }
+        if !meta.dirty.get(i) {
+            meta.dirty.set(i);
+            self.dirty += 1;
+        }
+    }
+
     pub(crate) fn remove(&mut self, slots: &[u32]) {
         for &slot in slots {
-            let (chunk, i) = Self::split(slot);
-            let meta = &mut self.meta[chunk];
-            debug_assert!(
-                meta.pinned.get(i),
-                "a slot is changed in the epoch that looked it up"
-            );
-            if !meta.absent.get(i) {
-                meta.absent.set(i);
-                self.live -= 1;
-            }
-            // Whoever asks for the key again gets a slot that is new.
-            meta.fresh.clear(i);
-            match (meta.stored.get(i), meta.dirty.get(i)) {
-                (true, false) => {
-                    meta.dirty.set(i);
-                    self.dirty += 1;
-                }
-                (false, true) => {
-                    meta.dirty.clear(i);
-                    self.dirty -= 1;
-                }
-                _ => {}
-            }
-            self.idle.push(slot);
+            self.set_absent(slot);
         }
         self.report_dirty();
+    }
+
+    /// `remove` for one slot; the caller reports when it is through with all of them.
+    #[inline]
+    pub(super) fn set_absent(&mut self, slot: u32) {
+        let (chunk, i) = Self::split(slot);
+        let meta = &mut self.meta[chunk];
+        debug_assert!(
+            meta.pinned.get(i),
+            "a slot is changed in the epoch that looked it up"
+        );
+        if !meta.absent.get(i) {
+            meta.absent.set(i);
+            self.live -= 1;
+        }
+        // Whoever asks for the key again gets a slot that is new.
+        meta.fresh.clear(i);
+        match (meta.stored.get(i), meta.dirty.get(i)) {
+            (true, false) => {
+                meta.dirty.set(i);
+                self.dirty += 1;
+            }
+            (false, true) => {
+                meta.dirty.clear(i);
+                self.dirty -= 1;
+            }
+            _ => {}
+        }
+        self.idle.push(slot);
     }
 
     /// Unpins what the epoch touched and frees what has no entry and nothing to write.
@@ -553,6 +567,7 @@ impl Drop for Cache {
 }
 
 /// The bytes of an entry of a multimap or a sorted table: key and row.
+#[inline]
 pub(super) fn entry_bytes(cells: &[Cell], slot: u32) -> &[u8] {
     let (chunk, i) = Cache::split(slot);
     match cells[chunk].get().keys.get(i) {

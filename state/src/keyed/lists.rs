@@ -49,6 +49,7 @@ pub(crate) struct Lists {
 }
 
 /// Spreads the 32 bits of a key's hash for the hash table.
+#[inline]
 fn spread(hash: u32) -> u64 {
     weir_types::hash::mix(u64::from(hash))
 }
@@ -59,6 +60,7 @@ impl Lists {
         self.links.resize(slots, UNLINKED);
     }
 
+    #[inline]
     pub(crate) fn is_attached(&self, slot: u32) -> bool {
         self.links[slot as usize].owner != NO_OWNER
     }
@@ -165,16 +167,19 @@ impl Lists {
     }
 
     /// The first slot of a key.
+    #[inline]
     pub(crate) fn first(&self, owner: u32) -> u32 {
         self.owners[owner as usize].first
     }
 
     /// The slot after `slot`, or no slot.
+    #[inline]
     pub(crate) fn next(&self, slot: u32) -> u32 {
         self.links[slot as usize].next
     }
 
     /// Bytes of the key at the start of a slot's bytes.
+    #[inline]
     pub(crate) fn key_length(&self, slot: u32) -> usize {
         self.owners[self.links[slot as usize].owner as usize].key_length as usize
     }

@@ -19,7 +19,7 @@ use weir_types::hash::mix;
 use weir_types::{DataType, Schema};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::cache::{Cache, CacheRef, Missing, broken, entry_bytes};
+use super::cache::{Cache, CacheRef, Missing, broken, entry_bytes, writable};
 use super::chunk::{ColumnData, KeyBatch, KeyRef};
 use super::map::SCAN_ROWS;
 use crate::backend::Keys;
@@ -106,10 +106,12 @@ impl Found {
 }
 
 /// The hash of a row within its key: the upper half is the key's, so that the key group is the same.
+#[inline]
 pub(super) fn row_hash(key_hash: u64, row: &[u8]) -> u64 {
     (key_hash & !u64::from(u32::MAX)) | u64::from(mix(key_hash ^ xxh3_64(row)) as u32)
 }
 
+#[inline]
 pub(super) fn upper(hash: u64) -> u32 {
     (hash >> 32) as u32
 }
@@ -289,17 +291,25 @@ impl MultiMapTable {
 /// Adds weights to counts and removes rows that reach zero. Gives the counts from before, row by row.
 pub(super) fn add_weights(cache: &mut Cache, slots: &[u32], weights: &[i64]) -> Vec<i64> {
     let mut before = Vec::with_capacity(slots.len());
+    let table = cache.table.clone();
     for (&slot, &weight) in slots.iter().zip(weights) {
         // A row that was removed earlier in this batch comes to life with a count of zero.
-        before.push(cache.count(slot));
-        let count = cache.count(slot) + weight;
-        cache.set_count(slot, count);
-        if count == 0 {
-            cache.remove(&[slot]);
+        let count = cache.count(slot);
+        before.push(count);
+        let (chunk, i) = Cache::split(slot);
+        let column = &mut writable(&table, &mut cache.cells[chunk]).columns[0];
+        match &mut column.data {
+            ColumnData::I64(counts) => counts[i] = count + weight,
+            _ => unreachable!("a multiplicity is an integer"),
+        }
+        column.nulls.clear(i);
+        if count + weight == 0 {
+            cache.set_absent(slot);
         } else {
-            cache.mark_dirty(&[slot]);
+            cache.set_dirty(slot);
         }
     }
+    cache.report_dirty();
     before
 }
 
@@ -326,11 +336,13 @@ impl Cache {
         self.lists = Some(lists);
     }
 
+    #[inline]
     pub(super) fn entry_bytes(&self, slot: u32) -> &[u8] {
         entry_bytes(&self.cells, slot)
     }
 
     /// The multiplicity of a row; zero if it is absent.
+    #[inline]
     pub(super) fn count(&self, slot: u32) -> i64 {
         let (chunk, i) = self.chunk(slot);
         match &chunk.columns[0] {
@@ -340,15 +352,6 @@ impl Cache {
                 _ => unreachable!("a multiplicity is an integer"),
             },
         }
-    }
-
-    fn set_count(&mut self, slot: u32, count: i64) {
-        let table = self.table.clone();
-        super::Columns {
-            cells: &mut self.cells,
-            table: &table,
-        }
-        .set_i64(0, slot, count);
     }
 
     /// The encoded row and the multiplicity of a live slot.

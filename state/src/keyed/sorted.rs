@@ -256,10 +256,9 @@ impl SortedTable {
         let keys = encoded(table.key_batch(&key_columns, hashes.len()));
         let mut found = Found::new(&table.spec.value, &self.order);
         for (row, &hash) in hashes.iter().enumerate() {
-            let rows = cache.rows_between(hash, keys.get(row), &stretch, limit)?;
-            for (order_key, count) in &rows {
-                found.push(row, order_key, *count)?;
-            }
+            cache.visit_between(hash, keys.get(row), &stretch, limit, |order_key, count| {
+                found.push(row, order_key, count)
+            })?;
         }
         found.finish()
     }
@@ -475,16 +474,38 @@ impl Cache {
         stretch: &Stretch,
         limit: usize,
     ) -> Result<Rows> {
+        let mut rows = Rows::new();
+        self.visit_between(hash, entry_key, stretch, limit, |order_key, count| {
+            rows.push((order_key.to_vec(), count));
+            Ok(())
+        })?;
+        Ok(rows)
+    }
+
+    /// Visits the rows of a key within a stretch, in order, `limit` at most: order key and multiplicity.
+    fn visit_between(
+        &mut self,
+        hash: u64,
+        entry_key: &[u8],
+        stretch: &Stretch,
+        limit: usize,
+        mut visit: impl FnMut(&[u8], i64) -> Result<()>,
+    ) -> Result<()> {
         if limit == 0 {
-            return Ok(Rows::new());
+            return Ok(());
         }
-        let whole = self.knows_all(hash, entry_key) || self.load_key(hash, entry_key)?;
-        let in_memory = self.rows_in_memory(hash, entry_key, stretch, limit);
-        if whole {
-            return Ok(in_memory);
+        if self.knows_all(hash, entry_key) || self.load_key(hash, entry_key)? {
+            return self.visit_in_memory(hash, entry_key, stretch, limit, visit);
         }
+        let mut in_memory = Rows::new();
+        self.visit_in_memory(hash, entry_key, stretch, limit, |order_key, count| {
+            in_memory.push((order_key.to_vec(), count));
+            Ok(())
+        })?;
         let at_rest = self.rows_at_rest(hash, entry_key, stretch, limit)?;
-        Ok(merge(in_memory, at_rest, stretch.reverse, limit))
+        merge(in_memory, at_rest, stretch.reverse, limit)
+            .iter()
+            .try_for_each(|(order_key, count)| visit(order_key, *count))
     }
 
     /// Whether all live rows of the key are in memory.
@@ -495,17 +516,21 @@ impl Cache {
                 .is_some_and(|owner| self.ordered().is_whole(owner))
     }
 
-    fn rows_in_memory(
+    fn visit_in_memory(
         &mut self,
         hash: u64,
         entry_key: &[u8],
         stretch: &Stretch,
         limit: usize,
-    ) -> Rows {
-        let mut rows = Rows::new();
+        mut visit: impl FnMut(&[u8], i64) -> Result<()>,
+    ) -> Result<()> {
         let Some(owner) = self.owner_of_key(hash, entry_key) else {
-            return rows;
+            return Ok(());
         };
+        let cells = &self.cells;
+        if let Some(ordered) = &mut self.ordered {
+            ordered.settle(owner, |slot| entry_bytes(cells, slot));
+        }
         let whole_entry = |order_key: &[u8]| [entry_key, order_key].concat();
         let from = whole_entry(&stretch.from);
         let to = stretch.to.as_deref().map(whole_entry);
@@ -516,20 +541,20 @@ impl Cache {
         };
         let mut read = Vec::new();
         let bytes_of = |slot| entry_bytes(&self.cells, slot);
+        let mut outcome = Ok(());
         self.ordered().walk(owner, span, bytes_of, |slot| {
             if !self.is_absent(slot) {
-                let order_key = bytes_of(slot)[entry_key.len()..].to_vec();
-                rows.push((order_key, self.count(slot)));
+                outcome = visit(&bytes_of(slot)[entry_key.len()..], self.count(slot));
                 read.push(slot);
             }
-            rows.len() < limit
+            outcome.is_ok() && read.len() < limit
         });
         // Rows that are read often stay longer; nobody holds their slots, so they are not pinned.
         for slot in read {
             let (chunk, i) = Self::split(slot);
             self.meta[chunk].used.set(i);
         }
-        rows
+        outcome
     }
 
     /// Rows within a stretch that the database has and the cache does not know of, `limit` at most.

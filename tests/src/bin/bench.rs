@@ -4,6 +4,7 @@
 //!   weir-bench [--rows N] [NAME …]        all benchmarks, or those whose name starts with one of the NAMEs
 //!   weir-bench checkpoint [--scale S] [PART …]   what checkpoints and restarts of 1 GB of state cost
 //!   weir-bench latency [--rows N] [--seconds S]   event to result at several loads, start-up, size
+//!   weir-bench machine                  what this machine can do at best: newline scan, memory copy
 //!   weir-bench upgrade [--keys N]         an aggregate rebuilt from the groups of another, against reading as many rows
 //!   weir-bench big-state [--keys N]       five million keys under 64 MiB of state memory, and the right answer
 //! ```
@@ -94,6 +95,10 @@ fn main() {
             }
             _ => names.push(argument),
         }
+    }
+    if names.iter().any(|name| name == "machine") {
+        weir_tests::machine_bench::run();
+        return;
     }
     let folder = tempfile::tempdir().unwrap();
     if names.iter().any(|name| name == "big-state") {

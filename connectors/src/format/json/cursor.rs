@@ -32,6 +32,17 @@ const SPECIAL: [bool; 256] = {
     table
 };
 
+/// Bytes of a string that are looked at together.
+const BLOCK: usize = 16;
+
+/// Whether any of these bytes ends the simple part of a string.
+#[inline]
+fn has_special(block: &[u8; BLOCK]) -> bool {
+    block.iter().fold(false, |any, &byte| {
+        any | (byte < 0x20) | (byte == b'"') | (byte == b'\\')
+    })
+}
+
 impl<'a> Cursor<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
         Self {
@@ -236,6 +247,12 @@ impl<'a> Cursor<'a> {
     fn simple_part(&mut self, from: usize) -> Parsed<bool> {
         let bytes = self.text.as_bytes();
         let mut at = from;
+        // The compiler makes a few vector instructions of this test; most strings are longer than a vector.
+        while let Some(block) = bytes.get(at..).and_then(|rest| rest.first_chunk::<BLOCK>())
+            && !has_special(block)
+        {
+            at += BLOCK;
+        }
         while at < bytes.len() && !SPECIAL[bytes[at] as usize] {
             at += 1;
         }

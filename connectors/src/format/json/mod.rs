@@ -212,6 +212,10 @@ impl Reader<'_, '_> {
             }};
         }
         match &mut column.kind {
+            Kind::Unread(nulls, _) => {
+                self.cursor.skip_value(&mut self.scratch.text)?;
+                *nulls += 1;
+            }
             Kind::Int8(builder) => integer!(builder, i8),
             Kind::Int16(builder) => integer!(builder, i16),
             Kind::Int32(builder) => integer!(builder, i32),

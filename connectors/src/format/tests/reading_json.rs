@@ -210,3 +210,31 @@ fn a_rejected_record_leaves_nothing_behind() {
         assert_eq!(*expected.get_or_insert_with(|| rows.clone()), rows, "{bad}");
     }
 }
+
+#[test]
+fn a_field_that_nobody_reads_is_null_and_its_record_must_still_be_json() {
+    let row = DataType::Row(vec![
+        column("x", DataType::Int64),
+        column("text", DataType::String),
+        not_null("y", DataType::Int64),
+    ]);
+    let request = TableRequest {
+        unread_fields: vec![(0, 1), (0, 2)],
+        ..request(Path::new("."), &[("format", "json")], &[column("r", row)])
+    };
+    let read = |text: &str| {
+        let decoded = decode_with(&request, text.as_bytes(), None);
+        decoded.map(|decoded| texts(&decoded.batches))
+    };
+    // A wrong type in it does not matter; a field that is NOT NULL is read whoever asks for it.
+    let text = "{\"r\":{\"x\":1,\"text\":[1,{}],\"y\":3}}\n{\"r\":null}\n{\"r\":{\"y\":4}}";
+    assert_eq!(
+        read(text).unwrap(),
+        [
+            "+{x: 1, text: NULL, y: 3}",
+            "+NULL",
+            "+{x: NULL, text: NULL, y: 4}"
+        ]
+    );
+    assert!(read("{\"r\":{\"x\":1,\"text\":\"open,\"y\":3}}").is_err());
+}

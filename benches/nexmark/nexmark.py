@@ -1,0 +1,104 @@
+"""Every Nexmark query in Weir alone: `make bench-nexmark`.
+
+    from   the file of JSON lines │ the generator in the process itself
+    into   blackhole │ files of changes
+    at     parallelism 1 and 2, checkpoints every ten seconds into RocksDB
+
+For each run: events a second, CPU seconds, peak memory, state, checkpoints, and where the workers' busy time went. Writes all
+figures beside the revision as JSON.
+"""
+
+import argparse
+import collections
+import json
+import sys
+from pathlib import Path
+
+import compare
+import engines
+import setup
+import tables
+
+QUERIES = [f"q{number}" for number in range(23)]
+SINKS = {
+    "blackhole": "'connector' = 'blackhole'",
+    "files": "'connector' = 'filesystem', 'path' = 'result', 'format' = 'changelog-json'",
+}
+#: Kinds of operators by the end of their IDs; what is none of these counts as `other`.
+STATELESS = ("source", "filter", "project", "sink")
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--weir", required=True, help="the release binary")
+    parser.add_argument("--work", type=Path, help="a folder for data and states, instead of the one in the cache")
+    parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--queries", default=",".join(QUERIES))
+    parser.add_argument("--parallelism", default="1,2")
+    parser.add_argument("--from", dest="sources", default="file,generator")
+    parser.add_argument("--into", default="blackhole,files")
+    parser.add_argument("--out", type=Path, help="where the figures go, as JSON; else results/ in the cache, by revision")
+    return parser.parse_args()
+
+
+def statements(weir, query, source, sink, events, path):
+    """The file to run. q10 and q13 have tables of their own beside the events: they are taken as they are."""
+    tables_of = tables.weir(path) if source == "file" else tables.weir_generated(events)
+    return weir.statements(query, tables_of, SINKS[sink])
+
+
+def checkpoints_of(work):
+    """What the job noted of its checkpoints, and the busy seconds of its operators."""
+    noted = [json.loads(line) for file in work.glob(".weir/*/statistics/checkpoints.jsonl") for line in file.read_text().splitlines()]
+    busy = collections.Counter()
+    for checkpoint in noted:
+        for operator in checkpoint["operators"]:
+            kind = operator["id"].rsplit("/", 1)[-1].split("(")[0].rstrip("0123456789_")
+            busy[kind if kind in STATELESS else "stateful"] += operator["busy_micros"] / 1e6
+    return {
+        "checkpoints": len(noted),
+        "checkpoint_millis": [checkpoint["total_micros"] / 1000 for checkpoint in noted],
+        "state_bytes": noted[-1]["bytes_total"] if noted else 0,
+        "busy_seconds": dict(busy),
+    }
+
+
+def main():
+    given = arguments()
+    work = given.work or setup.cache() / "work"
+    path = compare.data(engines.Weir(given.weir, work / "weir"), work, given.events)
+    print(f"{given.events:,} events; busy: seconds of all workers in sources (decoding), stateless operators, stateful ones, sinks")
+    print(f"{'query':6}{'from':>10}{'into':>10}{'P':>3}{'events/s':>12}{'CPU s':>8}{'peak MiB':>10}{'state MiB':>10}{'checkpoints':>12}{'slowest ms':>11}   busy")
+    figures = []
+    for query in given.queries.split(","):
+        for source in given.sources.split(","):
+            for sink in given.into.split(","):
+                for parallelism in given.parallelism.split(","):
+                    weir = engines.Weir(given.weir, work / "weir", int(parallelism))
+                    try:
+                        _, run = weir.start(statements(weir, query, source, sink, given.events, path))
+                    except engines.Refused as refused:
+                        print(f"{query:6}{source:>10}{sink:>10}{parallelism:>3}   {refused}", flush=True)
+                        continue
+                    noted = checkpoints_of(weir.work)
+                    busy = collections.Counter(noted["busy_seconds"])
+                    stateless = busy["filter"] + busy["project"]
+                    slowest = max(noted["checkpoint_millis"], default=0)
+                    print(
+                        f"{query:6}{source:>10}{sink:>10}{parallelism:>3}{given.events / run.seconds:>12,.0f}{run.cpu:>8.2f}{run.memory >> 20:>10,}"
+                        f"{noted['state_bytes'] / 2**20:>10.1f}{noted['checkpoints']:>12}{slowest:>11.0f}"
+                        f"   {busy['source']:.2f} {stateless:.2f} {busy['stateful']:.2f} {busy['sink']:.2f}",
+                        flush=True,
+                    )
+                    figures.append({"query": query, "from": source, "into": sink, "parallelism": int(parallelism),
+                                    "seconds": run.seconds, "cpu": run.cpu, "memory": run.memory, **noted})
+    out = given.out or compare.results("nexmark")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    document = {**engines.machine(), "revision": compare.revision(), "events": given.events, "runs": figures}
+    out.write_text(json.dumps(document, indent=1))
+    print(f"figures: {out}")
+    sys.exit(0 if figures else 1)
+
+
+if __name__ == "__main__":
+    main()
