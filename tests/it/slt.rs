@@ -226,8 +226,14 @@ impl Script {
         }
         let found = weir_engine::view_rows(&state, &job, "The view")
             .map_err(|error| Failure(error.to_string()))?;
-        let rows = found.rows.iter().flat_map(weir_tests::value::rows_of);
-        Ok(Some(answer(rows.map(|row| texts_of(&row)).collect())))
+        // A view is in no order; a script has its rows in that of the folded ones.
+        let mut rows: Vec<Row> = found
+            .rows
+            .iter()
+            .flat_map(weir_tests::value::rows_of)
+            .collect();
+        rows.sort();
+        Ok(Some(answer(rows.iter().map(texts_of).collect())))
     }
 
     fn late(&self, query: &str) -> Result<Answer, Failure> {
