@@ -12,6 +12,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use weir_state::{StorageOptions, StorageSettings};
@@ -241,6 +242,10 @@ pub fn give_to(state_dir: &Path, job: &str, file: &Path) -> Result<()> {
     write_durably(&folder.path().join("owner.json"), &owner)
 }
 
+/// A process that this one is starting holds what this one had open, locks among it, until it runs its own program.
+const LOCK_ATTEMPTS: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
 fn lock(path: &Path, job: &str) -> Result<File> {
     let file = OpenOptions::new()
         .create(true)
@@ -248,7 +253,15 @@ fn lock(path: &Path, job: &str) -> Result<File> {
         .write(true)
         .open(path)
         .map_err(|error| failed("cannot open", path, &error))?;
-    match file.try_lock() {
+    let mut held = file.try_lock();
+    for _ in 0..LOCK_ATTEMPTS {
+        if !matches!(held, Err(TryLockError::WouldBlock)) {
+            break;
+        }
+        std::thread::park_timeout(LOCK_PAUSE);
+        held = file.try_lock();
+    }
+    match held {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Error::Job(format!(
             "job `{job}` is running already: another process holds {}; stop it first, or give this one another name \

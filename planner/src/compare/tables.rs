@@ -194,7 +194,10 @@ impl Pair<'_> {
                 }
             }
         }
-        let merges = taken[..identity_width(old)].iter().any(|taken| !taken);
+        // A dropped key may be the value of a table as well, and then its rows stay apart; what the groups hold of them is
+        // counted anew all the same.
+        let merges = self.found.state == StateFrom::Merged
+            || taken[..identity_width(old)].iter().any(|taken| !taken);
         OldTable {
             operator: OperatorId::new(""),
             table: String::new(),
