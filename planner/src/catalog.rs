@@ -17,8 +17,8 @@ use crate::{Catalog, SourceTraits, TableRole};
 /// catalog.connector("queue", ConnectorSchema::new().required("topic").optional("group").unbounded());
 /// let table = "CREATE TABLE t (a BIGINT) WITH ('connector' = 'queue', 'topic' = 'x'); SELECT a FROM t;";
 /// assert!(plan(table, &catalog).is_ok());
-/// let mistakes = plan(&table.replace("topic", "topics"), &catalog).expect_err("no such option");
-/// assert_eq!(mistakes.0[0].code, "C0002");
+/// let mistakes = plan(&table.replace("topic", "group"), &catalog).expect_err("an option is missing");
+/// assert_eq!(mistakes.0[0].code, "C0004");
 /// ```
 #[derive(Clone, Debug)]
 pub struct ConnectorSchema {
