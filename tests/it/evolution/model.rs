@@ -27,8 +27,12 @@ enum Came {
     Refused,
 }
 
+/// `WEIR_MODEL=363` runs that case alone, twenty times.
 #[test]
 fn what_the_model_says_of_an_edit_comes_out() {
+    if let Ok(seed) = std::env::var("WEIR_MODEL") {
+        return one_case(&seed);
+    }
     let mut suite = Suite::with_share("evolution", 0.3, 300, 300);
     let texts = lines("planner/tests/it/evolution/model.jsonl");
     let rows = lines("tests/it/evolution/model_rows.jsonl");
@@ -63,6 +67,20 @@ fn what_the_model_says_of_an_edit_comes_out() {
         failures.len(),
         failures.join("\n\n")
     );
+}
+
+fn one_case(seed: &str) {
+    let texts = lines("planner/tests/it/evolution/model.jsonl");
+    let rows = lines("tests/it/evolution/model_rows.jsonl");
+    let at = texts
+        .iter()
+        .position(|case| case["seed"].to_string() == seed);
+    let at = at.expect("there is such a case");
+    for time in 0..20 {
+        if let Err(text) = case(&texts[at], &rows[at]) {
+            panic!("case {seed}, run {time}: {text}");
+        }
+    }
 }
 
 fn lines(path: &str) -> Vec<Value> {
