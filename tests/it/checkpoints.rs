@@ -248,7 +248,7 @@ fn stopped(job: &Job, settings: &[(&str, &str)]) -> JobSummary {
     while handle
         .progress()
         .last_checkpoint
-        .is_none_or(|last| last.0 < 3)
+        .is_none_or(|last| last.0 < 2)
     {
         assert!(
             started.elapsed() < Duration::from_secs(30),
