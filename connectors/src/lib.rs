@@ -63,6 +63,7 @@ mod socket;
 mod source;
 mod stdin;
 mod table;
+mod words;
 
 #[cfg(test)]
 mod contract;
