@@ -317,6 +317,10 @@ impl Source for NexmarkSource {
     fn bounded(&self) -> bool {
         self.numbered.rows.is_some()
     }
+
+    fn end_of(&self, split: &SplitId) -> Result<Option<Position>> {
+        self.numbered.end_of(split)
+    }
 }
 
 struct NexmarkDecoder {

@@ -13,7 +13,8 @@ use weir_tests::job::{Setup, plan};
 use weir_tests::suite::Suite;
 
 use super::carry::{
-    Start, difference, everything, expected, has_incompatible, held, judged, on_threads, refusal,
+    Start, difference, everything, expected, foretold, has_incompatible, held, judged, on_threads,
+    refusal,
 };
 use super::queries::Text;
 use crate::batch::Oracle;
@@ -238,6 +239,7 @@ fn case(seed: u64) -> Result<Came, String> {
             Err(_) if came.refused => return Ok(came),
             // What cannot start below rows that are taken back, and what needs another target.
             Err(error) if refusal(&error).is_some() => {
+                foretold(&error, last.as_ref()).map_err(|error| story(&error, at, &before))?;
                 came.refused = true;
                 return Ok(came);
             }
