@@ -44,9 +44,9 @@ def weir(path):
     return f"CREATE TABLE event ({COLUMNS}, {WATERMARK}) {source};\n{views}"
 
 
-def weir_generated(events):
-    """Weir's tables over the generator in the process itself."""
-    option = f"'connector' = 'nexmark', 'events' = '{events}'"
+def weir_generated(events, prepared=False):
+    """Weir's tables over the generator in the process itself; `prepared`: with events that are made before the first is read."""
+    option = f"'connector' = 'nexmark', 'events' = '{events}'" + (", 'prepared' = 'true'" if prepared else "")
     return "".join(
         f"CREATE TABLE {kind} ({fields}, {WATERMARK}) WITH ({option}, 'table' = '{kind}');\n"
         for kind, fields in FIELDS.items()

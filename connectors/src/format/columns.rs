@@ -17,7 +17,7 @@ use weir_types::{Column, DataType as Sql, TimeUnit};
 
 use super::decimal::DecimalReader;
 use super::json::Fields;
-use super::value::{self, NotATimestamp, TimestampFormat};
+use super::value::{self, KnownDate, NotATimestamp, TimestampFormat};
 
 /// Why a value does not fit its column.
 pub(crate) type Reason = String;
@@ -52,6 +52,8 @@ pub(crate) enum Kind {
         unit: TimeUnit,
         zoned: bool,
         format: TimestampFormat,
+        /// The date of the last value: most rows have the one of the row before.
+        date: KnownDate,
     },
     Row(RowBuilder),
     Array(ListBuilder),
@@ -68,7 +70,21 @@ pub(crate) struct RowBuilder {
     pub(crate) names: Vec<String>,
     pub(crate) columns: Vec<ColumnBuilder>,
     pub(crate) valid: Vec<bool>,
+    /// NULLs at the end that the fields' builders do not have yet: a record of one kind is NULL in the columns of the others.
+    owed: usize,
     arrow: arrow::datatypes::Fields,
+}
+
+impl RowBuilder {
+    /// Brings the fields' builders to the length of `valid`.
+    pub(crate) fn settle_nulls(&mut self) {
+        let owed = std::mem::take(&mut self.owed);
+        if owed > 0 {
+            self.columns
+                .iter_mut()
+                .for_each(|column| column.push_nulls(owed));
+        }
+    }
 }
 
 /// Values in a row: an ARRAY, or the values of a MAP.
@@ -162,7 +178,8 @@ impl ColumnBuilder {
                     .iter()
                     .map(|column| Self::new(column, format, rows))
                     .collect::<Option<_>>()?,
-                valid: Vec::new(),
+                valid: Vec::with_capacity(rows),
+                owed: 0,
                 arrow: columns.iter().map(Column::to_arrow_field).collect(),
             }),
             Sql::Array(element) => Kind::Array(ListBuilder::new(
@@ -234,12 +251,23 @@ impl ColumnBuilder {
             Kind::Timestamp { values, .. } => values.append_null(),
             Kind::Decimal(decimals) => decimals.append_null(),
             Kind::Row(row) => {
-                row.columns.iter_mut().for_each(Self::push_null);
+                row.owed += 1;
                 row.valid.push(false);
             }
             Kind::Array(list) | Kind::Map(list, _) => list.close_null(),
             Kind::Op(retracted) => retracted.push(false),
         );
+    }
+
+    fn push_nulls(&mut self, count: usize) {
+        match &mut self.kind {
+            Kind::Boolean(builder) => builder.append_nulls(count),
+            Kind::Int32(builder) => builder.append_nulls(count),
+            Kind::Int64(builder) => builder.append_nulls(count),
+            Kind::Timestamp { values, .. } => values.append_nulls(count),
+            Kind::Unread(len, _) => *len += count,
+            _ => (0..count).for_each(|_| self.push_null()),
+        }
     }
 
     /// A value for a key of a MAP that is thrown away: keys are never NULL, not even those.
@@ -279,6 +307,7 @@ impl ColumnBuilder {
     fn complete(&mut self) {
         match &mut self.kind {
             Kind::Row(row) => {
+                row.settle_nulls();
                 row.columns.iter_mut().for_each(Self::complete);
                 let longest = row
                     .columns
@@ -363,6 +392,7 @@ impl ColumnBuilder {
                 unit,
                 zoned,
                 format,
+                ..
             } => values.append_value(match format {
                 TimestampFormat::Epoch(from) => epoch(text, *from, *unit)?,
                 _ => value::parse_timestamp(text, *unit, *zoned)
@@ -390,6 +420,7 @@ impl ColumnBuilder {
             Kind::Timestamp { values, unit, zoned, .. } => typed(&values.finish(), *unit, *zoned),
             Kind::Decimal(decimals) => decimals.finish(),
             Kind::Row(row) => {
+                row.settle_nulls();
                 let columns: Vec<ArrayRef> = row.columns.iter_mut().map(Self::finish).collect();
                 let valid = NullBuffer::from(std::mem::take(&mut row.valid));
                 Arc::new(StructArray::new(row.arrow.clone(), columns, Some(valid)))
@@ -481,6 +512,7 @@ fn timestamp(unit: TimeUnit, zoned: bool, format: TimestampFormat, rows: usize) 
         unit,
         zoned,
         format,
+        date: KnownDate::default(),
     }
 }
 

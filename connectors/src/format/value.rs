@@ -5,6 +5,8 @@
 
 use weir_types::TimeUnit;
 
+use super::json::{clock_seconds, load};
+
 /// `'timestamp.format'`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TimestampFormat {
@@ -141,6 +143,12 @@ impl Scanner<'_> {
         days_from_civil(year, month, day)
     }
 
+    /// A date and nothing else.
+    fn whole_date(mut self) -> Option<i64> {
+        let days = self.date()?;
+        self.0.is_empty().then_some(days)
+    }
+
     /// `hh:mm[:ss[.fraction]]` as seconds and nanoseconds.
     fn time(&mut self) -> Option<(i64, i64)> {
         let hour = self.digits(2)?;
@@ -236,6 +244,61 @@ pub(crate) fn parse_timestamp(
     let fine = nanos / (1_000_000_000 / per_second(unit));
     let value = i128::from(seconds) * i128::from(per_second(unit)) + i128::from(fine);
     i64::try_from(value).map_err(|_| NotATimestamp::Range)
+}
+
+/// A date that was read before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KnownDate {
+    text: [u8; 10],
+    days: i64,
+}
+
+impl Default for KnownDate {
+    fn default() -> Self {
+        Self {
+            text: *b"1970-01-01",
+            days: 0,
+        }
+    }
+}
+
+/// A timestamp as most are written, `2013-01-31 23:59:00` or with three digits behind a point, that begins at `at`: its
+/// value and where it ends. `None`: [`parse_timestamp`] is to read it, or to say what is wrong with it.
+#[inline]
+pub(crate) fn plain_timestamp(
+    bytes: &[u8],
+    at: usize,
+    unit: TimeUnit,
+    date: &mut KnownDate,
+) -> Option<(i64, usize)> {
+    let text = bytes.get(at..)?;
+    let (day, rest) = text.split_first_chunk::<10>()?;
+    if day != &date.text {
+        // Years of more than four digits, or of fewer, are no ten bytes.
+        let days = Scanner(day).whole_date()?;
+        *date = KnownDate { text: *day, days };
+    }
+    if !matches!(rest.first(), Some(b' ' | b'T')) {
+        return None;
+    }
+    let seconds = date.days * 86_400 + clock_seconds(load(rest, 1)?)?;
+    let (millis, length) = match rest.get(9..13) {
+        Some(&[b'.', a, b, c]) if [a, b, c].iter().all(u8::is_ascii_digit) => {
+            let digit = |byte: u8| i64::from(byte - b'0');
+            (digit(a) * 100 + digit(b) * 10 + digit(c), 23)
+        }
+        _ => (0, 19),
+    };
+    let value = match unit {
+        TimeUnit::Second => seconds,
+        TimeUnit::Milli => seconds * 1000 + millis,
+        TimeUnit::Micro => seconds * 1_000_000 + millis * 1000,
+        // They reach from 1677 to 2262 only.
+        TimeUnit::Nano => seconds
+            .checked_mul(1_000_000_000)?
+            .checked_add(millis * 1_000_000)?,
+    };
+    Some((value, at + length))
 }
 
 /// Days since 1970-01-01.
@@ -444,6 +507,31 @@ mod tests {
             parse_timestamp("1969-12-31 23:59:59.9999", TimeUnit::Milli, false),
             Ok(-1)
         );
+    }
+
+    proptest! {
+        /// Whatever the short way reads, the long way reads as the same, and it reads what most records have.
+        #[test]
+        fn the_short_way_to_a_timestamp_agrees_with_the_long_one(
+            text in "[0-9]{3,4}-[0-2][0-9]-[0-3][0-9][ Tt][0-2][0-9]:[0-6][0-9](:[0-6][0-9])?(\\.[0-9]{0,5})?Z?",
+            digits in 0u8..10,
+        ) {
+            for unit in [TimeUnit::Second, TimeUnit::Milli, TimeUnit::Micro, TimeUnit::Nano] {
+                let quoted = format!("{text}\"");
+                let mut date = KnownDate::default();
+                for _ in 0..2 {
+                    let short = plain_timestamp(quoted.as_bytes(), 0, unit, &mut date);
+                    let long = parse_timestamp(&text, unit, false);
+                    if let Some((value, end)) = short.filter(|(_, end)| *end == text.len()) {
+                        prop_assert_eq!(long, Ok(value), "{} up to {}", text, end);
+                    }
+                }
+            }
+            let usual = format!("2025-01-0{} 12:3{digits}:5{digits}.{digits}07\"", digits.max(1));
+            let short = plain_timestamp(usual.as_bytes(), 0, TimeUnit::Milli, &mut KnownDate::default());
+            let long = parse_timestamp(&usual[..usual.len() - 1], TimeUnit::Milli, false).unwrap();
+            prop_assert_eq!(short, Some((long, usual.len() - 1)));
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@
 
 mod fields;
 mod model;
+mod prepared;
 mod words;
 
 use std::collections::BTreeMap;
@@ -36,6 +37,7 @@ use crate::source::{
 use crate::table::TableRequest;
 use fields::{EVENT, Field};
 use model::{Kind, Model, ROUND};
+use prepared::Prepared;
 
 /// With several splits, events are dealt to them in blocks of so many rounds.
 const BLOCK_ROUNDS: u64 = 160;
@@ -86,6 +88,13 @@ const GAP: OptionInfo = OptionInfo {
     form: Form::Duration,
     help: "event time from one event to the next",
 };
+const PREPARED: OptionInfo = OptionInfo {
+    key: "prepared",
+    default: Some("false"),
+    form: Form::Boolean,
+    help: "all events are made before the first one is read, and are kept in memory: to measure what reads them, and not how \
+           they are made; 'events' says how many",
+};
 const DISORDER: OptionInfo = OptionInfo {
     key: "disorder",
     default: Some("1"),
@@ -101,7 +110,9 @@ pub(crate) const INFO: ConnectorInfo = ConnectorInfo {
     source: true,
     sink: false,
     formatted: false,
-    options: &[TABLE, EVENTS, RATE, SPLITS, SEED, FIRST_TIME, GAP, DISORDER],
+    options: &[
+        TABLE, EVENTS, RATE, SPLITS, SEED, FIRST_TIME, GAP, DISORDER, PREPARED,
+    ],
     metadata: &[MetadataInfo {
         key: "offset",
         is_text: false,
@@ -167,7 +178,14 @@ impl Rows {
 
 /// Checks that the columns are fields of the model, each of its type.
 pub(crate) fn check(request: &TableRequest, found: &mut Vec<Diagnostic>) {
-    let rows = Rows::of(Options(&request.options));
+    let options = Options(&request.options);
+    if options.boolean(&PREPARED) && options.count(&EVENTS).is_none() {
+        let diagnostic = Diagnostic::error("C0003", "events without end cannot be made beforehand")
+            .at(request.option_span(PREPARED.key), "there is no 'events'")
+            .help("say how many: 'events' = '1000000'");
+        found.push(diagnostic);
+    }
+    let rows = Rows::of(options);
     for column in &request.declared {
         match (rows.nested(&column.name), &column.data_type) {
             (Some(_), _) if !column.nullable => found.push(wrong_type(
@@ -255,6 +273,7 @@ pub(crate) struct NexmarkSource {
     rows: Rows,
     model: Model,
     numbered: Numbered,
+    prepared: Prepared,
 }
 
 impl NexmarkSource {
@@ -283,20 +302,11 @@ impl NexmarkSource {
             rows,
             model,
             numbered,
+            prepared: Prepared::default(),
         }
     }
-}
 
-impl Source for NexmarkSource {
-    fn splits(&self, _restored: &BTreeMap<SplitId, Position>) -> Result<SplitListing> {
-        Ok(self.numbered.listing())
-    }
-
-    fn dealer(&self, split: &SplitId, position: Option<&Position>) -> Result<Box<dyn Dealer>> {
-        self.numbered.dealer(split, position)
-    }
-
-    fn decoder(&self) -> Result<Box<dyn Decoder>> {
+    fn maker(&self) -> Maker {
         let metadata = self.request.metadata.iter().map(|(_, column)| column);
         let all: Vec<_> = self
             .request
@@ -305,13 +315,40 @@ impl Source for NexmarkSource {
             .chain(metadata)
             .cloned()
             .collect();
-        Ok(Box::new(NexmarkDecoder {
+        Maker {
             rows: self.rows,
             model: self.model,
             columns: self.request.columns.clone(),
             offsets: self.request.metadata.len(),
             schema: DataType::arrow_schema(&all),
-        }))
+        }
+    }
+}
+
+impl Source for NexmarkSource {
+    fn splits(&self, _restored: &BTreeMap<SplitId, Position>) -> Result<SplitListing> {
+        let mut listing = self.numbered.listing();
+        let is_prepared = Options(&self.request.options).boolean(&PREPARED);
+        if let (true, Some(rows)) = (is_prepared, self.numbered.rows) {
+            let took = self.prepared.fill(&self.maker(), rows)?;
+            listing.warnings.push(format!(
+                "`{}`: {rows} rows were made beforehand, in {:.3} s",
+                self.request.table,
+                took.as_secs_f64()
+            ));
+        }
+        Ok(listing)
+    }
+
+    fn dealer(&self, split: &SplitId, position: Option<&Position>) -> Result<Box<dyn Dealer>> {
+        self.numbered.dealer(split, position)
+    }
+
+    fn decoder(&self) -> Result<Box<dyn Decoder>> {
+        Ok(match self.prepared.batches() {
+            Some(batches) => Box::new(batches),
+            None => Box::new(self.maker()),
+        })
     }
 
     fn bounded(&self) -> bool {
@@ -323,7 +360,8 @@ impl Source for NexmarkSource {
     }
 }
 
-struct NexmarkDecoder {
+/// Makes events.
+struct Maker {
     rows: Rows,
     model: Model,
     columns: Vec<Column>,
@@ -332,7 +370,7 @@ struct NexmarkDecoder {
     schema: SchemaRef,
 }
 
-impl NexmarkDecoder {
+impl Maker {
     fn column(&self, column: &Column, events: &[u64]) -> Result<ArrayRef> {
         if let Some(kind) = self.rows.nested(&column.name) {
             return self.nested(kind, &column.data_type, events);
@@ -378,39 +416,51 @@ impl NexmarkDecoder {
     }
 }
 
-impl Decoder for NexmarkDecoder {
+impl Maker {
+    /// Some rows, at most [`BATCH_ROWS`].
+    fn batch(&self, rows: std::ops::Range<u64>) -> Result<DecodedBatch> {
+        let events: Vec<u64> = rows.map(|row| self.rows.event(row)).collect();
+        let mut arrays = Vec::with_capacity(self.columns.len() + self.offsets);
+        for column in &self.columns {
+            arrays.push(self.column(column, &events)?);
+        }
+        for _ in 0..self.offsets {
+            let numbers = events.iter().map(|event| *event as i64);
+            arrays.push(Arc::new(numbers.collect::<Int64Array>()));
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(events.len()));
+        let rows = RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
+            .map_err(|error| {
+                Error::Inconsistent(format!("generated columns do not fit together: {error}"))
+            })?;
+        Ok(DecodedBatch {
+            rows,
+            retracted: None,
+            offsets: events,
+        })
+    }
+}
+
+impl Decoder for Maker {
     fn decode(&mut self, chunk: &Chunk) -> Result<Decoded> {
-        let Payload::Rows(rows) = chunk.payload.clone() else {
-            return Err(Error::Inconsistent(
-                "a chunk of text came to a generator".to_owned(),
-            ));
-        };
         let mut decoded = Decoded::default();
+        let rows = rows_of(chunk)?;
         let mut start = rows.start;
         while start < rows.end {
             let end = rows.end.min(start + BATCH_ROWS as u64);
-            let events: Vec<u64> = (start..end).map(|row| self.rows.event(row)).collect();
-            let mut arrays = Vec::with_capacity(self.columns.len() + self.offsets);
-            for column in &self.columns {
-                arrays.push(self.column(column, &events)?);
-            }
-            for _ in 0..self.offsets {
-                let numbers = events.iter().map(|event| *event as i64);
-                arrays.push(Arc::new(numbers.collect::<Int64Array>()));
-            }
-            let options = RecordBatchOptions::new().with_row_count(Some(events.len()));
-            let rows = RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
-                .map_err(|error| {
-                    Error::Inconsistent(format!("generated columns do not fit together: {error}"))
-                })?;
-            decoded.batches.push(DecodedBatch {
-                rows,
-                retracted: None,
-                offsets: events,
-            });
+            decoded.batches.push(self.batch(start..end)?);
             start = end;
         }
         Ok(decoded)
+    }
+}
+
+fn rows_of(chunk: &Chunk) -> Result<std::ops::Range<u64>> {
+    match &chunk.payload {
+        Payload::Rows(rows) => Ok(rows.clone()),
+        Payload::Text(_) => Err(Error::Inconsistent(
+            "a chunk of text came to a generator".to_owned(),
+        )),
     }
 }
 

@@ -67,6 +67,27 @@ fn splits_share_the_same_rows() {
 }
 
 #[test]
+fn events_that_are_made_beforehand_are_the_same() {
+    let bids = columns_of(Kind::Bid);
+    for (columns, options) in [
+        (all_columns(), vec![("events", "20000"), ("splits", "3")]),
+        (bids, vec![("events", "20000"), ("table", "bid")]),
+    ] {
+        let made = rows(&options, &columns);
+        let mut prepared = options.clone();
+        prepared.push(("prepared", "true"));
+        assert_eq!(rows(&prepared, &columns), made);
+    }
+    let endless = request(
+        Path::new("."),
+        &[("connector", "nexmark"), ("prepared", "true")],
+        &all_columns(),
+    );
+    let found = crate::check_table(&endless, crate::Role::Source);
+    assert_eq!(found[0].code, "C0003");
+}
+
+#[test]
 fn a_column_is_the_same_whatever_else_is_read() {
     let whole = rows(&[("table", "bid")], &columns_of(Kind::Bid));
     for (at, column) in columns_of(Kind::Bid).into_iter().enumerate() {

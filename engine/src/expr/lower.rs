@@ -30,6 +30,7 @@ use weir_types::{DataType, Scalar, Span};
 
 use super::fallible::{cast_may_fail, is_float, operation_may_fail};
 use super::physical::{CheckedNegate, Connective, EpochClock, EpochTime, Logical};
+use super::shifted::shifted;
 use super::{functions, literal, normal};
 
 /// A node of the lowered tree.
@@ -201,10 +202,12 @@ impl Lowering<'_> {
         } else {
             (left_value, right_value)
         };
-        let physical =
-            BinaryExpr::new(left_value, operator, right_value).with_fail_on_overflow(true);
+        let general = BinaryExpr::new(Arc::clone(&left_value), operator, Arc::clone(&right_value))
+            .with_fail_on_overflow(true);
+        let general = Arc::new(general);
+        let physical = shifted(&left_value, &operator, &right_value, self.schema, general);
         let may_fail = operation_may_fail(op, &expr.data_type, &right.kind);
-        Ok(over(Arc::new(physical), children, may_fail))
+        Ok(over(physical, children, may_fail))
     }
 
     /// The plan's casts are explicit; where the library still wants others (decimals of unlike scale, a date

@@ -20,6 +20,7 @@ mod lower;
 mod normal;
 mod physical;
 mod row_errors;
+mod shifted;
 #[cfg(test)]
 mod tests;
 

@@ -5,6 +5,7 @@
 //! a broken structure is an error whichever columns a query reads.
 
 use super::super::Malformed;
+use super::words;
 
 /// Objects and arrays deeper than this are an error: the parser recurses.
 const DEPTH_MAX: usize = 128;
@@ -19,28 +20,20 @@ pub(crate) struct Cursor<'a> {
 
 type Parsed<T> = Result<T, Malformed>;
 
-/// Bytes that end the simple part of a string.
-const SPECIAL: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 0x20 {
-        table[byte] = true;
-        byte += 1;
-    }
-    table[b'"' as usize] = true;
-    table[b'\\' as usize] = true;
-    table
-};
-
 /// Bytes of a string that are looked at together.
 const BLOCK: usize = 16;
 
 /// Whether any of these bytes ends the simple part of a string.
 #[inline]
 fn has_special(block: &[u8; BLOCK]) -> bool {
-    block.iter().fold(false, |any, &byte| {
-        any | (byte < 0x20) | (byte == b'"') | (byte == b'\\')
-    })
+    block
+        .iter()
+        .fold(false, |any, &byte| any | is_special(byte))
+}
+
+#[inline]
+fn is_special(byte: u8) -> bool {
+    (byte < 0x20) | (byte == b'"') | (byte == b'\\')
 }
 
 impl<'a> Cursor<'a> {
@@ -62,10 +55,17 @@ impl<'a> Cursor<'a> {
         self.at = at;
     }
 
+    /// The whole record.
+    pub(crate) fn bytes(&self) -> &'a [u8] {
+        self.text.as_bytes()
+    }
+
+    #[inline]
     fn byte(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
+    #[inline]
     fn skip_space(&mut self) {
         while matches!(self.byte(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
             self.at += 1;
@@ -73,6 +73,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The first byte of the next token.
+    #[inline]
     pub(crate) fn peek(&mut self) -> Parsed<u8> {
         self.skip_space();
         self.byte().ok_or_else(|| self.ended())
@@ -204,6 +205,29 @@ impl<'a> Cursor<'a> {
         Ok(&self.text[start..self.at])
     }
 
+    /// Takes a whole number as most are: without a sign, of fewer than sixteen digits, and not at the end of the record.
+    /// Any other is left where it is, for [`Cursor::number`].
+    #[inline]
+    pub(crate) fn plain_integer(&mut self) -> Option<i64> {
+        let bytes = self.text.as_bytes();
+        let (count, mut value) = words::leading_digits(words::load(bytes, self.at)?);
+        let mut end = self.at + count;
+        if count == 8 {
+            let (more, low) = words::leading_digits(words::load(bytes, end)?);
+            if more == 8 {
+                return None;
+            }
+            value = value * 10_u64.pow(more as u32) + low;
+            end += more;
+        }
+        let leads_with_zero = bytes[self.at] == b'0' && end - self.at > 1;
+        if count == 0 || leads_with_zero || matches!(bytes.get(end), Some(b'.' | b'e' | b'E')) {
+            return None;
+        }
+        self.at = end;
+        Some(value as i64)
+    }
+
     fn digits(&mut self) {
         while matches!(self.byte(), Some(b'0'..=b'9')) {
             self.at += 1;
@@ -253,7 +277,14 @@ impl<'a> Cursor<'a> {
         {
             at += BLOCK;
         }
-        while at < bytes.len() && !SPECIAL[bytes[at] as usize] {
+        while let Some(word) = words::load(bytes, at) {
+            let simple = words::first_special(word);
+            at += simple;
+            if simple < 8 {
+                break;
+            }
+        }
+        while at < bytes.len() && !is_special(bytes[at]) {
             at += 1;
         }
         self.at = at;
@@ -359,7 +390,10 @@ impl<'a> Cursor<'a> {
             b't' => self.word("true"),
             b'f' => self.word("false"),
             b'n' => self.word("null"),
-            b'-' | b'0'..=b'9' => self.number().map(|_| ()),
+            b'-' | b'0'..=b'9' => match self.plain_integer() {
+                Some(_) => Ok(()),
+                None => self.number().map(|_| ()),
+            },
             _ => Err(self.unexpected("a value")),
         }
     }

@@ -14,10 +14,12 @@
 mod cursor;
 mod encode;
 mod fields;
+mod words;
 
 pub(crate) use cursor::{Cursor, shorten};
 pub(crate) use encode::{JsonEncoder, write_string};
 pub(crate) use fields::Fields;
+pub(crate) use words::{clock_seconds, load};
 
 /// Rows as JSON objects, one text each.
 pub fn json_rows(columns: &[weir_types::Column], rows: &weir_types::ChangeBatch) -> Vec<String> {
@@ -31,7 +33,7 @@ pub fn json_rows(columns: &[weir_types::Column], rows: &weir_types::ChangeBatch)
 
 use super::Malformed;
 use super::columns::{ColumnBuilder, Kind, ListBuilder, Reason, RowBuilder, epoch, not_an_integer};
-use super::value::TimestampFormat;
+use super::value::{self, TimestampFormat};
 
 /// How objects are read.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -139,9 +141,9 @@ impl Reader<'_, '_> {
             self.object_last_wins(fields, columns, &name)?;
         } else {
             let mut place = 0;
-            while let Some(key) = self.cursor.next_key(place == 0, &mut self.scratch.key)? {
-                match fields.column(place, key) {
-                    None => self.cursor.skip_value(&mut self.scratch.text)?,
+            while let Some(column) = self.key(fields, place)? {
+                match column {
+                    None => self.skip(fields, place)?,
                     Some(column) if fields.mark(column) => {
                         self.value(&mut columns[column])
                             .map_err(|error| error.within(&name(column)))?;
@@ -162,6 +164,41 @@ impl Reader<'_, '_> {
         Ok(())
     }
 
+    /// Takes the key at this place of an object and its colon: which column wants the value. `None`: the object ends.
+    #[inline]
+    fn key(
+        &mut self,
+        fields: &mut Fields,
+        place: usize,
+    ) -> Result<Option<Option<usize>>, Malformed> {
+        let (record, start) = (self.cursor.bytes(), self.cursor.at());
+        if let Some((end, column)) = fields.expected(place, record, start) {
+            self.cursor.seek(end);
+            return Ok(Some(column));
+        }
+        let Some(key) = self.cursor.next_key(place == 0, &mut self.scratch.key)? else {
+            return Ok(None);
+        };
+        let text = &record[start..self.cursor.at()];
+        Ok(Some(fields.column(place, key, text)))
+    }
+
+    /// Takes a value that no column wants. Of an object the keys are remembered too.
+    fn skip(&mut self, fields: &mut Fields, place: usize) -> Result<(), Malformed> {
+        if self.cursor.peek()? == b'{'
+            && let Some(fields) = fields.below(place)
+        {
+            self.cursor.open_object()?;
+            let mut place = 0;
+            while self.key(fields, place)?.is_some() {
+                self.cursor.skip_value(&mut self.scratch.text)?;
+                place += 1;
+            }
+            return Ok(());
+        }
+        self.cursor.skip_value(&mut self.scratch.text)
+    }
+
     /// Walks the object for the place of each column's last value, then reads those.
     fn object_last_wins(
         &mut self,
@@ -171,12 +208,15 @@ impl Reader<'_, '_> {
     ) -> Result<(), Malformed> {
         let mut last = vec![None; columns.len()];
         let mut place = 0;
+        let (record, mut start) = (self.cursor.bytes(), self.cursor.at());
         while let Some(key) = self.cursor.next_key(place == 0, &mut self.scratch.key)? {
-            if let Some(column) = fields.column(place, key) {
+            let text = &record[start..self.cursor.at()];
+            if let Some(column) = fields.column(place, key, text) {
                 fields.mark(column);
                 last[column] = Some(self.cursor.at());
             }
             self.cursor.skip_value(&mut self.scratch.text)?;
+            start = self.cursor.at();
             place += 1;
         }
         let end = self.cursor.at();
@@ -204,6 +244,12 @@ impl Reader<'_, '_> {
                 if !matches!(first, b'-' | b'0'..=b'9') {
                     return Err(self.cursor.mismatch("a whole number"));
                 }
+                let plain = self.cursor.plain_integer();
+                if let Some(value) = plain.and_then(|value| <$type>::try_from(value).ok()) {
+                    $builder.append_value(value);
+                    return Ok(());
+                }
+                self.cursor.seek(at);
                 let number = self.cursor.number()?;
                 match number.parse::<$type>() {
                     Ok(value) => $builder.append_value(value),
@@ -237,6 +283,21 @@ impl Reader<'_, '_> {
                     .map(|()| builder.append_value(false))?,
                 _ => return Err(self.cursor.mismatch("`true` or `false`")),
             },
+            Kind::Timestamp {
+                values,
+                unit,
+                format: TimestampFormat::Sql | TimestampFormat::Iso,
+                date,
+                ..
+            } if first == b'"' => {
+                match value::plain_timestamp(self.cursor.bytes(), at + 1, *unit, date) {
+                    Some((value, end)) if self.cursor.bytes().get(end) == Some(&b'"') => {
+                        values.append_value(value);
+                        self.cursor.seek(end + 1);
+                    }
+                    _ => self.text(column)?,
+                }
+            }
             Kind::Timestamp {
                 values,
                 unit,
@@ -282,6 +343,7 @@ impl Reader<'_, '_> {
         if first != b'{' {
             return Err(self.cursor.mismatch("an object"));
         }
+        row.settle_nulls();
         let RowBuilder {
             fields,
             columns,
