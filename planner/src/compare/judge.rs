@@ -295,8 +295,7 @@ impl<'a> Judge<'a> {
                 )
             } else if case.recoverable[side] {
                 (SideFrom::Input, case.exact_inputs[side], Verdict::Rebuilt)
-            } else if appends && (holds(side) || new.on == old.on) {
-                // A key that was never stored is NULL in the rows that are there: they would never meet a partner.
+            } else if appends {
                 (
                     SideFrom::Own,
                     false,
