@@ -50,6 +50,7 @@ pub use evolution::{
 };
 pub use job::{JobHandle, give_to, owner_of, storage_settings};
 pub use metrics::{JobMetrics, OperatorMetrics};
+pub use operators::{AggregateFunction, GroupState, Row, Value};
 pub use options::{CheckpointOptions, JobOptions, RestartOptions, RestartStrategy};
 pub use progress::{JobSummary, Outcome, OutputEvent, OutputHandler, Progress};
 pub use savepoint::{

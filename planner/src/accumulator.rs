@@ -14,6 +14,7 @@
 //! | `bool_and(x)`, `bool_or(x)` | number of true values, `count(x)` | the same |
 //! | `var_*(x)`, `stddev_*(x)` | moments of x (`moments.rs` of the engine) | the same |
 //! | `covar_*`, `corr`, `regr_*` of (y, x) | moments of y and x | the same |
+//! | of a program: `f@1(x)` | what it declares | the same, or a side table if it takes no row back |
 //! | percentiles, `mode`, `string_agg`, `array_agg`, `first_value` … | a side table | a side table |
 //!
 //! The kernel of an aggregate gets its columns in the order of this table. Columns of one name are kept once:
@@ -98,6 +99,9 @@ pub fn accumulator_layout(
 
 /// Whether the result is made of the rows of a side table, and not of state columns.
 pub fn is_folded(aggregate: &Aggregate, retractions: bool) -> bool {
+    if let Some(registered) = &aggregate.registered {
+        return retractions && !registered.retracts;
+    }
     match aggregate.function.as_str() {
         // Of arrays and rows a kernel knows no order; the side table does.
         "min" | "max" => {
@@ -204,6 +208,12 @@ fn counter(name: String) -> Column {
 
 fn columns_of(aggregate: &Aggregate, input: &Schema, retractions: bool) -> Vec<Column> {
     let call = |function: &str| call_name(aggregate, input, function);
+    if let Some(registered) = &aggregate.registered {
+        let name = call(&aggregate.function);
+        let column =
+            |kept: &Column| Column::new(format!("{name} {}", kept.name), kept.data_type.clone());
+        return registered.state.iter().map(column).collect();
+    }
     let argument = aggregate
         .arguments
         .first()
@@ -343,6 +353,7 @@ mod tests {
             filter,
             order_by: Vec::new(),
             parameters: Vec::new(),
+            registered: None,
             data_type,
             span,
         }

@@ -6,6 +6,7 @@ use weir_types::{DataType, Diagnostic};
 
 use crate::plan::{ColumnOrigin, TableDefinition};
 use crate::registered::ScalarSignature;
+use crate::registered_aggregate::AggregateSignature;
 use crate::{Catalog, SourceTraits, TableRole};
 
 /// What a connector is to the planner.
@@ -124,6 +125,7 @@ impl ConnectorSchema {
 pub struct MemoryCatalog {
     connectors: BTreeMap<String, ConnectorSchema>,
     functions: Vec<ScalarSignature>,
+    aggregates: Vec<AggregateSignature>,
 }
 
 impl MemoryCatalog {
@@ -142,6 +144,18 @@ impl MemoryCatalog {
         self.functions
             .retain(|known| known.name() != function.name());
         self.functions.push(function);
+        Ok(self)
+    }
+
+    /// Declares an aggregate function.
+    ///
+    /// # Errors
+    /// A name that is taken, or cannot be called; types or state that it cannot have.
+    pub fn aggregate(&mut self, function: AggregateSignature) -> Result<&mut Self, Diagnostic> {
+        function.check()?;
+        self.aggregates
+            .retain(|known| known.name() != function.name());
+        self.aggregates.push(function);
         Ok(self)
     }
 
@@ -247,5 +261,9 @@ impl Catalog for MemoryCatalog {
 
     fn scalar_functions(&self) -> Vec<ScalarSignature> {
         self.functions.clone()
+    }
+
+    fn aggregate_functions(&self) -> Vec<AggregateSignature> {
+        self.aggregates.clone()
     }
 }

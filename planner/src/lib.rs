@@ -47,6 +47,7 @@ pub mod over;
 pub mod plan;
 mod ranks;
 mod registered;
+mod registered_aggregate;
 mod retention;
 mod row_cast;
 pub mod settings;
@@ -68,6 +69,7 @@ pub use catalog::{ConnectorSchema, MemoryCatalog};
 pub use clock::asks_the_clock;
 pub use explain::{explain, explain_with};
 pub use registered::{ScalarCode, ScalarSignature};
+pub use registered_aggregate::AggregateSignature;
 pub use retention::bounds_summary;
 pub use settings::Setting;
 pub use state_schema::keeps_result;
@@ -129,6 +131,11 @@ pub trait Catalog {
 
     /// The scalar functions of the program, which SQL may call like built-in ones.
     fn scalar_functions(&self) -> Vec<ScalarSignature> {
+        Vec::new()
+    }
+
+    /// Its aggregate functions.
+    fn aggregate_functions(&self) -> Vec<AggregateSignature> {
         Vec::new()
     }
 }
@@ -197,11 +204,9 @@ enum Answer {
 /// # Errors
 /// Every mistake that can be found, each with its place and a way out.
 pub fn plan(sql: &str, catalog: &dyn Catalog) -> Result<Planned, Diagnostics> {
-    let functions = catalog.scalar_functions();
-    if let Some(problem) = functions.iter().find_map(|function| function.check().err()) {
-        return Err(problem.into());
-    }
-    library::Library::with(functions, || plan_text(sql, catalog))
+    let (scalars, aggregates) = (catalog.scalar_functions(), catalog.aggregate_functions());
+    registered_aggregate::check_all(&scalars, &aggregates)?;
+    library::Library::with(scalars, aggregates, || plan_text(sql, catalog))
 }
 
 fn plan_text(sql: &str, catalog: &dyn Catalog) -> Result<Planned, Diagnostics> {

@@ -31,6 +31,7 @@ use datafusion_sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use sqlparser::ast;
 
 use crate::registered::ScalarSignature;
+use crate::registered_aggregate::{AggregateSignature, RegisteredAggregates};
 
 thread_local! {
     /// Set while a text is planned that may call functions of a program.
@@ -42,6 +43,7 @@ pub(crate) struct Library {
     scalars: HashMap<String, Arc<ScalarUDF>>,
     aggregates: HashMap<String, Arc<AggregateUDF>>,
     windows: HashMap<String, Arc<WindowUDF>>,
+    registered: RegisteredAggregates,
     planners: Vec<Arc<dyn ExprPlanner>>,
     options: ConfigOptions,
 }
@@ -55,19 +57,26 @@ impl Library {
     /// The one library of the process without functions of a program.
     pub(crate) fn built_in() -> &'static Self {
         static LIBRARY: OnceLock<Library> = OnceLock::new();
-        LIBRARY.get_or_init(|| Self::new(&[]))
+        LIBRARY.get_or_init(|| Self::new(&[], &[]))
     }
 
     /// Plans with functions of a program beside the others. A library is made once for each set of functions, and kept: a
     /// process has as many as it has registered functions.
-    pub(crate) fn with<T>(functions: Vec<ScalarSignature>, plan: impl FnOnce() -> T) -> T {
-        static KNOWN: Mutex<Vec<(Vec<ScalarSignature>, &'static Library)>> = Mutex::new(Vec::new());
-        let library = (!functions.is_empty()).then(|| {
+    pub(crate) fn with<T>(
+        scalars: Vec<ScalarSignature>,
+        aggregates: Vec<AggregateSignature>,
+        plan: impl FnOnce() -> T,
+    ) -> T {
+        type Of = (Vec<ScalarSignature>, Vec<AggregateSignature>);
+        static KNOWN: Mutex<Vec<(Of, &'static Library)>> = Mutex::new(Vec::new());
+        let functions = (scalars, aggregates);
+        let library = (functions != Of::default()).then(|| {
             let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
             match known.iter().find(|(of, _)| *of == functions) {
                 Some((_, library)) => *library,
                 None => {
-                    let library: &'static Self = Box::leak(Box::new(Self::new(&functions)));
+                    let library: &'static Self =
+                        Box::leak(Box::new(Self::new(&functions.0, &functions.1)));
                     known.push((functions, library));
                     library
                 }
@@ -84,7 +93,7 @@ impl Library {
         plan()
     }
 
-    fn new(registered: &[ScalarSignature]) -> Self {
+    fn new(registered: &[ScalarSignature], of_program: &[AggregateSignature]) -> Self {
         let mut scalars = HashMap::new();
         let nested = datafusion_functions_nested::all_default_nested_functions();
         for function in datafusion_functions::all_default_functions()
@@ -134,6 +143,7 @@ impl Library {
             scalars,
             aggregates,
             windows,
+            registered: RegisteredAggregates::new(of_program),
             planners,
             options: ConfigOptions::default(),
         }
@@ -149,6 +159,11 @@ impl Library {
         self.aggregates.get(name)
     }
 
+    /// The aggregate function of the program of that (folded) name.
+    pub(crate) fn registered_aggregate(&self, name: &str) -> Option<&AggregateSignature> {
+        self.registered.find(name)
+    }
+
     /// Whether the name is that of a function that needs OVER.
     pub(crate) fn is_window_function(&self, name: &str) -> bool {
         self.windows.contains_key(name)
@@ -160,6 +175,7 @@ impl Library {
             .keys()
             .chain(self.aggregates.keys())
             .map(String::as_str)
+            .chain(self.registered.names())
     }
 
     /// Binds one level over placeholder columns and makes its implicit casts explicit.
@@ -200,7 +216,8 @@ impl ContextProvider for Library {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        self.scalars.get(name).cloned()
+        let of_program = || self.registered.call(name);
+        self.scalars.get(name).cloned().or_else(of_program)
     }
 
     fn get_higher_order_meta(&self, _name: &str) -> Option<Arc<HigherOrderUDF>> {

@@ -16,8 +16,8 @@ use weir_types::{Column, DataType, OperatorId, Scalar, Schema, Span};
 use crate::names::Path;
 use crate::over::{Frame, OverFunction};
 use crate::plan::{
-    Changelog, Expr, GroupColumn, JoinKind, JoinTiming, RankBounds, RankFunction, SetOperator,
-    StateTtl, Window, WindowColumns,
+    Changelog, Expr, GroupColumn, JoinKind, JoinTiming, RankBounds, RankFunction,
+    RegisteredAggregate, SetOperator, StateTtl, Window, WindowColumns,
 };
 
 /// A node's number in the graph.
@@ -236,6 +236,8 @@ pub(crate) struct AggregateCall {
     pub(crate) filter: Option<Expr>,
     pub(crate) order_by: Vec<OrderItem>,
     pub(crate) parameters: Vec<Scalar>,
+    /// Of a function of a program: what it keeps.
+    pub(crate) registered: Option<RegisteredAggregate>,
     pub(crate) data_type: DataType,
     pub(crate) span: Span,
 }

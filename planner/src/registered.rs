@@ -94,35 +94,7 @@ impl ScalarSignature {
     /// # Errors
     /// A name that SQL cannot call without quotes, or that is taken; a version of odd characters.
     pub fn check(&self) -> std::result::Result<(), Diagnostic> {
-        let is_word = |text: &str| {
-            text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
-                && text
-                    .chars()
-                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-        };
-        let refused = |message: String, help: &str| {
-            Err(Diagnostic::error("R0057", message).help(help.to_owned()))
-        };
-        if !is_word(&self.name) {
-            return refused(
-                format!("`{}` cannot be the name of a function", self.name),
-                "lower-case letters, digits and underscores",
-            );
-        }
-        if crate::binder::is_built_in(&self.name) {
-            return refused(
-                format!("there is a function `{}` already", self.name),
-                "give it another name: what SQL means does not change with a program",
-            );
-        }
-        let odd = |c: char| !(c.is_ascii_alphanumeric() || "._-+".contains(c));
-        if self.version.is_empty() || self.version.contains(odd) {
-            return refused(
-                format!("`{}` cannot be the version of a function", self.version),
-                "letters, digits, and . _ - +",
-            );
-        }
-        Ok(())
+        check_name(&self.name, &self.version)
     }
 
     /// The function with its code, for the library that runs expressions.
@@ -133,6 +105,39 @@ impl ScalarSignature {
     pub(crate) fn without_code(&self) -> ScalarUDF {
         ScalarUDF::new_from_impl(Registered::new(self, None))
     }
+}
+
+/// Whether a function of a program can have that name and version.
+pub(crate) fn check_name(name: &str, version: &str) -> std::result::Result<(), Diagnostic> {
+    let is_word = |text: &str| {
+        text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+            && text
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+    };
+    let refused = |message: String, help: &str| {
+        Err(Diagnostic::error("R0057", message).help(help.to_owned()))
+    };
+    if !is_word(name) {
+        return refused(
+            format!("`{name}` cannot be the name of a function"),
+            "lower-case letters, digits and underscores",
+        );
+    }
+    if crate::binder::is_built_in(name) {
+        return refused(
+            format!("there is a function `{name}` already"),
+            "give it another name: what SQL means does not change with a program",
+        );
+    }
+    let odd = |c: char| !(c.is_ascii_alphanumeric() || "._-+".contains(c));
+    if version.is_empty() || version.contains(odd) {
+        return refused(
+            format!("`{version}` cannot be the version of a function"),
+            "letters, digits, and . _ - +",
+        );
+    }
+    Ok(())
 }
 
 /// Whether the function that a plan calls by this name is a program's volatile one.

@@ -544,6 +544,12 @@ pub(super) fn aggregate_failed(
 }
 
 pub(super) fn cannot_aggregate(span: Span, message: String) -> Error {
+    // A function that the program lacks is no fault of the query.
+    if let Some(missing) = message.split_once("[R0091] ").map(|(_, missing)| missing) {
+        return Error::Plan(Diagnostics::from(
+            Diagnostic::error("R0091", "the program lacks an aggregate function").at(span, missing),
+        ));
+    }
     Error::Plan(Diagnostics::from(
         Diagnostic::error("E0203", "this aggregate cannot be run").at(span, message),
     ))

@@ -462,6 +462,7 @@ pub(super) fn call(function: &str, arguments: &[usize], data_type: DataType) -> 
         distinct: false,
         order_by: Vec::new(),
         parameters: Vec::new(),
+        registered: None,
         filter: None,
         data_type,
         span: Span::new((1, 1), (1, 5)),

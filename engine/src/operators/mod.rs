@@ -71,6 +71,8 @@ use arrow::array::{Int64Array, UInt32Array};
 use weir_planner::plan::StreamPlan;
 use weir_types::{ChangeBatch, ProcessingTime, Watermark};
 
+pub(crate) use self::aggregates::register as register_aggregate;
+pub use self::aggregates::{AggregateFunction, GroupState, Row, Value};
 pub use self::build::{build, table_specs};
 pub(crate) use self::due::by_clock;
 pub(crate) use self::merge::{Entries, Merger, fresh_group};

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 
 use weir_connectors::{Sink, SinkEnvironment, Source, TableRequest};
 use weir_planner::plan::{MATERIALIZED_VIEW, TableDefinition};
-use weir_planner::{Catalog, ScalarSignature, SourceTraits, TableRole};
+use weir_planner::{AggregateSignature, Catalog, ScalarSignature, SourceTraits, TableRole};
 use weir_types::{DataType, Diagnostic};
 
 use super::table_rows::RowsTable;
@@ -72,7 +72,13 @@ enum Entry {
 #[derive(Clone, Default)]
 pub struct ProgramTables {
     entries: Arc<Mutex<BTreeMap<String, Entry>>>,
-    functions: Arc<Mutex<Vec<ScalarSignature>>>,
+    functions: Arc<Mutex<Functions>>,
+}
+
+#[derive(Default)]
+struct Functions {
+    scalars: Vec<ScalarSignature>,
+    aggregates: Vec<AggregateSignature>,
 }
 
 impl std::fmt::Debug for ProgramTables {
@@ -97,8 +103,15 @@ impl ProgramTables {
     /// A function that statements may call from now on; one of that name is replaced.
     pub(super) fn add_function(&self, function: ScalarSignature) {
         let mut functions = lock(&self.functions);
-        functions.retain(|known| known.name() != function.name());
-        functions.push(function);
+        functions.forget(function.name());
+        functions.scalars.push(function);
+    }
+
+    /// An aggregate function, in the same way.
+    pub(super) fn add_aggregate(&self, function: AggregateSignature) {
+        let mut functions = lock(&self.functions);
+        functions.forget(function.name());
+        functions.aggregates.push(function);
     }
 
     /// The same tables, to which others can be added.
@@ -153,6 +166,13 @@ impl ProgramTables {
             ))),
             None => Ok(None),
         }
+    }
+}
+
+impl Functions {
+    fn forget(&mut self, name: &str) {
+        self.scalars.retain(|known| known.name() != name);
+        self.aggregates.retain(|known| known.name() != name);
     }
 }
 
@@ -221,6 +241,10 @@ impl Catalog for SessionCatalog<'_> {
     }
 
     fn scalar_functions(&self) -> Vec<ScalarSignature> {
-        lock(&self.0.functions).clone()
+        lock(&self.0.functions).scalars.clone()
+    }
+
+    fn aggregate_functions(&self) -> Vec<AggregateSignature> {
+        lock(&self.0.functions).aggregates.clone()
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringViewArray};
 use arrow::datatypes::Int64Type;
-use weir_types::{ChangeBatch, DataType};
+use weir_types::{ChangeBatch, Column, DataType};
 
 use super::*;
 

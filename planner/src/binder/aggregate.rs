@@ -226,6 +226,7 @@ pub(crate) fn from_library(
         filter,
         order_by: Vec::new(),
         parameters: Vec::new(),
+        registered: None,
         data_type,
         span,
     };
@@ -343,6 +344,7 @@ impl OwnCall<'_> {
             filter: self.filter,
             order_by: self.order_by,
             parameters,
+            registered: None,
             data_type,
             span: self.span,
         };

@@ -104,6 +104,7 @@ impl ExprBinder<'_> {
         }
         if super::aggregate::canonical_name(&name.value).is_some()
             || library.aggregate(&name.value).is_some()
+            || library.registered_aggregate(&name.value).is_some()
         {
             return self.bind_aggregate(&name, call, span);
         }
@@ -200,6 +201,9 @@ impl ExprBinder<'_> {
         call: &ast::Function,
         span: Span,
     ) -> Result<AggregateCall, Failed> {
+        if let Some(signature) = Library::get().registered_aggregate(&name.value) {
+            return self.registered_call(signature, name, call, span);
+        }
         let Some(function) = super::aggregate::canonical_name(&name.value) else {
             return self.fail(
                 Diagnostic::error(

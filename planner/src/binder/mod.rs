@@ -36,6 +36,7 @@ mod nested;
 mod over;
 mod query;
 mod rank;
+mod registered_call;
 pub(crate) mod scope;
 mod select;
 mod session;
@@ -399,8 +400,10 @@ pub(crate) fn library_message(error: &DataFusionError) -> String {
 /// `1 column`, `2 columns`.
 /// Whether a call of that (folded) name is an aggregate.
 pub(crate) fn is_aggregate(name: &str) -> bool {
+    let library = crate::library::Library::get();
     aggregate::canonical_name(name).is_some()
-        || crate::library::Library::get().aggregate(name).is_some()
+        || library.aggregate(name).is_some()
+        || library.registered_aggregate(name).is_some()
 }
 
 /// Whether a call of that (folded) name means something without a program's functions.

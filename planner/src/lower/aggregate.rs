@@ -262,6 +262,7 @@ pub(super) fn canonical_calls(
                 })
                 .collect(),
             parameters: call.parameters.clone(),
+            registered: call.registered.clone(),
             data_type: call.data_type.clone(),
             span: call.span,
         }

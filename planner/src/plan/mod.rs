@@ -566,10 +566,22 @@ pub struct Aggregate {
     /// Constants of the call: the fraction of a percentile, the delimiter of string_agg, the place of nth_value.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parameters: Vec<Scalar>,
+    /// Of a function of a program: what it keeps. `function` is its name with the version then: `geomean@1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registered: Option<RegisteredAggregate>,
     /// The result's type.
     pub data_type: DataType,
     /// Where the call stands.
     pub span: Span,
+}
+
+/// What a plan says of an aggregate function of a program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegisteredAggregate {
+    /// The columns that it keeps of a group.
+    pub state: Schema,
+    /// Whether its code takes rows back.
+    pub retracts: bool,
 }
 
 impl StreamPlan {

@@ -23,6 +23,7 @@ use weir_planner::plan::Aggregate;
 use weir_types::{Scalar, Span};
 
 use super::bits::Operation;
+use super::registered::Anew;
 use super::{Reach, values};
 
 type Outcome<T> = Result<T, (usize, String)>;
@@ -78,6 +79,8 @@ enum Kind {
     /// Texts, one after the other.
     Text(Delimiter),
     Array,
+    /// Whatever the code of a program makes of the values.
+    Registered(Anew),
 }
 
 enum Delimiter {
@@ -91,7 +94,22 @@ impl Fold {
     pub(super) fn new(
         aggregate: &Aggregate,
         place: &dyn Fn(usize) -> Option<usize>,
-    ) -> Option<Self> {
+    ) -> Result<Self, String> {
+        if aggregate.registered.is_some() {
+            return Ok(Self {
+                kind: Kind::Registered(Anew::new(aggregate, place)?),
+                column: 0,
+                weight: None,
+                distinct: aggregate.distinct,
+                arrow_type: aggregate.data_type.to_arrow(),
+                span: aggregate.span,
+            });
+        }
+        Self::built_in(aggregate, place)
+            .ok_or_else(|| "no such aggregate over kept rows".to_owned())
+    }
+
+    fn built_in(aggregate: &Aggregate, place: &dyn Fn(usize) -> Option<usize>) -> Option<Self> {
         let column = place(*aggregate.arguments.first()?)?;
         let parameter = aggregate.parameters.first();
         let fraction = || match parameter {
@@ -152,6 +170,7 @@ impl Fold {
             Kind::Bits(operation) => bits(groups, column, *operation)?,
             Kind::Text(delimiter) => self.text(groups, column, delimiter)?,
             Kind::Array => self.array(groups, column)?,
+            Kind::Registered(function) => function.finish(groups)?,
             _ => {
                 let picked: UInt32Array = groups
                     .ranges()

@@ -16,11 +16,13 @@
 //! 3. `merge` of two groups' columns gives the columns of the group that holds the rows of both.
 
 mod bits;
+mod code_rows;
 mod count;
 mod extreme;
 mod folds;
 mod moments;
 mod output;
+mod registered;
 mod sum;
 mod values;
 mod wide;
@@ -33,12 +35,15 @@ use weir_state::Columns;
 use weir_types::{DataType, Schema, Span};
 
 use self::bits::{Bits, Operation};
+pub use self::code_rows::{GroupState, Row, Value};
 use self::count::{Count, CountTrue};
 use self::extreme::{Extreme, Order};
 use self::folds::Fold;
 pub(crate) use self::folds::Segments;
 use self::moments::Moments;
 use self::output::Output;
+pub use self::registered::AggregateFunction;
+pub(crate) use self::registered::register;
 use self::sum::{DecimalSum, FloatSum};
 use self::wide::WideSum;
 
@@ -222,8 +227,7 @@ impl Aggregates {
         };
         let arrow_type = aggregate.data_type.to_arrow();
         if let Some(side) = side.filter(|_| is_folded(aggregate, retractions)) {
-            let fold = Fold::new(aggregate, &in_side)
-                .ok_or_else(|| "no such aggregate over kept rows".to_owned())?;
+            let fold = Fold::new(aggregate, &in_side)?;
             self.results.push(Origin::Fold { side, fold });
             return Ok(());
         }
@@ -329,6 +333,11 @@ impl Aggregates {
                     count,
                     all: aggregate.function == "bool_and",
                 }
+            }
+            (_, columns) if aggregate.registered.is_some() => {
+                let function = registered::Registered::new(aggregate, columns)?;
+                place(function.first(), Box::new(function.clone()));
+                output::Kind::Registered(function)
             }
             (function, columns) if is_moment(function) => {
                 let accumulator = Moments::new(columns).ok_or_else(misfit)?;

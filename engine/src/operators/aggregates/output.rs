@@ -48,6 +48,8 @@ pub(super) enum Kind {
         function: String,
         columns: Vec<usize>,
     },
+    /// What the code of a program makes of it.
+    Registered(super::registered::Registered),
     /// Whether all (or any) of the counted values are true.
     Truth {
         true_count: usize,
@@ -119,6 +121,7 @@ impl Output {
                 function,
                 columns: of,
             } => super::moments::finish(function, of, columns)?,
+            Kind::Registered(function) => function.finish(columns)?,
             Kind::Float { .. } => self.float(columns)?,
             Kind::DecimalAverage { sum, count, scale } => {
                 self.decimal_average(&columns[*sum], &columns[*count], *scale)?

@@ -45,6 +45,7 @@ impl Binder<'_> {
             distinct: false,
             order_by: Vec::new(),
             parameters: Vec::new(),
+            registered: None,
             filter: None,
             data_type: DataType::Int64,
             span,
