@@ -31,7 +31,7 @@ impl Sink for BlackholeSink {
     }
 
     fn writer(&self, _worker: WorkerId) -> Result<Box<dyn SinkWriter>> {
-        Ok(Box::new(Forget))
+        Ok(Box::new(DiscardingWriter))
     }
 
     fn committer(&self) -> Result<Box<dyn SinkCommitter>> {
@@ -39,9 +39,10 @@ impl Sink for BlackholeSink {
     }
 }
 
-struct Forget;
+/// The writer of sinks that keep nothing of what they are given.
+pub struct DiscardingWriter;
 
-impl SinkWriter for Forget {
+impl SinkWriter for DiscardingWriter {
     fn write(&mut self, _changes: &ChangeBatch) -> Result<()> {
         Ok(())
     }
@@ -56,7 +57,7 @@ impl SinkWriter for Forget {
 }
 
 /// The committer of sinks that keep nothing that could be published or withdrawn.
-pub(crate) struct NothingToCommit;
+pub struct NothingToCommit;
 
 impl SinkCommitter for NothingToCommit {
     fn commit(&mut self, _checkpoint: CheckpointId, _prepared: &[serde_json::Value]) -> Result<()> {

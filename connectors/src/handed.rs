@@ -13,8 +13,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, StringViewArray};
 use weir_types::{ChangeBatch, Column, DataType};
 
+use crate::TableRequest;
 use crate::error::{Error, Result};
-use crate::source::{Chunk, Decoded, DecodedBatch, Payload};
+use crate::source::{Chunk, Decoded, DecodedBatch, Decoder, Payload};
 
 /// What was dealt and not decoded yet; clones are the same.
 #[derive(Clone, Debug, Default)]
@@ -40,11 +41,17 @@ impl HandedRows {
         }
     }
 
-    /// The rows of a chunk, in the columns and types that are asked for, with metadata behind them.
-    ///
-    /// # Errors
-    /// If a column is missing or is of a type that cannot become the declared one.
-    pub fn decode(
+    /// The decoder of a source whose dealers hand rows over: the columns and types that are asked for, with metadata behind them.
+    /// It fails if a column is missing or is of a type that cannot become the declared one.
+    pub fn decoder(&self, request: &TableRequest) -> Box<dyn Decoder> {
+        Box::new(HandedDecoder {
+            handed: self.clone(),
+            columns: request.columns.clone(),
+            metadata: request.metadata.clone(),
+        })
+    }
+
+    fn decode(
         &self,
         chunk: &Chunk,
         columns: &[Column],
@@ -102,6 +109,18 @@ impl HandedRows {
             }],
             rejected: Vec::new(),
         })
+    }
+}
+
+struct HandedDecoder {
+    handed: HandedRows,
+    columns: Vec<Column>,
+    metadata: Vec<(String, Column)>,
+}
+
+impl Decoder for HandedDecoder {
+    fn decode(&mut self, chunk: &Chunk) -> Result<Decoded> {
+        self.handed.decode(chunk, &self.columns, &self.metadata)
     }
 }
 

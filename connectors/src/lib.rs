@@ -71,6 +71,7 @@ mod reference;
 #[cfg(test)]
 mod testing;
 
+pub use blackhole::{DiscardingWriter, NothingToCommit};
 pub use check::check_table;
 pub use error::{Error, RecordError, Result};
 pub use format::json_rows;

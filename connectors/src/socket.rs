@@ -65,10 +65,7 @@ impl SocketSource {
 
 impl Source for SocketSource {
     fn splits(&self, _restored: &BTreeMap<SplitId, Position>) -> Result<SplitListing> {
-        Ok(SplitListing {
-            splits: vec![SplitId(format!("{}:{}", self.host, self.port))],
-            warnings: Vec::new(),
-        })
+        Ok(SplitListing::one(format!("{}:{}", self.host, self.port)))
     }
 
     fn dealer(&self, split: &SplitId, _position: Option<&Position>) -> Result<Box<dyn Dealer>> {

@@ -105,6 +105,16 @@ pub struct SplitListing {
     pub warnings: Vec<String>,
 }
 
+impl SplitListing {
+    /// One split, and nothing to say.
+    pub fn one(split: impl Into<String>) -> Self {
+        Self {
+            splits: vec![SplitId(split.into())],
+            warnings: Vec::new(),
+        }
+    }
+}
+
 /// Hands out one split in order. One thread at a time: the engine keeps a lock around it.
 pub trait Dealer: Send {
     /// The next chunk of about `max_bytes` at most, and exactly `max_records` at most, ended at the end of a record.

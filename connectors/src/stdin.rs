@@ -50,10 +50,7 @@ impl StdinSource {
 
 impl Source for StdinSource {
     fn splits(&self, _restored: &BTreeMap<SplitId, Position>) -> Result<SplitListing> {
-        Ok(SplitListing {
-            splits: vec![SplitId(SPLIT.to_owned())],
-            warnings: Vec::new(),
-        })
+        Ok(SplitListing::one(SPLIT))
     }
 
     fn dealer(&self, _split: &SplitId, _position: Option<&Position>) -> Result<Box<dyn Dealer>> {

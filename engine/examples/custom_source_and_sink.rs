@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
 use weir_connectors::{
-    Chunk, Deal, Dealer, Decoded, Decoder, HandedRows, Position, Result, Sink, SinkCommitter,
-    SinkEnvironment, SinkWriter, Source, SplitListing, TableRequest, Visibility,
+    Deal, Dealer, Decoder, HandedRows, Position, Result, Sink, SinkCommitter, SinkEnvironment,
+    SinkWriter, Source, SplitListing, TableRequest, Visibility,
 };
 use weir_engine::{ProgramSink, ProgramSource, Session, TableSpec};
 use weir_types::{ChangeBatch, CheckpointId, Column, DataType, SplitId, WorkerId};
@@ -24,8 +24,8 @@ impl ProgramSource for Numbers {
     fn open(&self, request: TableRequest) -> Result<Box<dyn Source>> {
         Ok(Box::new(OpenNumbers {
             end: self.end,
-            columns: request.columns,
             handed: HandedRows::default(),
+            request,
         }))
     }
 
@@ -36,16 +36,13 @@ impl ProgramSource for Numbers {
 
 struct OpenNumbers {
     end: i64,
-    columns: Vec<Column>,
     handed: HandedRows,
+    request: TableRequest,
 }
 
 impl Source for OpenNumbers {
     fn splits(&self, _: &BTreeMap<SplitId, Position>) -> Result<SplitListing> {
-        Ok(SplitListing {
-            splits: vec![SplitId("numbers".to_owned())],
-            warnings: Vec::new(),
-        })
+        Ok(SplitListing::one("numbers"))
     }
 
     fn dealer(&self, _: &SplitId, position: Option<&Position>) -> Result<Box<dyn Dealer>> {
@@ -57,10 +54,7 @@ impl Source for OpenNumbers {
     }
 
     fn decoder(&self) -> Result<Box<dyn Decoder>> {
-        Ok(Box::new(Handed {
-            columns: self.columns.clone(),
-            handed: self.handed.clone(),
-        }))
+        Ok(self.handed.decoder(&self.request))
     }
 
     fn bounded(&self) -> bool {
@@ -101,17 +95,6 @@ impl Dealer for Counter {
 
     fn progress(&self) -> (u64, Option<u64>) {
         (self.next as u64, Some(self.end as u64))
-    }
-}
-
-struct Handed {
-    columns: Vec<Column>,
-    handed: HandedRows,
-}
-
-impl Decoder for Handed {
-    fn decode(&mut self, chunk: &Chunk) -> Result<Decoded> {
-        self.handed.decode(chunk, &self.columns, &[])
     }
 }
 

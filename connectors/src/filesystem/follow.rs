@@ -48,10 +48,7 @@ impl ContinuousSource {
 
 impl Source for ContinuousSource {
     fn splits(&self, _restored: &BTreeMap<SplitId, Position>) -> Result<SplitListing> {
-        Ok(SplitListing {
-            splits: vec![SplitId(SPLIT.to_owned())],
-            warnings: Vec::new(),
-        })
+        Ok(SplitListing::one(SPLIT))
     }
 
     fn dealer(&self, split: &SplitId, position: Option<&Position>) -> Result<Box<dyn Dealer>> {

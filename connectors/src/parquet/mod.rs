@@ -29,9 +29,7 @@ use crate::error::{Error, IoContext, Result};
 use crate::filesystem::{ListedFile, PathPattern};
 use crate::handed::HandedRows;
 use crate::infer::Inferred;
-use crate::source::{
-    BATCH_ROWS, Chunk, Deal, Dealer, Decoded, Decoder, Position, Source, SplitListing,
-};
+use crate::source::{BATCH_ROWS, Deal, Dealer, Decoder, Position, Source, SplitListing};
 use crate::table::TableRequest;
 
 /// The one split.
@@ -185,11 +183,7 @@ impl Source for ParquetSource {
     }
 
     fn decoder(&self) -> Result<Box<dyn Decoder>> {
-        Ok(Box::new(ParquetDecoder {
-            handed: self.handed.clone(),
-            columns: self.request.columns.clone(),
-            metadata: self.request.metadata.clone(),
-        }))
+        Ok(self.handed.decoder(&self.request))
     }
 
     fn bounded(&self) -> bool {
@@ -309,17 +303,5 @@ impl Dealer for ParquetDealer {
             self.bytes_done,
             Some(self.place.files.iter().map(|file| file.size).sum()),
         )
-    }
-}
-
-struct ParquetDecoder {
-    handed: HandedRows,
-    columns: Vec<Column>,
-    metadata: Vec<(String, Column)>,
-}
-
-impl Decoder for ParquetDecoder {
-    fn decode(&mut self, chunk: &Chunk) -> Result<Decoded> {
-        self.handed.decode(chunk, &self.columns, &self.metadata)
     }
 }

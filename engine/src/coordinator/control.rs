@@ -11,6 +11,8 @@
 //! 1. Epochs are closed in order, one at a time; two are alive at most. What belongs to an epoch is kept by parity.
 //! 2. The processing time of an epoch is fixed when its first row is dealt, or when it is closed without one; it never
 //!    goes back.
+//! 3. Every source has a budget of its own: the epoch does not end for a used one before each source was asked for rows,
+//!    or the fastest would be the only one that is ever read.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -48,34 +50,75 @@ struct Book {
     epochs: [Open; 2],
     /// The last processing time given to an epoch.
     last_now: i64,
+    /// Where rows enter the job: the operators that are sources, and those that give rows from their state.
+    entries: Vec<usize>,
+}
+
+/// What one entry may give and gave in an epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Share {
+    /// Records after which its dealers stop.
+    pub(crate) budget: u64,
+    /// Records dealt.
+    pub(crate) records: u64,
+    /// A worker has asked it for records, whether there were any or not.
+    asked: bool,
+}
+
+impl Share {
+    /// Nothing was dealt of it yet.
+    pub(crate) fn new(budget: u64) -> Self {
+        Self {
+            budget,
+            ..Self::default()
+        }
+    }
+
+    /// Whether all of it was dealt.
+    pub(crate) fn is_used(&self) -> bool {
+        self.records >= self.budget
+    }
 }
 
 /// An epoch that is alive.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Open {
     epoch: u64,
     /// Whether its processing time is fixed.
     opened: bool,
-    records: u64,
     bytes: u64,
-    /// Records after which dealers stop and the coordinator closes it.
-    budget: u64,
+    /// Of each entry.
+    shares: Vec<Share>,
     /// What it touched holds too much memory fast: that is free again only after its end.
     pressed: bool,
     checkpoint: Option<CheckpointId>,
 }
 
+/// The entry of a job that computes state from state and has no sources: all operators that give rows from their state.
+pub(crate) const STANDING: usize = usize::MAX;
+
 /// Sinks and printed results may hold what an epoch gives: its input is bounded in bytes as well.
 const EPOCH_BYTES_MAX: u64 = 256 << 20;
 
 impl Open {
+    fn records(&self) -> u64 {
+        self.shares.iter().map(|share| share.records).sum()
+    }
+
+    /// Nothing more may be dealt of any entry.
+    fn is_full(&self) -> bool {
+        self.bytes >= EPOCH_BYTES_MAX || self.is_pressed()
+    }
+
+    /// There is no reason to leave it open.
     fn is_used(&self) -> bool {
-        self.records >= self.budget || self.bytes >= EPOCH_BYTES_MAX || self.is_pressed()
+        let asked = || self.shares.iter().all(|share| share.asked);
+        self.is_full() || (self.shares.iter().any(Share::is_used) && asked())
     }
 
     /// An epoch has a record at least: pressure from the end of the one before must not keep it from beginning.
     fn is_pressed(&self) -> bool {
-        self.pressed && self.records > 0
+        self.pressed && self.records() > 0
     }
 }
 
@@ -95,11 +138,12 @@ pub(crate) struct EpochFacts {
 }
 
 impl EpochControl {
-    /// Epoch 1 is open. `last_now`: processing time of the restored checkpoint.
-    pub(crate) fn new(last_now: i64, budget: u64, wake: Arc<Notify>) -> Self {
+    /// Epoch 1 is open. `last_now`: processing time of the restored checkpoint. `entries`: the operators where rows enter the
+    /// job, `budget`: of each of them.
+    pub(crate) fn new(last_now: i64, entries: Vec<usize>, budget: u64, wake: Arc<Notify>) -> Self {
         let open = |epoch| Open {
             epoch,
-            budget,
+            shares: vec![Share::new(budget); entries.len()],
             ..Open::default()
         };
         Self {
@@ -108,6 +152,7 @@ impl EpochControl {
             book: Mutex::new(Book {
                 epochs: [open(2), open(1)],
                 last_now,
+                entries,
             }),
             shutdown: AtomicBool::new(false),
             news: AtomicBool::new(false),
@@ -128,28 +173,48 @@ impl EpochControl {
         ProcessingTime(self.now[(epoch % 2) as usize].load(Ordering::Acquire))
     }
 
-    /// How many records of `epoch` may still be dealt.
-    pub(crate) fn allowance(&self, epoch: u64) -> u64 {
+    /// A worker asks entry `node` for records of `epoch`.
+    pub(crate) fn on_asked(&self, epoch: u64, node: usize) {
+        let mut book = lock(&self.book);
+        let entry = book.entry(node);
+        let open = &mut book.epochs[(epoch % 2) as usize];
+        if !std::mem::replace(&mut open.shares[entry].asked, true) && open.is_used() {
+            self.wake.notify_one();
+        }
+    }
+
+    /// How many records of `epoch` entry `node` may still deal.
+    pub(crate) fn allowance(&self, epoch: u64, node: usize) -> u64 {
         if epoch > self.last.load(Ordering::Acquire) {
             return 0;
         }
         let book = lock(&self.book);
         let open = &book.epochs[(epoch % 2) as usize];
         debug_assert_eq!(open.epoch, epoch);
-        if open.is_used() {
-            0
-        } else {
-            open.budget - open.records
+        match open.is_full() {
+            true => 0,
+            false => {
+                let share = &open.shares[book.entry(node)];
+                share.budget.saturating_sub(share.records)
+            }
         }
     }
 
-    /// Records of `epoch` were dealt; the first ones fix its processing time.
-    pub(crate) fn on_dealt(&self, epoch: u64, records: u64, bytes: u64, wall_micros: i64) {
+    /// Records of `epoch` were dealt by entry `node`; the first ones fix its processing time.
+    pub(crate) fn on_dealt(
+        &self,
+        epoch: u64,
+        node: usize,
+        records: u64,
+        bytes: u64,
+        wall_micros: i64,
+    ) {
         let mut book = lock(&self.book);
         self.open(&mut book, epoch, wall_micros);
+        let entry = book.entry(node);
         let open = &mut book.epochs[(epoch % 2) as usize];
-        let first = open.records == 0;
-        open.records += records;
+        let first = open.records() == 0;
+        open.shares[entry].records += records;
         open.bytes += bytes;
         if first || open.is_used() {
             self.wake.notify_one();
@@ -182,7 +247,7 @@ impl EpochControl {
         let book = lock(&self.book);
         let open = &book.epochs[(epoch % 2) as usize];
         EpochFacts {
-            records: open.records,
+            records: open.records(),
             budget_used: open.is_used(),
             pressed: open.is_pressed(),
             news: self.news.load(Ordering::Acquire),
@@ -229,16 +294,24 @@ impl EpochControl {
         lock(&self.book).epochs[(epoch % 2) as usize].checkpoint
     }
 
-    /// `epoch` came through on all workers; the one after the next may use its place, with this budget, and the next one has
-    /// it from now on: if that is less than was dealt in it already, it is used up.
-    pub(crate) fn through(&self, epoch: u64, budget: u64) {
+    /// What each entry gave in `epoch`, which is alive.
+    pub(crate) fn shares(&self, epoch: u64) -> Vec<Share> {
+        lock(&self.book).epochs[(epoch % 2) as usize].shares.clone()
+    }
+
+    /// `epoch` came through on all workers; the one after the next may use its place, with these budgets of the entries, and
+    /// the next one has them from now on: where that is less than was dealt in it already, it is used up.
+    pub(crate) fn through(&self, epoch: u64, budgets: &[u64]) {
         let mut book = lock(&self.book);
         book.epochs[(epoch % 2) as usize] = Open {
             epoch: epoch + 2,
-            budget,
+            shares: budgets.iter().map(|&budget| Share::new(budget)).collect(),
             ..Open::default()
         };
-        book.epochs[((epoch + 1) % 2) as usize].budget = budget;
+        let next = &mut book.epochs[((epoch + 1) % 2) as usize];
+        for (share, &budget) in next.shares.iter_mut().zip(budgets) {
+            share.budget = budget;
+        }
     }
 
     /// Sets the end of the job.
@@ -263,58 +336,103 @@ impl EpochControl {
     }
 }
 
+impl Book {
+    /// The place of an operator among the entries.
+    fn entry(&self, node: usize) -> usize {
+        let entry = self.entries.iter().position(|&entry| entry == node);
+        debug_assert!(
+            entry.is_some(),
+            "rows of operator {node}, which is no entry"
+        );
+        entry.unwrap_or(0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// The operator where rows enter.
+    const IN: usize = 3;
+
+    fn control(last_now: i64) -> EpochControl {
+        EpochControl::new(last_now, vec![IN], 10, Arc::default())
+    }
+
     #[test]
     fn the_processing_time_of_an_epoch_is_fixed_by_its_first_row_and_never_goes_back() {
-        let control = EpochControl::new(1000, 10, Arc::default());
-        control.on_dealt(1, 1, 0, 900);
+        let control = control(1000);
+        control.on_dealt(1, IN, 1, 0, 900);
         assert_eq!(control.now(1), ProcessingTime(1000));
-        control.on_dealt(1, 1, 0, 5000);
+        control.on_dealt(1, IN, 1, 0, 5000);
         assert_eq!(control.now(1), ProcessingTime(1000));
         control.close(1, None, 6000);
-        control.on_dealt(2, 1, 0, 7000);
+        control.on_dealt(2, IN, 1, 0, 7000);
         assert_eq!(
             (control.now(1), control.now(2)),
             (ProcessingTime(1000), ProcessingTime(7000))
         );
-        control.through(1, 10);
+        control.through(1, &[10]);
         control.close(2, None, 1);
-        control.through(2, 10);
+        control.through(2, &[10]);
         control.close(3, None, 8000);
         assert_eq!(control.now(3), ProcessingTime(8000));
     }
 
     #[test]
     fn the_budget_counts_records_of_its_own_epoch_alone() {
-        let control = EpochControl::new(0, 10, Arc::default());
-        control.on_dealt(1, 9, 0, 1);
+        let control = control(0);
+        control.on_asked(1, IN);
+        control.on_dealt(1, IN, 9, 0, 1);
         assert!(!control.facts(1).budget_used);
-        assert_eq!(control.allowance(1), 1);
-        assert_eq!(control.allowance(2), 10);
-        control.on_dealt(1, 3, 0, 1);
-        control.on_dealt(2, 1, EPOCH_BYTES_MAX, 1);
-        assert_eq!(control.allowance(2), 0, "bytes count too");
+        assert_eq!(control.allowance(1, IN), 1);
+        assert_eq!(control.allowance(2, IN), 10);
+        control.on_dealt(1, IN, 3, 0, 1);
+        control.on_dealt(2, IN, 1, EPOCH_BYTES_MAX, 1);
+        assert_eq!(control.allowance(2, IN), 0, "bytes count too");
         assert!(control.facts(1).budget_used);
         control.close(1, Some(CheckpointId(4)), 1);
         assert_eq!(control.checkpoint(1), Some(CheckpointId(4)));
-        control.through(1, 20);
-        assert_eq!((control.allowance(2), control.allowance(3)), (0, 20));
+        control.through(1, &[20]);
+        assert_eq!(
+            (control.allowance(2, IN), control.allowance(3, IN)),
+            (0, 20)
+        );
     }
 
     #[test]
     fn under_memory_pressure_nothing_is_dealt_but_the_first_record_of_an_epoch() {
-        let control = EpochControl::new(0, 10, Arc::default());
+        let control = control(0);
         control.on_memory_pressure(1);
-        assert_eq!(control.allowance(1), 10);
-        control.on_dealt(1, 1, 0, 1);
-        assert_eq!((control.allowance(1), control.facts(1).pressed), (0, true));
+        assert_eq!(control.allowance(1, IN), 10);
+        control.on_dealt(1, IN, 1, 0, 1);
+        assert_eq!(
+            (control.allowance(1, IN), control.facts(1).pressed),
+            (0, true)
+        );
         control.close(1, None, 1);
-        assert_eq!(control.allowance(2), 10);
-        control.through(1, 4);
+        assert_eq!(control.allowance(2, IN), 10);
+        control.through(1, &[4]);
         control.on_memory_pressure(1);
-        assert_eq!((control.allowance(2), control.allowance(3)), (4, 4));
+        assert_eq!((control.allowance(2, IN), control.allowance(3, IN)), (4, 4));
+    }
+
+    #[test]
+    fn a_used_budget_ends_the_epoch_only_when_every_source_was_asked() {
+        let control = EpochControl::new(0, vec![0, 4], 10, Arc::default());
+        control.on_asked(1, 0);
+        control.on_dealt(1, 0, 10, 0, 1);
+        assert_eq!(control.allowance(1, 0), 0);
+        assert!(!control.facts(1).budget_used, "source 4 had no turn yet");
+        assert_eq!(control.allowance(1, 4), 10, "its budget is its own");
+        control.on_asked(1, 4);
+        assert!(control.facts(1).budget_used);
+        control.on_dealt(1, 4, 2, 0, 1);
+        let records: Vec<u64> = control
+            .shares(1)
+            .iter()
+            .map(|share| share.records)
+            .collect();
+        assert_eq!((records, control.facts(1).records), (vec![10, 2], 12));
     }
 }

@@ -35,8 +35,8 @@ use weir_types::{CheckpointId, OperatorId, Watermark, WorkerId};
 
 pub(crate) use checkpoint::{CheckpointLedger, Rules};
 use checkpoint::{Complete, Dropped};
-pub(crate) use control::EpochControl;
 use control::EpochFacts;
+pub(crate) use control::{EpochControl, STANDING};
 pub(crate) use output::Outputs;
 use pacer::Pacer;
 pub(crate) use pacer::first_budget;
@@ -136,7 +136,6 @@ struct Cut {
 
 struct Closing {
     at: Duration,
-    budget_used: bool,
     checkpoint: Option<CheckpointId>,
     done: usize,
     due: Option<i64>,
@@ -156,7 +155,8 @@ impl Coordinator {
         let seed = job.options.simulation_seed.or(job.options.test_cuts);
         let random = seed.map(SmallRng::seed_from_u64);
         job.options.control.attach(&job.events.wake);
-        let pacer = Pacer::new(job.options.epoch_interval, job.budget_min(), random);
+        let entries = job.control.shares(1).len();
+        let pacer = Pacer::new(job.options.epoch_interval, entries, job.batches(), random);
         // What restored operators wait for is known at the end of an epoch: there is one at once.
         let has_timers = crate::operators::by_clock(&job.plan).contains(&true);
         let due = (job.restore.is_some() && has_timers).then_some(i64::MIN);
@@ -287,10 +287,6 @@ impl Coordinator {
         }
         let asked = checkpoint || self.job.options.control.wants_view();
         if self.pacer.is_due(now, facts) || (asked && !open_rows) {
-            let facts = EpochFacts {
-                budget_used: facts.budget_used && !facts.pressed,
-                ..facts
-            };
             self.close(now, facts, checkpoint);
         }
     }
@@ -337,7 +333,6 @@ impl Coordinator {
         self.job.control.close(self.epoch, checkpoint, wall_micros);
         self.closing = Some(Closing {
             at: now,
-            budget_used: facts.budget_used,
             checkpoint,
             done: 0,
             due: None,
@@ -490,8 +485,9 @@ impl Coordinator {
         }
         self.job.note_watermark(self.epoch);
         let flush = self.job.clock.elapsed().saturating_sub(closing.at);
-        self.pacer.on_through(flush, closing.budget_used);
-        self.job.control.through(self.epoch, self.pacer.budget());
+        let shares = self.job.control.shares(self.epoch);
+        self.pacer.on_through(flush, &shares);
+        self.job.control.through(self.epoch, self.pacer.budgets());
         if self
             .job
             .outputs

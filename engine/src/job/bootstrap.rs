@@ -25,7 +25,7 @@ use super::start::{open_committers, open_sinks};
 use super::{Shared, supervise};
 use crate::clock::Clock;
 use crate::coordinator::{
-    CheckpointLedger, EpochControl, EventSender, Outputs, Publisher, Rules, first_budget,
+    CheckpointLedger, EpochControl, EventSender, Outputs, Publisher, Rules, STANDING, first_budget,
 };
 use crate::evolution::Transition;
 use crate::evolution::bootstrap::{Bootstrap, Wiring};
@@ -133,7 +133,7 @@ fn shared(
         user_plan: order.user_plan.clone(),
         topology,
         generation: order.generation,
-        control: EpochControl::new(manifest.processing_time, budget, wake),
+        control: EpochControl::new(manifest.processing_time, vec![STANDING], budget, wake),
         clock: order.clock.clone(),
         sources: Vec::new(),
         dead_letters: BTreeMap::new(),

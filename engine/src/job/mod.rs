@@ -170,8 +170,8 @@ impl Shared {
         self.options.batch_rows as u64
     }
 
-    /// The least budget of an epoch: one batch a worker.
-    pub(crate) fn budget_min(&self) -> u64 {
+    /// The rows of one batch a worker: what budgets of epochs are measured by.
+    pub(crate) fn batches(&self) -> u64 {
         self.options.batch_rows as u64 * u64::from(self.options.parallelism)
     }
 

@@ -296,13 +296,14 @@ pub(super) fn prepare(
     let last_now = manifest
         .as_ref()
         .map_or(i64::MIN, |manifest| manifest.processing_time);
+    let entries = sources.iter().map(|source| source.node).collect();
     let shared = Shared {
         name: job.to_owned(),
         sql: sql.to_owned(),
         user_plan,
         topology,
         generation,
-        control: EpochControl::new(last_now, budget, wake.clone()),
+        control: EpochControl::new(last_now, entries, budget, wake.clone()),
         clock,
         sources,
         dead_letters,

@@ -297,10 +297,7 @@ impl Source for StateSource {
         &self,
         _restored: &BTreeMap<SplitId, Position>,
     ) -> weir_connectors::Result<SplitListing> {
-        Ok(SplitListing {
-            splits: vec![SplitId(self.name.clone())],
-            warnings: Vec::new(),
-        })
+        Ok(SplitListing::one(self.name.clone()))
     }
 
     fn dealer(

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use weir_connectors::{
-    Chunk, Deal, Dealer, Decoded, Decoder, HandedRows, Position, Sink, SinkCommitter,
+    Deal, Dealer, Decoder, HandedRows, NothingToCommit, Position, Sink, SinkCommitter,
     SinkEnvironment, SinkWriter, Source, SplitListing, TableRequest, Visibility,
 };
 use weir_types::{ChangeBatch, CheckpointId, Column, SplitId, WorkerId};
@@ -188,10 +188,7 @@ impl Drop for ChannelSource {
 
 impl Source for ChannelSource {
     fn splits(&self, _: &BTreeMap<SplitId, Position>) -> weir_connectors::Result<SplitListing> {
-        Ok(SplitListing {
-            splits: vec![SplitId(self.request.table.clone())],
-            warnings: Vec::new(),
-        })
+        Ok(SplitListing::one(self.request.table.clone()))
     }
 
     fn dealer(
@@ -208,11 +205,7 @@ impl Source for ChannelSource {
     }
 
     fn decoder(&self) -> weir_connectors::Result<Box<dyn Decoder>> {
-        Ok(Box::new(ChannelDecoder {
-            handed: self.handed.clone(),
-            columns: self.request.columns.clone(),
-            metadata: self.request.metadata.clone(),
-        }))
+        Ok(self.handed.decoder(&self.request))
     }
 
     fn bounded(&self) -> bool {
@@ -269,18 +262,6 @@ impl Dealer for ChannelDealer {
 
     fn progress(&self) -> (u64, Option<u64>) {
         (self.rows, None)
-    }
-}
-
-struct ChannelDecoder {
-    handed: HandedRows,
-    columns: Vec<Column>,
-    metadata: Vec<(String, Column)>,
-}
-
-impl Decoder for ChannelDecoder {
-    fn decode(&mut self, chunk: &Chunk) -> weir_connectors::Result<Decoded> {
-        self.handed.decode(chunk, &self.columns, &self.metadata)
     }
 }
 
@@ -448,26 +429,5 @@ impl SinkWriter for ChannelWriter {
 
     fn prepare(&mut self, _: CheckpointId) -> weir_connectors::Result<Option<serde_json::Value>> {
         Ok(None)
-    }
-}
-
-/// What went into a channel is the program's.
-struct NothingToCommit;
-
-impl SinkCommitter for NothingToCommit {
-    fn commit(&mut self, _: CheckpointId, _: &[serde_json::Value]) -> weir_connectors::Result<()> {
-        Ok(())
-    }
-
-    fn rollback_to(&mut self, _: Option<CheckpointId>) -> weir_connectors::Result<Vec<String>> {
-        Ok(Vec::new())
-    }
-
-    fn holds_output(&self) -> weir_connectors::Result<bool> {
-        Ok(false)
-    }
-
-    fn remove_output(&mut self) -> weir_connectors::Result<()> {
-        Ok(())
     }
 }

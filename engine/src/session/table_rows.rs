@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use weir_connectors::{
-    Chunk, Deal, Dealer, Decoded, Decoder, HandedRows, Position, Source, SplitListing, TableRequest,
+    Deal, Dealer, Decoder, HandedRows, Position, Source, SplitListing, TableRequest,
 };
-use weir_types::{ChangeBatch, Column, SplitId};
+use weir_types::{ChangeBatch, SplitId};
 
 use super::program::ProgramSource;
 
@@ -46,10 +46,7 @@ struct RowsSource {
 
 impl Source for RowsSource {
     fn splits(&self, _: &BTreeMap<SplitId, Position>) -> weir_connectors::Result<SplitListing> {
-        Ok(SplitListing {
-            splits: vec![SplitId(self.request.table.clone())],
-            warnings: Vec::new(),
-        })
+        Ok(SplitListing::one(self.request.table.clone()))
     }
 
     fn dealer(
@@ -67,11 +64,7 @@ impl Source for RowsSource {
     }
 
     fn decoder(&self) -> weir_connectors::Result<Box<dyn Decoder>> {
-        Ok(Box::new(RowsDecoder {
-            handed: self.handed.clone(),
-            columns: self.request.columns.clone(),
-            metadata: self.request.metadata.clone(),
-        }))
+        Ok(self.handed.decoder(&self.request))
     }
 
     fn bounded(&self) -> bool {
@@ -116,17 +109,5 @@ impl Dealer for RowsDealer {
     fn progress(&self) -> (u64, Option<u64>) {
         let all = self.batches.iter().map(|batch| batch.num_rows() as u64);
         (self.done, Some(all.sum()))
-    }
-}
-
-struct RowsDecoder {
-    handed: HandedRows,
-    columns: Vec<Column>,
-    metadata: Vec<(String, Column)>,
-}
-
-impl Decoder for RowsDecoder {
-    fn decode(&mut self, chunk: &Chunk) -> weir_connectors::Result<Decoded> {
-        self.handed.decode(chunk, &self.columns, &self.metadata)
     }
 }

@@ -300,6 +300,8 @@ impl SharedSource {
 
     /// Hands out the next chunk, of the split that is furthest behind; or ends the epoch.
     pub(crate) fn next_chunk(&self, mut asking: Asking<'_>) -> Result<NextChunk> {
+        // One that has nothing was asked as well: the epoch need not wait for it.
+        asking.control.on_asked(asking.epoch, self.node);
         let mut all_ended_epoch = true;
         for index in self.order() {
             let split = &self.splits[index];
@@ -341,7 +343,7 @@ impl SharedSource {
         let split = &self.splits[index];
         let mut records_max = asking
             .control
-            .allowance(asking.epoch)
+            .allowance(asking.epoch, self.node)
             .min(asking.chunk_records_max);
         if let Some(left) = self.limit_left(index) {
             records_max = records_max.min(left);
@@ -368,7 +370,7 @@ impl SharedSource {
                 let wall = asking.clock.wall_micros();
                 asking
                     .control
-                    .on_dealt(asking.epoch, chunk.records, bytes, wall);
+                    .on_dealt(asking.epoch, self.node, chunk.records, bytes, wall);
                 split.records.fetch_add(chunk.records, Ordering::AcqRel);
                 dealing.last_chunk_at = now;
                 if std::mem::take(&mut dealing.idle) {

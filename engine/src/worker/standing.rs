@@ -7,6 +7,7 @@ use weir_types::ChangeBatch;
 use super::item::{Feed, Item};
 use super::{Worker, pass};
 use crate::Result;
+use crate::coordinator::STANDING;
 use crate::evolution::bootstrap::Phase;
 use crate::operators::Progress;
 
@@ -30,7 +31,8 @@ impl Worker {
             return Ok(false);
         };
         let begins = phase == Phase::TakeBack && standing.given.is_none();
-        if self.job.control.allowance(self.epoch) == 0 || !self.nodes[node].has_room() {
+        self.job.control.on_asked(self.epoch, STANDING);
+        if self.job.control.allowance(self.epoch, STANDING) == 0 || !self.nodes[node].has_room() {
             return Ok(false);
         }
         if begins {
@@ -80,6 +82,7 @@ impl Worker {
         let wall_micros = self.job.clock.wall_micros();
         let bytes = batch.rows.get_array_memory_size() as u64;
         let control = &self.job.control;
-        control.on_dealt(self.epoch, batch.num_rows() as u64, bytes, wall_micros);
+        let rows = batch.num_rows() as u64;
+        control.on_dealt(self.epoch, STANDING, rows, bytes, wall_micros);
     }
 }

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path as ObjectPath;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use object_store::{ListResult, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use xxhash_rust::xxh3::Xxh3;
@@ -199,21 +199,19 @@ impl ObjectPlace {
         }
     }
 
-    pub(crate) fn list(&self, folder: &str) -> Result<Vec<String>> {
+    /// What is directly in a folder.
+    fn look(&self, folder: &str) -> Result<ListResult> {
         let (store, path) = (self.store.clone(), self.object(folder));
-        let listed = self
-            .ask_again(move || {
-                let (store, path) = (store.clone(), path.clone());
-                async move { store.list_with_delimiter(Some(&path)).await }
-            })
-            .map_err(|error| self.failed("listing", folder, error))?;
-        let mut names: Vec<String> = listed
-            .objects
-            .iter()
-            .filter_map(|object| object.location.filename().map(str::to_owned))
-            .collect();
-        names.sort();
-        Ok(names)
+        self.ask_again(move || {
+            let (store, path) = (store.clone(), path.clone());
+            async move { store.list_with_delimiter(Some(&path)).await }
+        })
+        .map_err(|error| self.failed("listing", folder, error))
+    }
+
+    pub(crate) fn list(&self, folder: &str) -> Result<Vec<String>> {
+        let objects = self.look(folder)?.objects;
+        Ok(sorted_names(objects.iter().map(|object| &object.location)))
     }
 
     pub(crate) fn list_all(&self, folder: &str) -> Result<Vec<String>> {
@@ -256,20 +254,7 @@ impl ObjectPlace {
 
     /// Names of the folders directly in a folder.
     pub(crate) fn folders(&self, folder: &str) -> Result<Vec<String>> {
-        let (store, path) = (self.store.clone(), self.object(folder));
-        let listed = self
-            .ask_again(move || {
-                let (store, path) = (store.clone(), path.clone());
-                async move { store.list_with_delimiter(Some(&path)).await }
-            })
-            .map_err(|error| self.failed("listing", folder, error))?;
-        let mut names: Vec<String> = listed
-            .common_prefixes
-            .iter()
-            .filter_map(|path| path.filename().map(str::to_owned))
-            .collect();
-        names.sort();
-        Ok(names)
+        Ok(sorted_names(self.look(folder)?.common_prefixes.iter()))
     }
 
     fn put_new(&self, name: &str, content: &[u8]) -> Answer<()> {
@@ -442,4 +427,13 @@ async fn send(store: &dyn ObjectStore, from: &Path, to: &ObjectPath) -> Answer<(
             Err(error)
         }
     }
+}
+
+/// The last parts of paths, in order.
+fn sorted_names<'a>(paths: impl Iterator<Item = &'a ObjectPath>) -> Vec<String> {
+    let mut names: Vec<String> = paths
+        .filter_map(|path| path.filename().map(str::to_owned))
+        .collect();
+    names.sort();
+    names
 }
