@@ -22,7 +22,7 @@ fn main() {
         return;
     }
     for option in OPTIONS {
-        if links(option).is_some_and(|works| works) {
+        if links(option) == Some(true) {
             println!("cargo:rustc-link-arg-bins={option}");
         }
     }
