@@ -112,6 +112,19 @@ pub trait Catalog {
         true
     }
 
+    /// Whether reading a table can begin at such a place; `Err`: why not, as the end of a sentence, and what else can be done.
+    ///
+    /// # Errors
+    /// If it cannot.
+    fn source_can_start_at(
+        &self,
+        table: &plan::TableDefinition,
+        start: compare::StartAt,
+    ) -> Result<(), String> {
+        let _ = (table, start);
+        Ok(())
+    }
+
     /// Type of a metadata key of the connector, `None` if there is no such key.
     fn metadata_type(&self, options: &BTreeMap<String, String>, key: &str) -> Option<DataType> {
         let _ = (options, key);
