@@ -93,18 +93,23 @@ pub(crate) fn choices(new: &StreamPlan, edit: &EvolutionFlags) -> Result<Choices
     })
 }
 
+/// The operators whose state is made by reading sources again.
+pub(crate) fn replayed(report: &Report) -> BTreeSet<OperatorId> {
+    report
+        .operators
+        .iter()
+        .filter(|operator| operator.state == StateFrom::Replay)
+        .map(|operator| operator.id.clone())
+        .collect()
+}
+
 /// Looks whether what is to be replayed can be read again, and says how much that is.
 pub(crate) fn tell_sources(
     plan: &StreamPlan,
     report: &Report,
     before: &Before,
 ) -> Result<(), Failure> {
-    let replayed: BTreeSet<OperatorId> = report
-        .operators
-        .iter()
-        .filter(|operator| operator.state == StateFrom::Replay)
-        .map(|operator| operator.id.clone())
-        .collect();
+    let replayed = replayed(report);
     if replayed.is_empty() {
         return Ok(());
     }

@@ -22,6 +22,7 @@
 
 mod accumulator;
 mod binder;
+mod by_name;
 mod canonical;
 mod catalog;
 mod clock;
@@ -39,6 +40,7 @@ mod identity;
 mod infer;
 pub mod lexemes;
 mod library;
+mod library_aggregates;
 mod literals;
 mod logical;
 mod lower;
