@@ -3,7 +3,7 @@
 
 XTASK := ./scripts/with-toolchain cargo xtask
 
-.PHONY: help demo test bench bench-nexmark bench-compare bench-instructions bench-machine bench-checkpoint bench-latency bench-upgrade build nexmark simulate evolve
+.PHONY: help demo test bench bench-nexmark bench-compare bench-instructions bench-machine bench-scale bench-checkpoint bench-latency bench-upgrade build nexmark simulate evolve
 
 help:
 	@echo 'make demo    build Weir, run queries/flights.sql on the bundled data, show the result'
@@ -17,6 +17,7 @@ help:
 	@echo 'make bench-nexmark     every Nexmark query from a file and from the generator; EVENTS=, QUERIES=q0,q4, ARGS='
 	@echo 'make bench-compare     Nexmark beside Flink, DuckDB and DataFusion over one file; EVENTS=, QUERIES=q0,q4, ARGS='
 	@echo 'make bench-instructions  instructions that a row costs, against the committed figures'
+	@echo 'make bench-scale       CPU per event from 1 to 50 million events; the rate with ten times the state that memory holds'
 	@echo 'make bench-machine     what this machine can do at best: newline scan and memory copy'
 	@echo 'make bench   rows per second and peak memory of the standard queries'
 	@echo 'make build   the release binary alone'
@@ -47,6 +48,9 @@ bench-compare:
 
 bench-instructions:
 	@weir=$$($(XTASK) build) && python3 benches/instructions.py --weir "$$weir" $(ARGS)
+
+bench-scale:
+	@weir=$$($(XTASK) build) && python3 benches/scale.py --weir "$$weir" $(ARGS)
 
 bench-machine:
 	@$(XTASK) bench machine

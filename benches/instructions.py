@@ -54,7 +54,7 @@ def job(folder, weir, case, rows):
         if not data.exists():
             write = GENERATED.format(events=rows) + f"CREATE TABLE out ({BID}) WITH ('connector' = 'filesystem', 'path' = '{data}', 'format' = 'json');\nINSERT INTO out SELECT * FROM bid;\n"
             (folder / "write.sql").write_text(write)
-            subprocess.run([weir, "run", "write.sql", "--no-progress", "--parallelism", "1"], cwd=folder, check=True, capture_output=True)
+            subprocess.run([weir, "run", "write.sql", "--fresh", "--no-progress", "--parallelism", "1"], cwd=folder, check=True, capture_output=True)
         source = f"CREATE TABLE bid ({BID}) WITH ('connector' = 'filesystem', 'path' = '{data}/part-*', 'format' = 'json');\n"
     else:
         source = case.source.format(events=rows)

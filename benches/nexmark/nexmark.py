@@ -5,8 +5,8 @@
     at     parallelism 1 and 2, checkpoints every ten seconds into RocksDB
 
 For each run: events a second, CPU seconds, peak memory, state, checkpoints, and where the workers' busy time went. Writes all
-figures beside the revision as JSON. Of runs from prepared events the making of them is taken off: the job says how long it took,
-one thread, before the first event is read.
+figures beside the revision as JSON. Of the seconds of runs from prepared events the making of them is taken off: the job says how
+long it took before the first event was read. CPU seconds are those of the whole process, the making included.
 """
 
 import argparse
@@ -51,9 +51,9 @@ def statements(weir, query, source, sink, events, path):
 
 
 def without_making(output, run):
-    """The run without the making of events beforehand."""
+    """The run, its seconds without the making of events beforehand."""
     seconds = sum(float(took) for took in re.findall(r"rows were made beforehand, in ([0-9.]+) s", output))
-    return dataclasses.replace(run, seconds=run.seconds - seconds, cpu=run.cpu - seconds)
+    return dataclasses.replace(run, seconds=run.seconds - seconds)
 
 
 def checkpoints_of(work):

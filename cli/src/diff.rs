@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 
-use weir_engine::{Before, ConnectorCatalog, sources_to_replay, with_what_is_below};
-use weir_planner::compare::{Choices, Past, Replay, Report, StateFrom, advice, compare};
+use weir_engine::{Before, foreseen, sources_to_replay, with_what_is_below};
+use weir_planner::compare::{Choices, Past, Replay, Report, StateFrom, advice};
 use weir_planner::plan::StreamPlan;
 use weir_types::OperatorId;
 
@@ -59,7 +59,7 @@ pub(crate) fn judge(
         }
     }
     choices.replay = all;
-    Ok(compare(old, new, past, &choices, &ConnectorCatalog))
+    Ok(foreseen(old, new, past, &choices))
 }
 
 /// The flags. What they name has to be there: a slip of the pen must not pass for a wish that changes nothing.
@@ -93,18 +93,23 @@ pub(crate) fn choices(new: &StreamPlan, edit: &EvolutionFlags) -> Result<Choices
     })
 }
 
+/// The operators whose state is made by reading sources again.
+pub(crate) fn replayed(report: &Report) -> BTreeSet<OperatorId> {
+    report
+        .operators
+        .iter()
+        .filter(|operator| operator.state == StateFrom::Replay)
+        .map(|operator| operator.id.clone())
+        .collect()
+}
+
 /// Looks whether what is to be replayed can be read again, and says how much that is.
 pub(crate) fn tell_sources(
     plan: &StreamPlan,
     report: &Report,
     before: &Before,
 ) -> Result<(), Failure> {
-    let replayed: BTreeSet<OperatorId> = report
-        .operators
-        .iter()
-        .filter(|operator| operator.state == StateFrom::Replay)
-        .map(|operator| operator.id.clone())
-        .collect();
+    let replayed = replayed(report);
     if replayed.is_empty() {
         return Ok(());
     }

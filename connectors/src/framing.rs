@@ -13,8 +13,12 @@
 //! 1. Offset and line of a cut are those of its first byte in the origin: dropped bytes count.
 //! 2. A record longer than [`RECORD_BYTES_MAX`] is an error: an open quote must not read a file into memory.
 
+use std::io::Read;
+
 use bytes::{Bytes, BytesMut};
 use memchr::{memchr, memchr_iter, memchr2};
+
+use crate::words::newline;
 
 /// The longest record.
 pub(crate) const RECORD_BYTES_MAX: usize = 64 << 20;
@@ -34,7 +38,7 @@ impl Framing {
     /// The index after the newline that ends the record at `start`; `None` if its end is not in `text`.
     pub(crate) fn record_end(self, text: &[u8], start: usize) -> Option<usize> {
         match self {
-            Self::Lines => memchr(b'\n', &text[start..]).map(|at| start + at + 1),
+            Self::Lines => newline(text, start).map(|at| at + 1),
             Self::Csv { quote, delimiter } => csv_record_end(text, start, quote, delimiter),
         }
     }
@@ -45,6 +49,10 @@ impl Framing {
         let record = record.strip_suffix(b"\n").unwrap_or(record);
         record.strip_suffix(b"\r").unwrap_or(record)
     }
+}
+
+fn newlines_in(text: &[u8]) -> u64 {
+    memchr_iter(b'\n', text).count() as u64
 }
 
 fn csv_record_end(text: &[u8], start: usize, quote: u8, delimiter: u8) -> Option<usize> {
@@ -88,6 +96,7 @@ struct Measured {
     /// Bytes.
     end: usize,
     records: u64,
+    lines: u64,
     /// A limit was reached: further bytes would change nothing.
     is_full: bool,
 }
@@ -164,29 +173,13 @@ impl RecordCutter {
     }
 
     /// Reads up to `count` bytes from `reader`; the answer is how many came, 0 at the end.
-    pub(crate) fn fill(
-        &mut self,
-        reader: &mut dyn std::io::Read,
-        count: usize,
-    ) -> std::io::Result<usize> {
-        let before = self.buffer.len();
-        self.buffer.resize(before + count, 0);
-        let mut filled = before;
-        let outcome = loop {
-            match reader.read(&mut self.buffer[filled..]) {
-                Ok(0) => break Ok(()),
-                Ok(read) => {
-                    filled += read;
-                    if filled == self.buffer.len() {
-                        break Ok(());
-                    }
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => break Err(error),
-            }
-        };
-        self.buffer.truncate(filled);
-        outcome.map(|()| filled - before)
+    pub(crate) fn fill(&mut self, reader: &mut dyn Read, count: usize) -> std::io::Result<usize> {
+        // Into fresh memory behind what waits, which is less than was cut before: nothing has to be cleared first.
+        let mut bytes = Vec::with_capacity(self.buffer.len() + count);
+        bytes.extend_from_slice(&self.buffer);
+        let outcome = reader.take(count as u64).read_to_end(&mut bytes);
+        self.buffer = Bytes::from(bytes).into();
+        outcome
     }
 
     /// Cuts off whole records: at least one, `max_records` at most, and no further record beyond `max_bytes`.
@@ -217,12 +210,13 @@ impl RecordCutter {
         let mut found = Measured {
             end: 0,
             records: 0,
+            lines: 0,
             is_full: true,
         };
         while found.records < max_records {
-            let next = match self.framing.record_end(&self.buffer, found.end) {
-                Some(next) => next,
-                None if at_end && found.end < self.buffer.len() => self.buffer.len(),
+            let (next, newlines) = match self.framing.record_end(&self.buffer, found.end) {
+                Some(next) => (next, 1),
+                None if at_end && found.end < self.buffer.len() => (self.buffer.len(), 0),
                 None => {
                     return Measured {
                         is_full: false,
@@ -235,6 +229,10 @@ impl RecordCutter {
             }
             // Empty lines are carried along and are no records.
             found.records += u64::from(!Framing::trim(&self.buffer, found.end, next).is_empty());
+            found.lines += match self.framing {
+                Framing::Lines => newlines,
+                Framing::Csv { .. } => newlines_in(&self.buffer[found.end..next]),
+            };
             found.end = next;
         }
         found
@@ -242,7 +240,7 @@ impl RecordCutter {
 
     fn cut_off(&mut self, found: &Measured) -> Cut {
         let (offset, line) = self.place();
-        let payload = self.take(found.end);
+        let payload = self.take(found.end, found.lines);
         Cut {
             payload,
             records: found.records,
@@ -260,7 +258,7 @@ impl RecordCutter {
                     return Err(NoCut::Incomplete);
                 }
                 if seen == BYTE_ORDER_MARK.len() {
-                    let _ = self.take(seen);
+                    let _ = self.take(seen, 0);
                 }
             }
         }
@@ -270,7 +268,7 @@ impl RecordCutter {
                 None if at_end && !self.buffer.is_empty() => self.buffer.len(),
                 None => return Err(self.incomplete()),
             };
-            let record = self.take(end);
+            let record = self.take(end, newlines_in(&self.buffer[..end]));
             let header = Framing::trim(&record, 0, record.len());
             if !header.is_empty() {
                 self.header = Some(record.slice(0..header.len()));
@@ -291,11 +289,11 @@ impl RecordCutter {
         }
     }
 
-    fn take(&mut self, end: usize) -> Bytes {
-        let taken = self.buffer.split_to(end).freeze();
+    /// Takes so many bytes, which have so many lines.
+    fn take(&mut self, end: usize, lines: u64) -> Bytes {
         self.offset += end as u64;
-        self.line += memchr_iter(b'\n', &taken).count() as u64;
-        taken
+        self.line += lines;
+        self.buffer.split_to(end).freeze()
     }
 }
 

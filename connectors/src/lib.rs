@@ -63,6 +63,7 @@ mod socket;
 mod source;
 mod stdin;
 mod table;
+mod words;
 
 #[cfg(test)]
 mod contract;
@@ -82,8 +83,9 @@ pub use handed::HandedRows;
 pub use infer::{Asked, FileKind, Inferred, infer_files, infer_text};
 pub use options::{Form, OptionInfo};
 pub use registry::{
-    ConnectorInfo, MetadataInfo, can_be_read_again, connectors, dead_letter_columns, metadata_type,
-    on_error, open_sink, open_source, sink_accepts_retractions, source_traits,
+    ConnectorInfo, MetadataInfo, can_be_read_again, connectors, dead_letter_columns, has_an_end,
+    keeps_times, metadata_type, on_error, open_sink, open_source, sink_accepts_retractions,
+    source_traits,
 };
 pub use sink::{Sink, SinkCommitter, SinkEnvironment, SinkWriter, Visibility};
 pub use source::{

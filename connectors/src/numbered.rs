@@ -52,6 +52,14 @@ impl Numbered {
         split: &SplitId,
         position: Option<&Position>,
     ) -> Result<Box<dyn Dealer>> {
+        Ok(Box::new(self.numbered_dealer(split, position)?))
+    }
+
+    fn numbered_dealer(
+        &self,
+        split: &SplitId,
+        position: Option<&Position>,
+    ) -> Result<NumberedDealer> {
         let number = split
             .0
             .strip_prefix(self.name)
@@ -80,7 +88,7 @@ impl Numbered {
             splits: self.splits,
             block: self.block,
         };
-        Ok(Box::new(NumberedDealer {
+        Ok(NumberedDealer {
             stripe,
             next,
             end: self.rows.map(|rows| stripe.share_of(rows)),
@@ -88,7 +96,17 @@ impl Numbered {
             row_bytes: self.row_bytes,
             started: None,
             origin: self.name.into(),
-        }))
+        })
+    }
+}
+
+impl Numbered {
+    /// Behind the last row of a split, if there is a last one.
+    pub(crate) fn end_of(&self, split: &SplitId) -> Result<Option<Position>> {
+        let dealer = self.numbered_dealer(split, None)?;
+        Ok(dealer
+            .end
+            .map(|end| serde_json::json!({ "next": end, "splits": self.splits })))
     }
 }
 

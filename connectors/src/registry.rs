@@ -171,6 +171,21 @@ pub fn can_be_read_again(options: &BTreeMap<String, String>) -> bool {
     )
 }
 
+/// Whether the place that a table is read from keeps times of its own, by which a place in it can be found:
+/// [`crate::Source::written_since`].
+pub fn keeps_times(options: &BTreeMap<String, String>) -> bool {
+    options.get(CONNECTOR.key).map(String::as_str) == Some("filesystem")
+}
+
+/// Whether a table that is read has an end by now: [`crate::Source::end_of`].
+pub fn has_an_end(options: &BTreeMap<String, String>) -> bool {
+    match options.get(CONNECTOR.key).map(String::as_str) {
+        Some("filesystem") => true,
+        Some("datagen" | "nexmark") => source_traits(options).bounded,
+        _ => false,
+    }
+}
+
 /// Whether the table, as a sink, takes retractions.
 pub fn sink_accepts_retractions(options: &BTreeMap<String, String>) -> bool {
     match options.get(CONNECTOR.key).map(String::as_str) {

@@ -83,6 +83,16 @@ pub trait Source: Send + Sync {
         let _ = split;
         Ok(None)
     }
+
+    /// Where a split goes on if what was written before `time` (microseconds since 1970) is left out, by the times that the
+    /// place itself keeps, whatever its records say; `None` if it keeps none.
+    ///
+    /// # Errors
+    /// If it cannot be looked at.
+    fn written_since(&self, split: &SplitId, time: i64) -> Result<Option<Position>> {
+        let _ = (split, time);
+        Ok(None)
+    }
 }
 
 /// Where a split that was read can be read again from.

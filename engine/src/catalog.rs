@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use weir_connectors::{Role, TableRequest};
+use weir_planner::compare::StartAt;
 use weir_planner::plan::{ColumnOrigin, TableDefinition};
 use weir_planner::{Catalog, SourceTraits, TableRole};
 use weir_types::{DataType, Diagnostic};
@@ -68,6 +69,10 @@ impl Catalog for ConnectorCatalog {
 
     fn source_can_be_read_again(&self, options: &BTreeMap<String, String>) -> bool {
         weir_connectors::can_be_read_again(options)
+    }
+
+    fn source_can_start_at(&self, table: &TableDefinition, start: StartAt) -> Result<(), String> {
+        crate::evolution::can_start_at(table, start)
     }
 
     fn metadata_type(&self, options: &BTreeMap<String, String>, key: &str) -> Option<DataType> {

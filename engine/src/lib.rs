@@ -45,8 +45,8 @@ pub use declaration::declaration;
 pub use error::{Error, Result, RowError};
 pub use evolution::{
     Accept, Accepted, Again, Before, Evolution, EvolutionOptions, ReplayOrder, ReplayWatch,
-    Replayed, SourceToRead, TrialOutput, check_edit, copy_for_trial, on_trial, past_of, replay,
-    sources_to_replay, with_what_is_below,
+    Replayed, SourceToRead, TrialOutput, check_edit, copy_for_trial, foreseen, on_trial, past_of,
+    replay, sources_to_replay, with_what_is_below,
 };
 pub use job::{JobHandle, give_to, owner_of, storage_settings};
 pub use metrics::{JobMetrics, OperatorMetrics};

@@ -22,6 +22,7 @@
 
 mod accumulator;
 mod binder;
+mod by_name;
 mod canonical;
 mod catalog;
 mod clock;
@@ -39,6 +40,7 @@ mod identity;
 mod infer;
 pub mod lexemes;
 mod library;
+mod library_aggregates;
 mod literals;
 mod logical;
 mod lower;
@@ -108,6 +110,19 @@ pub trait Catalog {
     fn source_can_be_read_again(&self, options: &BTreeMap<String, String>) -> bool {
         let _ = options;
         true
+    }
+
+    /// Whether reading a table can begin at such a place; `Err`: why not, as the end of a sentence, and what else can be done.
+    ///
+    /// # Errors
+    /// If it cannot.
+    fn source_can_start_at(
+        &self,
+        table: &plan::TableDefinition,
+        start: compare::StartAt,
+    ) -> Result<(), String> {
+        let _ = (table, start);
+        Ok(())
     }
 
     /// Type of a metadata key of the connector, `None` if there is no such key.

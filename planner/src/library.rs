@@ -42,7 +42,6 @@ thread_local! {
 pub(crate) struct Library {
     scalars: HashMap<String, Arc<ScalarUDF>>,
     aggregates: HashMap<String, Arc<AggregateUDF>>,
-    windows: HashMap<String, Arc<WindowUDF>>,
     registered: RegisteredAggregates,
     planners: Vec<Arc<dyn ExprPlanner>>,
     options: ConfigOptions,
@@ -116,21 +115,11 @@ impl Library {
             let known = Arc::new(function.without_code());
             scalars.insert(function.name().to_owned(), known);
         }
-        let mut aggregates = HashMap::new();
-        for function in datafusion_functions_aggregate::all_default_aggregate_functions() {
-            for alias in function.aliases() {
-                aggregates.insert(alias.clone(), Arc::clone(&function));
-            }
-            aggregates.insert(function.name().to_owned(), function);
-        }
+        let mut aggregates = crate::library_aggregates::typed();
         // SQL's own spelling of bool_and.
         if let Some(function) = aggregates.get("bool_and").cloned() {
             aggregates.entry("every".to_owned()).or_insert(function);
         }
-        let windows = datafusion_functions_window::all_default_window_functions()
-            .into_iter()
-            .map(|function| (function.name().to_owned(), function))
-            .collect();
         let planners: Vec<Arc<dyn ExprPlanner>> = vec![
             Arc::new(datafusion_functions::core::planner::CoreFunctionPlanner::default()),
             Arc::new(datafusion_functions_nested::planner::NestedFunctionPlanner),
@@ -142,7 +131,6 @@ impl Library {
         Self {
             scalars,
             aggregates,
-            windows,
             registered: RegisteredAggregates::new(of_program),
             planners,
             options: ConfigOptions::default(),
@@ -166,7 +154,7 @@ impl Library {
 
     /// Whether the name is that of a function that needs OVER.
     pub(crate) fn is_window_function(&self, name: &str) -> bool {
-        self.windows.contains_key(name)
+        crate::library_aggregates::is_window_function(name)
     }
 
     /// Every name that a call can have, for "did you mean".
@@ -229,7 +217,9 @@ impl ContextProvider for Library {
     }
 
     fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
-        self.windows.get(name).cloned()
+        // Calls with OVER are ours.
+        let _ = name;
+        None
     }
 
     fn get_variable_type(&self, _variable_names: &[String]) -> Option<ArrowType> {
@@ -253,6 +243,6 @@ impl ContextProvider for Library {
     }
 
     fn udwf_names(&self) -> Vec<String> {
-        self.windows.keys().cloned().collect()
+        Vec::new()
     }
 }

@@ -10,7 +10,6 @@
 //! 1. A name in a plan says all: name, version, and whether it is volatile. A new version is another function.
 //! 2. A function of the library, or of Weir's own, is never hidden by one of a program.
 
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::datatypes::DataType as ArrowType;
@@ -19,6 +18,8 @@ use datafusion_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use weir_types::{DataType, Diagnostic};
+
+use crate::by_name::{columns, is_its_name};
 
 /// Ends the name of a volatile function in a plan.
 const VOLATILE: &str = "~volatile";
@@ -177,25 +178,7 @@ impl Registered {
     }
 }
 
-impl std::fmt::Debug for Registered {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.name)
-    }
-}
-
-impl PartialEq for Registered {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
-    }
-}
-
-impl Eq for Registered {}
-
-impl Hash for Registered {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.name.hash(state);
-    }
-}
+is_its_name!(Registered);
 
 impl ScalarUDFImpl for Registered {
     fn name(&self) -> &str {
@@ -216,12 +199,7 @@ impl ScalarUDFImpl for Registered {
             return Err(failed("the planner has no code of it".to_owned()));
         };
         let rows = call.number_rows;
-        let arguments = call
-            .args
-            .into_iter()
-            .map(|argument| argument.into_array(rows))
-            .collect::<Result<Vec<_>>>()?;
-        let result = code(&arguments).map_err(failed)?;
+        let result = code(&columns(call)?).map_err(failed)?;
         if result.len() != rows || *result.data_type() != self.returns {
             return Err(failed(format!(
                 "it gave {} values of {} for {rows} rows, and declares {}",

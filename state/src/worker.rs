@@ -27,6 +27,9 @@ use crate::snapshot::{
 };
 use crate::{BackendKind, Error, Layout, Result, SharedState, TableSpec};
 
+/// How much of a freeze is written at once where nothing is gained by more.
+const BATCH_BYTES: usize = 1 << 20;
+
 /// Where a worker's database lives and how it is written.
 #[derive(Clone, Debug)]
 pub struct WorkerOptions {
@@ -103,7 +106,7 @@ impl WorkerState {
         let gate = Arc::new(Gate::default());
         let registry = Rc::new(Registry::new(backend.clone(), gate.clone()));
         let mut state = Self {
-            output: start_output(&options, &backend, &gate, known)?,
+            output: start_output(&shared, &options, &backend, &gate, known)?,
             shared,
             registry,
             gate,
@@ -463,6 +466,7 @@ pub(crate) fn turn_of(options: &WorkerOptions) -> u64 {
 }
 
 fn start_output(
+    shared: &SharedState,
     options: &WorkerOptions,
     backend: &Arc<dyn StateBackend>,
     gate: &Arc<Gate>,
@@ -476,6 +480,10 @@ fn start_output(
         backend: backend.clone(),
         gate: gate.clone(),
         stop: stop.clone(),
+        batch_bytes: match &shared.rocks {
+            Some(rocks) => rocks.batch_bytes(),
+            None => BATCH_BYTES,
+        },
     };
     let uploader = Uploader {
         prefix: format!("data/g{}/w{}", options.generation, options.worker),

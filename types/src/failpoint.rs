@@ -3,7 +3,7 @@
 //! `WEIR_FAILPOINT=name` kills the process at the point of that name (as SIGKILL would: no destructor runs, nothing is
 //! flushed); `name:3` at its third passing; `name:3:error` returns an error there instead. `name:3:hold` holds the thread
 //! there until another point strikes, so that a test can arrange a meeting: `state.spill.at-gate,state.write.before:1:hold`
-//! lets a snapshot's writer wait for a spill that finds the gate closed. Points are separated by commas. Without the
+//! lets a snapshot's writer wait for a spill that finds the gate closed; `name:3:go` strikes and does nothing else. Points are separated by commas. Without the
 //! variable a point costs one load of a flag.
 
 use std::cell::RefCell;
@@ -17,6 +17,8 @@ enum Action {
     Error,
     /// Holds the thread until a point of another action strikes.
     Hold,
+    /// Nothing, but that whoever is held goes on.
+    Go,
 }
 
 #[derive(Debug)]
@@ -35,6 +37,7 @@ impl Point {
         let action = match parts.next() {
             Some("error") => Action::Error,
             Some("hold") => Action::Hold,
+            Some("go") => Action::Go,
             _ => Action::Kill,
         };
         Some(Self {
@@ -148,7 +151,7 @@ pub fn pass(name: &'static str) -> std::io::Result<()> {
     }
     let Some(armed) = armed() else { return Ok(()) };
     match armed.strikes(name) {
-        None => Ok(()),
+        None | Some(Action::Go) => Ok(()),
         Some(Action::Error) => Err(std::io::Error::other(format!("failure point {name}"))),
         Some(Action::Hold) => {
             armed.hold();

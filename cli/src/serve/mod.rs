@@ -22,6 +22,7 @@ mod job;
 pub(crate) mod log;
 mod metrics;
 mod openapi;
+mod own_file;
 pub(crate) mod problem;
 mod requests;
 mod routes;

@@ -13,9 +13,7 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -26,6 +24,7 @@ use weir_state::Savepoint;
 use weir_types::{Diagnostic, Diagnostics};
 
 use super::flags::EditFlags;
+use super::own_file::write_own;
 use super::problem::{ApiError, Place, Problem};
 use crate::query_file::QueryFile;
 
@@ -311,25 +310,9 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> std::io::Result<T> 
     Ok(serde_json::from_slice(&std::fs::read(path)?)?)
 }
 
-/// Writes a file that only its owner reads (it may hold passwords), so that after a crash the old or the new content is there.
+/// Writes a value as JSON into a file that only its owner reads.
 pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> std::io::Result<()> {
-    let part = path.with_extension("part");
-    match std::fs::remove_file(&part) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&part)?;
-    file.write_all(&serde_json::to_vec_pretty(value)?)?;
-    file.sync_all()?;
-    std::fs::rename(&part, path)?;
-    match path.parent() {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
+    write_own(path, &serde_json::to_vec_pretty(value)?)
 }
 
 #[cfg(test)]

@@ -6,11 +6,10 @@
 //!
 //! It is never an argument: those are shown to everybody on the machine.
 
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::Read;
 use std::path::Path;
 
+use super::own_file::write_own;
 use crate::exit::Failure;
 
 /// Bytes that a token has at least: one that can be guessed is none.
@@ -84,19 +83,7 @@ impl Token {
             let mut random = [0u8; BYTES_MADE];
             std::fs::File::open("/dev/urandom")?.read_exact(&mut random)?;
             let text: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-            let part = path.with_extension("part");
-            match std::fs::remove_file(&part) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&part)?;
-            writeln!(file, "{text}")?;
-            file.sync_all()?;
-            std::fs::rename(&part, path)?;
+            write_own(path, format!("{text}\n").as_bytes())?;
             Ok(text)
         };
         attempt().map(Self).map_err(|error| {

@@ -9,21 +9,19 @@
 //!
 //! A server that is killed before the new text is on disk goes on with the old one; after that, with the new one from the savepoint.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use weir_engine::{Before, ControlClient, StopOrder, check_edit, sources_to_replay, wait_for_end};
-use weir_planner::compare::{StateFrom, advice};
+use weir_planner::compare::advice;
 use weir_state::Savepoint;
-use weir_types::OperatorId;
 
 use super::job::Job;
 use super::problem::{ApiError, Place, Problem};
 use super::requests::UpgradeRequest;
 use super::server::{START_PATIENCE, STOP_PATIENCE, Server, io, not_so, one_at_a_time};
 use super::store::{Edit, Text, Wanted, prepare};
-use crate::diff::judge;
+use crate::diff::{judge, replayed};
 use crate::exit::Failure;
 
 /// How long the answer waits for the new query to come up; after that it says how far it is.
@@ -53,12 +51,7 @@ impl Server {
         let before = Before::of_job(&job.name, &job.home.state(), None).map_err(failed)?;
         let report = judge(&before.plan, &prepared.plan, &before.past, &flags)
             .map_err(|failure| ApiError::failure(&job.name, failure))?;
-        let replayed: BTreeSet<OperatorId> = report
-            .operators
-            .iter()
-            .filter(|operator| operator.state == StateFrom::Replay)
-            .map(|operator| operator.id.clone())
-            .collect();
+        let replayed = replayed(&report);
         let mut read_again = Vec::new();
         if !replayed.is_empty() {
             let tables =

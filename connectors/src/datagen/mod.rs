@@ -275,6 +275,10 @@ impl Source for DatagenSource {
     fn bounded(&self) -> bool {
         self.numbered.rows.is_some()
     }
+
+    fn end_of(&self, split: &SplitId) -> Result<Option<Position>> {
+        self.numbered.end_of(split)
+    }
 }
 
 struct DatagenDecoder {

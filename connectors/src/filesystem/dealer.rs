@@ -37,8 +37,14 @@ impl ListingPosition {
 
     /// Behind all that they hold.
     pub(crate) fn end(files: Vec<ListedFile>) -> Self {
+        let all = files.len();
+        Self::at_file(files, all)
+    }
+
+    /// At the beginning of one of them.
+    pub(crate) fn at_file(files: Vec<ListedFile>, file: usize) -> Self {
         Self {
-            file: files.len(),
+            file,
             ..Self::start(files)
         }
     }

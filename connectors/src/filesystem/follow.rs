@@ -23,7 +23,7 @@ use weir_types::SplitId;
 
 use super::dealer::OpenFile;
 use super::decompress::Compression;
-use super::listing::{PathPattern, size_of};
+use super::listing::{PathPattern, changed_at, size_of};
 use super::{COMPRESSION, SCAN_INTERVAL};
 use crate::error::{Error, IoContext, Result};
 use crate::format::{Settings, TextDecoder};
@@ -109,9 +109,27 @@ impl Source for ContinuousSource {
     }
 
     fn end_of(&self, _split: &SplitId) -> Result<Option<Position>> {
+        self.behind(self.pattern.names()?)
+    }
+
+    /// Behind all files that were not changed since: what is written to one of them from now on is read.
+    fn written_since(&self, _split: &SplitId, time: i64) -> Result<Option<Position>> {
+        let mut old = Vec::new();
+        for name in self.pattern.names()? {
+            if changed_at(&self.pattern.path(&name))? < time {
+                old.push(name);
+            }
+        }
+        self.behind(old)
+    }
+}
+
+impl ContinuousSource {
+    /// Behind all that these files hold now.
+    fn behind(&self, names: Vec<String>) -> Result<Option<Position>> {
         let compression = Options(&self.request.options).word(&COMPRESSION).to_owned();
         let mut at = FollowPosition::default();
-        for name in self.pattern.names()? {
+        for name in names {
             if Compression::of(&compression, &name) != Compression::None {
                 let size = size_of(&self.pattern.path(&name))?.unwrap_or(0);
                 at.segments.push(Segment {

@@ -312,3 +312,14 @@ pub(crate) fn size_of(path: &Path) -> Result<Option<u64>> {
         }),
     }
 }
+
+/// When a file was changed, in microseconds since 1970.
+pub(crate) fn changed_at(path: &Path) -> Result<i64> {
+    let changed = fs::metadata(path).and_then(|metadata| metadata.modified());
+    let changed = changed.context(|| format!("cannot look at {}", path.display()))?;
+    let micros = |span: std::time::Duration| i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
+    Ok(match changed.duration_since(std::time::UNIX_EPOCH) {
+        Ok(since) => micros(since),
+        Err(before) => -micros(before.duration()),
+    })
+}

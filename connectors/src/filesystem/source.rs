@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use weir_types::SplitId;
 
 use super::dealer::{ListingDealer, ListingPosition};
-use super::listing::{ListedFile, PathPattern};
+use super::listing::{ListedFile, PathPattern, changed_at};
 use super::{COMPRESSION, SPLIT};
 use crate::error::{Error, Result};
 use crate::format::{Settings, TextDecoder};
@@ -127,6 +127,20 @@ impl Source for ListingSource {
         let mut files = self.listing()?.to_vec();
         if self.by_file() {
             files.retain(|file| file.name == split.0);
+        }
+        Ok(Some(ListingPosition::end(files).into()))
+    }
+
+    /// From the first file on that was changed at that time or later.
+    fn written_since(&self, split: &SplitId, time: i64) -> Result<Option<Position>> {
+        let mut files = self.listing()?.to_vec();
+        if self.by_file() {
+            files.retain(|file| file.name == split.0);
+        }
+        for (place, file) in files.iter().enumerate() {
+            if changed_at(&self.pattern.path(&file.name))? >= time {
+                return Ok(Some(ListingPosition::at_file(files, place).into()));
+            }
         }
         Ok(Some(ListingPosition::end(files).into()))
     }

@@ -5,7 +5,7 @@
 
 use weir_types::TimeUnit;
 
-use super::json::{clock_seconds, load};
+use crate::words::{clock_seconds, load};
 
 /// `'timestamp.format'`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

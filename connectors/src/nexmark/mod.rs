@@ -354,6 +354,10 @@ impl Source for NexmarkSource {
     fn bounded(&self) -> bool {
         self.numbered.rows.is_some()
     }
+
+    fn end_of(&self, split: &SplitId) -> Result<Option<Position>> {
+        self.numbered.end_of(split)
+    }
 }
 
 /// Makes events.

@@ -47,6 +47,7 @@ use crate::job::Shared;
 use crate::source::{SharedSource, SourceCheckpoint};
 use crate::statistics::{Collector, Ending, OperatorFigures};
 use crate::views::ViewRead;
+use crate::worker::pass;
 use crate::{Error, Outcome, Result};
 
 /// What workers and the publisher tell the coordinator.
@@ -208,10 +209,9 @@ impl Coordinator {
             });
         }
         if self.closing.is_none() {
-            let facts = self.facts();
             match self.job.bootstrap.is_some() {
-                true => self.decide_computed(now, facts)?,
-                false => self.decide(now, facts),
+                true => self.decide_computed(now, self.facts())?,
+                false => self.decide(now)?,
             }
         }
         Ok(Pace::Wait(self.pause(now)))
@@ -248,7 +248,7 @@ impl Coordinator {
     }
 
     /// Closes the open epoch if there is reason to.
-    fn decide(&mut self, now: Duration, facts: EpochFacts) {
+    fn decide(&mut self, now: Duration) -> Result<()> {
         if self.job.options.control.is_draining() {
             for source in self.job.sources.iter().filter(|source| !source.has_ended()) {
                 source.drain(&self.job.control);
@@ -260,7 +260,12 @@ impl Coordinator {
         let done = self.job.sources.iter().all(|source| {
             source.is_done() || (limited && source.limit.is_none() && !source.source.bounded())
         });
-        if drained || done || self.job.is_stopping() {
+        let over = drained || done || self.job.is_stopping();
+        pass("engine.coordinator.decide")?;
+        // What was dealt is looked at after whether all was: the other way round, the last records may come in between, and the
+        // job would end without a checkpoint of them.
+        let facts = self.facts();
+        if over {
             // A checkpoint in the making is finished first: the last one comes after it.
             if self.job.store.is_none() || self.ledger.is_free() {
                 let outcome = if drained {
@@ -277,7 +282,7 @@ impl Coordinator {
                 self.job.control.finish_with(self.epoch);
                 self.close(now, facts, save);
             }
-            return;
+            return Ok(());
         }
         let open_rows = facts.records > 0 || facts.news;
         let checkpoint = self.job.store.is_some()
@@ -289,6 +294,7 @@ impl Coordinator {
         if self.pacer.is_due(now, facts) || (asked && !open_rows) {
             self.close(now, facts, checkpoint);
         }
+        Ok(())
     }
 
     /// Whether somebody wants a savepoint, for which a checkpoint may begin now.

@@ -155,29 +155,12 @@ impl Edit<'_> {
 
     /// Nothing starts empty below rows that may be taken back: it would be asked to take back what it never counted.
     fn check_changelogs(&self) -> Result<()> {
-        for report in &self.report.operators {
-            let starts_empty = match report.verdict {
-                Verdict::New => true,
-                Verdict::Incompatible => self.options.start_empty.contains(&report.id),
-                _ => false,
-            };
-            let Some(operator) = self.new.operator(&report.id).filter(|_| starts_empty) else {
-                continue;
-            };
-            let updating = operator
-                .inputs
-                .iter()
-                .find(|input| self.new.operators[input.from].changelog == Changelog::Retractions);
-            if let Some(input) = updating {
-                return Err(Error::Job(format!(
-                    "[E0003] {} would start empty below `{}`, which takes rows back: it would be asked to take back rows that \
-                     it never counted. What was found: {}\nCompute it from its source again with --replay '{}', or give the \
-                     query another job with SET 'job.name' = '…'",
-                    report.id, self.new.operators[input.from].id, report.reason, report.id
-                )));
-            }
-        }
-        Ok(())
+        let starts_empty = |report: &OperatorReport| match report.verdict {
+            Verdict::New => true,
+            Verdict::Incompatible => self.options.start_empty.contains(&report.id),
+            _ => false,
+        };
+        empty_below_changelog(self.new, self.report, &starts_empty)
     }
 
     fn command(&self, needed: &Needed) -> String {
@@ -217,6 +200,35 @@ impl Edit<'_> {
         }
         words.join(" ")
     }
+}
+
+/// Refuses that an operator starts empty below rows that are taken back.
+///
+/// # Errors
+/// E0003.
+pub(super) fn empty_below_changelog(
+    new: &StreamPlan,
+    report: &Report,
+    starts_empty: &dyn Fn(&OperatorReport) -> bool,
+) -> Result<()> {
+    for report in &report.operators {
+        let Some(operator) = new.operator(&report.id).filter(|_| starts_empty(report)) else {
+            continue;
+        };
+        let updating = operator
+            .inputs
+            .iter()
+            .find(|input| new.operators[input.from].changelog == Changelog::Retractions);
+        if let Some(input) = updating {
+            return Err(Error::Job(format!(
+                "[E0003] {} would start empty below `{}`, which takes rows back: it would be asked to take back rows that \
+                 it never counted. What was found: {}\nCompute it from its source again with --replay '{}', or give the \
+                 query another job with SET 'job.name' = '…'",
+                report.id, new.operators[input.from].id, report.reason, report.id
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// As a shell wants it.

@@ -20,7 +20,12 @@ use crate::source::{ColumnPlan, SourceCheckpoint, SplitCheckpoint};
 use crate::{Error, Result};
 
 /// Options of sources that only slow them down or hang on the clock.
-const PACE_OPTIONS: [&str; 4] = ["rows-per-second", "rate", "source.idle-timeout", "on.error"];
+const PACE_OPTIONS: [&str; 4] = [
+    "rows-per-second",
+    "events-per-second",
+    "source.idle-timeout",
+    "on.error",
+];
 
 /// What a run reads again.
 #[derive(Clone, Debug, Default)]

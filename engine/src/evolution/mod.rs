@@ -26,6 +26,7 @@ mod change;
 mod fill;
 mod options;
 mod past;
+mod places;
 mod positions;
 pub(crate) mod replay;
 mod tables;
@@ -37,8 +38,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use weir_planner::compare::{
-    Choices, Past, Replay, Report, StartAt, TableMapping, compare, mappings, renamed,
-    replayed_along,
+    Choices, OperatorReport, Past, Replay, Report, StartAt, TableMapping, Verdict, compare,
+    mappings, renamed, replayed_along,
 };
 use weir_planner::plan::{Operator, OperatorKind, StreamPlan};
 use weir_state::{CheckpointStore, Manifest, Restoring};
@@ -52,6 +53,7 @@ pub use replay::{ReplayOrder, Replayed, replay, sources_to_replay};
 pub use trial::{TrialOutput, copy_for_trial, on_trial};
 
 pub(crate) use fill::fill;
+pub(crate) use places::can_start_at;
 pub(crate) use tables::Merge;
 
 use crate::catalog::ConnectorCatalog;
@@ -125,7 +127,9 @@ pub(crate) fn judge(start: &Start<'_>, manifest: &Manifest) -> Result<Option<Jud
     let past = past_of(manifest, &old_plan)?;
     let mut choices = start.options.choices(renames.clone());
     choices.replay = with_what_is_below(&old_plan, start.plan, &past, &choices);
-    let report = compare(&old_plan, start.plan, &past, &choices, &ConnectorCatalog);
+    let mut report = compare(&old_plan, start.plan, &past, &choices, &ConnectorCatalog);
+    let refused = refusal(&old_plan, start.plan, &report, &choices);
+    report.refused = refused.as_ref().map(ToString::to_string);
     let file = start.file.map(|file| file.display().to_string());
     accept::Edit {
         job: start.job,
@@ -137,6 +141,9 @@ pub(crate) fn judge(start: &Start<'_>, manifest: &Manifest) -> Result<Option<Jud
         file: file.as_deref(),
     }
     .check()?;
+    if let Some(refused) = refused {
+        return Err(refused);
+    }
     let mappings = mappings(&old_plan, start.plan, &choices, &report);
     let evolution = Evolution::of(manifest)?;
     let evolution = evolution.after(&report, manifest.checkpoint, &old_plan, start.plan);
@@ -147,6 +154,39 @@ pub(crate) fn judge(start: &Start<'_>, manifest: &Manifest) -> Result<Option<Jud
         mappings,
         evolution,
     }))
+}
+
+/// Judges an edit, and says in the report whether it can be carried out at all: by the code that would do it.
+pub fn foreseen(old: &StreamPlan, new: &StreamPlan, past: &Past, choices: &Choices) -> Report {
+    let mut report = compare(old, new, past, choices, &ConnectorCatalog);
+    report.refused = refusal(old, new, &report, choices).map(|refused| refused.to_string());
+    report
+}
+
+/// What an edit is refused with whatever is accepted: a place in a source that nobody finds, rows that follow from no state.
+fn refusal(
+    old: &StreamPlan,
+    new: &StreamPlan,
+    report: &Report,
+    choices: &Choices,
+) -> Option<Error> {
+    let places = positions::check(new, &choices.sources);
+    let computed = || {
+        let edit = bootstrap::Edit {
+            old,
+            new,
+            report,
+            mappings: &mappings(old, new, choices, report),
+            renames: &weir_planner::compare::renames(old, new, choices),
+        };
+        bootstrap::wire(&edit).map(drop)
+    };
+    let is_new = |report: &OperatorReport| report.verdict == Verdict::New;
+    places
+        .and_then(|()| accept::empty_below_changelog(new, report, &is_new))
+        .and_then(|()| computed())
+        .and_then(|()| tables::check_sinks(old, new, report, choices))
+        .err()
 }
 
 /// What `--replay` names, with every operator below that has to be replayed for it to be exact.
@@ -217,19 +257,13 @@ impl Judged {
         };
         positions::apply(
             &transition.new_plan,
+            &options.evolution.sources,
             &transition.report.sources,
             &options.base,
             &mut transition.manifest,
         )?;
         stages(&mut transition, job, options)?;
         Ok(transition)
-    }
-}
-
-impl Transition {
-    /// Old IDs and paths by what they are called now.
-    pub(crate) fn renames(&self) -> BTreeMap<String, String> {
-        self.renames.clone()
     }
 }
 

@@ -7,10 +7,11 @@
 //!                             └─ from nothing                               ─▶ empty
 //! ```
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use weir_planner::compare::{ColumnFrom, OldTable, SinkVerdict};
-use weir_planner::plan::OperatorKind;
+use weir_planner::compare::{Choices, ColumnFrom, OldTable, Report, SinkVerdict};
+use weir_planner::plan::{Operator, OperatorKind, StreamPlan};
 use weir_state::{Layout, TableFrom, TableSpec};
 
 use super::Transition;
@@ -121,20 +122,63 @@ fn is_same(old: &OldTable, before: &TableSpec, now: &TableSpec) -> bool {
 
 /// A sink that keeps its result: what it holds goes on if it is what it was.
 fn of_sink(transition: &Transition, operator: usize, spec: &TableSpec) -> Result<TableFrom> {
-    let old = |id: &str| weir_planner::compare::renamed(id, &transition.renames());
-    let stored = transition.old_manifest.tables.iter().position(|stored| {
+    let stored = kept_result(
+        &transition.old_manifest.tables,
+        &transition.renames,
+        &transition.plan.operators[operator],
+        &transition.report,
+        spec,
+    )?;
+    Ok(stored.map_or(TableFrom::Empty, |stored| TableFrom::Kept {
+        source: 0,
+        stored,
+    }))
+}
+
+/// Whether sinks that keep their result can go on from it, from the plans alone.
+///
+/// # Errors
+/// E0007 for one that cannot.
+pub(super) fn check_sinks(
+    old: &StreamPlan,
+    new: &StreamPlan,
+    report: &Report,
+    choices: &Choices,
+) -> Result<()> {
+    let renames = weir_planner::compare::renames(old, new, choices);
+    let before = crate::operators::table_specs(old);
+    for spec in crate::operators::table_specs(new) {
+        let sink = new.operator(&spec.operator);
+        let sink = sink.filter(|operator| matches!(operator.kind, OperatorKind::Sink { .. }));
+        if let Some(sink) = sink {
+            kept_result(&before, &renames, sink, report, &spec)?;
+        }
+    }
+    Ok(())
+}
+
+/// The place of the old table that a sink's result goes on from; `None`: it starts empty.
+fn kept_result(
+    tables: &[TableSpec],
+    renames: &BTreeMap<String, String>,
+    sink: &Operator,
+    report: &Report,
+    spec: &TableSpec,
+) -> Result<Option<usize>> {
+    let old = |id: &str| weir_planner::compare::renamed(id, renames);
+    let stored = tables.iter().position(|stored| {
         old(stored.operator.as_str()) == spec.operator.as_str() && stored.table == spec.table
     });
     let Some(stored) = stored else {
-        return Ok(TableFrom::Empty);
+        return Ok(None);
     };
-    let verdict = transition.report.sinks.iter();
-    let mut verdict = verdict.filter(|sink| sink.id == spec.operator);
-    if verdict.any(|sink| sink.verdict == SinkVerdict::Difference) {
+    let verdict = report.sinks.iter().find(|found| found.id == sink.id);
+    let verdict = verdict.map(|found| found.verdict);
+    if verdict == Some(SinkVerdict::Difference) {
         // It gets all of the new result.
-        return Ok(TableFrom::Empty);
+        return Ok(None);
     }
-    let before = &transition.old_manifest.tables[stored];
+    let before = &tables[stored];
     let types = |spec: &TableSpec| -> Vec<_> {
         let columns = spec.key.iter().chain(&spec.value);
         columns.map(|column| column.data_type.clone()).collect()
@@ -146,20 +190,16 @@ fn of_sink(transition: &Transition, operator: usize, spec: &TableSpec) -> Result
     };
     if before.layout == Layout::MultiMap && key(before) == key(spec) && types(before) == types(spec)
     {
-        return Ok(TableFrom::Kept { source: 0, stored });
+        return Ok(Some(stored));
     }
-    let id = &transition.plan.operators[operator].id;
-    let verdict = transition.report.sinks.iter().find(|sink| sink.id == *id);
-    let is_sink = matches!(
-        transition.plan.operators[operator].kind,
-        OperatorKind::Sink { .. }
-    );
-    if is_sink && verdict.is_some_and(|sink| sink.verdict == SinkVerdict::Unchanged) {
+    let is_sink = matches!(sink.kind, OperatorKind::Sink { .. });
+    if is_sink && verdict == Some(SinkVerdict::Unchanged) {
         return Err(missing(spec));
     }
     Err(Error::Job(format!(
-        "[E0007] {id} keeps its whole result, and its columns or its key are others now: give the table of the INSERT another \
-         name and 'path', so that a new file is written"
+        "[E0007] {} keeps its whole result, and its columns or its key are others now: give the table of the INSERT another \
+         name and 'path', so that a new file is written",
+        sink.id
     )))
 }
 

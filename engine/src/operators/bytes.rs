@@ -1,13 +1,13 @@
-//! Sets and maps whose keys are bytes, by a fast hash: what is in them comes out of the same plan's own rows, and the library's
+//! Maps whose keys are bytes, by a fast hash: what is in them comes out of the same plan's own rows, and the library's
 //! default, which resists chosen keys, costs more than everything else that is done with a row.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// A set of keys.
-pub(super) type BytesSet = HashSet<Box<[u8]>, BuildHasherDefault<BytesHasher>>;
+/// Keys with numbers.
+pub(super) type BytesNumbers = HashMap<Box<[u8]>, u32, BuildHasherDefault<BytesHasher>>;
 /// A map from borrowed keys.
 pub(super) type BytesMap<'a, V> = HashMap<&'a [u8], V, BuildHasherDefault<BytesHasher>>;
 

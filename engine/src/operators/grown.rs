@@ -45,9 +45,7 @@ impl Grown {
                 let keys: Vec<ArrayRef> = keys.iter().map(|key| key.slice(start, count)).collect();
                 let hashes = &hashes[start..start + count];
                 // Numbers from 1 on are at most the true ones.
-                for beyond in &rank.numbered(&keys, hashes)?.beyond {
-                    rank.drop_rest(&keys, hashes[beyond.partition], beyond)?;
-                }
+                rank.drop_rest(&keys, hashes, &rank.numbered(&keys, hashes)?)?;
             }
         }
         Ok(())

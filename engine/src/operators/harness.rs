@@ -276,6 +276,12 @@ impl Harness {
         );
     }
 
+    /// Entries of state in memory.
+    pub(super) fn kept_entries(&self) -> u64 {
+        let state = self.state.as_ref().expect("the harness has state");
+        state.in_memory().iter().map(|(entries, _)| entries).sum()
+    }
+
     /// Rows that came late so far.
     pub(super) fn late_rows(&self) -> u64 {
         self.context.late_rows

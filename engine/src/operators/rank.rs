@@ -11,9 +11,10 @@
 //! # Invariants
 //! 1. A row gives at most one change per epoch, and a retraction is exactly what was given last.
 //! 2. The order is total but for equal rows: the sorted table breaks ties by all columns.
-//! 3. Over an input that only grows, rows beyond the last number are dropped at the end of the epoch: no row that comes
-//!    later can bring them back.
+//! 3. Over an input that only grows, rows beyond the last number are dropped at the end of the epoch, and as far as is known
+//!    (`beaten.rs`) before they are kept: no row that comes later can bring them back.
 
+mod beaten;
 mod current;
 
 use std::collections::VecDeque;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use arrow::array::{
     ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array,
 };
-use arrow::compute::{filter_record_batch, interleave, not, take};
+use arrow::compute::{filter_record_batch, interleave, not, take, take_record_batch};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, SortField};
@@ -31,16 +32,19 @@ use weir_state::{SortBound, SortedRange, SortedTable};
 use weir_types::{ChangeBatch, DataType, OperatorId, hash};
 
 use super::build::{internal, internal_text};
-use super::bytes::BytesSet;
 use super::changes::net;
+use super::due::taken;
 use super::retained::Forgets;
 use super::{BuildContext, Operator, OperatorContext, Progress};
 use crate::Result;
 
+use self::beaten::Touched;
 pub(super) use self::current::Partitions;
 
 /// Rows of a partition that are read at a time at most.
 const ROWS_READ: usize = 4096;
+/// Rows that are read of a partition behind those that are given, where they are dropped then.
+const ROWS_BEYOND: usize = 8;
 /// Rows that a flush reads, about, before it gives some.
 const ROWS_FLUSHED: usize = 16_384;
 
@@ -63,7 +67,7 @@ pub(super) struct Rank {
     pub(super) rows: SortedTable,
     /// Which values of the order are equal; `None` where no number hangs on it.
     ties: Option<RowConverter>,
-    touched: BytesSet,
+    touched: Touched,
     pieces: VecDeque<Piece>,
     /// Changes that are ready to be given.
     pending: VecDeque<ChangeBatch>,
@@ -76,6 +80,10 @@ struct Piece {
     keys: Vec<ArrayRef>,
     hashes: Vec<u64>,
     old: Numbered,
+    /// The number of its first partition among those that the epoch has touched.
+    first: usize,
+    /// Whether the partitions that did not change were taken out.
+    is_sifted: bool,
     /// The next partition to be flushed.
     next: usize,
 }
@@ -85,12 +93,21 @@ pub(super) struct Numbered {
     pub(super) rows: RecordBatch,
     /// For each partition the end of its rows.
     ends: Vec<usize>,
-    pub(super) beyond: Vec<Beyond>,
+    /// Rows that nobody asks for.
+    rest: Option<Rest>,
+    beyond: Vec<Beyond>,
 }
 
-/// Rows of a partition that nobody asks for.
-pub(super) struct Beyond {
-    pub(super) partition: usize,
+/// Rows that nobody asks for of partitions that were read whole.
+struct Rest {
+    partitions: UInt32Array,
+    rows: RecordBatch,
+    counts: Vec<i64>,
+}
+
+/// Rows of a partition that nobody asks for, where more of them are than were read.
+struct Beyond {
+    partition: usize,
     /// Where they begin.
     row: RecordBatch,
     /// Whether this row is one of them; if not, it has copies that are given, and stays.
@@ -148,7 +165,7 @@ pub(super) fn build(context: &BuildContext<'_>) -> Result<Rank> {
         },
         rows: context.state.sorted_table(&operator.id, "rows"),
         ties,
-        touched: BytesSet::default(),
+        touched: Touched::default(),
         pieces: VecDeque::new(),
         pending: VecDeque::new(),
         standing: current::Standing::default(),
@@ -161,21 +178,22 @@ impl Rank {
         move |error| internal(&operator, &error)
     }
 
-    /// Remembers what the partitions that are touched for the first time in this epoch gave until now.
-    fn touch(&mut self, keys: &[ArrayRef], hashes: &[u64]) -> Result<()> {
+    /// The partition of each row, by its number among those that the epoch has touched. Remembers what partitions that are
+    /// touched for the first time gave until now.
+    fn touch(&mut self, keys: &[ArrayRef], hashes: &[u64]) -> Result<Vec<u32>> {
+        let before = self.touched.len();
+        let bytes = self.rows.keys_in_bytes(keys, hashes.len())?;
         let mut first = Vec::new();
-        for (row, key) in self
-            .rows
-            .key_bytes(keys, hashes.len())?
-            .into_iter()
-            .enumerate()
-        {
-            if self.touched.insert(key) {
+        let mut of_rows = Vec::with_capacity(hashes.len());
+        for row in 0..hashes.len() {
+            let (number, is_first) = self.touched.number(bytes.get(row));
+            of_rows.push(number);
+            if is_first {
                 first.push(row as u32);
             }
         }
         if first.is_empty() {
-            return Ok(());
+            return Ok(of_rows);
         }
         let hashes: Vec<u64> = first.iter().map(|&row| hashes[row as usize]).collect();
         let first = UInt32Array::from(first);
@@ -185,13 +203,16 @@ impl Rank {
             .collect::<Result<Vec<_>, _>>()
             .map_err(self.failed())?;
         let old = self.numbered(&keys, &hashes)?;
+        self.note_bars(before, &old)?;
         self.pieces.push_back(Piece {
             keys,
             hashes,
             old,
+            first: before,
+            is_sifted: false,
             next: 0,
         });
-        Ok(())
+        Ok(of_rows)
     }
 
     // ------------------------------------------------------------------ numbering
@@ -199,8 +220,13 @@ impl Rank {
     /// The present result of partitions.
     pub(super) fn numbered(&self, keys: &[ArrayRef], hashes: &[u64]) -> Result<Numbered> {
         let last = self.config.bounds.last.map(|last| last as usize);
-        // One more than is given says what lies beyond.
-        let limit = last.map_or(ROWS_READ, |last| last.saturating_add(1).min(ROWS_READ));
+        // One more than is given says what lies beyond. Where that is dropped there are few.
+        let more = if self.config.drops_rest {
+            ROWS_BEYOND
+        } else {
+            1
+        };
+        let limit = last.map_or(ROWS_READ, |last| last.saturating_add(more).min(ROWS_READ));
         let everything = SortedRange::default();
         let read = self.rows.range_each(keys, hashes, &everything, limit)?;
         let mut result = Collected::default();
@@ -218,7 +244,9 @@ impl Rank {
                 start..end,
                 &mut result,
             );
-            if position.is_past_the_end {
+            if position.is_past_the_end && end - start < limit {
+                self.note_rest(partition, end, &mut result);
+            } else if position.is_past_the_end {
                 self.note_beyond(partition, &batches, &mut result);
             } else if end - start == limit {
                 let from = (read.rows.slice(end - 1, 1), partition);
@@ -228,7 +256,19 @@ impl Rank {
             result.ends.push(result.places.len());
             start = end;
         }
-        self.finish(result, &batches)
+        let rest = std::mem::take(&mut result.rest);
+        let mut numbered = self.finish(result, &batches)?;
+        if !rest.is_empty() {
+            let (partitions, rows): (Vec<u32>, Vec<u32>) = rest.into_iter().unzip();
+            let rows_read = rows.iter().map(|&row| read.counts[row as usize]);
+            numbered.rest = Some(Rest {
+                counts: rows_read.collect(),
+                rows: take_record_batch(&read.rows, &UInt32Array::from(rows))
+                    .map_err(self.failed())?,
+                partitions: partitions.into(),
+            });
+        }
+        Ok(numbered)
     }
 
     /// Numbers the rows of a large partition behind the first ones.
@@ -336,6 +376,17 @@ impl Rank {
         }
     }
 
+    /// The rows of a partition, which ends at `end` and was read whole, from where the numbering went past the end.
+    fn note_rest(&self, partition: usize, end: usize, result: &mut Collected) {
+        if let Some((_, row, inclusive)) = result.stop.take()
+            && self.config.drops_rest
+        {
+            let rows = row + usize::from(!inclusive)..end;
+            let rows = rows.map(|row| (partition as u32, row as u32));
+            result.rest.extend(rows);
+        }
+    }
+
     fn note_beyond(&self, partition: usize, batches: &[RecordBatch], result: &mut Collected) {
         if let Some((batch, row, inclusive)) = result.stop.take()
             && self.config.drops_rest
@@ -365,6 +416,7 @@ impl Rank {
         Ok(Numbered {
             rows: rows.map_err(self.failed())?,
             ends: result.ends,
+            rest: None,
             beyond: result.beyond,
         })
     }
@@ -378,6 +430,9 @@ impl Rank {
                 self.touched.clear();
                 return Ok(Progress::Done);
             };
+            if !piece.is_sifted {
+                piece = self.sifted(piece)?;
+            }
             self.flush(&mut piece, ctx.batch_rows)?;
             if piece.next < piece.hashes.len() {
                 self.pieces.push_front(piece);
@@ -395,6 +450,9 @@ impl Rank {
         let count = (ROWS_FLUSHED as u64 / per_partition).max(1) as usize;
         let from = piece.next;
         let to = (from + count).min(piece.hashes.len());
+        if from == to {
+            return Ok(());
+        }
         piece.next = to;
         let keys: Vec<ArrayRef> = piece
             .keys
@@ -403,9 +461,7 @@ impl Rank {
             .collect();
         let hashes = &piece.hashes[from..to];
         let new = self.numbered(&keys, hashes)?;
-        for beyond in &new.beyond {
-            self.drop_rest(&keys, hashes[beyond.partition], beyond)?;
-        }
+        self.drop_rest(&keys, hashes, &new)?;
         let start = from
             .checked_sub(1)
             .map_or(0, |before| piece.old.ends[before]);
@@ -464,8 +520,27 @@ impl Rank {
         Ok((chosen(&is_first)?, chosen(&others)?))
     }
 
-    /// Forgets the rows of a partition that nobody asks for.
-    pub(super) fn drop_rest(&self, keys: &[ArrayRef], hash: u64, beyond: &Beyond) -> Result<()> {
+    /// Forgets the rows of partitions that nobody asks for.
+    pub(super) fn drop_rest(
+        &self,
+        keys: &[ArrayRef],
+        hashes: &[u64],
+        numbered: &Numbered,
+    ) -> Result<()> {
+        for beyond in &numbered.beyond {
+            self.drop_beyond(keys, hashes[beyond.partition], beyond)?;
+        }
+        let Some(rest) = &numbered.rest else {
+            return Ok(());
+        };
+        let of_partitions = rest.partitions.values().iter();
+        let hashes: Vec<u64> = of_partitions.map(|&p| hashes[p as usize]).collect();
+        let gone: Vec<i64> = rest.counts.iter().map(|count| -count).collect();
+        let keys = taken(keys, &rest.partitions)?;
+        Ok(self.rows.apply(&keys, &hashes, &rest.rows, &gone)?)
+    }
+
+    fn drop_beyond(&self, keys: &[ArrayRef], hash: u64, beyond: &Beyond) -> Result<()> {
         let in_order = self.rows.columns_in_order();
         let values = in_order.iter().map(|&c| beyond.row.column(c).clone());
         let values: Vec<ArrayRef> = values.collect();
@@ -492,6 +567,8 @@ pub(super) struct Collected {
     ends: Vec<usize>,
     /// Where the numbering went past the end: batch, row, whether none of its copies are given.
     stop: Option<(usize, usize, bool)>,
+    /// Partition and row.
+    rest: Vec<(u32, u32)>,
     beyond: Vec<Beyond>,
 }
 
@@ -520,7 +597,11 @@ impl Operator for Rank {
             .map(|&column| batch.rows.column(column).clone())
             .collect();
         let hashes = hash::hash_columns(&keys, rows);
-        self.touch(&keys, &hashes)?;
+        let of_rows = self.touch(&keys, &hashes)?;
+        let beaten = self.beaten(&batch.rows, &of_rows)?;
+        let beaten = beaten.map(|beaten| self.without(&beaten, &keys, &hashes, &batch));
+        let (keys, hashes, batch) = beaten.transpose()?.unwrap_or((keys, hashes, batch));
+        let rows = batch.num_rows();
         let weights: Vec<i64> = (0..rows).map(|row| batch.weight(row)).collect();
         self.rows.apply(&keys, &hashes, &batch.rows, &weights)?;
         Ok(Progress::Done)

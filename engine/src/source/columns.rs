@@ -300,6 +300,11 @@ impl RowBuilder {
         })
     }
 
+    /// Whether records have an event time.
+    pub(crate) fn has_event_time(&self) -> bool {
+        self.watermark.is_some()
+    }
+
     /// Computes columns, event times and watermark expression of every record.
     pub(crate) fn prepare(
         &self,

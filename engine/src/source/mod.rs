@@ -40,6 +40,7 @@ use crate::clock::Clock;
 use crate::coordinator::EpochControl;
 use crate::evolution::{SourceAgain, SplitAgain};
 use crate::sync::lock;
+use crate::worker::pass;
 
 /// A chunk has at most this many bytes.
 const CHUNK_BYTES_MAX: usize = 1 << 20;
@@ -371,7 +372,9 @@ impl SharedSource {
                 asking
                     .control
                     .on_dealt(asking.epoch, self.node, chunk.records, bytes, wall);
+                // After the control knows of them: whoever sees that a source is done sees its last records counted.
                 split.records.fetch_add(chunk.records, Ordering::AcqRel);
+                pass("engine.source.dealt")?;
                 dealing.last_chunk_at = now;
                 if std::mem::take(&mut dealing.idle) {
                     // A split that wakes starts at the watermark of that moment.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use weir_planner::plan::Changelog;
 use weir_state::WorkerState;
 use weir_types::{DataType, KeyGroupRange, WorkerId};
 
@@ -87,6 +88,7 @@ pub(super) fn operator(
             node.id.clone(),
             others[SCRATCH].map_table(table, "rows"),
             node.schema.clone(),
+            node.changelog == Changelog::AppendOnly,
         ))),
     })
 }

@@ -72,6 +72,11 @@ impl Judge<'_> {
                 OperatorKind::Clock { .. }
                     | OperatorKind::TemporalFilter { .. }
                     | OperatorKind::Arrival { .. }
+                    // What a row met hung on the epoch in which it came.
+                    | OperatorKind::LookupJoin {
+                        complete: false,
+                        ..
+                    }
             );
             let computed = match &operators[at].kind {
                 OperatorKind::Source { columns, .. } => definition(self.new.plan, at)

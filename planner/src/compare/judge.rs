@@ -22,7 +22,7 @@ use super::report::{
     Verdict,
 };
 use super::shape::{Groups, Shape};
-use super::trace::{Trace, drops_late_rows, emits};
+use super::trace::{Trace, drops_late_rows, emits, fills_from_rows};
 use super::widened::Widened;
 use super::words;
 use crate::Catalog;
@@ -213,7 +213,10 @@ impl<'a> Judge<'a> {
             };
             return Found::new(verdict, case.mark.clone(), state);
         }
-        if !case.recoverable.is_empty() && case.recoverable.iter().all(|input| *input) {
+        if !case.recoverable.is_empty()
+            && case.recoverable.iter().all(|input| *input)
+            && fills_from_rows(&case.operator.kind)
+        {
             let exact = yes_if(case.exact_inputs.iter().all(|exact| *exact));
             return Found::new(Verdict::Rebuilt, exact, StateFrom::Inputs);
         }
@@ -527,7 +530,13 @@ impl<'a> Judge<'a> {
         let sources = below.map(|&below| &self.new.plan.operators[below]);
         sources
             .filter(|operator| operator.inputs.is_empty())
-            .map(|operator| &operator.id)
+            .map(|operator| self.id_before(&operator.id))
+    }
+
+    /// What the manifest calls an operator of the new plan.
+    fn id_before<'b>(&'b self, id: &'b weir_types::OperatorId) -> &'b weir_types::OperatorId {
+        self.old_of(id.as_str())
+            .map_or(id, |old| &self.old.plan.operators[old].id)
     }
 
     // ------------------------------------------------------------------ exactness
@@ -550,7 +559,7 @@ impl<'a> Judge<'a> {
             return;
         }
         let watermark = |id| self.past.watermarks.get(id).copied();
-        let over = watermark(&case.operator.id).unwrap_or(EventTime(i64::MIN));
+        let over = watermark(self.id_before(&case.operator.id)).unwrap_or(EventTime(i64::MIN));
         if computed && found.exact == Exactness::Yes {
             let sources = self.sources_below(case.index).map(watermark);
             let least = sources.min().flatten().unwrap_or(EventTime(i64::MIN));

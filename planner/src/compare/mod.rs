@@ -30,10 +30,11 @@ pub use report::{
     Choices, Exactness, InputReport, OperatorReport, Past, Replay, Report, SideFrom, SinkReport,
     SinkVerdict, SourceReport, SourceVerdict, StartAt, StateFrom, Verdict, Work,
 };
+pub use sinks::gone_beside;
 pub use tables::{ColumnFrom, OldTable, TableMapping, mappings};
 pub use text::advice;
 use trace::Trace;
-pub use trace::renamed;
+pub use trace::{fills_from_rows, renamed};
 
 use crate::Catalog;
 use crate::plan::StreamPlan;
@@ -85,5 +86,6 @@ pub fn compare(
         operators,
         sinks,
         sources,
+        refused: None,
     }
 }

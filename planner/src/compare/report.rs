@@ -14,6 +14,10 @@ pub struct Report {
     pub sinks: Vec<SinkReport>,
     /// Every source of either plan.
     pub sources: Vec<SourceReport>,
+    /// Why the edit is refused whatever is accepted, with its code: what the engine that would carry it out says. It is nothing
+    /// where plans alone are compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 /// What becomes of one operator's state.

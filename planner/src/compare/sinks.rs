@@ -1,11 +1,12 @@
 //! What each sink will see, and where each source goes on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::judge::Judge;
 use super::report::{
     Exactness, SinkReport, SinkVerdict, SourceReport, SourceVerdict, StartAt, StateFrom, Verdict,
 };
+use super::trace::renamed;
 use crate::Catalog;
 use crate::plan::{Operator, OperatorKind, StreamPlan, TableDefinition};
 
@@ -49,6 +50,7 @@ pub(super) fn sinks(judge: &Judge<'_>, catalog: &dyn Catalog) -> Vec<SinkReport>
         let id = judge.old.id(operator);
         is_end(operator) && new.operators.iter().all(|new| new.id.as_str() != id)
     };
+    one_table_is_exact_or_not(new, &mut reports);
     reports.extend(
         judge
             .old
@@ -65,6 +67,62 @@ pub(super) fn sinks(judge: &Judge<'_>, catalog: &dyn Catalog) -> Vec<SinkReport>
             }),
     );
     reports
+}
+
+/// Several statements may write one table: it is the new query's answer only if the rows of each of them are.
+fn one_table_is_exact_or_not(plan: &StreamPlan, reports: &mut [SinkReport]) {
+    let table = |id: &weir_types::OperatorId| match &plan.operator(id)?.kind {
+        OperatorKind::Sink { table } => Some(table.clone()),
+        _ => None,
+    };
+    let inexact: BTreeSet<String> = reports
+        .iter()
+        .filter(|report| !report.exact)
+        .filter_map(|report| table(&report.id))
+        .collect();
+    for report in reports {
+        report.exact &= table(&report.id).is_none_or(|table| !inexact.contains(&table));
+    }
+}
+
+/// The sinks of the old plan that are gone and whose rows are in the table of this sink: statements of which several wrote one
+/// table, and fewer do now. The first sink of the table answers for them.
+pub fn gone_beside(
+    old: &StreamPlan,
+    new: &StreamPlan,
+    renames: &BTreeMap<String, String>,
+    index: usize,
+) -> Vec<usize> {
+    let written = |operator: &Operator| match &operator.kind {
+        OperatorKind::Sink { table } => Some(table.clone()),
+        _ => None,
+    };
+    let Some(table) = written(&new.operators[index]) else {
+        return Vec::new();
+    };
+    let mut before = new.operators[..index].iter();
+    if before.any(|operator| written(operator).as_ref() == Some(&table)) {
+        return Vec::new();
+    }
+    let place = |definition: &TableDefinition| {
+        (
+            definition.options.clone(),
+            definition.partitioned_by.clone(),
+        )
+    };
+    let target = new.tables.get(&table).map(place);
+    let is_gone = |operator: &Operator| {
+        let id = renamed(operator.id.as_str(), renames);
+        let same_place = |old_table: &String| {
+            renamed(old_table, renames) == table && old.tables.get(old_table).map(place) == target
+        };
+        written(operator).as_ref().is_some_and(same_place)
+            && new.operators.iter().all(|new| new.id.as_str() != id)
+    };
+    let old = old.operators.iter().enumerate();
+    old.filter(|(_, operator)| is_gone(operator))
+        .map(|(index, _)| index)
+        .collect()
 }
 
 fn sink(judge: &Judge<'_>, catalog: &dyn Catalog, index: usize, operator: &Operator) -> SinkReport {
@@ -101,9 +159,21 @@ fn sink(judge: &Judge<'_>, catalog: &dyn Catalog, index: usize, operator: &Opera
     } else {
         judge.is_exact(input)
     };
+    let gone = gone_beside(judge.old.plan, judge.new.plan, judge.old.renames, index);
+    let same = same && gone.is_empty();
     let takes = takes_retractions(judge.new.plan, operator, catalog);
-    let from_state =
-        judge.is_restored(input) && old_input.is_none_or(|old| judge.old.nodes[old].recoverable);
+    let follows = |sink: &usize| {
+        let input = judge.old.plan.operators[*sink].inputs[0].from;
+        judge.old.nodes[input].recoverable
+    };
+    let from_state = judge.is_restored(input)
+        && old_input.is_none_or(|old| judge.old.nodes[old].recoverable)
+        && gone.iter().all(follows);
+    // A table that takes no row back gets what is new, if nothing of the old result has to go.
+    let grows = from_state
+        && !takes
+        && gone.is_empty()
+        && old_input.is_none_or(|old| kept && only_adds(judge, old, input, operator));
     let (verdict, reason) = if same && kept {
         (SinkVerdict::Unchanged, "it goes on where it was")
     } else if comes_back(judge, old, operator) {
@@ -112,10 +182,17 @@ fn sink(judge: &Judge<'_>, catalog: &dyn Catalog, index: usize, operator: &Opera
             "a column of its table was dropped by an earlier edit and comes back: rows written before hold its old values, \
              which are not known any more, so that they cannot be taken back",
         )
-    } else if takes && from_state {
+    } else if (takes && from_state) || grows {
         (
             SinkVerdict::Difference,
             match old {
+                _ if !gone.is_empty() => {
+                    "another statement wrote its table and is gone: its rows are taken back, as are those that the new query does \
+                     not give, and what it adds is given"
+                }
+                Some(_) if grows => {
+                    "it takes no row back, and has to take back none: rows that the new query adds are given"
+                }
                 Some(_) => {
                     "rows that the new query does not give are taken back, those that it adds are given"
                 }
@@ -179,6 +256,16 @@ fn comes_back(judge: &Judge<'_>, old: Option<usize>, operator: &Operator) -> boo
     columns.any(|column| gone.contains(&column.name) && !had(&column.name))
 }
 
+/// Whether the new result has all rows of the old one: the same rows under fewer conditions.
+fn only_adds(judge: &Judge<'_>, old_input: usize, input: usize, operator: &Operator) -> bool {
+    let (old, new) = (&judge.old.nodes[old_input], &judge.new.nodes[input]);
+    let mut conditions = new.relation.conjuncts.keys();
+    old.columns == new.columns
+        && same_columns(judge, Some(old_input), operator)
+        && old.relation.below(false) == new.relation.below(false)
+        && conditions.all(|condition| old.relation.conjuncts.contains_key(condition))
+}
+
 /// Whether an INSERT names the columns of its target as it did.
 fn same_columns(judge: &Judge<'_>, old_input: Option<usize>, operator: &Operator) -> bool {
     let old = old_input.and_then(|input| {
@@ -219,11 +306,37 @@ fn goes_on(known: bool, elsewhere: bool, start: StartAt) -> (SourceVerdict, &'st
             SourceVerdict::Latest,
             "you chose its end: what came since the job stood still is never read",
         ),
-        (StartAt::Time(_), _) => (
+        (StartAt::Time(_), true) => (
             SourceVerdict::At,
             "you chose a time: rows between that and where it stood come twice, or never",
         ),
+        (StartAt::Time(_), false) => (
+            SourceVerdict::At,
+            "you chose a time: rows before that are never read",
+        ),
     }
+}
+
+/// What else is to be said of where it goes on: how a time is found, if one can be.
+fn place(judge: &Judge<'_>, index: usize) -> Option<String> {
+    let start = judge.start_of(index);
+    let OperatorKind::Source { table, .. } = &judge.new.plan.operators[index].kind else {
+        return None;
+    };
+    let table = judge.new.plan.tables.get(table)?;
+    judge.catalog.source_can_start_at(table, start).ok()?;
+    let StartAt::Time(time) = start else {
+        return None;
+    };
+    Some(match &table.watermark {
+        Some(watermark) => format!(
+            "Each split begins with its first record whose `{}` is {time} or later, and gives all that comes after it",
+            table.columns[watermark.column].column.name
+        ),
+        None => format!(
+            "It declares no event time, so that its files are told apart by when they were changed: {time} or later"
+        ),
+    })
 }
 
 /// The sources of both plans.
@@ -244,6 +357,9 @@ pub(super) fn sources(judge: &Judge<'_>) -> Vec<SourceReport> {
             let (verdict, reason) =
                 goes_on(known, judge.is_elsewhere(index), judge.start_of(index));
             let mut report = report(operator, verdict, reason);
+            if let Some(more) = place(judge, index) {
+                report.reason = format!("{reason}. {more}");
+            }
             report.again = judge.can_be_read_again(index);
             report
         })

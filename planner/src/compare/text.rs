@@ -41,6 +41,10 @@ pub fn advice(report: &Report) -> String {
         out.push_str(&format!("{}: {}\n", source.id, source.verdict.word()));
         out.push_str(&indented(&format!("{}.", capitalized(&source.reason))));
     }
+    if let Some(why) = &report.refused {
+        out.push_str("\nThis edit is refused as it is:\n");
+        out.push_str(&indented(why));
+    }
     out
 }
 

@@ -28,7 +28,7 @@ use crate::plan::{
 pub(super) struct Trace<'p> {
     pub(super) plan: &'p StreamPlan,
     /// What paths of the plan are called in the other one.
-    renames: &'p BTreeMap<String, String>,
+    pub(super) renames: &'p BTreeMap<String, String>,
     /// What columns of the plan are called whose type the other one has widened.
     widened: &'p Widened,
     /// One for each operator.
@@ -161,6 +161,21 @@ pub(super) fn emits(operator: &Operator) -> bool {
                 | OperatorKind::Join { .. }
                 | OperatorKind::SetOperation { .. }
         )
+}
+
+/// Whether the state of an operator can be computed from the rows that its inputs hold now. What gives each row once, as time
+/// passes or as rows arrive, would give all of them again.
+pub fn fills_from_rows(kind: &OperatorKind) -> bool {
+    !matches!(
+        kind,
+        OperatorKind::WindowAggregate { .. }
+            | OperatorKind::Session { .. }
+            | OperatorKind::FinalRank { .. }
+            | OperatorKind::Over { time: Some(_), .. }
+            | OperatorKind::TimedJoin { .. }
+            | OperatorKind::LookupJoin { .. }
+            | OperatorKind::Arrival { .. }
+    )
 }
 
 impl<'p> Trace<'p> {

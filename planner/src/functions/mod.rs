@@ -20,8 +20,6 @@ mod text;
 mod time;
 mod zone;
 
-use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
@@ -30,6 +28,8 @@ use datafusion_common::{DataFusionError, Result};
 use datafusion_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+
+use crate::by_name::{columns, is_its_name};
 
 pub(crate) use self::rewrite::{is_spelling, rewritten, rewritten_operator};
 pub(crate) use self::zone::{Zone, parse_zone};
@@ -123,25 +123,7 @@ impl Function {
     }
 }
 
-impl fmt::Debug for Function {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name)
-    }
-}
-
-impl PartialEq for Function {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
-    }
-}
-
-impl Eq for Function {}
-
-impl Hash for Function {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.name.hash(state);
-    }
-}
+is_its_name!(Function);
 
 impl ScalarUDFImpl for Function {
     fn name(&self) -> &str {
@@ -188,13 +170,7 @@ impl ScalarUDFImpl for Function {
     }
 
     fn invoke_with_args(&self, call: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let rows = call.number_rows;
-        let arguments = call
-            .args
-            .into_iter()
-            .map(|argument| argument.into_array(rows))
-            .collect::<Result<Vec<_>>>()?;
-        let result = (self.kernel)(&arguments);
+        let result = (self.kernel)(&columns(call)?);
         result
             .map(ColumnarValue::Array)
             .map_err(|why| DataFusionError::Execution(format!("{}: {why}", self.name)))

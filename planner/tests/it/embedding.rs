@@ -1,8 +1,12 @@
 //! The planner alone: what it depends on, and a crate outside of the workspace that uses nothing else of Weir.
 //!
 //! The crate `tests/outside/planner` is resolved as a workspace of its own, with the versions of our lock file: what comes with the
-//! planner there is what comes with it for everybody. To compile it with cargo would compile DataFusion anew, with fewer
-//! features than in our workspace; so it is compiled by the compiler itself, with the planner that was built for this test.
+//! planner there is what comes with it for everybody. It is compiled by the compiler itself, with the planner that was built for this
+//! test, and not by cargo: of the 276 units of a build of its own (same profile, same lock file, our target folder) cargo takes 201
+//! from ours and compiles 75 again, every crate of Arrow and DataFusion among them. They are the same code with fewer features of what
+//! is below them: chrono without `serde`, serde_json without `raw_value`, object_store without its clouds, tokio without `net`, zstd
+//! without its defaults. That is ten minutes of compiling for what `rustc` says in a second; whether the planner's own list of
+//! features is enough is seen when that list changes, by the test of what is resolved.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -77,6 +77,13 @@ impl StateBackend for LateBackend {
         self.open()?.write(writes)
     }
 
+    fn write_frozen(&self, writes: &Writes) -> Result<()> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        self.open()?.write_frozen(writes)
+    }
+
     fn scan(
         &self,
         table: TableIndex,

@@ -5,12 +5,13 @@
 //!                         ▼
 //!                    StateBackend       rocksdb: a column family per table      memory: an ordered map per table
 //!                         ▲
-//!   writer thread ── write (frozen entries), link
+//!   writer thread ── write_frozen, link
 //! ```
 
 mod late;
 mod memory;
 mod rocksdb;
+mod table_file;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -45,6 +46,11 @@ pub(crate) trait StateBackend: Send + Sync {
 
     /// Applies a batch of writes.
     fn write(&self, writes: &Writes) -> Result<()>;
+
+    /// The same for entries of a freeze: puts and deletions, all of one table, each key once.
+    fn write_frozen(&self, writes: &Writes) -> Result<()> {
+        self.write(writes)
+    }
 
     /// Visits the entries from `from` (inclusive) to `to` (exclusive) in order.
     fn scan(
@@ -142,6 +148,9 @@ enum Kind {
     DeleteRange,
 }
 
+/// What an entry of a batch takes beside its bytes, and to be sorted.
+const ENTRY_BYTES: usize = 64;
+
 /// A batch of writes in one buffer.
 #[derive(Default)]
 pub(crate) struct Writes {
@@ -212,6 +221,16 @@ impl Writes {
         self.end_put(table);
     }
 
+    /// Memory that the batch takes, and whoever sorts it.
+    pub(crate) fn memory(&self) -> usize {
+        self.bytes.len() + self.entries.len() * ENTRY_BYTES
+    }
+
+    /// The table of its writes, if it has any.
+    pub(crate) fn table(&self) -> Option<TableIndex> {
+        self.entries.first().map(|entry| entry.1)
+    }
+
     /// The writes in the order of their keys, equal keys as they came; as all came if ranges are among them, which may cover
     /// what comes after them. An ordered store takes neighbours one after the other several times as fast.
     pub(crate) fn sorted(&self) -> Vec<Write<'_>> {
@@ -224,30 +243,36 @@ impl Writes {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Write<'_>> {
-        let mut start = 0;
-        self.entries.iter().map(move |&(kind, table, middle, end)| {
-            let (first, second) = (&self.bytes[start..middle], &self.bytes[middle..end]);
-            start = end;
-            match kind {
-                Kind::Put => Write::Put {
-                    table,
-                    key: first,
-                    row: second,
-                },
-                Kind::Delete => Write::Delete { table, key: first },
-                Kind::DeleteRange => Write::DeleteRange {
-                    table,
-                    from: first,
-                    to: second,
-                },
-            }
-        })
+        (0..self.len()).map(|index| self.get(index))
+    }
+
+    /// One of the writes.
+    pub(crate) fn get(&self, index: usize) -> Write<'_> {
+        let start = match index.checked_sub(1) {
+            Some(before) => self.entries[before].3,
+            None => 0,
+        };
+        let (kind, table, middle, end) = self.entries[index];
+        let (first, second) = (&self.bytes[start..middle], &self.bytes[middle..end]);
+        match kind {
+            Kind::Put => Write::Put {
+                table,
+                key: first,
+                row: second,
+            },
+            Kind::Delete => Write::Delete { table, key: first },
+            Kind::DeleteRange => Write::DeleteRange {
+                table,
+                from: first,
+                to: second,
+            },
+        }
     }
 }
 
 impl<'a> Write<'a> {
     /// The table and the key, or the start of the range.
-    fn place(&self) -> (TableIndex, &'a [u8]) {
+    pub(crate) fn place(&self) -> (TableIndex, &'a [u8]) {
         match *self {
             Self::Put { table, key, .. } | Self::Delete { table, key } => (table, key),
             Self::DeleteRange { table, from, .. } => (table, from),

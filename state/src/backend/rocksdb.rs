@@ -4,6 +4,9 @@
 //! both together stay within their share of the memory budget. There is no write-ahead log: what a crash loses,
 //! the last checkpoint has.
 //!
+//! What a checkpoint writes goes into table files directly, a batch of a table into one (`table_file.rs`); only what is spilled
+//! between checkpoints, and small batches, go through a memtable.
+//!
 //! # When files are merged
 //!
 //! Each checkpoint leaves a file on level 0, and merging them with the level below writes, and uploads, nearly the whole
@@ -17,7 +20,8 @@
 //! ```
 //!
 //! What is written between checkpoints, because it does not fit into memory, merges when there are 40 files. Half of the memory for
-//! writes is one memtable's, so that what a checkpoint writes is a file or two: many small ones would be merged out of turn.
+//! writes is one batch's, or one memtable's, so that what a checkpoint writes is a file or two: many small ones would be merged
+//! out of turn.
 //!
 //! Below level 0 there is one level. More of them would make a merge smaller, but what comes down here is a share of all keys, not
 //! a few of them: it would pass through each level, and be written, and uploaded, once for each.
@@ -33,6 +37,7 @@ use rocksdb::{
     WriteBufferManager, WriteOptions,
 };
 
+use super::table_file::TableFiles;
 use super::{Keys, LinkedFile, StateBackend, TableIndex, Visitor, Write, Writes};
 use crate::{Error, Result};
 
@@ -77,6 +82,11 @@ impl RocksShared {
             write_buffers,
             write_buffer_bytes,
         }
+    }
+
+    /// How much of a freeze is written at once.
+    pub(crate) fn batch_bytes(&self) -> usize {
+        self.write_buffer_bytes
     }
 
     /// Bytes of blocks and memtables in memory.
@@ -134,6 +144,7 @@ pub(crate) struct RocksBackend {
     names: Vec<String>,
     /// At which of [`TURNS`] checkpoints it merges.
     turn: u64,
+    files: TableFiles,
 }
 
 /// The turn of the worker whose key groups start here.
@@ -141,7 +152,7 @@ pub(crate) fn turn_of(start: u16, key_groups: u16) -> u64 {
     u64::from(start) * TURNS / u64::from(key_groups.max(1))
 }
 
-fn failed(context: &str) -> impl FnOnce(rocksdb::Error) -> Error {
+pub(super) fn failed(context: &str) -> impl FnOnce(rocksdb::Error) -> Error {
     move |error| match error.kind() {
         rocksdb::ErrorKind::Corruption => Error::damaged(&format!("{context}: {error}")),
         _ => Error::io(context.to_owned(), error),
@@ -158,7 +169,16 @@ impl RocksBackend {
             .map(|name| ColumnFamilyDescriptor::new(name, shared.table_options()));
         let db = DB::open_cf_descriptors(&shared.database_options(), folder, families)
             .map_err(failed("opening the state database"))?;
-        Ok(Self { db, names, turn: 0 })
+        Ok(Self::of(shared, folder, db, names))
+    }
+
+    fn of(shared: &RocksShared, folder: &Path, db: DB, names: Vec<String>) -> Self {
+        Self {
+            db,
+            names,
+            turn: 0,
+            files: TableFiles::new(folder.with_extension("new"), shared.table_options()),
+        }
     }
 
     /// The same with its turn among the workers: see [`turn_of`].
@@ -199,7 +219,7 @@ impl RocksBackend {
             db.create_cf(name, &shared.table_options())
                 .map_err(failed("making a state table"))?;
         }
-        Ok(Self { db, names, turn: 0 })
+        Ok(Self::of(shared, folder, db, names))
     }
 
     /// Opens the database of another worker's snapshot for reading; `None` for a table that it does not have.
@@ -286,6 +306,15 @@ impl StateBackend for RocksBackend {
         self.db
             .write_opt(batch, &options)
             .map_err(failed("writing state"))
+    }
+
+    fn write_frozen(&self, writes: &Writes) -> Result<()> {
+        match writes.table() {
+            Some(table) if self.files.is_worth_a_file(writes) => {
+                self.files.add(&self.db, self.family(table), writes)
+            }
+            _ => self.write(writes),
+        }
     }
 
     fn scan(

@@ -97,6 +97,66 @@ fn writes_are_read_back_in_order_and_ranges_are_deleted() {
 }
 
 #[test]
+fn entries_of_a_freeze_hide_what_was_written_before_and_are_hidden_by_what_comes_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = |i: usize| format!("key {i:05}");
+    for backend in backends(folder.path()) {
+        let mut writes = Writes::default();
+        let old = "o".repeat(100);
+        (0..4000).for_each(|i| writes.put(0, key(i).as_bytes(), old.as_bytes()));
+        writes.put(1, key(7).as_bytes(), b"other table");
+        backend.write(&writes).unwrap();
+        // Large enough for a file of its own, in no order; twice, so that the second one lies over the first.
+        for round in ["first", "second"] {
+            writes.clear();
+            for i in (1000..3000).map(|i| i * 7919 % 2000 + 1000) {
+                if i % 2 == 0 {
+                    let row = format!("{round} {}", "n".repeat(300));
+                    writes.put(0, key(i).as_bytes(), row.as_bytes());
+                } else {
+                    writes.bytes.extend_from_slice(key(i).as_bytes());
+                    writes.end_key();
+                    writes.end_delete(0);
+                }
+            }
+            backend.write_frozen(&writes).unwrap();
+        }
+        writes.clear();
+        writes.put(0, key(1001).as_bytes(), b"later");
+        backend.write_frozen(&writes).unwrap();
+        let entries = all(&*backend, 0, b"", b"z");
+        assert_eq!(entries.len(), 3001);
+        let row = |i: usize| {
+            let found = entries.iter().find(|entry| entry.0 == key(i).as_bytes());
+            found.map(|entry| String::from_utf8(entry.1[..5].to_vec()).unwrap())
+        };
+        let some = |row: &str| Some(row.to_owned());
+        assert_eq!(
+            [
+                row(999),
+                row(1000),
+                row(1001),
+                row(1003),
+                row(2998),
+                row(3000)
+            ],
+            [
+                some("ooooo"),
+                some("secon"),
+                some("later"),
+                None,
+                some("secon"),
+                some("ooooo")
+            ]
+        );
+        assert_eq!(all(&*backend, 1, b"", b"z").len(), 1);
+        let files = backend.link(&folder.path().join("links")).unwrap();
+        assert!(!files.is_empty());
+        std::fs::remove_dir_all(folder.path().join("links")).unwrap();
+    }
+}
+
+#[test]
 fn links_hold_what_was_written_before_them_and_nothing_later() {
     let folder = tempfile::tempdir().unwrap();
     for (number, backend) in backends(folder.path()).into_iter().enumerate() {

@@ -22,6 +22,11 @@ pub(crate) const FIRST_SLOTS: usize = 16;
 /// Slots of a chunk. Small enough that copying one because a single entry changed is cheap.
 pub(crate) const CHUNK_SLOTS: usize = 256;
 
+/// Byte strings of a chunk that room is made for before it is known how long they are.
+const FIRST_VALUES: usize = 16;
+/// Bytes that room is made for at once at most.
+const ROOM_BYTES: usize = 64 << 10;
+
 /// A key as it is looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeyRef<'a> {
@@ -111,6 +116,9 @@ impl ByteArena {
         if self.garbage > 4096 && self.garbage > self.data.len() / 2 {
             self.compact();
         }
+        if self.data.capacity() - self.data.len() < bytes.len() {
+            self.make_room(bytes.len());
+        }
         let start = self.data.len();
         assert!(
             start + bytes.len() < u32::MAX as usize,
@@ -118,6 +126,21 @@ impl ByteArena {
         );
         self.data.extend_from_slice(bytes);
         self.spans[slot] = (start as u32, bytes.len() as u32);
+    }
+
+    /// Makes room for `length` bytes, and for the slots that are still free if their bytes are as long as those so far. To
+    /// double the buffer again and again would copy everything several times, and leave up to half of it unused.
+    #[cold]
+    fn make_room(&mut self, length: usize) {
+        let slots = self.spans.len();
+        let used = self.spans.iter().filter(|span| span.1 > 0).count();
+        let wanted = if used < FIRST_VALUES {
+            length * FIRST_VALUES.min(slots)
+        } else {
+            (slots - used).max(slots / 8) * (self.data.len() / used + 1)
+        };
+        let wanted = wanted.min(ROOM_BYTES).max(self.data.len() / 8);
+        self.data.reserve_exact(wanted.max(length));
     }
 
     fn compact(&mut self) {

@@ -47,4 +47,4 @@ pub(crate) use room::Keep;
 pub use scratch::Scratch;
 pub use slices::SliceTable;
 pub(crate) use slices::{Slices, stored_slices};
-pub use sorted::{EachRange, RangeCursor, SortBound, SortedRange, SortedTable};
+pub use sorted::{ByteRows, EachRange, RangeCursor, SortBound, SortedRange, SortedTable};

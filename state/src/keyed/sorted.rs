@@ -11,6 +11,7 @@
 //! A range of a key is read from memory if all rows of the key are there, and else merged: rows in memory (changed ones
 //! among them, and marks of removed ones, which hide what the database still has) with rows that only the database has.
 
+mod bytes;
 mod each;
 
 use std::ops::ControlFlow;
@@ -32,6 +33,7 @@ use crate::backend::{Keys, after_prefix};
 use crate::encoding::{Builder, Reader, RowOrder, canonical, key};
 use crate::{Error, Result};
 
+pub use self::bytes::ByteRows;
 pub use self::each::{EachRange, RangeCursor};
 
 /// Rows of one key that are loaded into memory at most; a key with more is merged with the database at every read.

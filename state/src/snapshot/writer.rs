@@ -29,9 +29,6 @@ use crate::backend::{LinkedFile, StateBackend, Writes};
 use crate::error::pass;
 use crate::{Error, Result};
 
-/// Bytes of one batch of writes.
-const BATCH_BYTES: usize = 1 << 20;
-
 /// How snapshots are taken.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SnapshotOptions {
@@ -118,6 +115,8 @@ pub(crate) struct Linker {
     pub(crate) backend: Arc<dyn StateBackend>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) stop: Arc<AtomicBool>,
+    /// Memory of one batch of writes.
+    pub(crate) batch_bytes: usize,
 }
 
 /// A snapshot whose files are linked and not uploaded yet.
@@ -208,8 +207,8 @@ impl Linker {
                 figures.bytes += (writes.bytes.len() - bytes) as u64;
                 writes.count_groups(before, &mut groups);
                 let last = number + 1 == table.chunks.len();
-                if last || writes.bytes.len() >= BATCH_BYTES {
-                    self.backend.write(&writes)?;
+                if last || writes.memory() >= self.batch_bytes {
+                    self.backend.write_frozen(&writes)?;
                     writes.clear();
                     table.finish(number + 1);
                     self.gate.note_progress();

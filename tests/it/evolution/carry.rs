@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use weir_engine::{
-    Accept, Before, ConnectorCatalog, EvolutionOptions, JobHandle, JobOptions, JobSummary,
-};
-use weir_planner::compare::{Choices, Replay, Report, Verdict, compare};
+use weir_engine::{Accept, Before, EvolutionOptions, JobHandle, JobOptions, JobSummary, foreseen};
+use weir_planner::compare::{Choices, Replay, Report, Verdict};
 use weir_tests::job::{Setup, plan};
 use weir_tests::process::published_lines;
 use weir_tests::value::{Multiset, Value};
@@ -77,13 +75,7 @@ pub(super) fn judged(base: &Path, new: &str, replay: &Replay) -> Result<Option<R
         ..Choices::default()
     };
     let new = plan(new)?;
-    Ok(Some(compare(
-        &before.plan,
-        &new,
-        &before.past,
-        &choices,
-        &ConnectorCatalog,
-    )))
+    Ok(Some(foreseen(&before.plan, &new, &before.past, &choices)))
 }
 
 /// Whether the edit is refused whatever is accepted: state that cannot be used, or nothing can start below rows that are
@@ -100,6 +92,20 @@ pub(super) fn has_incompatible(report: &Report) -> bool {
 pub(super) fn refusal(error: &str) -> Option<&'static str> {
     let codes = ["[E0003]", "[E0007]", "[E0008]", "[E0021]", "[E0022]"];
     codes.into_iter().find(|code| error.contains(code))
+}
+
+/// What an edit is refused with although all is accepted stands in its report: nobody stops a job to learn it.
+pub(super) fn foretold(error: &str, report: Option<&Report>) -> Result<(), String> {
+    let codes = [
+        "[E0003]", "[E0007]", "[E0020]", "[E0021]", "[E0022]", "[E0047]", "[E0048]",
+    ];
+    let told = report.and_then(|report| report.refused.as_deref());
+    match codes.into_iter().find(|code| error.contains(code)) {
+        Some(code) if !told.unwrap_or_default().contains(code) => Err(format!(
+            "the report does not foretell a refusal ({told:?}): {error}"
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// What a sink holds, as texts: values in the order of the names of its columns. Its table may have had other columns before:

@@ -13,7 +13,8 @@ use weir_tests::job::{Setup, plan};
 use weir_tests::suite::Suite;
 
 use super::carry::{
-    Start, difference, everything, expected, has_incompatible, held, judged, on_threads, refusal,
+    Start, difference, everything, expected, foretold, has_incompatible, held, judged, on_threads,
+    refusal,
 };
 use super::queries::Text;
 use crate::batch::Oracle;
@@ -51,7 +52,19 @@ fn what_went_wrong_once_does_not_again() {
 
 #[test]
 fn what_is_called_exact_is_what_a_batch_engine_gives() {
-    let mut suite = Suite::with_share("evolution", 0.6, 300, 200);
+    run(Suite::with_share("evolution", 0.6, 300, 200), case);
+}
+
+/// The same queries, with a table that several statements write and with tables that take no row back.
+#[test]
+fn what_is_called_exact_is_so_in_tables_of_several_statements_and_of_rows() {
+    run(
+        Suite::with_share("evolution", 0.2, 100, 40),
+        case_of_other_tables,
+    );
+}
+
+fn run(mut suite: Suite, case: fn(u64) -> Result<Came, String>) {
     let (mut failures, mut all) = (Vec::new(), Came::default());
     let mut refused = 0;
     loop {
@@ -186,6 +199,17 @@ fn oracle(rows: &Rows) -> Oracle {
 fn case(seed: u64) -> Result<Came, String> {
     let mut rng = rng(seed);
     let texts = texts(&mut rng);
+    carried_out(rng, texts)
+}
+
+fn case_of_other_tables(seed: u64) -> Result<Came, String> {
+    let mut rng = rng(seed);
+    let (mut all, words): (Vec<Text>, Vec<String>) = texts(&mut rng).into_iter().unzip();
+    Text::with_other_tables(&mut all, &mut rng);
+    carried_out(rng, all.into_iter().zip(words).collect())
+}
+
+fn carried_out(mut rng: SmallRng, texts: Vec<(Text, String)>) -> Result<Came, String> {
     let rows = rows(&mut rng, texts[0].0.updating);
     let folder = tempfile::tempdir().unwrap();
     let base = folder.path();
@@ -238,6 +262,7 @@ fn case(seed: u64) -> Result<Came, String> {
             Err(_) if came.refused => return Ok(came),
             // What cannot start below rows that are taken back, and what needs another target.
             Err(error) if refusal(&error).is_some() => {
+                foretold(&error, last.as_ref()).map_err(|error| story(&error, at, &before))?;
                 came.refused = true;
                 return Ok(came);
             }

@@ -16,7 +16,7 @@ use weir_tests::suite::Suite;
 use weir_types::OperatorId;
 
 use super::carry::{
-    Start, difference, everything, has_incompatible, held, judged, on_threads, refusal,
+    Start, difference, everything, foretold, has_incompatible, held, judged, on_threads, refusal,
 };
 
 const FAILURES_MAX: usize = 12;
@@ -251,6 +251,7 @@ fn case(texts: &Value, rows: &Value) -> Result<Came, String> {
     if let Err(error) = &went
         && refusal(error).is_some()
     {
+        foretold(error, report.as_ref()).map_err(&story)?;
         return Ok(Came::Refused);
     }
     went.map_err(&story)?;

@@ -10,7 +10,7 @@
 //! A query writes itself for Weir and for the batch engine: only windows differ. Rankings are ordered by a column and then
 //! by `id`, which no two rows of a source share, so that there are no ties to be broken.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use rand::Rng;
@@ -30,6 +30,10 @@ pub(super) struct Text {
     pub(super) views: Vec<View>,
     /// Names of views that are written, each to a table `s_NAME`.
     pub(super) sinks: BTreeSet<String>,
+    /// Of these the table takes no row back.
+    of_rows: BTreeSet<String>,
+    /// Views of which one column is written to the table `pool`, by a statement each.
+    pooled: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug)]
@@ -350,6 +354,8 @@ impl Text {
             delays: [rng.random_range(2..5), rng.random_range(2..5)],
             views: Vec::new(),
             sinks: BTreeSet::new(),
+            of_rows: BTreeSet::new(),
+            pooled: BTreeMap::new(),
         };
         let count = rng.random_range(2..6);
         while text.views.len() < count {
@@ -613,6 +619,7 @@ impl Text {
     /// Views that a sink reads, directly or not.
     fn used(&self) -> BTreeSet<String> {
         let mut used: BTreeSet<String> = self.sinks.clone();
+        used.extend(self.pooled.keys().cloned());
         for view in self.views.iter().rev() {
             if used.contains(&view.name) {
                 used.extend(view.inputs.iter().cloned());
@@ -661,16 +668,61 @@ impl Text {
                 .map(|column| format!("{column} {}", kind(column)))
                 .collect();
             let name = &view.name;
+            let format = match self.of_rows.contains(name) {
+                true => "json",
+                false => "changelog-json",
+            };
             writeln!(
                 sql,
-                "CREATE TABLE s_{name} ({}) WITH ('connector' = 'filesystem', 'path' = 's_{name}', 'format' = 'changelog-json');\n\
+                "CREATE TABLE s_{name} ({}) WITH ('connector' = 'filesystem', 'path' = 's_{name}', 'format' = '{format}');\n\
                  INSERT INTO s_{name} SELECT {} FROM {name};",
                 declared.join(", "),
                 columns.join(", ")
             )
             .unwrap();
         }
+        if !self.pooled.is_empty() {
+            sql.push_str(
+                "CREATE TABLE pool (n BIGINT) WITH ('connector' = 'filesystem', 'path' = 'pool', 'format' = 'changelog-json');\n",
+            );
+        }
+        for (view, column) in &self.pooled {
+            writeln!(sql, "INSERT INTO pool SELECT {column} AS n FROM {view};").unwrap();
+        }
         sql
+    }
+
+    /// Other tables for a sequence of texts: one that several statements write, which come and go, and some that take no row
+    /// back, where none is.
+    pub(super) fn with_other_tables(texts: &mut [Self], rng: &mut SmallRng) {
+        let names: BTreeSet<String> = texts
+            .iter()
+            .flat_map(|text| text.sinks.iter().cloned())
+            .collect();
+        let appends = |name: &String| {
+            let mut given = texts.iter().filter_map(|text| text.given(name));
+            given.all(|given| given.appends)
+        };
+        let mut of_rows: BTreeSet<String> =
+            names.iter().filter(|name| appends(name)).cloned().collect();
+        of_rows.retain(|_| rng.random_bool(0.7));
+        let mut pooled: BTreeSet<String> = BTreeSet::new();
+        for text in texts {
+            text.of_rows = of_rows.clone();
+            for view in &text.views {
+                // Most stay as they are, so that what is exact can be seen.
+                if rng.random_bool(0.3) && !pooled.remove(&view.name) {
+                    pooled.insert(view.name.clone());
+                }
+            }
+            for name in &pooled {
+                let column = text
+                    .given(name)
+                    .and_then(|given| given.plain().first().cloned());
+                text.pooled
+                    .extend(column.map(|column| (name.clone(), column)));
+            }
+        }
     }
 
     /// For the batch engine: its views, and for each sink its columns and the query that gives its rows.
@@ -687,7 +739,14 @@ impl Text {
             let query = format!("SELECT {} FROM {}", columns.join(", "), view.name);
             (format!("s_{}", view.name), columns, query)
         });
-        (views.collect(), sinks.collect())
+        let all = self.pooled.iter();
+        let all = all.map(|(view, column)| format!("SELECT {column} AS n FROM {view}"));
+        let all: Vec<String> = all.collect();
+        let pool = (!all.is_empty()).then(|| {
+            let query = format!("SELECT n FROM ({}) AS p", all.join(" UNION ALL "));
+            ("pool".to_owned(), vec!["n".to_owned()], query)
+        });
+        (views.collect(), sinks.chain(pool).collect())
     }
 }
 

@@ -6,16 +6,15 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
-use weir_engine::{
-    Accept, ConnectorCatalog, EvolutionOptions, JobHandle, JobOptions, JobSummary, past_of,
-};
-use weir_planner::compare::{Choices, Exactness, Replay, Report, compare};
+use weir_engine::{Accept, EvolutionOptions, JobHandle, JobOptions, JobSummary, foreseen, past_of};
+use weir_planner::compare::{Choices, Exactness, Replay, Report, StartAt};
 use weir_planner::plan::StreamPlan;
 use weir_state::{BackendKind, CheckpointStore, Manifest, Savepoint};
 use weir_tests::process::folded_changelog;
 use weir_tests::value::{Multiset, Row, Value, rows_of};
-use weir_types::{DataType, OperatorId, Schema};
+use weir_types::{DataType, EventTime, OperatorId, Schema};
 
+use super::carry::foretold;
 use super::case::Case;
 use crate::batch::Oracle;
 
@@ -94,7 +93,7 @@ pub(crate) fn run(case: &Case, way: &Way) -> Result<(), String> {
                 .iter()
                 .find(|part| !error.contains(part.as_str()));
             match missing {
-                None => Ok(()),
+                None => foretold(&error, Some(&report)),
                 Some(part) => Err(format!("the refusal does not say `{part}`:\n{error}")),
             }
         }
@@ -154,6 +153,20 @@ fn flags(words: &[String]) -> Result<EvolutionOptions, String> {
                 let (old, new) = value()?.split_once('=').ok_or("--rename OLD=NEW")?;
                 options.renames.insert(old.to_owned(), new.to_owned());
             }
+            "--sources" => {
+                let (table, start) = value()?.split_once('=').ok_or("--sources TABLE=START")?;
+                let start = match start {
+                    "keep" => StartAt::Keep,
+                    "earliest" => StartAt::Earliest,
+                    "latest" => StartAt::Latest,
+                    time => {
+                        let nanos = string_to_timestamp_nanos(time);
+                        let nanos = nanos.map_err(|error| error.to_string())?;
+                        StartAt::Time(EventTime(nanos.div_euclid(1000)))
+                    }
+                };
+                options.sources.insert(table.to_owned(), start);
+            }
             other => return Err(format!("there is no flag {other}")),
         }
     }
@@ -184,9 +197,9 @@ fn judged(
     let choices = Choices {
         replay: flags.replay.clone(),
         renames: flags.renames.clone(),
-        ..Choices::default()
+        sources: flags.sources.clone(),
     };
-    Ok(compare(old, new, &past, &choices, &ConnectorCatalog))
+    Ok(foreseen(old, new, &past, &choices))
 }
 
 /// One line for each operator and sink.

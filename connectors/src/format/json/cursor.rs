@@ -5,7 +5,7 @@
 //! a broken structure is an error whichever columns a query reads.
 
 use super::super::Malformed;
-use super::words;
+use crate::words;
 
 /// Objects and arrays deeper than this are an error: the parser recurses.
 const DEPTH_MAX: usize = 128;
@@ -94,6 +94,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes this punctuation.
+    #[inline]
     fn punctuation(&mut self, byte: u8, expected: &str) -> Parsed<()> {
         if self.peek()? == byte {
             self.at += 1;
@@ -103,6 +104,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    #[inline]
     fn deeper(&mut self) -> Parsed<()> {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
@@ -115,12 +117,14 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes `{`.
+    #[inline]
     pub(crate) fn open_object(&mut self) -> Parsed<()> {
         self.punctuation(b'{', "an object")?;
         self.deeper()
     }
 
     /// The next key with its colon, or `None` at the closing brace. `first`: no comma stands before it.
+    #[inline]
     pub(crate) fn next_key<'s>(
         &mut self,
         first: bool,
@@ -168,6 +172,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes one of the three words.
+    #[inline]
     pub(crate) fn word(&mut self, word: &'static str) -> Parsed<()> {
         if self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
             self.at += word.len();
@@ -243,6 +248,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes a string; `peek` said that one begins here. `scratch` holds it if it has escapes.
+    #[inline]
     pub(crate) fn string<'s>(&mut self, scratch: &'s mut String) -> Parsed<&'s str>
     where
         'a: 's,

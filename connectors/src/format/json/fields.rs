@@ -11,7 +11,7 @@
 
 use std::collections::HashMap;
 
-use super::words::Expected;
+use crate::words::Expected;
 
 /// Keys at further places are looked up every time.
 const PLACES_MAX: usize = 1024;

@@ -14,12 +14,10 @@
 mod cursor;
 mod encode;
 mod fields;
-mod words;
 
 pub(crate) use cursor::{Cursor, shorten};
 pub(crate) use encode::{JsonEncoder, write_string};
 pub(crate) use fields::Fields;
-pub(crate) use words::{clock_seconds, load};
 
 /// Rows as JSON objects, one text each.
 pub fn json_rows(columns: &[weir_types::Column], rows: &weir_types::ChangeBatch) -> Vec<String> {

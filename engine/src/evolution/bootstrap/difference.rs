@@ -68,10 +68,17 @@ pub(crate) struct Gives {
     copies: Copies,
     /// The round.
     gives_new: bool,
+    /// The sink takes no row back, and the comparison found that none has to be.
+    inserts_only: bool,
 }
 
 impl Gives {
-    pub(crate) fn new(operator: OperatorId, rows: MapTable, schema: Schema) -> Self {
+    pub(crate) fn new(
+        operator: OperatorId,
+        rows: MapTable,
+        schema: Schema,
+        inserts_only: bool,
+    ) -> Self {
         Self {
             operator,
             rows,
@@ -79,6 +86,7 @@ impl Gives {
             schema,
             copies: Copies::default(),
             gives_new: false,
+            inserts_only,
         }
     }
 
@@ -124,6 +132,13 @@ impl Operator for Gives {
             self.gives_new = true;
             return Ok(Progress::Done);
         };
+        if self.inserts_only && !self.gives_new && rows.num_rows() > 0 {
+            return Err(Error::Internal {
+                operator: self.operator.clone(),
+                message: "the old result has rows that the new one lacks, although the comparison found that it only grows"
+                    .to_owned(),
+            });
+        }
         let taken_back = BooleanBuffer::new_set(rows.num_rows());
         ctx.emit(ChangeBatch {
             retracted: (!self.gives_new).then_some(taken_back),

@@ -28,7 +28,7 @@ mod wiring;
 pub(crate) use difference::{Collects, Gives};
 pub(crate) use facts::{Bootstrap, Phase};
 pub(crate) use own_rows::OwnRows;
-pub(crate) use wiring::{Role, Wiring};
+pub(crate) use wiring::{Edit, Role, Wiring, wire};
 
 use weir_state::TableFrom;
 

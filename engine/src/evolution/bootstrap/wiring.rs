@@ -19,7 +19,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use weir_planner::compare::{
-    ColumnFrom, Report, SideFrom, SinkVerdict, StateFrom, TableMapping, renamed,
+    ColumnFrom, Report, SideFrom, SinkVerdict, StateFrom, TableMapping, fills_from_rows,
+    gone_beside, renamed,
 };
 use weir_planner::plan::{
     Changelog, Expr, ExprKind, Input, Operator, OperatorKind, Partitioning, StreamPlan,
@@ -116,6 +117,16 @@ impl Edit<'_> {
     }
 }
 
+impl Edit<'_> {
+    /// Sinks that are gone, and whose rows the target of a new one holds.
+    fn gone_beside(&self, sink: usize) -> Vec<usize> {
+        match keeps_result(&self.new.operators[sink]) {
+            true => Vec::new(),
+            false => gone_beside(self.old, self.new, self.renames, sink),
+        }
+    }
+}
+
 /// Of one plan, which operators are needed and how.
 struct Wanted<'a> {
     plan: &'a StreamPlan,
@@ -164,7 +175,7 @@ impl<'a> Wanted<'a> {
 
     fn rebuild(&mut self, place: usize, state: &StateFrom) -> Result<()> {
         let operator = &self.plan.operators[place];
-        if emits_by_watermark(&operator.kind) {
+        if !fills_from_rows(&operator.kind) {
             return Err(cannot(operator, "it gives each row once, as time passes"));
         }
         for (side, input) in operator.inputs.iter().enumerate() {
@@ -178,19 +189,6 @@ impl<'a> Wanted<'a> {
         }
         Ok(())
     }
-}
-
-fn emits_by_watermark(kind: &OperatorKind) -> bool {
-    matches!(
-        kind,
-        OperatorKind::WindowAggregate { .. }
-            | OperatorKind::Session { .. }
-            | OperatorKind::FinalRank { .. }
-            | OperatorKind::Over { time: Some(_), .. }
-            | OperatorKind::TimedJoin { .. }
-            | OperatorKind::LookupJoin { .. }
-            | OperatorKind::Arrival { .. }
-    )
 }
 
 fn cannot(operator: &Operator, why: &str) -> Error {
@@ -240,6 +238,9 @@ pub(crate) fn wire(edit: &Edit<'_>) -> Result<Option<Wiring>> {
                 if let Some(before) = edit.old_sink(sink).filter(|_| !keeps_result(sink)) {
                     old.want(edit.old.operators[before].inputs[0].from)?;
                 }
+                for gone in edit.gone_beside(place) {
+                    old.want(edit.old.operators[gone].inputs[0].from)?;
+                }
             }
             SinkVerdict::OldRowsStay => refuse_stale_result(edit.new, sink)?,
             SinkVerdict::Unchanged | SinkVerdict::Dropped => {}
@@ -276,6 +277,16 @@ fn place_of(plan: &StreamPlan, id: &OperatorId) -> Option<usize> {
 /// A sink that keeps its result as state.
 fn keeps_result(sink: &Operator) -> bool {
     sink.is_stateful()
+}
+
+fn takes_retractions(plan: &StreamPlan, sink: &Operator) -> bool {
+    match &sink.kind {
+        OperatorKind::Sink { table } => plan.tables.get(table).is_none_or(|table| {
+            table.is_materialized_view()
+                || weir_connectors::sink_accepts_retractions(&table.options)
+        }),
+        _ => true,
+    }
 }
 
 /// A sink that keeps its result cannot take back what it never got.
@@ -344,7 +355,7 @@ impl Composer<'_> {
                     // Its table starts empty and gets all of the new result.
                     self.wiring.empty.insert(operator.id.clone());
                 } else {
-                    self.add_difference(&mut operator)?;
+                    self.add_difference(&mut operator, place)?;
                 }
                 Role::Runs(None)
             } else if is_end {
@@ -425,18 +436,19 @@ impl Composer<'_> {
     }
 
     /// What is collected for a sink, and what is given to it.
-    fn add_difference(&mut self, sink: &mut Operator) -> Result<()> {
+    fn add_difference(&mut self, sink: &mut Operator, place: usize) -> Result<()> {
         let id = OperatorId::new(format!("{}/difference", sink.id));
         let all = Partitioning::Hash((0..sink.schema.len()).collect());
         let mut inputs = vec![Input {
             from: sink.inputs[0].from,
             partitioning: all.clone(),
         }];
-        if let Some(before) = self.edit.old_sink(sink) {
+        let before = self.edit.old_sink(sink).into_iter();
+        for before in before.chain(self.edit.gone_beside(place)) {
             let from = self.old_result(before, sink)?;
             inputs.push(Input {
                 from,
-                partitioning: all,
+                partitioning: all.clone(),
             });
         }
         let collects = Operator {
@@ -452,11 +464,16 @@ impl Composer<'_> {
             ..sink.clone()
         };
         self.push(collects, Role::Collects(id.clone()));
+        // A table of rows gets a difference only where none has to be taken back.
+        let changelog = match takes_retractions(self.edit.new, sink) {
+            true => Changelog::Retractions,
+            false => Changelog::AppendOnly,
+        };
         let mut gives = giver(sink.clone());
         gives.id = id.clone();
-        gives.changelog = Changelog::Retractions;
+        gives.changelog = changelog;
         sink.inputs[0].from = self.push(gives, Role::Gives(id.clone()));
-        sink.changelog = Changelog::Retractions;
+        sink.changelog = changelog;
         self.wiring.scratch.push(TableSpec {
             operator: id,
             table: "rows".to_owned(),
@@ -490,7 +507,7 @@ impl Composer<'_> {
             });
         }
         let project = Operator {
-            id: OperatorId::new(format!("{}/old_result", sink.id)),
+            id: OperatorId::new(format!("{}/old_result", old.id)),
             kind: OperatorKind::Project { exprs },
             inputs: vec![Input {
                 from,

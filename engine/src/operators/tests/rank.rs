@@ -269,6 +269,39 @@ fn a_row_whose_number_alone_changes_is_no_change_where_numbers_are_not_shown() {
 }
 
 #[test]
+fn rows_that_can_never_be_given_are_not_kept_until_the_end_of_the_epoch() {
+    let mut harness = Harness::new(
+        ranking(top(2), Changelog::AppendOnly),
+        BackendKind::Memory,
+        100,
+    );
+    let row = |a, v| ((a, Some(1), Some(v)), 1);
+    let rising: Vec<(Row, i64)> = (0..10).map(|a| row(a, a)).collect();
+    harness.send(0, changes(&rising));
+    assert_eq!(harness.kept_entries(), 2);
+    // Behind the second place; then level with it, where the other columns decide.
+    harness.send(0, changes(&[row(10, 7)]));
+    assert_eq!(harness.kept_entries(), 2);
+    harness.send(0, changes(&[row(11, 8)]));
+    assert_eq!(harness.kept_entries(), 3);
+    assert_eq!(
+        text(&harness.end_epoch()),
+        ["+1 a=9, k=1, v=9", "+1 a=8, k=1, v=8"]
+    );
+    assert_eq!(harness.kept_entries(), 2);
+    // The next epoch knows the second place from the state.
+    harness.send(0, changes(&[row(12, 7), row(13, 9)]));
+    assert_eq!(harness.kept_entries(), 3);
+    assert_eq!(
+        text(&harness.end_epoch()),
+        ["-1 a=8, k=1, v=8", "+1 a=13, k=1, v=9"]
+    );
+    harness.send(0, changes(&[row(14, 1)]));
+    assert!(harness.end_epoch().is_empty());
+    assert_eq!(harness.kept_entries(), 2);
+}
+
+#[test]
 fn a_large_partition_is_read_piece_by_piece() {
     let query = Query {
         bounds: RankBounds {

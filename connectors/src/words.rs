@@ -1,4 +1,4 @@
-//! Eight bytes of a record at a time, as one number: where a string ends, how many digits follow and what they mean.
+//! Eight bytes of text at a time, as one number: where a line or a string ends, how many digits follow and what they mean.
 //!
 //! ```text
 //!   1 0 8 0 , " b i   ──xor '0'──▶  1 0 8 0 | no digit …   4 digits, shifted up: 0 0 0 0 1 0 8 0 ──▶ 1080
@@ -6,6 +6,9 @@
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = 0x8080_8080_8080_8080;
+const QUOTES: u64 = ONES * b'"' as u64;
+const BACKSLASHES: u64 = ONES * b'\\' as u64;
+const NEWLINES: u64 = ONES * b'\n' as u64;
 
 /// The eight bytes from `at` on, the first one lowest; `None` if fewer are left.
 #[inline]
@@ -21,13 +24,38 @@ pub(crate) fn load_two(bytes: &[u8], at: usize) -> Option<u128> {
     Some(u128::from_le_bytes(*chunk))
 }
 
+/// The high bits of bytes that are zero, exact for the lowest of them: a subtraction borrows from the byte above only where
+/// a byte is zero.
+#[inline]
+fn zeros(word: u64) -> u64 {
+    word.wrapping_sub(ONES) & !word
+}
+
+/// The place of the first newline from `start` on. In blocks that the compiler makes a few vector instructions of.
+#[inline]
+pub(crate) fn newline(text: &[u8], start: usize) -> Option<usize> {
+    const BLOCK: usize = 64;
+    let mut at = start;
+    while let Some(block) = text.get(at..)?.first_chunk::<BLOCK>()
+        && !block.iter().fold(false, |any, &byte| any | (byte == b'\n'))
+    {
+        at += BLOCK;
+    }
+    while let Some(word) = load(text, at) {
+        let found = zeros(word ^ NEWLINES) & HIGHS;
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    let rest = text.get(at..)?;
+    Some(at + rest.iter().position(|&byte| byte == b'\n')?)
+}
+
 /// The place of the first byte that ends the simple part of a string (a quote, a backslash, a control character), or 8.
 #[inline]
 pub(crate) fn first_special(word: u64) -> usize {
-    // A subtraction borrows from the byte above only where a byte matches: the lowest match is exact.
-    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
-    let quote = zero(word ^ (ONES * b'"' as u64));
-    let backslash = zero(word ^ (ONES * b'\\' as u64));
+    let (quote, backslash) = (zeros(word ^ QUOTES), zeros(word ^ BACKSLASHES));
     let control = word.wrapping_sub(ONES * 0x20) & !word;
     ((quote | backslash | control) & HIGHS).trailing_zeros() as usize / 8
 }
@@ -75,6 +103,8 @@ pub(crate) struct Expected {
     head: u128,
     /// Which bits of `head` count.
     mask: u128,
+    /// Of the whole text.
+    length: usize,
     /// What is longer.
     rest: Box<[u8]>,
 }
@@ -88,6 +118,7 @@ impl Expected {
         Self {
             head: u128::from_le_bytes(bytes),
             mask: u128::MAX.checked_shr(unused).unwrap_or(0),
+            length: text.len(),
             rest: rest.into(),
         }
     }
@@ -98,12 +129,9 @@ impl Expected {
         if load_two(bytes, at)? & self.mask != self.head {
             return None;
         }
-        if self.rest.is_empty() {
-            return Some(at + self.mask.count_ones() as usize / 8);
-        }
-        let rest = at + 16;
-        let end = rest + self.rest.len();
-        (bytes.get(rest..end)? == &*self.rest).then_some(end)
+        let end = at + self.length;
+        let is_whole = self.rest.is_empty() || bytes.get(at + 16..end)? == &*self.rest;
+        is_whole.then_some(end)
     }
 }
 
@@ -145,6 +173,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_next_newline_is_found(text in "[a\n]{0,3}[a-z]{0,150}\n?[a-z\n]{0,90}", start in 0usize..200) {
+            let text = text.as_bytes();
+            let start = start.min(text.len());
+            let expected = text[start..].iter().position(|byte| *byte == b'\n').map(|at| start + at);
+            prop_assert_eq!(newline(text, start), expected);
+        }
+
         #[test]
         fn the_first_special_byte_is_found(bytes in any::<[u8; 8]>(), quote in 0usize..9) {
             let mut bytes = bytes;
