@@ -321,7 +321,7 @@ fn a_job_that_ends_by_itself_keeps_its_last_checkpoint_whatever_a_cancel_would_d
 #[test]
 fn incremental_checkpoints_share_files_and_full_ones_have_their_own() {
     let shared = |incremental: &str| {
-        let job = Job::new(2000);
+        let job = Job::new(3000);
         job.must_run(
             &[
                 ("checkpoint.interval", "100ms"),

@@ -181,6 +181,15 @@ impl RocksBackend {
         }
     }
 
+    fn files_on_level_0(&self, table: TableIndex) -> u64 {
+        self.db
+            .property_value_cf(self.family(table), "rocksdb.num-files-at-level0")
+            .ok()
+            .flatten()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0)
+    }
+
     /// The same with its turn among the workers: see [`turn_of`].
     pub(crate) fn with_turn(self, turn: u64) -> Self {
         Self { turn, ..self }
@@ -310,7 +319,11 @@ impl StateBackend for RocksBackend {
 
     fn write_frozen(&self, writes: &Writes) -> Result<()> {
         match writes.table() {
-            Some(table) if self.files.is_worth_a_file(writes) => {
+            // Files are taken in however many there are: a memtable waits while merging them lags far behind.
+            Some(table)
+                if self.files.is_worth_a_file(writes)
+                    && self.files_on_level_0(table) < LEVEL_0_FILES as u64 * 2 =>
+            {
                 self.files.add(&self.db, self.family(table), writes)
             }
             _ => self.write(writes),
@@ -388,13 +401,7 @@ impl StateBackend for RocksBackend {
         }
         for table in 0..self.names.len() {
             let family = self.family(table);
-            let files = self
-                .db
-                .property_value_cf(family, "rocksdb.num-files-at-level0")
-                .ok()
-                .flatten()
-                .and_then(|text| text.parse::<u64>().ok())
-                .unwrap_or(0);
+            let files = self.files_on_level_0(table);
             // The database's own thread does it, in its own time; whoever reads and writes goes on.
             let trigger = match merges && files >= WORTH_A_MERGE {
                 true => WORTH_A_MERGE as i32,

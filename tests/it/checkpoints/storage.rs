@@ -176,7 +176,7 @@ fn checkpoints_are_kept_where_the_url_says() {
             "memory:".to_owned(),
         ];
         for url in urls {
-            let job = Job::new(2000);
+            let job = Job::new(3000);
             let settings = [
                 ("checkpoint.interval", "50ms"),
                 ("checkpoint.storage", url.as_str()),
