@@ -355,6 +355,10 @@ fn feed(folder: &std::path::Path, name: &str, numbers: std::ops::Range<i64>) {
 }
 
 /// Waits until so many records were read, and stops with a savepoint.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test that watches a job of other threads"
+)]
 fn stopped(session: &mut Session, records: u64, savepoint: &std::path::Path) {
     for _ in 0..600 {
         if session.jobs()[0].progress.rows_in >= records {
