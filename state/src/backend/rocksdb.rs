@@ -10,13 +10,14 @@
 //! # When files are merged
 //!
 //! Each checkpoint leaves a file on level 0, and merging them with the level below writes, and uploads, nearly the whole
-//! state again. So it is done seldom, and workers take turns: of 20 checkpoints each worker has one, spread evenly, so that
-//! ten checkpoints in a row upload about half of the state beside what changed, and not all of it at once.
+//! state again. So it is done seldom, and workers take turns: of 22 checkpoints each worker has one, spread evenly, so that
+//! ten checkpoints in a row upload about half of the state beside what changed, and not all of it at once; also if what a
+//! merge wrote is uploaded with the checkpoint after it.
 //!
 //! ```text
-//!   checkpoint   1  2  3  4  5  6  7  8  9 10 11 12 13 14 15 16 17 18 19 20
-//!   worker 0     M                                                               of two
-//!   worker 1                                   M
+//!   checkpoint   1  2  3  4  5  6  7  8  9 10 11 12 13 14 15 16 17 18 19 20 21 22
+//!   worker 0     M                                                                     of two
+//!   worker 1                                      M
 //! ```
 //!
 //! What is written between checkpoints, because it does not fit into memory, merges when there are 40 files. Half of the memory for
@@ -47,7 +48,7 @@ const KEYS_PER_LOOKUP: usize = 1024;
 /// Files of level 0 before they are merged with what is below, whoever made them.
 const LEVEL_0_FILES: i32 = 40;
 /// Each database has its turn to merge once in so many checkpoints.
-const TURNS: u64 = 20;
+const TURNS: u64 = 22;
 /// A database smaller than this, and none is larger, has one level below level 0.
 const ONE_LEVEL_BYTES: u64 = 1 << 44;
 /// Fewer files of level 0 than this are not worth a merge.
