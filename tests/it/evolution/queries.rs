@@ -716,9 +716,12 @@ impl Text {
                 }
             }
             for name in &pooled {
-                let column = text
-                    .given(name)
-                    .and_then(|given| given.plain().first().cloned());
+                // A view may have two columns of one name: while nobody reads it, that is no error.
+                let column = text.given(name).and_then(|given| {
+                    let names: BTreeSet<&String> = given.columns.iter().collect();
+                    let apart = names.len() == given.columns.len();
+                    given.plain().into_iter().next().filter(|_| apart)
+                });
                 text.pooled
                     .extend(column.map(|column| (name.clone(), column)));
             }
