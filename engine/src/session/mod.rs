@@ -10,7 +10,8 @@
 //! ```
 //! use arrow::array::{Int64Array, RecordBatch};
 //! use futures::executor::block_on_stream;
-//! //! use weir_engine::{Session, TableSpec};
+//! use std::sync::Arc;
+//! use weir_engine::{Session, TableSpec};
 //! use weir_types::{Column, DataType};
 //!
 //! let mut session = Session::ephemeral();
