@@ -20,7 +20,8 @@
 //!   worker 1                                      M
 //! ```
 //!
-//! What is written between checkpoints, because it does not fit into memory, merges when there are 40 files. Half of the memory for
+//! What is written between checkpoints, because it does not fit into memory, merges when there are 48 files: more than two
+//! for each checkpoint between two turns. Half of the memory for
 //! writes is one batch's, or one memtable's, so that what a checkpoint writes is a file or two: many small ones would be merged
 //! out of turn.
 //!
@@ -45,8 +46,8 @@ use crate::{Error, Result};
 /// Keys that one call of RocksDB looks up: bounds the pinned blocks.
 const KEYS_PER_LOOKUP: usize = 1024;
 
-/// Files of level 0 before they are merged with what is below, whoever made them.
-const LEVEL_0_FILES: i32 = 40;
+/// Files of level 0 before they are merged with what is below, whoever made them: more than a checkpoint's two times [`TURNS`].
+const LEVEL_0_FILES: i32 = 48;
 /// Each database has its turn to merge once in so many checkpoints.
 const TURNS: u64 = 22;
 /// A database smaller than this, and none is larger, has one level below level 0.
