@@ -3,7 +3,8 @@
     a job over N rows ┐
     a job over 3N rows┘ ─▶ (instructions of the second − of the first) ÷ 2N      start, planning and the last checkpoint cancel
 
-Instructions do not depend on the neighbours' load, as seconds do. They vary by a few in a hundred with where epochs end, so a
+Instructions hardly depend on the neighbours' load, as seconds do. (Who waits looks again every few milliseconds: on a machine so
+busy that a run takes minutes, that is more than the rows. Then no figure is to be taken.) They vary by a few in a hundred with where epochs end, so a
 case fails when it is further from its figure than that. `--accept` writes what was measured (benches/instructions.json); the
 commit that does so says why.
 """

@@ -108,13 +108,13 @@ class Weir:
             return f"SET 'checkpoint.interval' = '10s';\n{header}{before}{select};\n"
         return f"SET 'checkpoint.interval' = '10s';\n{header}{before}CREATE TABLE result WITH ({sink}) AS {select};\n"
 
-    def start(self, statements):
+    def start(self, statements, *flags):
         """Runs a file; its output and what it took."""
         shutil.rmtree(self.work, ignore_errors=True)
         self.work.mkdir(parents=True)
         (self.work / "bench.sql").write_text(statements)
         shutil.copy(QUERIES / "side_input.csv", self.work)
-        command = [self.binary, "run", "bench.sql", "--no-progress", "--parallelism", str(self.parallelism)]
+        command = [self.binary, "run", "bench.sql", "--no-progress", "--parallelism", str(self.parallelism), *flags]
         return _measured(command, cwd=self.work)
 
     def generate(self, events, path):

@@ -5,8 +5,10 @@
     at     parallelism 1 and 2, checkpoints every ten seconds into RocksDB
 
 For each run: events a second, CPU seconds, peak memory, state, checkpoints, and where the workers' busy time went. Writes all
-figures beside the revision as JSON. Of the seconds of runs from prepared events the making of them is taken off: the job says how
-long it took before the first event was read. CPU seconds are those of the whole process, the making included.
+figures beside the revision as JSON. Seconds are those of the process from start to end. Of runs from prepared events they are
+those of the job, from its start (the planning comes before it) to its last checkpoint, without the making of the events, which the
+job notes: giving their memory back when the process ends is no work of the query's either. CPU seconds are always those of the
+whole process, the making included.
 """
 
 import argparse
@@ -50,10 +52,11 @@ def statements(weir, query, source, sink, events, path):
     return weir.statements(query, tables_of, SINKS[sink])
 
 
-def without_making(output, run):
-    """The run, its seconds without the making of events beforehand."""
-    seconds = sum(float(took) for took in re.findall(r"rows were made beforehand, in ([0-9.]+) s", output))
-    return dataclasses.replace(run, seconds=run.seconds - seconds)
+def of_the_job(output, run):
+    """The run with the seconds of its job, without the making of events beforehand."""
+    elapsed = int(re.search(r'"elapsed_micros": ?(\d+)', output)[1]) / 1e6
+    making = sum(float(took) for took in re.findall(r"rows were made beforehand, in ([0-9.]+) s", output))
+    return dataclasses.replace(run, seconds=elapsed - making)
 
 
 def checkpoints_of(work):
@@ -85,7 +88,8 @@ def main():
                 for parallelism in given.parallelism.split(","):
                     weir = engines.Weir(given.weir, work / "weir", int(parallelism))
                     try:
-                        run = without_making(*weir.start(statements(weir, query, source, sink, given.events, path)))
+                        output, run = weir.start(statements(weir, query, source, sink, given.events, path), "--json")
+                        run = of_the_job(output, run) if source == "prepared" else run
                     except engines.Refused as refused:
                         print(f"{query:6}{source:>10}{sink:>10}{parallelism:>3}   {refused}", flush=True)
                         continue

@@ -28,6 +28,7 @@ pub(crate) enum Command {
   weir run rides.sql
   weir run rides.sql -p 4 --checkpoint-interval 1s
   weir run rides.sql --json 2> summary.json
+  weir run rides.sql --otlp-endpoint http://localhost:4318
   weir run rides.sql --stop-after rides=10000 --savepoint before
   weir run rides.sql --from before")]
     Run(Box<RunOptions>),
@@ -178,6 +179,10 @@ pub(crate) struct RunOptions {
     #[command(flatten)]
     pub(crate) evolution: EvolutionFlags,
 
+    /// Who is told of spans and metrics.
+    #[command(flatten)]
+    pub(crate) telemetry: crate::telemetry::TelemetryOptions,
+
     /// How the rows of a bare SELECT are printed.
     #[arg(long, value_enum, default_value_t = Format::Table, help_heading = "Results")]
     pub(crate) format: Format,
@@ -293,6 +298,9 @@ pub(crate) enum Format {
     Json,
     /// Comma-separated values with a header.
     Csv,
+    /// One Parquet file: of `weir query` alone, where one SELECT has the whole output.
+    #[value(skip)]
+    Parquet,
 }
 
 /// 'state.backend'.

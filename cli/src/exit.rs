@@ -50,6 +50,14 @@ impl Failure {
         }
     }
 
+    /// The same where the message begins with its code: `[R0100] …`.
+    pub(crate) fn mistake(message: impl std::fmt::Display) -> Self {
+        Self {
+            code: Code::Usage,
+            text: said(&message.to_string()),
+        }
+    }
+
     /// Something went wrong on our way to the user.
     pub(crate) fn failed(message: impl std::fmt::Display) -> Self {
         Self {

@@ -29,8 +29,14 @@ pub(crate) struct GenerateOptions {
 #[derive(Subcommand)]
 enum What {
     /// Events of the Nexmark benchmark: people, auctions and their bids.
+    #[command(after_help = "Examples:
+  weir generate nexmark bid --events 100000 --format csv --out bids.csv
+  weir generate nexmark auction --events 1000 | head")]
     Nexmark(NexmarkOptions),
     /// Rows of your own columns (docs/connectors/datagen.md).
+    #[command(after_help = "Examples:
+  weir generate datagen --columns 'id BIGINT, city STRING' --rows 5
+  weir generate datagen --columns 'id BIGINT, km DOUBLE' --with fields.id.kind=sequence --with seed=7 --format csv")]
     Datagen(DatagenOptions),
 }
 

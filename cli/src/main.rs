@@ -38,6 +38,7 @@ mod state;
 mod stop;
 mod summary;
 mod target;
+mod telemetry;
 mod text;
 mod trial;
 mod upgrade;

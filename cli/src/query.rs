@@ -9,7 +9,9 @@
 //! It keeps nothing: no folder, no checkpoint, no lock. Standard input ends, and with it the query; a closed pipe behind it is a
 //! stop like any other.
 
+use std::fs::File;
 use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -19,7 +21,7 @@ use weir_planner::lexemes::{LexemeKind, lexemes};
 
 use crate::arguments::{Format, key_and_value};
 use crate::exit::{Code, Failure};
-use crate::print::{Cut, ends, is_closed_pipe, print_rows};
+use crate::print::{Cut, ends, is_closed_pipe, print_rows_to};
 use crate::query_file::QueryFile;
 use crate::signals::StopRequest;
 
@@ -33,6 +35,7 @@ const SAMPLE_PATIENCE: Duration = Duration::from_millis(60);
 #[command(after_help = "Examples:
   weir query \"SELECT 1 + 1 AS two\"
   weir query \"SELECT city, count(*) AS n FROM 'rides/*.csv' GROUP BY city\"
+  weir query \"SELECT * FROM 'rides/*.csv' WHERE km > 100\" --output far.parquet
   seq 1 1000000 | weir query \"SELECT sum(column1) FROM stdin\"
   tail -f access.log | weir query \"SELECT * FROM stdin WHERE line LIKE '% 500 %'\"
   tail -f orders.json | weir query --changelog \"SELECT status, count(*) AS n FROM stdin GROUP BY status\"")]
@@ -41,14 +44,17 @@ pub(crate) struct QueryOptions {
     pub(crate) sql: Option<String>,
     /// Declarations, and a SELECT at the end, from a file.
     #[arg(long, short = 'f', value_name = "FILE", conflicts_with = "sql")]
-    pub(crate) file: Option<std::path::PathBuf>,
+    pub(crate) file: Option<PathBuf>,
 
-    /// How the rows are printed.
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    pub(crate) format: Format,
+    /// How the rows are written [default: as the name of --output ends, else table].
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<QueryFormat>,
     /// As --format json.
     #[arg(long, conflicts_with = "format")]
     pub(crate) json: bool,
+    /// Writes the rows to a file instead of standard output; it is there when the query has ended well.
+    #[arg(long, short = 'o', value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
     /// Prints every change (+I -U +U -D) as it comes instead of the final rows.
     #[arg(long)]
     pub(crate) changelog: bool,
@@ -79,7 +85,82 @@ pub(crate) struct QueryOptions {
 
 impl QueryOptions {
     fn format(&self) -> Format {
-        if self.json { Format::Json } else { self.format }
+        let ending = self.output.as_ref().and_then(|path| path.extension());
+        let ending = ending.and_then(|ending| ending.to_str());
+        match (self.json, self.format, ending) {
+            (true, _, _) => Format::Json,
+            (false, Some(QueryFormat::Table), _) => Format::Table,
+            (false, Some(QueryFormat::Json), _) => Format::Json,
+            (false, Some(QueryFormat::Csv), _) => Format::Csv,
+            (false, Some(QueryFormat::Parquet), _) => Format::Parquet,
+            (false, None, Some("parquet")) => Format::Parquet,
+            (false, None, Some("json" | "jsonl" | "ndjson")) => Format::Json,
+            (false, None, Some("csv")) => Format::Csv,
+            (false, None, _) => Format::Table,
+        }
+    }
+}
+
+/// How the rows are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum QueryFormat {
+    /// Aligned columns.
+    Table,
+    /// One JSON object a line.
+    Json,
+    /// Comma-separated values with a header.
+    Csv,
+    /// One Parquet file.
+    Parquet,
+}
+
+/// The file of `--output` while it is written: under a name of its own beside it, which goes if the query fails.
+struct OutputFile {
+    part: PathBuf,
+    path: PathBuf,
+    whole: bool,
+}
+
+impl OutputFile {
+    fn create(path: &Path) -> Result<(Self, File), Failure> {
+        let failed = |error: std::io::Error| {
+            Failure::failed(format!("cannot write {}: {error}", path.display()))
+        };
+        let name = path.file_name().ok_or_else(|| {
+            Failure::usage(format!(
+                "--output {}: that is no file's name",
+                path.display()
+            ))
+        })?;
+        let mut hidden = std::ffi::OsString::from(".");
+        hidden.push(name);
+        hidden.push(format!(".{}.part", std::process::id()));
+        let part = path.with_file_name(hidden);
+        let file = File::create(&part).map_err(failed)?;
+        let output = Self {
+            part,
+            path: path.to_owned(),
+            whole: false,
+        };
+        Ok((output, file))
+    }
+
+    /// All rows are in it.
+    fn publish(mut self) -> Result<(), Failure> {
+        std::fs::rename(&self.part, &self.path).map_err(|error| {
+            Failure::failed(format!("cannot write {}: {error}", self.path.display()))
+        })?;
+        self.whole = true;
+        Ok(())
+    }
+}
+
+impl Drop for OutputFile {
+    fn drop(&mut self) {
+        if !self.whole {
+            // Half a result is none.
+            drop(std::fs::remove_file(&self.part));
+        }
     }
 }
 
@@ -159,7 +240,24 @@ pub(crate) fn query(options: &QueryOptions) -> Result<Code, Failure> {
 fn show(file: &QueryFile, rows: QueryStream, options: &QueryOptions) -> Result<Code, Failure> {
     let stop = StopRequest::listen()
         .map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
-    let on_terminal = std::io::stdout().is_terminal() && crate::repl::is_capable();
+    if options.format() == Format::Parquet
+        && options.output.is_none()
+        && std::io::stdout().is_terminal()
+    {
+        return Err(Failure::mistake(
+            "[R0102] a Parquet file is nothing for a terminal: name a file, --output rides.parquet, or send it on, > rides.parquet",
+        ));
+    }
+    let output = options.output.as_deref().map(OutputFile::create);
+    let (output, out) = match output.transpose()? {
+        Some((output, file)) => {
+            let out: Box<dyn std::io::Write + Send> =
+                Box::new(std::io::BufWriter::with_capacity(1 << 16, file));
+            (Some(output), Some(out))
+        }
+        None => (None, None),
+    };
+    let on_terminal = out.is_none() && std::io::stdout().is_terminal() && crate::repl::is_capable();
     if on_terminal
         && rows.is_updating()
         && !ends(&rows)
@@ -170,12 +268,16 @@ fn show(file: &QueryFile, rows: QueryStream, options: &QueryOptions) -> Result<C
             .map(|()| Code::Done)
             .map_err(|error| Failure::engine(file, &error));
     }
-    match print_rows(rows, options.format(), options.changelog, || stop.asked()) {
+    let (format, changelog) = (options.format(), options.changelog);
+    match print_rows_to(out, rows, format, changelog, || stop.asked()) {
         Err(Cut::Query(error)) => Err(Failure::engine(file, &error)),
+        Err(Cut::Form(why)) => Err(Failure::mistake(why)),
         Err(Cut::Output(error)) if !is_closed_pipe(&error) => Err(Failure::failed(format!(
             "cannot print the results: {error}"
         ))),
-        _ => Ok(Code::Done),
+        _ => output
+            .map_or(Ok(()), OutputFile::publish)
+            .map(|()| Code::Done),
     }
 }
 

@@ -23,6 +23,7 @@ use crate::savepoint::tell_created;
 use crate::signals::StopRequest;
 use crate::summary;
 use crate::target::{job_folder, open};
+use crate::telemetry::JobTelemetry;
 
 /// Runs a file to its end, or until somebody stops it.
 pub(crate) fn run(options: &RunOptions) -> Result<Code, Failure> {
@@ -116,6 +117,14 @@ pub(crate) fn follow(
     let stop = StopRequest::listen()
         .map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
 
+    // A trial is not the job.
+    let telemetry = match rows {
+        Some(_) => None,
+        None => telemetry(options, job, &status)?,
+    };
+    if let Some(telemetry) = &telemetry {
+        job_options.listener = telemetry.listener();
+    }
     job_options.evolution.watch = watch_replay(&stop, options.shows_progress());
     let (control, state_dir) = (job_options.control.clone(), job_options.state_dir.clone());
     let handle = JobHandle::start(
@@ -124,8 +133,18 @@ pub(crate) fn follow(
         plan,
         job_options,
         Printer::handler(&printer),
-    )
-    .map_err(|error| Failure::engine(file, &error))?;
+    );
+    let handle = match handle {
+        Ok(handle) => handle,
+        Err(error) => {
+            let failure = Failure::engine(file, &error);
+            tell_the_end(telemetry, &Err(error));
+            return Err(failure);
+        }
+    };
+    if let Some(telemetry) = &telemetry {
+        telemetry.follow(&handle);
+    }
     // Listening comes after the lock: whoever had the socket before is gone.
     let server = state_dir.and_then(|folder| listen(&folder, control));
     // Counts go on after a resume; the rate is that of this start.
@@ -143,17 +162,47 @@ pub(crate) fn follow(
     status.clear();
 
     let mut printer = printer.lock().unwrap_or_else(PoisonError::into_inner);
-    match ended {
+    let code = match &ended {
         Ok(summary) => {
             if !options.json {
                 reporter.show_warnings(&summary.progress.warnings);
             }
-            finish(&mut printer, job, &summary, rows_before, options.json)
+            finish(&mut printer, job, summary, rows_before, options.json)
         }
         Err(error) => {
             printer.abandon();
-            Err(Failure::engine(file, &error))
+            Err(Failure::engine(file, error))
         }
+    };
+    // Last: whoever waits for the results does not wait for a collector.
+    tell_the_end(telemetry, &ended);
+    code
+}
+
+/// Begins to tell a collector, if there is one.
+fn telemetry(
+    options: &RunOptions,
+    job: &str,
+    status: &Arc<StatusLine>,
+) -> Result<Option<JobTelemetry>, Failure> {
+    let Some(settings) = options.telemetry.resolve()? else {
+        return Ok(None);
+    };
+    let status = status.clone();
+    let for_program = options.json;
+    let complain = Box::new(move |what: &str| match for_program {
+        // The summary is the last line of standard error.
+        true => tracing::warn!("{what}"),
+        false => status.note(what),
+    });
+    JobTelemetry::begin(settings, job, complain)
+        .map(Some)
+        .map_err(|error| Failure::failed(format!("cannot start telemetry: {error}")))
+}
+
+fn tell_the_end(telemetry: Option<JobTelemetry>, ended: &Result<JobSummary, weir_engine::Error>) {
+    if let Some(telemetry) = telemetry {
+        telemetry.finish(ended);
     }
 }
 

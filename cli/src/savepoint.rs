@@ -28,14 +28,30 @@ pub(crate) struct SavepointOptions {
 #[derive(Subcommand)]
 enum SavepointCommand {
     /// Makes a savepoint of a running job, or of a checkpoint of one that is not running.
+    #[command(after_help = "Examples:
+  weir savepoint create rides
+  weir savepoint create rides --name monday --note 'before the price change'
+  weir savepoint create rides /backup/rides --json
+  weir savepoint create rides --from-checkpoint=12")]
     Create(CreateOptions),
     /// Lists the savepoints of a job, or those in a folder.
+    #[command(after_help = "Examples:
+  weir savepoint list rides
+  weir savepoint list /backup --json | jq -r '.[].folder'")]
     List(ListOptions),
     /// Shows what is in a savepoint: operators, tables, columns, sizes, positions; or rows of a table.
+    #[command(after_help = "Examples:
+  weir savepoint inspect rides/monday
+  weir savepoint inspect rides/monday --rows '\"totals/aggregate\".\"groups\"' --where \"city = 'Oslo'\"")]
     Inspect(InspectOptions),
     /// Reads every file of a savepoint and compares it with its checksum.
+    #[command(after_help = "Examples:
+  weir savepoint verify rides/monday
+  weir savepoint verify /backup/rides --json")]
     Verify(NamedOptions),
     /// Deletes a savepoint.
+    #[command(after_help = "Examples:
+  weir savepoint delete rides/monday")]
     Delete(NamedOptions),
 }
 

@@ -42,6 +42,9 @@ pub(crate) struct StateOptions {
 #[derive(Subcommand)]
 enum StateCommand {
     /// What differs between two states.
+    #[command(after_help = "Examples:
+  weir state diff rides/monday rides
+  weir state diff rides@12 rides@13 --rows | head")]
     Diff(DiffOptions),
 }
 

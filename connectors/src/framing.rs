@@ -18,8 +18,6 @@ use std::io::Read;
 use bytes::{Bytes, BytesMut};
 use memchr::{memchr, memchr_iter, memchr2};
 
-use crate::words::newline;
-
 /// The longest record.
 pub(crate) const RECORD_BYTES_MAX: usize = 64 << 20;
 
@@ -38,7 +36,7 @@ impl Framing {
     /// The index after the newline that ends the record at `start`; `None` if its end is not in `text`.
     pub(crate) fn record_end(self, text: &[u8], start: usize) -> Option<usize> {
         match self {
-            Self::Lines => newline(text, start).map(|at| at + 1),
+            Self::Lines => memchr(b'\n', &text[start..]).map(|at| start + at + 1),
             Self::Csv { quote, delimiter } => csv_record_end(text, start, quote, delimiter),
         }
     }

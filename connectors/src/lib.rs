@@ -82,6 +82,7 @@ pub use format::{
 pub use handed::HandedRows;
 pub use infer::{Asked, FileKind, Inferred, infer_files, infer_text};
 pub use options::{Form, OptionInfo};
+pub use parquet::ParquetRows;
 pub use registry::{
     ConnectorInfo, MetadataInfo, can_be_read_again, connectors, dead_letter_columns, has_an_end,
     keeps_times, metadata_type, on_error, open_sink, open_source, sink_accepts_retractions,

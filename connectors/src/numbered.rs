@@ -11,11 +11,15 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::SchemaRef;
 use tokio::time::Instant;
 use weir_types::SplitId;
 
 use crate::error::{Error, Result};
-use crate::source::{Chunk, Deal, Dealer, Payload, Position, SplitListing};
+use crate::source::{
+    BATCH_ROWS, Chunk, Deal, Dealer, DecodedBatch, Payload, Position, SplitListing,
+};
 
 /// A chunk has at most so many rows.
 const CHUNK_ROWS_MAX: u64 = 65_536;
@@ -98,15 +102,61 @@ impl Numbered {
             origin: self.name.into(),
         })
     }
-}
 
-impl Numbered {
     /// Behind the last row of a split, if there is a last one.
     pub(crate) fn end_of(&self, split: &SplitId) -> Result<Option<Position>> {
         let dealer = self.numbered_dealer(split, None)?;
         Ok(dealer
             .end
             .map(|end| serde_json::json!({ "next": end, "splits": self.splits })))
+    }
+}
+
+/// The rows of a chunk, in runs of at most a batch.
+///
+/// # Errors
+/// The chunk is of text.
+pub(crate) fn batches_of(chunk: &Chunk) -> Result<impl Iterator<Item = Range<u64>>> {
+    let Range { mut start, end } = rows_of(chunk)?;
+    Ok(std::iter::from_fn(move || {
+        let run = start..end.min(start + BATCH_ROWS as u64);
+        start = run.end;
+        (!run.is_empty()).then_some(run)
+    }))
+}
+
+/// Rows that were made: their columns, then the row's number (or its event's) in as many columns as metadata was asked for.
+pub(crate) fn batch_of(
+    schema: &SchemaRef,
+    mut columns: Vec<ArrayRef>,
+    offsets: Vec<u64>,
+) -> Result<DecodedBatch> {
+    while columns.len() < schema.fields().len() {
+        let numbers = offsets.iter().map(|&offset| offset as i64);
+        columns.push(Arc::new(numbers.collect::<Int64Array>()));
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(offsets.len()));
+    let rows =
+        RecordBatch::try_new_with_options(schema.clone(), columns, &options).map_err(|error| {
+            Error::Inconsistent(format!("generated columns do not fit together: {error}"))
+        })?;
+    Ok(DecodedBatch {
+        rows,
+        retracted: None,
+        offsets,
+    })
+}
+
+/// The rows of a chunk.
+///
+/// # Errors
+/// The chunk is of text.
+pub(crate) fn rows_of(chunk: &Chunk) -> Result<Range<u64>> {
+    match &chunk.payload {
+        Payload::Rows(rows) => Ok(rows.clone()),
+        Payload::Text(_) => Err(Error::Inconsistent(
+            "a chunk of text came to a generator".to_owned(),
+        )),
     }
 }
 
@@ -128,10 +178,13 @@ impl Stripe {
         rows / round * self.block + rest
     }
 
-    /// The row numbers of up to `count` rows of the split from its row `next` on, as far as they are contiguous.
+    /// The row numbers of up to `count` rows of the split from its row `next` on, as far as they are contiguous. Where rows
+    /// reach beyond the end of a batch they stop there, so that the chunks that follow are whole batches.
     fn rows(self, next: u64, count: u64) -> Range<u64> {
         if self.splits == 1 {
-            return next..next + count.min(CHUNK_ROWS_MAX);
+            let end = next + count.min(CHUNK_ROWS_MAX);
+            let whole = end - end % BATCH_ROWS as u64;
+            return next..if whole > next { whole } else { end };
         }
         let (block, within) = (next / self.block, next % self.block);
         let start = (block * self.splits + self.split) * self.block + within;
@@ -205,6 +258,20 @@ impl Dealer for NumberedDealer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_chunk_ends_with_a_batch_if_it_reaches_its_end() {
+        let stripe = Stripe {
+            split: 0,
+            splits: 1,
+            block: 1,
+        };
+        assert_eq!(stripe.rows(0, 100), 0..100);
+        assert_eq!(stripe.rows(100, 9000), 100..8192);
+        assert_eq!(stripe.rows(8192, 8192), 8192..16384);
+        assert_eq!(stripe.rows(8192, 20_000), 8192..24_576);
+        assert_eq!(stripe.rows(8192, 8191), 8192..16_383);
+    }
 
     #[test]
     fn every_row_belongs_to_one_split() {

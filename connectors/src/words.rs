@@ -1,4 +1,4 @@
-//! Eight bytes of text at a time, as one number: where a line or a string ends, how many digits follow and what they mean.
+//! Eight bytes of text at a time, as one number: where a string ends, how many digits follow and what they mean.
 //!
 //! ```text
 //!   1 0 8 0 , " b i   ──xor '0'──▶  1 0 8 0 | no digit …   4 digits, shifted up: 0 0 0 0 1 0 8 0 ──▶ 1080
@@ -8,7 +8,6 @@ const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = 0x8080_8080_8080_8080;
 const QUOTES: u64 = ONES * b'"' as u64;
 const BACKSLASHES: u64 = ONES * b'\\' as u64;
-const NEWLINES: u64 = ONES * b'\n' as u64;
 
 /// The eight bytes from `at` on, the first one lowest; `None` if fewer are left.
 #[inline]
@@ -29,27 +28,6 @@ pub(crate) fn load_two(bytes: &[u8], at: usize) -> Option<u128> {
 #[inline]
 fn zeros(word: u64) -> u64 {
     word.wrapping_sub(ONES) & !word
-}
-
-/// The place of the first newline from `start` on. In blocks that the compiler makes a few vector instructions of.
-#[inline]
-pub(crate) fn newline(text: &[u8], start: usize) -> Option<usize> {
-    const BLOCK: usize = 64;
-    let mut at = start;
-    while let Some(block) = text.get(at..)?.first_chunk::<BLOCK>()
-        && !block.iter().fold(false, |any, &byte| any | (byte == b'\n'))
-    {
-        at += BLOCK;
-    }
-    while let Some(word) = load(text, at) {
-        let found = zeros(word ^ NEWLINES) & HIGHS;
-        if found != 0 {
-            return Some(at + found.trailing_zeros() as usize / 8);
-        }
-        at += 8;
-    }
-    let rest = text.get(at..)?;
-    Some(at + rest.iter().position(|&byte| byte == b'\n')?)
 }
 
 /// The place of the first byte that ends the simple part of a string (a quote, a backslash, a control character), or 8.
@@ -173,14 +151,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn the_next_newline_is_found(text in "[a\n]{0,3}[a-z]{0,150}\n?[a-z\n]{0,90}", start in 0usize..200) {
-            let text = text.as_bytes();
-            let start = start.min(text.len());
-            let expected = text[start..].iter().position(|byte| *byte == b'\n').map(|at| start + at);
-            prop_assert_eq!(newline(text, start), expected);
-        }
-
         #[test]
         fn the_first_special_byte_is_found(bytes in any::<[u8; 8]>(), quote in 0usize..9) {
             let mut bytes = bytes;

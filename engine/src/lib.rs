@@ -25,6 +25,7 @@ mod error;
 mod evolution;
 mod exchange;
 pub mod expr;
+mod failpoint;
 mod job;
 mod metrics;
 pub mod operators;
@@ -48,7 +49,7 @@ pub use evolution::{
     Replayed, SourceToRead, TrialOutput, check_edit, copy_for_trial, foreseen, on_trial, past_of,
     replay, sources_to_replay, with_what_is_below,
 };
-pub use job::{JobHandle, give_to, owner_of, storage_settings};
+pub use job::{JobEvent, JobHandle, JobListener, JobObserver, give_to, owner_of, storage_settings};
 pub use metrics::{JobMetrics, OperatorMetrics};
 pub use operators::{AggregateFunction, GroupState, Row, Value};
 pub use options::{CheckpointOptions, JobOptions, RestartOptions, RestartStrategy};
@@ -63,4 +64,4 @@ pub use session::{
     ProgramSource, ProgramTables, QueryStream, Resolved, Session, SessionOptions, TableSpec,
     create_table_from, resolve_files,
 };
-pub use views::{ViewInfo, ViewRows, view_rows, views_of};
+pub use views::{ViewInfo, ViewRows, view_rows, view_rows_where, views_of};

@@ -64,6 +64,8 @@ pub struct JobOptions {
     pub again: Option<Arc<crate::evolution::Again>>,
     /// By which the job can be asked for savepoints and a stop while it runs: keep a clone.
     pub control: crate::JobControl,
+    /// Who is told of checkpoints, restarts and edits.
+    pub listener: crate::JobListener,
     /// Tables that the program hands over: see [`crate::Session`].
     pub program: crate::ProgramTables,
     /// State tables that the query reads: see [`crate::StateQuery`].
@@ -204,6 +206,7 @@ impl JobOptions {
             savepoint_dir: None,
             again: None,
             control: crate::JobControl::default(),
+            listener: crate::JobListener::default(),
             program: crate::ProgramTables::default(),
             state_tables: None,
             simulation_seed: None,

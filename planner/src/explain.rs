@@ -126,13 +126,18 @@ impl Printer<'_> {
                 let declared = &self.plan.tables[table].columns;
                 let name = |&column: &usize| declared[column].column.name.clone();
                 let read: Vec<String> = columns.iter().map(name).collect();
+                let definition = &self.plan.tables[table];
+                let how = match definition.is_materialized_view() {
+                    true => crate::view_read::explained(definition, filter.as_ref()),
+                    false => String::new(),
+                };
                 let filter = filter.as_ref().map_or_else(String::new, |filter| {
                     format!(
                         " where {}",
                         canonical::text(filter, &|column| name(&column))
                     )
                 });
-                format!("Source {table} ({}){filter}", read.join(", "))
+                format!("Source {table} ({}){filter}{how}", read.join(", "))
             }
             OperatorKind::Filter { predicate } => format!("Filter {}", text(predicate)),
             OperatorKind::Project { exprs } => {

@@ -60,6 +60,7 @@ pub mod syntax;
 pub mod time_zone;
 mod user_functions;
 mod validate;
+mod view_read;
 pub mod zoned_days;
 
 use std::collections::BTreeMap;
@@ -76,6 +77,7 @@ pub use retention::bounds_summary;
 pub use settings::Setting;
 pub use state_schema::keeps_result;
 pub use syntax::{JobCommand, job_commands};
+pub use view_read::{VIEW_KEY, WANTED_MAX, Wanted, is_by_key, wanted};
 
 /// The words that plans and catalogs speak of: types, columns, diagnostics.
 pub use weir_types as types;

@@ -101,7 +101,8 @@ mod tests {
     #[test]
     fn every_aggregate_and_window_function_of_the_library_has_a_name_here() {
         let ours = |name: &str| {
-            crate::binder::aggregate::canonical_name(name).is_some() || is_window_function(name)
+            crate::binder::aggregate_names::canonical_name(name).is_some()
+                || is_window_function(name)
         };
         for function in datafusion_functions_aggregate::all_default_aggregate_functions() {
             assert!(ours(function.name()), "{}", function.name());

@@ -4,6 +4,7 @@
 //! finishes before it was killed often enough is compared, and another one is started.
 
 mod parquet;
+mod views;
 
 use std::time::Duration;
 

@@ -229,6 +229,7 @@ const BOOK: [(&str, &[&str]); 8] = [
             "checkpoints.md",
             "savepoints.md",
             "evolution.md",
+            "telemetry.md",
             "runtime-errors.md",
         ],
     ),

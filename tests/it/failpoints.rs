@@ -5,6 +5,7 @@
 //! restore withdraws, a `--fresh`. Each name is tried in one past after the other until it strikes; a name that never strikes fails.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 use weir_tests::process::{Place, folded_changelog, root, wait_for};
@@ -283,42 +284,43 @@ fn every_failure_point_loses_nothing_and_doubles_nothing() {
     }
 }
 
-/// Every key once, so that nothing but a spill ever waits at the gate; with each epoch a checkpoint.
-const EACH_ONCE: &str = "\
-SET 'checkpoint.interval' = '1ms';
+/// Every key once, behind settings of the test's own.
+fn each_once(settings: &str, rows: u32) -> String {
+    format!(
+        "{settings}
 CREATE TABLE numbers (id BIGINT)
-WITH ('connector' = 'datagen', 'rows' = '200000', 'fields.id.kind' = 'sequence');
+WITH ('connector' = 'datagen', 'rows' = '{rows}', 'fields.id.kind' = 'sequence');
 CREATE TABLE counts (id BIGINT, n BIGINT)
 WITH ('connector' = 'filesystem', 'path' = 'out', 'format' = 'changelog-json');
 INSERT INTO counts SELECT id, count(*) FROM numbers GROUP BY id;
-";
+"
+    )
+}
 
-/// The writer of the first snapshot is held until a spill has met the closed gate: the memory is too small for what comes meanwhile.
+/// Panics unless the job's folder has each of so many numbers, once.
+fn assert_each_once(folder: &Path, rows: i64, context: &str) {
+    let counts = folded_changelog(&folder.join("out"));
+    let expected = (0..rows).map(|id| vec![Value::Int(id), Value::Int(1)]);
+    if let Some(text) = counts.difference(&Multiset::of(expected)) {
+        panic!("{context}: {text}");
+    }
+}
+
+/// With each epoch a checkpoint, and nothing but a spill ever waits at the gate: no key comes again. The writer of the first
+/// snapshot is held until a spill has met the closed gate: the memory is too small for what comes meanwhile.
 #[test]
 fn a_death_or_an_error_while_a_spill_waits_at_the_gate_loses_nothing() {
     let root = tempfile::tempdir().unwrap();
     for (number, action) in ["", ":1:error"].into_iter().enumerate() {
         let folder = root.path().join(format!("job-{number}"));
-        let place = Place::new(&folder, "counts", EACH_ONCE);
+        let sql = each_once("SET 'checkpoint.interval' = '1ms';", 200_000);
+        let place = Place::new(&folder, "counts", &sql);
         let armed = format!("{AT_GATE}{action},state.write.before:1:hold");
         assert!(start_armed(&place, &armed, &[]), "{armed}: {}", place.log());
         place.must_run(&TIGHT);
-        let counts = folded_changelog(&folder.join("out"));
-        let expected = (0..200_000).map(|id| vec![Value::Int(id), Value::Int(1)]);
-        if let Some(text) = counts.difference(&Multiset::of(expected)) {
-            panic!("{armed}: {text}");
-        }
+        assert_each_once(&folder, 200_000, &armed);
     }
 }
-
-/// Three of four numbers, in one go.
-const THREE: &str = "\
-CREATE TABLE numbers (id BIGINT)
-WITH ('connector' = 'datagen', 'rows' = '4', 'fields.id.kind' = 'sequence');
-CREATE TABLE counts (id BIGINT, n BIGINT)
-WITH ('connector' = 'filesystem', 'path' = 'out', 'format' = 'changelog-json');
-INSERT INTO counts SELECT id, count(*) FROM numbers GROUP BY id;
-";
 
 /// The coordinator is held while it makes up its mind until the last record that is wanted was dealt: it must not end the job
 /// as if nothing had been read since it last looked. (Case 363 of the model once lost a row so.)
@@ -327,14 +329,10 @@ fn what_is_dealt_while_the_end_is_decided_is_in_the_last_checkpoint() {
     let root = tempfile::tempdir().unwrap();
     for passing in 1..=2 {
         let folder = root.path().join(format!("job-{passing}"));
-        let place = Place::new(&folder, "counts", THREE);
+        let place = Place::new(&folder, "counts", &each_once("", 4));
         let armed = format!("engine.source.dealt:1:go,engine.coordinator.decide:{passing}:hold");
         start_armed(&place, &armed, &["--stop-after", "numbers=3"]);
-        let counts = folded_changelog(&folder.join("out"));
-        let expected = (0..3).map(|id| vec![Value::Int(id), Value::Int(1)]);
-        if let Some(text) = counts.difference(&Multiset::of(expected)) {
-            panic!("passing {passing}: {text}\n{}", place.log());
-        }
+        assert_each_once(&folder, 3, &format!("passing {passing}:\n{}", place.log()));
     }
 }
 

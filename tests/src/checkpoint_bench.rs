@@ -107,7 +107,7 @@ impl Bench {
             "CREATE TABLE fill (id BIGINT, payload STRING) WITH ('connector' = 'datagen', 'rows' = '{keys}', \
              'fields.id.kind' = 'sequence', {payload});\n\
              CREATE TABLE updates (id BIGINT, payload STRING) WITH ('connector' = 'datagen', 'rows' = '{updates}'{rate}, \
-             'fields.id.max' = '{}', {payload});\n",
+             'fields.id.kind' = 'random', 'fields.id.max' = '{}', {payload});\n",
             keys - 1
         )
     }
@@ -150,16 +150,16 @@ impl Bench {
     fn steady(&self, name: &str) -> Vec<CheckpointRecord> {
         let mut records = self.records(name);
         records.pop();
+        // From the one after the first that wrote no more than others do: all was filled in, and what it took to merge that is
+        // uploaded.
+        let mut entries: Vec<u64> = records.iter().map(|record| record.entries).collect();
+        entries.sort_unstable();
+        let median = entries.get(entries.len() / 2).copied().unwrap_or(0);
         let keys = self.scale.keys();
         let filled = |record: &CheckpointRecord| {
-            record
-                .operators
-                .iter()
-                .map(|operator| operator.entries_total)
-                .max()
-                .unwrap_or(0)
-                * 10
-                >= keys * 9
+            let totals = record.operators.iter();
+            let total = totals.map(|operator| operator.entries_total).max();
+            total.unwrap_or(0) * 10 >= keys * 9 && record.entries * 2 <= median * 3
         };
         let first = records
             .iter()
@@ -363,7 +363,7 @@ impl Bench {
         let table = |name: &str, rows: &str, max: u64| {
             format!(
                 "CREATE TABLE {name} (id BIGINT, k BIGINT) WITH ('connector' = 'datagen'{rows}, 'fields.id.kind' = 'sequence', \
-                 'fields.k.max' = '{max}');\n"
+                 'fields.k.kind' = 'random', 'fields.k.max' = '{max}');\n"
             )
         };
         let hundred = table("hundred", ", 'rows' = '100000'", 999);

@@ -61,7 +61,7 @@ pub(crate) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "oracle",
-        seconds: 180,
+        seconds: 240,
         floor: 625,
         about: "generated queries and data against a batch engine",
     },
@@ -80,8 +80,8 @@ pub(crate) const SUITES: &[Suite] = &[
     Suite {
         name: "server",
         seconds: 60,
-        floor: 10,
-        about: "a server with jobs: killed, asked without its token, with nonsense and with 100 MB; upgrades",
+        floor: 15,
+        about: "a server with jobs: killed, asked without its token, with nonsense and with 100 MB; upgrades; telemetry",
     },
     Suite {
         name: "object_store",

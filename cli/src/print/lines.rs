@@ -64,7 +64,7 @@ impl RowWriter for Lines {
     }
 }
 
-fn with_ops(rows: &RecordBatch, ops: &[Op]) -> Result<RecordBatch, ArrowError> {
+pub(super) fn with_ops(rows: &RecordBatch, ops: &[Op]) -> Result<RecordBatch, ArrowError> {
     let field = Arc::new(Field::new("op", ArrowType::Utf8View, false));
     let schema = rows.schema();
     let fields: Vec<_> = std::iter::once(field)

@@ -16,6 +16,7 @@
 mod changes;
 mod fold;
 mod lines;
+mod parquet;
 mod rows;
 mod table;
 
@@ -33,7 +34,8 @@ use crate::arguments::Format;
 use crate::print::changes::pair_up;
 use crate::print::fold::Fold;
 use crate::print::lines::Lines;
-pub(crate) use crate::print::rows::{Cut, ends, print_rows};
+use crate::print::parquet::Parquet;
+pub(crate) use crate::print::rows::{Cut, ends, print_rows, print_rows_to};
 use crate::print::table::Table;
 use crate::progress::StatusLine;
 
@@ -170,7 +172,7 @@ impl Printer {
                 operator: index,
                 title: title(operator),
                 form,
-                writer: writer(options, columns, with_op, terminal),
+                writer: writer(options, columns, with_op, terminal)?,
                 unique_key: operator.unique_key.clone(),
                 settle: !options.bounded || options.live,
             });
@@ -373,12 +375,13 @@ fn writer(
     columns: Vec<Column>,
     with_op: bool,
     terminal: Option<usize>,
-) -> Box<dyn RowWriter> {
-    match options.format {
+) -> anyhow::Result<Box<dyn RowWriter>> {
+    Ok(match options.format {
         Format::Table => Box::new(Table::new(columns, with_op).within(terminal)),
         Format::Json => Box::new(Lines::new(PrintFormat::Json, &columns, with_op)),
         Format::Csv => Box::new(Lines::new(PrintFormat::Csv, &columns, with_op)),
-    }
+        Format::Parquet => Box::new(Parquet::new(&columns, with_op)?),
+    })
 }
 
 #[cfg(test)]

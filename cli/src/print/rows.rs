@@ -18,6 +18,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 pub(crate) enum Cut {
     /// The query failed.
     Query(Error),
+    /// Its rows cannot be written in the form that is asked for.
+    Form(String),
     /// Standard output takes no more, be it that nobody reads it.
     Output(io::Error),
 }
@@ -25,6 +27,17 @@ pub(crate) enum Cut {
 /// Prints the rows of a query, and the warnings of its end on standard error. `asked_to_stop` is looked at some times a
 /// second: a query that is stopped gives what it has.
 pub(crate) fn print_rows(
+    rows: QueryStream,
+    format: Format,
+    changelog: bool,
+    asked_to_stop: impl FnMut() -> bool,
+) -> Result<(), Cut> {
+    print_rows_to(None, rows, format, changelog, asked_to_stop)
+}
+
+/// The same with another place than standard output.
+pub(crate) fn print_rows_to(
+    out: Option<Box<dyn io::Write + Send>>,
     mut rows: QueryStream,
     format: Format,
     changelog: bool,
@@ -38,8 +51,11 @@ pub(crate) fn print_rows(
         live: !rows.is_bounded(),
     };
     let status = Arc::new(StatusLine::new(false));
-    let mut printer = Printer::new(rows.plan(), options, status)
-        .map_err(|error| Cut::Output(io::Error::other(error)))?;
+    let printer = match out {
+        None => Printer::new(rows.plan(), options, status),
+        Some(out) => Printer::to(rows.plan(), options, status, out, None),
+    };
+    let mut printer = printer.map_err(|error| Cut::Form(error.to_string()))?;
     let operator = output_of(&rows);
     let mut stopping = false;
     loop {

@@ -313,7 +313,7 @@ fn values_that_could_break_a_format_are_escaped() {
         let types = [DataType::String, DataType::Float64, DataType::Bytes];
         let columns = names.into_iter().zip(types);
         let columns = columns.map(|(name, data_type)| Column::new(name, data_type));
-        let mut writer = writer(bounded(format), columns.collect(), false, None);
+        let mut writer = writer(bounded(format), columns.collect(), false, None).unwrap();
         writer.write(&rows, None, &mut out).unwrap();
         writer.finish(&mut out).unwrap();
         String::from_utf8(out).unwrap()

@@ -34,22 +34,21 @@ impl ServerFlags {
     /// The server that a flag or the environment names; `None`: the command is about folders of this machine.
     pub(crate) fn named(&self) -> Result<Option<Client>, Failure> {
         match self.url() {
-            Some(url) => Client::new(url, self.token_file.as_deref()).map(Some),
+            Some(url) => Client::new(url, true, self.token_file.as_deref()).map(Some),
             None => Ok(None),
         }
     }
 
     /// The server, for commands that need one: the one of the current folder unless another is named.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
-        let url = self
-            .url()
-            .or_else(|| {
-                let text = std::fs::read(Path::new(DATA).join("server.json")).ok()?;
-                let place: Value = serde_json::from_slice(&text).ok()?;
-                place["url"].as_str().map(str::to_owned)
-            })
-            .unwrap_or_else(|| format!("http://{LISTEN}"));
-        Client::new(url, self.token_file.as_deref())
+        let url = self.url().or_else(|| {
+            let text = std::fs::read(Path::new(DATA).join("server.json")).ok()?;
+            let place: Value = serde_json::from_slice(&text).ok()?;
+            place["url"].as_str().map(str::to_owned)
+        });
+        let named = url.is_some();
+        let url = url.unwrap_or_else(|| format!("http://{LISTEN}"));
+        Client::new(url, named, self.token_file.as_deref())
     }
 
     fn url(&self) -> Option<String> {
@@ -85,7 +84,8 @@ impl Answered {
 }
 
 impl Client {
-    fn new(url: String, token_file: Option<&Path>) -> Result<Self, Failure> {
+    /// `named`: somebody has said that there is a server.
+    fn new(url: String, named: bool, token_file: Option<&Path>) -> Result<Self, Failure> {
         let url = url.trim_end_matches('/').to_owned();
         let parsed = reqwest::Url::parse(&url)
             .ok()
@@ -108,6 +108,12 @@ impl Client {
             Some(token) => token,
             // Never to another machine: it was not made for that.
             None if near && own.is_file() => Token::read(&own)?,
+            // Nobody has said that there is one, and nothing here says so.
+            None if !named => {
+                return Err(Failure::refused(
+                    "[J0095] there is no server here: start one with `weir serve`, or say where it is with --server URL or WEIR_SERVER",
+                ));
+            }
             None => {
                 return Err(Failure::refused(
                     "[J0095] the server wants a token: name the file that has it with --token-file, or set WEIR_TOKEN (the server \

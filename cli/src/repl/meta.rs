@@ -8,7 +8,7 @@ use weir_types::{Column, DataType};
 
 use super::plot::chart;
 use super::shell::{After, Shell, jobs_table};
-use super::words::{COMMANDS, FORMS};
+use super::words::{CLAUSES, COMMANDS, FORMS};
 use crate::arguments::Format;
 
 /// \source within \source within …
@@ -39,6 +39,7 @@ pub(super) fn run(shell: &mut Shell, text: &str) -> After {
             print!("{}", jobs_table(&shell.session.jobs()));
             After::GoOn
         }
+        "\\explain" if rest.is_empty() => shell.mistake("\\explain [ANALYZE] QUERY"),
         "\\explain" => shell.statements(&format!("EXPLAIN {rest}"), "command"),
         "\\timing" => switch(shell, rest, "timing"),
         "\\changelog" => switch(shell, rest, "changelog"),
@@ -83,19 +84,48 @@ fn help(shell: &mut Shell, word: &str) -> After {
         return After::GoOn;
     }
     let word = word.trim_end_matches(';').to_ascii_uppercase();
-    let found: Vec<_> = FORMS
-        .iter()
-        .filter(|(name, _)| name.contains(&word) || word.starts_with(name))
-        .collect();
+    let found = forms_of(&word);
     if found.is_empty() {
+        let lower = word.to_lowercase();
+        let functions = shell
+            .session
+            .plan("SHOW FUNCTIONS")
+            .map(|planned| planned.explains);
+        let known = functions.is_ok_and(|texts| {
+            let mut names = texts.iter().flat_map(|text| text.lines());
+            names.any(|name| name == lower)
+        });
+        if known {
+            println!(
+                "{lower}(…) is a function; docs/sql/functions.md and docs/sql/aggregates.md say what it does"
+            );
+            return After::GoOn;
+        }
         return shell.mistake(&format!(
-            "nothing is known of {word}; \\help lists the statements"
+            "nothing is known of {word}; \\help lists the statements, \\df the functions"
         ));
     }
-    for (_, form) in found {
+    for form in found {
         println!("{form}");
     }
     After::GoOn
+}
+
+/// Statements and clauses of that name; else those in whose form it stands.
+fn forms_of(word: &str) -> Vec<&'static str> {
+    let all = || FORMS.iter().chain(CLAUSES);
+    let named = all().filter(|(name, _)| {
+        name.split(' ').any(|part| part == word)
+            || *name == word
+            || word.starts_with(&format!("{name} "))
+    });
+    let named: Vec<_> = named.map(|(_, form)| *form).collect();
+    if !named.is_empty() {
+        return named;
+    }
+    let words = |form: &'static str| form.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+    let within = all().filter(|(_, form)| words(form).any(|part| part == word));
+    within.map(|(_, form)| *form).collect()
 }
 
 fn relations(shell: &mut Shell, statements: &[&str]) -> After {
@@ -122,11 +152,12 @@ fn functions(shell: &mut Shell, part: &str) -> After {
     match shell.session.plan("SHOW FUNCTIONS") {
         Ok(planned) => {
             let part = part.to_lowercase();
-            for name in planned.explains.iter().flat_map(|text| text.lines()) {
-                if name.contains(&part) {
-                    println!("{name}");
-                }
+            let names = planned.explains.iter().flat_map(|text| text.lines());
+            let found: Vec<&str> = names.filter(|name| name.contains(&part)).collect();
+            if found.is_empty() {
+                println!("no function has `{part}` in its name");
             }
+            found.iter().for_each(|name| println!("{name}"));
             After::GoOn
         }
         Err(error) => shell.mistake(&error.to_string()),
@@ -183,10 +214,12 @@ fn source(shell: &mut Shell, path: &str) -> After {
 /// `\watch [SECONDS] QUERY`.
 fn watch(shell: &mut Shell, rest: &str) -> After {
     let (seconds, query) = match rest.split_once(char::is_whitespace) {
-        Some((first, query)) if first.parse::<f64>().is_ok_and(|s| s > 0.0) => {
-            (first.parse().unwrap_or(2.0), query)
-        }
-        _ => (2.0, rest),
+        Some((first, query)) => match first.parse::<f64>() {
+            Ok(seconds) if (0.05..=86_400.0).contains(&seconds) => (seconds, query),
+            Ok(_) => return shell.mistake("\\watch waits between 0.05 and 86400 seconds"),
+            Err(_) => (2.0, rest),
+        },
+        None => (2.0, rest),
     };
     if query.trim().is_empty() {
         return shell.mistake("\\watch [SECONDS] QUERY");
@@ -202,7 +235,7 @@ fn watch(shell: &mut Shell, rest: &str) -> After {
     }
 }
 
-/// `\plot COLUMN QUERY`: the column's last value of each epoch.
+/// `\plot COLUMN QUERY`: the column's value in each row that comes; of a result that changes, its last value of each epoch.
 fn plot(shell: &mut Shell, rest: &str) -> After {
     let Some((column, query)) = rest.split_once(char::is_whitespace) else {
         return shell
@@ -233,6 +266,7 @@ fn plot(shell: &mut Shell, rest: &str) -> After {
             column.name, column.data_type
         ));
     }
+    let updating = rows.is_updating();
     let moving = shell.interactive && super::is_capable() && !is_bounded(shell, rows.plan());
     let (mut values, mut drawn, mut lines_drawn) = (Vec::new(), Instant::now(), 0);
     loop {
@@ -242,10 +276,16 @@ fn plot(shell: &mut Shell, rest: &str) -> After {
         match rows.next_within(Duration::from_millis(50)) {
             Ok(Next::Epoch(epoch)) => {
                 let texts = weir_connectors::plain_texts(epoch.rows.column(place), &column);
-                let last = (0..epoch.num_rows())
-                    .rev()
-                    .find(|&row| !epoch.is_retracted(row));
-                values.extend(last.and_then(|row| texts[row].as_ref()?.parse::<f64>().ok()));
+                let mut shown: Vec<usize> = (0..epoch.num_rows())
+                    .filter(|&row| !epoch.is_retracted(row))
+                    .collect();
+                if updating {
+                    shown.drain(..shown.len().saturating_sub(1));
+                }
+                let numbers = shown
+                    .into_iter()
+                    .filter_map(|row| texts[row].as_ref()?.parse::<f64>().ok());
+                values.extend(numbers);
                 if values.len() > CHART_VALUES_MAX {
                     values.drain(..CHART_VALUES_MAX / 2);
                 }
@@ -277,10 +317,29 @@ fn draw(values: &[f64], before: usize) -> usize {
         CHART_LINES,
     );
     if before > 0 {
-        print!("\x1b[{before}A\x1b[0J");
+        // To the first column too: a Ctrl-C leaves its ^C where the cursor was.
+        print!("\r\x1b[{before}A\x1b[0J");
     }
     for line in &lines {
         println!("{line}");
     }
     lines.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_knows_statements_clauses_and_words_that_stand_in_them() {
+        let first = |word: &str| forms_of(word).first().copied().unwrap_or_default();
+        assert!(first("TUMBLE").starts_with("FROM TUMBLE"));
+        assert!(first("GROUP").starts_with("GROUP BY"));
+        assert!(first("CREATE TABLE").starts_with("CREATE TABLE"));
+        assert!(first("SELECT").starts_with("SELECT"));
+        assert!(first("ROLLUP").starts_with("GROUP BY"));
+        assert!(first("MATERIALIZED").starts_with("CREATE MATERIALIZED VIEW"));
+        assert!(forms_of("CREATE").len() >= 4);
+        assert!(forms_of("NONSENSE").is_empty() && forms_of("E").is_empty());
+    }
 }

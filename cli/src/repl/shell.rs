@@ -198,6 +198,7 @@ impl Shell {
         match print_rows(rows, self.format, self.changelog, || self.take_interrupt()) {
             Ok(()) => Ok(After::GoOn),
             Err(Cut::Query(error)) => Err(error),
+            Err(Cut::Form(why)) => Err(Error::Job(why)),
             // Nobody reads any more: there is nobody to talk to.
             Err(Cut::Output(error)) if is_closed_pipe(&error) => Ok(After::Leave),
             Err(Cut::Output(error)) => {

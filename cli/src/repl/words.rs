@@ -153,7 +153,11 @@ pub(super) const COMMANDS: &[(&str, &str, &str)] = &[
     ("\\df", "[TEXT]", "functions whose name holds the text"),
     ("\\dt", "", "tables"),
     ("\\dv", "", "views"),
-    ("\\explain", "QUERY", "the plan of a query"),
+    (
+        "\\explain",
+        "[ANALYZE] QUERY",
+        "the plan of a query; with ANALYZE after it ran",
+    ),
     ("\\format", "table|json|csv", "how rows are printed"),
     (
         "\\help",
@@ -187,6 +191,10 @@ pub(super) const FORMS: &[(&str, &str)] = &[
         "CREATE FUNCTION name(a INT, b STRING) RETURNS STRING AS expression",
     ),
     (
+        "CREATE MATERIALIZED VIEW",
+        "CREATE MATERIALIZED VIEW name AS SELECT …      a job that keeps the result; SELECT … FROM name reads it",
+    ),
+    (
         "CREATE TABLE",
         "CREATE TABLE name (column TYPE, computed AS expr, at TIMESTAMP(3), WATERMARK FOR at AS at - INTERVAL '5' SECOND,\n    \
          PRIMARY KEY (column) NOT ENFORCED) WITH ('connector' = 'filesystem', 'path' = 'data/*.csv', 'format' = 'csv')\n\
@@ -195,7 +203,10 @@ pub(super) const FORMS: &[(&str, &str)] = &[
     ),
     ("CREATE VIEW", "CREATE VIEW name AS SELECT …"),
     ("DESCRIBE", "DESCRIBE name"),
-    ("DROP", "DROP TABLE|VIEW|FUNCTION [IF EXISTS] name"),
+    (
+        "DROP",
+        "DROP TABLE|VIEW|MATERIALIZED VIEW|FUNCTION [IF EXISTS] name",
+    ),
     (
         "EXPLAIN",
         "EXPLAIN SELECT …; EXPLAIN INSERT INTO …\n\
@@ -218,12 +229,89 @@ pub(super) const FORMS: &[(&str, &str)] = &[
     ),
     (
         "SHOW",
-        "SHOW TABLES | VIEWS | FUNCTIONS | JOBS | COLUMNS FROM name | CREATE TABLE name",
+        "SHOW TABLES | VIEWS | MATERIALIZED VIEWS | FUNCTIONS | JOBS | COLUMNS FROM name | CREATE TABLE name",
     ),
     (
         "STOP",
         "STOP JOB name [WITH SAVEPOINT ['folder']] [WITH DRAIN]",
     ),
+];
+
+/// The form of clauses, for \help WORD.
+pub(super) const CLAUSES: &[(&str, &str)] = &[
+    (
+        "ASOF",
+        "FROM trades AS t ASOF [LEFT] JOIN quotes AS q MATCH_CONDITION (t.ts >= q.ts) ON t.symbol = q.symbol",
+    ),
+    (
+        "CASE",
+        "CASE WHEN condition THEN value [WHEN …] [ELSE value] END",
+    ),
+    (
+        "CAST",
+        "CAST(expr AS TYPE); TRY_CAST(expr AS TYPE)      NULL instead of an error",
+    ),
+    (
+        "CUMULATE",
+        "FROM CUMULATE(table, at, INTERVAL '1' HOUR, INTERVAL '1' DAY) GROUP BY window_start, window_end",
+    ),
+    (
+        "EXISTS",
+        "WHERE [NOT] EXISTS (SELECT … FROM other WHERE other.id = t.id)",
+    ),
+    ("FILTER", "count(*) FILTER (WHERE condition)"),
+    (
+        "GROUP BY",
+        "GROUP BY expr, … | GROUPING SETS (…) | ROLLUP (…) | CUBE (…) [HAVING condition]",
+    ),
+    (
+        "HOP",
+        "FROM HOP(table, at, INTERVAL '1' MINUTE, INTERVAL '5' MINUTE) GROUP BY window_start, window_end",
+    ),
+    ("IN", "expr [NOT] IN (value, …); expr [NOT] IN (SELECT …)"),
+    ("INTERVAL", "INTERVAL '5' MINUTE; INTERVAL '1' DAY"),
+    (
+        "JOIN",
+        "FROM a [LEFT|RIGHT|FULL] JOIN b ON a.id = b.id\n\
+         FROM a JOIN b ON a.id = b.id AND b.at BETWEEN a.at AND a.at + INTERVAL '1' HOUR      bounded by time",
+    ),
+    (
+        "LIMIT",
+        "ORDER BY expr [DESC] [NULLS LAST] LIMIT n [OFFSET m]",
+    ),
+    (
+        "OVER",
+        "sum(x) OVER ([PARTITION BY columns] ORDER BY at [ROWS|RANGE BETWEEN … PRECEDING AND CURRENT ROW])",
+    ),
+    (
+        "QUALIFY",
+        "QUALIFY ROW_NUMBER() OVER (PARTITION BY item ORDER BY price DESC) <= 3",
+    ),
+    (
+        "SESSION",
+        "FROM SESSION(table [PARTITION BY columns], at, INTERVAL '30' MINUTE) GROUP BY window_start, window_end",
+    ),
+    (
+        "TUMBLE",
+        "FROM TUMBLE(table, at, INTERVAL '1' MINUTE) GROUP BY window_start, window_end",
+    ),
+    (
+        "UNION",
+        "SELECT … UNION [ALL] SELECT …; INTERSECT and EXCEPT [ALL] likewise",
+    ),
+    (
+        "UNNEST",
+        "FROM posts CROSS JOIN UNNEST(tags) [WITH ORDINALITY] AS t (tag)",
+    ),
+    (
+        "VALUES",
+        "VALUES (1, 'a'), (2, 'b'); FROM (VALUES (1), (2)) AS t (n)",
+    ),
+    (
+        "WATERMARK",
+        "CREATE TABLE t (at TIMESTAMP(3), WATERMARK FOR at AS at - INTERVAL '5' SECOND) WITH (…)",
+    ),
+    ("WITH", "WITH name AS (SELECT …) SELECT … FROM name"),
 ];
 
 #[cfg(test)]

@@ -16,15 +16,18 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::{Value, json};
 use weir_engine::{
-    Before, ControlServer, JobHandle, JobMetrics, JobSummary, Outcome, OutputHandler,
+    Before, ControlServer, JobHandle, JobMetrics, JobOptions, JobSummary, Outcome, OutputHandler,
 };
+use weir_planner::plan::StreamPlan;
 use weir_types::Watermark;
 
 use super::log::LogFormat;
 use super::problem::ApiError;
 use super::store::{End, JobHome, JobSpec, came_up, prepare, write_json};
 use crate::exit::{Code, Failure, STOPPED_AT_ONCE};
+use crate::query_file::QueryFile;
 use crate::signals::StopRequest;
+use crate::telemetry::{JobTelemetry, TelemetryOptions};
 
 /// `weir serve-job`: for the server alone.
 #[derive(Args)]
@@ -117,18 +120,57 @@ fn work(home: &JobHome, spec: &JobSpec, stop: &StopRequest) -> Result<JobSummary
     {
         options.restore_from = Some(from.clone());
     }
+    let telemetry = telemetry(&spec.name);
+    if let Some(telemetry) = &telemetry {
+        options.listener = telemetry.listener();
+    }
+    let ended = run_job(
+        home,
+        spec,
+        stop,
+        prepared.file,
+        prepared.plan,
+        options,
+        &telemetry,
+    );
+    if let Some(telemetry) = telemetry {
+        telemetry.finish(&ended);
+    }
+    ended.map_err(|error| ApiError::engine(&spec.name, &error))
+}
+
+/// A collector, if the server's environment names one. The server has looked at what it says.
+fn telemetry(job: &str) -> Option<JobTelemetry> {
+    let settings = match TelemetryOptions::default().resolve() {
+        Ok(settings) => settings?,
+        Err(failure) => {
+            tracing::warn!(job, ?failure, "there is no telemetry");
+            return None;
+        }
+    };
+    let complain = Box::new(|what: &str| tracing::warn!("{what}"));
+    JobTelemetry::begin(settings, job, complain)
+        .inspect_err(|error| tracing::warn!(job, %error, "there is no telemetry"))
+        .ok()
+}
+
+/// From the start of the job to its end.
+fn run_job(
+    home: &JobHome,
+    spec: &JobSpec,
+    stop: &StopRequest,
+    file: QueryFile,
+    plan: StreamPlan,
+    options: JobOptions,
+    telemetry: &Option<JobTelemetry>,
+) -> Result<JobSummary, weir_engine::Error> {
     let control = options.control.clone();
     // A plan with something to print was refused when it was submitted.
     let nobody: OutputHandler = Arc::new(|_| std::ops::ControlFlow::Continue(()));
-    let failed = |error: weir_engine::Error| ApiError::engine(&spec.name, &error);
-    let handle = JobHandle::start(
-        &spec.name,
-        &prepared.file.source,
-        prepared.plan,
-        options,
-        nobody,
-    )
-    .map_err(failed)?;
+    let handle = JobHandle::start(&spec.name, &file.source, plan, options, nobody)?;
+    if let Some(telemetry) = telemetry {
+        telemetry.follow(&handle);
+    }
     tracing::info!(job = spec.name, "the job runs");
     let seen = Arc::new(Mutex::new(status_of(&handle.metrics())));
     let report = {
@@ -136,8 +178,7 @@ fn work(home: &JobHome, spec: &JobSpec, stop: &StopRequest) -> Result<JobSummary
         move || seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     };
     // Listening comes after the lock: whoever had the socket before is gone.
-    let server = ControlServer::start_with(&home.state(), control, Some(Arc::new(report)));
-    let server = server.map_err(failed)?;
+    let server = ControlServer::start_with(&home.state(), control, Some(Arc::new(report)))?;
     let mut stopping: Option<Instant> = None;
     while !handle.is_finished() {
         // Nobody may be there any more to end it; its newest checkpoint is as good.
@@ -158,7 +199,7 @@ fn work(home: &JobHome, spec: &JobSpec, stop: &StopRequest) -> Result<JobSummary
     }
     let ended = handle.wait();
     drop(server);
-    ended.map_err(failed)
+    ended
 }
 
 /// What a job says of itself.

@@ -115,6 +115,7 @@ async fn answer(
         Ok(reply) => reply.status,
         Err(error) => error.status,
     };
+    tell(&server, route, &uri, started, status, result.as_ref().err());
     tracing::debug!(
         route = route.id,
         path = uri.path(),
@@ -126,6 +127,34 @@ async fn answer(
         Ok(reply) => response(reply),
         Err(error) => refusal(&error),
     }
+}
+
+/// Tells a collector of a request that was to change something.
+fn tell(
+    server: &Server,
+    route: &Route,
+    uri: &Uri,
+    started: Instant,
+    status: u16,
+    error: Option<&ApiError>,
+) {
+    if route.method == Method::Get {
+        return;
+    }
+    // `/v1/jobs/{id}/…`; a new job has its name in the body.
+    let job = uri.path().split('/').nth(3).unwrap_or_default();
+    let problem = error.and_then(|error| error.problems.first());
+    server.launcher.telemetry.asked(
+        "weir.server.request",
+        job,
+        started.elapsed(),
+        vec![
+            ("weir.server.request", route.id.into()),
+            ("http.route", route.path.into()),
+            ("http.response.status_code", u64::from(status).into()),
+        ],
+        problem.map(|problem| problem.message.clone()),
+    );
 }
 
 async fn call(

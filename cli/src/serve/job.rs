@@ -29,6 +29,7 @@ use weir_engine::ControlClient;
 use super::log::{LogFormat, now_micros};
 use super::problem::{Place, Problem};
 use super::store::{Edit, End, JobHome, JobSpec, Wanted, came_up};
+use crate::telemetry::{ProcessSpan, ServerTelemetry};
 
 /// Between two looks at a process.
 const LOOK: Duration = Duration::from_millis(20);
@@ -52,6 +53,9 @@ const STATUS_PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) struct Launcher {
     pub(crate) program: PathBuf,
     pub(crate) log_format: LogFormat,
+    /// Who is told of them, and what they need to tell it as well.
+    pub(crate) telemetry: ServerTelemetry,
+    pub(crate) environment: Vec<(String, String)>,
 }
 
 /// What the thread of a job is at.
@@ -326,8 +330,9 @@ impl Job {
     /// The thread of the job: until the server ends or the job is deleted.
     pub(crate) fn supervise(&self, launcher: &Launcher) {
         while self.wait_until_wanted() {
-            match self.spawn(launcher) {
-                Ok(child) => self.follow(child),
+            let span = launcher.telemetry.process();
+            match self.spawn(launcher, span) {
+                Ok(child) => self.follow(child, &launcher.telemetry, span),
                 Err(error) => {
                     let problem = Problem::new(
                         "J0097",
@@ -380,7 +385,7 @@ impl Job {
         }
     }
 
-    fn spawn(&self, launcher: &Launcher) -> std::io::Result<Child> {
+    fn spawn(&self, launcher: &Launcher, span: Option<ProcessSpan>) -> std::io::Result<Child> {
         match std::fs::remove_file(self.home.end()) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -401,6 +406,16 @@ impl Job {
             .current_dir(folder)
             .env_remove("WEIR_TOKEN")
             .env_remove("WEIR_SERVER")
+            .envs(
+                launcher
+                    .environment
+                    .iter()
+                    .map(|(name, value)| (name, value)),
+            )
+            .env(
+                "TRACEPARENT",
+                span.map_or_else(String::new, |span| span.traceparent()),
+            )
             .stdin(Stdio::piped())
             .stdout(log()?)
             .stderr(log()?)
@@ -410,7 +425,7 @@ impl Job {
     }
 
     /// Stays with a process until it has ended, and decides what comes then.
-    fn follow(&self, mut child: Child) {
+    fn follow(&self, mut child: Child, telemetry: &ServerTelemetry, span: Option<ProcessSpan>) {
         let started = Instant::now();
         let mut input = child.stdin.take();
         self.lock().pid = Some(child.id());
@@ -437,10 +452,20 @@ impl Job {
             }
         };
         drop(input);
-        self.after(
-            status.map_or_else(|| "lost".to_owned(), |status| status.to_string()),
-            started,
-        );
+        let status = status.map_or_else(|| "lost".to_owned(), |status| status.to_string());
+        let next = self.after(&status, started);
+        let (next, error) = match &next {
+            Next::Rest(wanted, problem) => {
+                let message = problem.as_ref().map(|problem| problem.message.clone());
+                (format!("rest: {wanted:?}").to_lowercase(), message)
+            }
+            Next::Again(pause) => (
+                format!("again after {} s", pause.as_secs_f64()),
+                Some(format!("the process ended: {status}")),
+            ),
+            Next::GoBack(problem) => ("back".to_owned(), Some(problem.message.clone())),
+        };
+        telemetry.process_ended(span, &self.name, &status, &next, error);
     }
 
     fn look_slowly(&self) {
@@ -474,7 +499,7 @@ impl Job {
         self.changed.notify_all();
     }
 
-    fn after(&self, status: String, started: Instant) {
+    fn after(&self, status: &str, started: Instant) -> Next {
         let spec = self.spec();
         let edit = spec.edit.as_ref();
         let came_up =
@@ -498,17 +523,18 @@ impl Job {
         });
         drop(inner);
         tracing::info!(job = self.name, status, next = ?next, "its process has ended");
-        match next {
-            Next::Rest(wanted, problem) => self.rest(wanted, problem),
+        match &next {
+            Next::Rest(wanted, problem) => self.rest(*wanted, problem.clone()),
             Next::Again(pause) => {
                 let mut inner = self.lock();
                 inner.restarts += 1;
-                inner.phase = Phase::Pausing(Instant::now() + pause);
+                inner.phase = Phase::Pausing(Instant::now() + *pause);
                 drop(inner);
                 self.changed.notify_all();
             }
-            Next::GoBack(problem) => self.go_back(problem),
+            Next::GoBack(problem) => self.go_back(problem.clone()),
         }
+        next
     }
 
     fn rest(&self, wanted: Wanted, problem: Option<Problem>) {

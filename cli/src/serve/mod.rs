@@ -35,6 +35,8 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Args;
 use serde_json::json;
@@ -46,6 +48,7 @@ use self::store::write_json;
 use self::token::Token;
 use crate::exit::{Code, Failure};
 use crate::signals::StopRequest;
+use crate::telemetry::{ServerTelemetry, TelemetryOptions, figures};
 
 /// Where a server keeps its jobs, and a client of the same folder looks for it.
 pub(crate) const DATA: &str = ".weir-server";
@@ -58,6 +61,7 @@ pub(crate) const LISTEN: &str = "127.0.0.1:7717";
   weir serve
   weir serve --data-dir /var/lib/weir --log-format json
   weir serve --listen 0.0.0.0:7717 --token-file /etc/weir/token
+  weir serve --otlp-endpoint http://localhost:4318
   curl -H \"Authorization: Bearer $(cat .weir-server/token)\" http://127.0.0.1:7717/v1/jobs")]
 pub(crate) struct ServeOptions {
     /// The folder that holds the jobs; nothing else is needed.
@@ -72,12 +76,16 @@ pub(crate) struct ServeOptions {
     /// How logs are written; WEIR_LOG says how much.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
+    /// Who is told of spans and metrics, by the server and by its jobs.
+    #[command(flatten)]
+    telemetry: TelemetryOptions,
 }
 
 /// Runs the command.
 pub(crate) fn serve(options: &ServeOptions) -> Result<Code, Failure> {
     let stop = StopRequest::listen()
         .map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
+    let told = options.telemetry.resolve()?;
     let data = std::path::absolute(&options.data_dir).map_err(|error| {
         Failure::failed(format!(
             "cannot find {}: {error}",
@@ -95,9 +103,14 @@ pub(crate) fn serve(options: &ServeOptions) -> Result<Code, Failure> {
     let address = listener
         .local_addr()
         .map_err(|error| Failure::failed(format!("cannot tell where it listens: {error}")))?;
+    let complain = Box::new(|what: &str| tracing::warn!("{what}"));
+    let telemetry = ServerTelemetry::start(told, complain)
+        .map_err(|error| Failure::failed(format!("cannot start telemetry: {error}")))?;
     let launcher = Launcher {
         program,
         log_format: options.log_format,
+        telemetry: telemetry.clone(),
+        environment: options.telemetry.for_children(),
     };
     let server = Server::open(&data, token, launcher).map_err(|error| {
         Failure::failed(format!(
@@ -105,6 +118,18 @@ pub(crate) fn serve(options: &ServeOptions) -> Result<Code, Failure> {
             data.display()
         ))
     })?;
+    let looked_at = Arc::downgrade(&server);
+    telemetry.sample(Box::new(move || {
+        looked_at.upgrade().map_or_else(Vec::new, |server| {
+            let jobs = server.all();
+            let jobs = jobs
+                .iter()
+                .map(|job| (job.name.clone(), job.state(), job.restarts()));
+            let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+            let jobs: Vec<_> = jobs.collect();
+            figures(&jobs, count(&server.requests), count(&server.refused))
+        })
+    }));
     let place = data.join("server.json");
     let url = format!("http://{address}");
     write_json(&place, &json!({"url": url, "pid": std::process::id()}))
@@ -117,6 +142,7 @@ pub(crate) fn serve(options: &ServeOptions) -> Result<Code, Failure> {
     let ended = http::run(&server, listener, &stop);
     // Whoever looks for a server finds none.
     drop(std::fs::remove_file(&place));
+    telemetry.finish();
     ended.map_err(|error| Failure::failed(format!("the server ended: {error}")))?;
     tracing::info!("the server has ended");
     Ok(Code::Done)

@@ -29,7 +29,7 @@ pub(crate) const STOP_PATIENCE: Duration = Duration::from_secs(600);
 pub(crate) struct Server {
     pub(crate) data: PathBuf,
     pub(crate) token: Token,
-    launcher: Launcher,
+    pub(crate) launcher: Launcher,
     jobs: Mutex<BTreeMap<String, Arc<Job>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// It ends: nothing new is begun.
@@ -315,7 +315,7 @@ impl Server {
     pub(crate) fn delete(&self, job: &Job) -> Result<Value, ApiError> {
         let _one = one_at_a_time(job);
         if job.spec().wanted == Wanted::Running || job.runs() || job.home.is_taken() {
-            return Err(not_so(job, "is running"));
+            return Err(not_so(job, "is running, and has to be stopped first"));
         }
         let aside = self.deleted().join(&job.name);
         let failed = |error: std::io::Error| io("cannot remove the job's folder", &error);
@@ -361,7 +361,11 @@ pub(crate) fn not_so(job: &Job, how: &str) -> ApiError {
         Problem::new(
             "J0090",
             Place::named("job", job.name.clone()),
-            format!("job `{}` {how} (it is {})", job.name, job.state()),
+            // Its state is only worth a word if it is not what was said already.
+            match job.state() {
+                state if how.contains(state) => format!("job `{}` {how}", job.name),
+                state => format!("job `{}` {how} (it is {state})", job.name),
+            },
             "GET /v1/jobs/{id} says how it is; POST /v1/jobs/{id}/stop stops it, and POST /v1/jobs/{id}/start lets it go on",
         ),
     )

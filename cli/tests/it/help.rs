@@ -36,23 +36,35 @@ fn every_command_has_a_help_text() {
     }
 }
 
-#[test]
-fn every_command_has_examples() {
-    let folder = Folder::new();
-    let listed = folder.weir(&["--help"]).stdout;
-    let commands: Vec<&str> = listed
-        .lines()
+/// The commands that a help text lists.
+fn commands_of(help: &str) -> Vec<String> {
+    help.lines()
         .skip_while(|line| *line != "Commands:")
         .skip(1)
         .map_while(|line| line.strip_prefix("  "))
         .filter_map(|line| line.split(' ').next())
         .filter(|name| !name.is_empty() && *name != "help")
-        .collect();
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn every_command_has_examples() {
+    let folder = Folder::new();
+    let listed = folder.weir(&["--help"]).stdout;
+    let commands = commands_of(&listed);
     assert!(commands.len() > 15, "{commands:?}");
-    for command in commands {
+    for command in commands.iter().map(String::as_str) {
         let ended = folder.weir(&[command, "--help"]);
         let examples = ended.stdout.split("Examples:\n").nth(1);
         let called = format!("weir {command}");
+        for below in commands_of(&ended.stdout) {
+            let help = folder.weir(&[command, &below, "--help"]).stdout;
+            let called = format!("{called} {below}");
+            let examples = help.split("Examples:\n").nth(1);
+            let shown = examples.is_some_and(|text| text.contains(&called));
+            assert!(shown, "{called} --help shows no example\n{help}");
+        }
         let shown = examples.is_some_and(|text| {
             text.contains(&called) || (command == "repl" && text.contains("weir\n"))
         });

@@ -170,3 +170,94 @@ fn head_ends_a_query_of_an_endless_input_cleanly() {
     );
     assert!(started.elapsed() < Duration::from_secs(50));
 }
+
+#[test]
+fn rows_become_a_parquet_file_on_standard_output_or_under_a_name() {
+    let folder = Folder::new();
+    folder.write(
+        "rides.csv",
+        "city,km,day\nOslo,3.5,2024-01-02\nBergen,,2024-01-03\nOslo,1,\n",
+    );
+    let all = "SELECT city, km, day FROM 'rides.csv' WHERE city <> 'nowhere'";
+    let ended = shell(
+        &folder,
+        &format!(
+            "weir query --format parquet \"{all}\" > piped.parquet && weir query \"{all}\" -o named.parquet"
+        ),
+    );
+    assert_eq!(
+        (ended.code, ended.stdout.as_str()),
+        (0, ""),
+        "{}",
+        ended.stderr
+    );
+    let direct = folder.weir(&["query", "--json", all]).stdout;
+    assert_eq!(direct.lines().count(), 3);
+    for file in ["piped", "named"] {
+        let read = format!("SELECT city, km, day FROM '{file}.parquet'");
+        let again = folder.weir(&["query", "--json", &read]);
+        assert_eq!(again.stdout, direct, "{}", again.stderr);
+    }
+    // A changing result is its final rows, and its changes if these are asked for.
+    let counts = "SELECT city, count(*) AS n FROM 'rides.csv' GROUP BY city";
+    folder.weir(&["query", counts, "-o", "counts.parquet"]);
+    let read = "SELECT city, n FROM 'counts.parquet' ORDER BY city LIMIT 9";
+    let again = folder.weir(&["query", "--format", "csv", read]).stdout;
+    assert_eq!(again, "city,n\nBergen,1\nOslo,2\n");
+    folder.weir(&["query", "--changelog", counts, "-o", "changes.parquet"]);
+    let read = "SELECT op, city FROM 'changes.parquet' WHERE op <> '+I'";
+    let again = folder.weir(&["query", "--format", "csv", read]);
+    assert_eq!((again.code, again.stdout.as_str()), (0, "op,city\n"));
+}
+
+#[test]
+fn a_file_of_rows_is_there_when_the_query_has_ended_well_and_its_format_is_that_of_its_name() {
+    let folder = Folder::new();
+    folder.write("n.csv", "n\n1\n0\n");
+    for (name, content) in [
+        ("out.csv", "n\n1\n0\n"),
+        ("out.jsonl", "{\"n\":1}\n{\"n\":0}\n"),
+        ("out.txt", " n\n───\n 1\n 0\n(2 rows)\n"),
+    ] {
+        let ended = folder.weir(&["query", "SELECT n FROM 'n.csv'", "--output", name]);
+        assert_eq!(
+            (ended.code, ended.stdout.as_str()),
+            (0, ""),
+            "{}",
+            ended.stderr
+        );
+        let written = std::fs::read_to_string(folder.path().join(name)).unwrap();
+        assert_eq!(written, content);
+    }
+    let ended = folder.weir(&[
+        "query",
+        "SELECT 1 / n AS x FROM 'n.csv'",
+        "-o",
+        "broken.parquet",
+    ]);
+    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    let ended = folder.weir(&[
+        "query",
+        "SELECT INTERVAL '1' DAY AS span",
+        "-o",
+        "span.parquet",
+    ]);
+    assert_eq!(ended.code, 2, "{}", ended.stderr);
+    assert!(
+        ended.stderr.starts_with("error[R0102]: column `span`"),
+        "{}",
+        ended.stderr
+    );
+    let left: Vec<_> = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .filter(|name| name.contains("broken") || name.contains("span"))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+    let ended = folder.weir(&["query", "SELECT 1 AS a", "-o", "nowhere/x.csv"]);
+    assert!(
+        ended.code == 1 && ended.stderr.contains("nowhere/x.csv"),
+        "{}",
+        ended.stderr
+    );
+}

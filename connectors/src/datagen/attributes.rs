@@ -12,8 +12,8 @@ use crate::options::{Form, parse_duration};
 pub(crate) const ATTRIBUTES: [(&str, &str); 9] = [
     (
         "kind",
-        "`sequence` (start + row × step) or `random`; timestamps, and the table's first column if it is a BIGINT, are sequences \
-         unless set, all else is random",
+        "`sequence` (start + row × step) or `random`. Unless set: what `start` or `step`, or `min` or `max` are set for; else \
+         timestamps, and the table's first column if it is a BIGINT, are sequences, and all else is random",
     ),
     (
         "start",

@@ -63,6 +63,55 @@ pub(super) enum Numbers {
     },
 }
 
+/// Whether the column is a sequence, by its kind, by the attributes that only one kind has, or by its type.
+fn is_sequence(column: &Column, place: Place, attributes: &Attributes) -> Result<bool, Problem> {
+    let set = |names: [&'static str; 2]| {
+        names
+            .into_iter()
+            .find(|name| attributes.contains_key(*name))
+    };
+    let (of_sequence, of_random) = (set(["start", "step"]), set(["min", "max"]));
+    let conflict = |attribute: &'static str, kind: &str| {
+        let message = format!(
+            "`{attribute}` of column `{}` would be ignored: {kind}",
+            column.name
+        );
+        Err(Problem::Conflict { attribute, message })
+    };
+    match attributes.get("kind").map(String::as_str) {
+        Some("sequence") => match of_random {
+            Some(attribute) => conflict(
+                attribute,
+                "a sequence has 'start', 'step' and 'cardinality'",
+            ),
+            None => Ok(true),
+        },
+        Some("random") => match of_sequence {
+            Some(attribute) => conflict(
+                attribute,
+                "random values have 'min', 'max' and 'cardinality'",
+            ),
+            None => Ok(false),
+        },
+        Some(_) => Err(Problem::Value {
+            attribute: "kind",
+            form: Form::OneOf(&["sequence", "random"]),
+        }),
+        None => match (of_sequence, of_random) {
+            (Some(_), Some(attribute)) => conflict(
+                attribute,
+                "'start' and 'step' are of a sequence, 'min' and 'max' of random values",
+            ),
+            (Some(_), None) => Ok(true),
+            (None, Some(_)) => Ok(false),
+            (None, None) => {
+                let data_type = &column.data_type;
+                Ok(data_type.is_timestamp() || (place == Place::First && *data_type == Sql::Int64))
+            }
+        },
+    }
+}
+
 impl FieldSpec {
     pub(super) fn new(
         column: &Column,
@@ -75,17 +124,7 @@ impl FieldSpec {
             attributes,
             data_type: &data_type,
         };
-        let is_sequence = match attributes.get("kind").map(String::as_str) {
-            None => data_type.is_timestamp() || (place == Place::First && data_type == Sql::Int64),
-            Some("sequence") => true,
-            Some("random") => false,
-            Some(_) => {
-                return Err(Problem::Value {
-                    attribute: "kind",
-                    form: Form::OneOf(&["sequence", "random"]),
-                });
-            }
-        };
+        let is_sequence = is_sequence(column, place, attributes)?;
         let null_rate = parser.fraction("null-rate")?;
         if null_rate > 0.0 && !column.nullable {
             let message = format!(
@@ -335,6 +374,31 @@ mod tests {
             7,
         )
         .unwrap()
+    }
+
+    #[test]
+    fn attributes_say_which_kind_is_meant_and_none_is_ignored() {
+        let kind = |attributes: &[(&str, &str)]| {
+            let attributes = attributes
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+            let column = Column::new("x", Sql::Int64);
+            is_sequence(&column, Place::First, &attributes.collect())
+        };
+        assert!(kind(&[]).unwrap());
+        assert!(kind(&[("step", "3")]).unwrap());
+        assert!(!kind(&[("max", "9")]).unwrap());
+        assert!(!kind(&[("kind", "random")]).unwrap());
+        for both in [
+            [("kind", "sequence"), ("max", "9")],
+            [("kind", "random"), ("start", "9")],
+            [("min", "1"), ("step", "9")],
+        ] {
+            assert!(
+                matches!(kind(&both), Err(Problem::Conflict { .. })),
+                "{both:?}"
+            );
+        }
     }
 
     #[test]

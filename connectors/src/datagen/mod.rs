@@ -12,21 +12,16 @@ mod attributes;
 mod field;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use weir_types::{DataType, Diagnostic, SplitId};
 
 use crate::check::bad_value;
 use crate::error::{Error, Result};
-use crate::numbered::Numbered;
+use crate::numbered::{Numbered, batch_of, batches_of};
 use crate::options::{Form, OptionInfo, Options, nearest};
 use crate::registry::{ConnectorInfo, MetadataInfo};
-use crate::source::{
-    BATCH_ROWS, Chunk, Dealer, Decoded, DecodedBatch, Decoder, Payload, Position, Source,
-    SplitListing,
-};
+use crate::source::{Chunk, Dealer, Decoded, Decoder, Position, Source, SplitListing};
 use crate::table::TableRequest;
 pub(crate) use attributes::ATTRIBUTES;
 use attributes::Problem;
@@ -267,7 +262,6 @@ impl Source for DatagenSource {
             .collect();
         Ok(Box::new(DatagenDecoder {
             fields,
-            offsets: self.request.metadata.len(),
             schema: DataType::arrow_schema(&all),
         }))
     }
@@ -283,43 +277,18 @@ impl Source for DatagenSource {
 
 struct DatagenDecoder {
     fields: Vec<FieldSpec>,
-    /// How many metadata columns there are: all are the row's number.
-    offsets: usize,
+    /// Those of the fields, and of metadata, which is the row's number.
     schema: SchemaRef,
 }
 
 impl Decoder for DatagenDecoder {
     fn decode(&mut self, chunk: &Chunk) -> Result<Decoded> {
-        let Payload::Rows(rows) = chunk.payload.clone() else {
-            return Err(Error::Inconsistent(
-                "a chunk of text came to a generator".to_owned(),
-            ));
-        };
         let mut decoded = Decoded::default();
-        let mut start = rows.start;
-        while start < rows.end {
-            let end = rows.end.min(start + BATCH_ROWS as u64);
-            let mut arrays: Vec<ArrayRef> = self
-                .fields
-                .iter()
-                .map(|field| field.generate(start..end))
-                .collect();
-            for _ in 0..self.offsets {
-                arrays.push(Arc::new(
-                    (start..end).map(|row| row as i64).collect::<Int64Array>(),
-                ));
-            }
-            let options = RecordBatchOptions::new().with_row_count(Some((end - start) as usize));
-            let rows = RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
-                .map_err(|error| {
-                    Error::Inconsistent(format!("generated columns do not fit together: {error}"))
-                })?;
-            decoded.batches.push(DecodedBatch {
-                rows,
-                retracted: None,
-                offsets: (start..end).collect(),
-            });
-            start = end;
+        for rows in batches_of(chunk)? {
+            let fields = self.fields.iter();
+            let columns = fields.map(|field| field.generate(rows.clone())).collect();
+            let batch = batch_of(&self.schema, columns, rows.collect())?;
+            decoded.batches.push(batch);
         }
         Ok(decoded)
     }

@@ -17,22 +17,18 @@ mod prepared;
 mod words;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, StructArray, UInt32Array,
-};
+use arrow::array::{ArrayRef, StructArray, UInt32Array};
 use arrow::datatypes::SchemaRef;
 use weir_types::{Column, DataType, Diagnostic, SplitId, TimeUnit};
 
 use crate::error::{Error, Result};
 use crate::format::value::parse_timestamp;
-use crate::numbered::Numbered;
+use crate::numbered::{Numbered, batch_of, batches_of};
 use crate::options::{Form, OptionInfo, Options, nearest};
 use crate::registry::{ConnectorInfo, MetadataInfo};
 use crate::source::{
-    BATCH_ROWS, Chunk, Dealer, Decoded, DecodedBatch, Decoder, Payload, Position, Source,
-    SplitListing,
+    Chunk, Dealer, Decoded, DecodedBatch, Decoder, Position, Source, SplitListing,
 };
 use crate::table::TableRequest;
 use fields::{EVENT, Field};
@@ -319,7 +315,6 @@ impl NexmarkSource {
             rows: self.rows,
             model: self.model,
             columns: self.request.columns.clone(),
-            offsets: self.request.metadata.len(),
             schema: DataType::arrow_schema(&all),
         }
     }
@@ -365,8 +360,7 @@ struct Maker {
     rows: Rows,
     model: Model,
     columns: Vec<Column>,
-    /// How many metadata columns there are: all are the event's number.
-    offsets: usize,
+    /// Those of the columns, and of metadata, which is the event's number.
     schema: SchemaRef,
 }
 
@@ -414,53 +408,23 @@ impl Maker {
         let dense = StructArray::try_new(columns, arrays, None).map_err(together)?;
         arrow::compute::take(&dense, &places, None).map_err(together)
     }
-}
 
-impl Maker {
-    /// Some rows, at most [`BATCH_ROWS`].
+    /// Some rows.
     fn batch(&self, rows: std::ops::Range<u64>) -> Result<DecodedBatch> {
         let events: Vec<u64> = rows.map(|row| self.rows.event(row)).collect();
-        let mut arrays = Vec::with_capacity(self.columns.len() + self.offsets);
-        for column in &self.columns {
-            arrays.push(self.column(column, &events)?);
-        }
-        for _ in 0..self.offsets {
-            let numbers = events.iter().map(|event| *event as i64);
-            arrays.push(Arc::new(numbers.collect::<Int64Array>()));
-        }
-        let options = RecordBatchOptions::new().with_row_count(Some(events.len()));
-        let rows = RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
-            .map_err(|error| {
-                Error::Inconsistent(format!("generated columns do not fit together: {error}"))
-            })?;
-        Ok(DecodedBatch {
-            rows,
-            retracted: None,
-            offsets: events,
-        })
+        let columns = self.columns.iter();
+        let columns: Result<_> = columns.map(|column| self.column(column, &events)).collect();
+        batch_of(&self.schema, columns?, events)
     }
 }
 
 impl Decoder for Maker {
     fn decode(&mut self, chunk: &Chunk) -> Result<Decoded> {
         let mut decoded = Decoded::default();
-        let rows = rows_of(chunk)?;
-        let mut start = rows.start;
-        while start < rows.end {
-            let end = rows.end.min(start + BATCH_ROWS as u64);
-            decoded.batches.push(self.batch(start..end)?);
-            start = end;
+        for rows in batches_of(chunk)? {
+            decoded.batches.push(self.batch(rows)?);
         }
         Ok(decoded)
-    }
-}
-
-fn rows_of(chunk: &Chunk) -> Result<std::ops::Range<u64>> {
-    match &chunk.payload {
-        Payload::Rows(rows) => Ok(rows.clone()),
-        Payload::Text(_) => Err(Error::Inconsistent(
-            "a chunk of text came to a generator".to_owned(),
-        )),
     }
 }
 

@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Maker, rows_of};
+use super::Maker;
 use crate::error::{Error, Result};
+use crate::numbered::rows_of;
 use crate::source::{BATCH_ROWS, Chunk, Decoded, DecodedBatch, Decoder};
 
 /// All rows of a table, once they are made.

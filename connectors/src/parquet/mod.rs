@@ -10,6 +10,7 @@
 //! 1. A position is the listing, a file of it and a row of that file: it knows nothing of row groups or batches.
 //! 2. A column that a file lacks is an error that names both; a value is never bent to fit.
 
+mod rows;
 mod write;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use arrow::array::RecordBatch;
 use serde::{Deserialize, Serialize};
 use weir_types::{ChangeBatch, Column, DataType, SplitId};
 
+pub use rows::ParquetRows;
 pub(crate) use write::{ParquetForm, ParquetPart};
 
 use crate::error::{Error, IoContext, Result};

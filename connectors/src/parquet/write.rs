@@ -11,6 +11,7 @@
 //!    milliseconds.
 
 use std::fs::File;
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -61,6 +62,15 @@ impl ParquetForm {
 
     /// Begins a file.
     pub(crate) fn begin(&self, file: File, path: &Path) -> Result<ParquetPart> {
+        let writer = self.begin_in(file).map_err(|error| failed(path, error))?;
+        Ok(ParquetPart { writer })
+    }
+
+    /// Begins a file wherever its bytes go.
+    pub(super) fn begin_in<W: Write + Send>(
+        &self,
+        to: W,
+    ) -> std::result::Result<ArrowWriter<W>, ::parquet::errors::ParquetError> {
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_created_by(format!("weir {}", env!("CARGO_PKG_VERSION")))
@@ -69,9 +79,7 @@ impl ParquetForm {
         let options = ArrowWriterOptions::new()
             .with_properties(properties)
             .with_skip_arrow_metadata(true);
-        let writer = ArrowWriter::try_new_with_options(file, self.schema.clone(), options)
-            .map_err(|error| failed(path, error))?;
-        Ok(ParquetPart { writer })
+        ArrowWriter::try_new_with_options(to, self.schema.clone(), options)
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::control::EpochFacts;
 use super::{Coordinator, Outcome};
-use crate::worker::pass;
+use crate::failpoint::pass;
 use crate::{Error, Result};
 
 impl Coordinator {

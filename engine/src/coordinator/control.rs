@@ -50,8 +50,6 @@ struct Book {
     epochs: [Open; 2],
     /// The last processing time given to an epoch.
     last_now: i64,
-    /// Where rows enter the job: the operators that are sources, and those that give rows from their state.
-    entries: Vec<usize>,
 }
 
 /// What one entry may give and gave in an epoch.
@@ -87,15 +85,13 @@ struct Open {
     /// Whether its processing time is fixed.
     opened: bool,
     bytes: u64,
-    /// Of each entry.
+    /// Of each entry: where rows enter the job, which is one for each source, in their order. A job that computes state from
+    /// state has no sources; all its operators that give rows from their state are one entry.
     shares: Vec<Share>,
     /// What it touched holds too much memory fast: that is free again only after its end.
     pressed: bool,
     checkpoint: Option<CheckpointId>,
 }
-
-/// The entry of a job that computes state from state and has no sources: all operators that give rows from their state.
-pub(crate) const STANDING: usize = usize::MAX;
 
 /// Sinks and printed results may hold what an epoch gives: its input is bounded in bytes as well.
 const EPOCH_BYTES_MAX: u64 = 256 << 20;
@@ -138,12 +134,12 @@ pub(crate) struct EpochFacts {
 }
 
 impl EpochControl {
-    /// Epoch 1 is open. `last_now`: processing time of the restored checkpoint. `entries`: the operators where rows enter the
-    /// job, `budget`: of each of them.
-    pub(crate) fn new(last_now: i64, entries: Vec<usize>, budget: u64, wake: Arc<Notify>) -> Self {
+    /// Epoch 1 is open. `last_now`: processing time of the restored checkpoint. `entries`: how many there are, `budget`: of
+    /// each of them.
+    pub(crate) fn new(last_now: i64, entries: usize, budget: u64, wake: Arc<Notify>) -> Self {
         let open = |epoch| Open {
             epoch,
-            shares: vec![Share::new(budget); entries.len()],
+            shares: vec![Share::new(budget); entries],
             ..Open::default()
         };
         Self {
@@ -152,7 +148,6 @@ impl EpochControl {
             book: Mutex::new(Book {
                 epochs: [open(2), open(1)],
                 last_now,
-                entries,
             }),
             shutdown: AtomicBool::new(false),
             news: AtomicBool::new(false),
@@ -173,45 +168,35 @@ impl EpochControl {
         ProcessingTime(self.now[(epoch % 2) as usize].load(Ordering::Acquire))
     }
 
-    /// A worker asks entry `node` for records of `epoch`.
-    pub(crate) fn on_asked(&self, epoch: u64, node: usize) {
-        let mut book = lock(&self.book);
-        let entry = book.entry(node);
-        let open = &mut book.epochs[(epoch % 2) as usize];
-        if !std::mem::replace(&mut open.shares[entry].asked, true) && open.is_used() {
-            self.wake.notify_one();
-        }
-    }
-
-    /// How many records of `epoch` entry `node` may still deal.
-    pub(crate) fn allowance(&self, epoch: u64, node: usize) -> u64 {
+    /// A worker asks an entry for records of `epoch`, and learns how many it may still deal.
+    pub(crate) fn ask(&self, epoch: u64, entry: usize) -> u64 {
         if epoch > self.last.load(Ordering::Acquire) {
             return 0;
         }
-        let book = lock(&self.book);
-        let open = &book.epochs[(epoch % 2) as usize];
+        let mut book = lock(&self.book);
+        let open = &mut book.epochs[(epoch % 2) as usize];
         debug_assert_eq!(open.epoch, epoch);
+        if !std::mem::replace(&mut open.shares[entry].asked, true) && open.is_used() {
+            self.wake.notify_one();
+        }
+        let share = &open.shares[entry];
         match open.is_full() {
             true => 0,
-            false => {
-                let share = &open.shares[book.entry(node)];
-                share.budget.saturating_sub(share.records)
-            }
+            false => share.budget.saturating_sub(share.records),
         }
     }
 
-    /// Records of `epoch` were dealt by entry `node`; the first ones fix its processing time.
+    /// Records of `epoch` were dealt by an entry; the first ones fix its processing time.
     pub(crate) fn on_dealt(
         &self,
         epoch: u64,
-        node: usize,
+        entry: usize,
         records: u64,
         bytes: u64,
         wall_micros: i64,
     ) {
         let mut book = lock(&self.book);
         self.open(&mut book, epoch, wall_micros);
-        let entry = book.entry(node);
         let open = &mut book.epochs[(epoch % 2) as usize];
         let first = open.records() == 0;
         open.shares[entry].records += records;
@@ -336,38 +321,23 @@ impl EpochControl {
     }
 }
 
-impl Book {
-    /// The place of an operator among the entries.
-    fn entry(&self, node: usize) -> usize {
-        let entry = self.entries.iter().position(|&entry| entry == node);
-        debug_assert!(
-            entry.is_some(),
-            "rows of operator {node}, which is no entry"
-        );
-        entry.unwrap_or(0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The operator where rows enter.
-    const IN: usize = 3;
-
     fn control(last_now: i64) -> EpochControl {
-        EpochControl::new(last_now, vec![IN], 10, Arc::default())
+        EpochControl::new(last_now, 1, 10, Arc::default())
     }
 
     #[test]
     fn the_processing_time_of_an_epoch_is_fixed_by_its_first_row_and_never_goes_back() {
         let control = control(1000);
-        control.on_dealt(1, IN, 1, 0, 900);
+        control.on_dealt(1, 0, 1, 0, 900);
         assert_eq!(control.now(1), ProcessingTime(1000));
-        control.on_dealt(1, IN, 1, 0, 5000);
+        control.on_dealt(1, 0, 1, 0, 5000);
         assert_eq!(control.now(1), ProcessingTime(1000));
         control.close(1, None, 6000);
-        control.on_dealt(2, IN, 1, 0, 7000);
+        control.on_dealt(2, 0, 1, 0, 7000);
         assert_eq!(
             (control.now(1), control.now(2)),
             (ProcessingTime(1000), ProcessingTime(7000))
@@ -382,52 +352,43 @@ mod tests {
     #[test]
     fn the_budget_counts_records_of_its_own_epoch_alone() {
         let control = control(0);
-        control.on_asked(1, IN);
-        control.on_dealt(1, IN, 9, 0, 1);
+        control.on_dealt(1, 0, 9, 0, 1);
         assert!(!control.facts(1).budget_used);
-        assert_eq!(control.allowance(1, IN), 1);
-        assert_eq!(control.allowance(2, IN), 10);
-        control.on_dealt(1, IN, 3, 0, 1);
-        control.on_dealt(2, IN, 1, EPOCH_BYTES_MAX, 1);
-        assert_eq!(control.allowance(2, IN), 0, "bytes count too");
+        assert_eq!(control.ask(1, 0), 1);
+        assert_eq!(control.ask(2, 0), 10);
+        control.on_dealt(1, 0, 3, 0, 1);
+        control.on_dealt(2, 0, 1, EPOCH_BYTES_MAX, 1);
+        assert_eq!(control.ask(2, 0), 0, "bytes count too");
         assert!(control.facts(1).budget_used);
         control.close(1, Some(CheckpointId(4)), 1);
         assert_eq!(control.checkpoint(1), Some(CheckpointId(4)));
         control.through(1, &[20]);
-        assert_eq!(
-            (control.allowance(2, IN), control.allowance(3, IN)),
-            (0, 20)
-        );
+        assert_eq!((control.ask(2, 0), control.ask(3, 0)), (0, 20));
     }
 
     #[test]
     fn under_memory_pressure_nothing_is_dealt_but_the_first_record_of_an_epoch() {
         let control = control(0);
         control.on_memory_pressure(1);
-        assert_eq!(control.allowance(1, IN), 10);
-        control.on_dealt(1, IN, 1, 0, 1);
-        assert_eq!(
-            (control.allowance(1, IN), control.facts(1).pressed),
-            (0, true)
-        );
+        assert_eq!(control.ask(1, 0), 10);
+        control.on_dealt(1, 0, 1, 0, 1);
+        assert_eq!((control.ask(1, 0), control.facts(1).pressed), (0, true));
         control.close(1, None, 1);
-        assert_eq!(control.allowance(2, IN), 10);
+        assert_eq!(control.ask(2, 0), 10);
         control.through(1, &[4]);
         control.on_memory_pressure(1);
-        assert_eq!((control.allowance(2, IN), control.allowance(3, IN)), (4, 4));
+        assert_eq!((control.ask(2, 0), control.ask(3, 0)), (4, 4));
     }
 
     #[test]
     fn a_used_budget_ends_the_epoch_only_when_every_source_was_asked() {
-        let control = EpochControl::new(0, vec![0, 4], 10, Arc::default());
-        control.on_asked(1, 0);
+        let control = EpochControl::new(0, 2, 10, Arc::default());
         control.on_dealt(1, 0, 10, 0, 1);
-        assert_eq!(control.allowance(1, 0), 0);
-        assert!(!control.facts(1).budget_used, "source 4 had no turn yet");
-        assert_eq!(control.allowance(1, 4), 10, "its budget is its own");
-        control.on_asked(1, 4);
+        assert_eq!(control.ask(1, 0), 0);
+        assert!(!control.facts(1).budget_used, "the other had no turn yet");
+        assert_eq!(control.ask(1, 1), 10, "its budget is its own");
         assert!(control.facts(1).budget_used);
-        control.on_dealt(1, 4, 2, 0, 1);
+        control.on_dealt(1, 1, 2, 0, 1);
         let records: Vec<u64> = control
             .shares(1)
             .iter()

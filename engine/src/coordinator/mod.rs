@@ -35,19 +35,19 @@ use weir_types::{CheckpointId, OperatorId, Watermark, WorkerId};
 
 pub(crate) use checkpoint::{CheckpointLedger, Rules};
 use checkpoint::{Complete, Dropped};
+pub(crate) use control::EpochControl;
 use control::EpochFacts;
-pub(crate) use control::{EpochControl, STANDING};
 pub(crate) use output::Outputs;
 use pacer::Pacer;
 pub(crate) use pacer::first_budget;
 use publish::Order;
 pub(crate) use publish::{Published, Publisher, Publishing};
 
+use crate::failpoint::pass;
 use crate::job::Shared;
 use crate::source::{SharedSource, SourceCheckpoint};
 use crate::statistics::{Collector, Ending, OperatorFigures};
 use crate::views::ViewRead;
-use crate::worker::pass;
 use crate::{Error, Outcome, Result};
 
 /// What workers and the publisher tell the coordinator.

@@ -16,7 +16,7 @@ use weir_types::{CheckpointId, OperatorId};
 
 use super::checkpoint::Parts;
 use super::{Event, EventSender};
-use crate::worker::pass;
+use crate::failpoint::pass;
 use crate::{Error, Result};
 
 /// What came of publishing.

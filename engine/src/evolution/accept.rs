@@ -98,6 +98,7 @@ impl Edit<'_> {
                 operator.exact == Exactness::No
                     && operator.inherited_from.is_empty()
                     && mark != operator.exact
+                    && !self.feeds_new_sinks_alone(&operator.id)
             }
             Verdict::Unchanged | Verdict::Dropped | Verdict::Incompatible => false,
         }

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use arrow::array::{
     ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, new_null_array,
 };
-use arrow::compute::{and, cast, filter, take};
-use arrow::datatypes::Int64Type;
+use arrow::compute::{CastOptions, and, cast_with_options, filter, take};
+use arrow::datatypes::{DataType as ArrowType, Int64Type};
 use arrow::row::{OwnedRow, RowConverter, SortField};
 use weir_planner::compare::{ColumnFrom, OldTable};
 use weir_planner::plan::{OperatorKind, StreamPlan};
@@ -128,14 +128,7 @@ impl Change {
         for (origin, data_type) in self.columns.iter().zip(&self.types) {
             let arrow = data_type.to_arrow();
             changed.push(match origin {
-                Origin::Stored(stored) => {
-                    let column = &columns[first + stored];
-                    if *column.data_type() == arrow {
-                        column.clone()
-                    } else {
-                        cast(column, &arrow).map_err(|error| error.to_string())?
-                    }
-                }
+                Origin::Stored(stored) => wider(&columns[first + stored], &arrow)?,
                 Origin::Fresh(value) => repeated(value, rows)?,
             });
         }
@@ -180,6 +173,23 @@ impl Change {
             rows: keep.true_count(),
         })
     }
+}
+
+/// A column in another type; a value that does not fit is an error, as it would be in a source.
+pub(super) fn wider(column: &ArrayRef, arrow: &ArrowType) -> std::result::Result<ArrayRef, String> {
+    if column.data_type() == arrow {
+        return Ok(column.clone());
+    }
+    let strict = CastOptions {
+        safe: false,
+        ..CastOptions::default()
+    };
+    cast_with_options(column, arrow, &strict).map_err(|error| {
+        format!(
+            "[E0080] the old state has a value that does not fit the type that its column has now: {error}. Nothing was changed. \
+             Declare the column with more digits before the point, or put its type back as it was"
+        )
+    })
 }
 
 fn repeated(value: &ArrayRef, rows: usize) -> std::result::Result<ArrayRef, String> {

@@ -34,7 +34,7 @@ pub(crate) fn fill(id: WorkerId, job: &Shared, state: &WorkerState) -> Result<()
     merges.sort_by_key(by_layout);
     for merge in merges {
         fill_table(merge, transition, &reader, range, state)?;
-        crate::worker::pass("engine.evolution.between")?;
+        crate::failpoint::pass("engine.evolution.between")?;
     }
     Ok(())
 }

@@ -145,8 +145,9 @@ pub(crate) fn judge(start: &Start<'_>, manifest: &Manifest) -> Result<Option<Jud
         return Err(refused);
     }
     let mappings = mappings(&old_plan, start.plan, &choices, &report);
-    let evolution = Evolution::of(manifest)?;
-    let evolution = evolution.after(&report, manifest.checkpoint, &old_plan, start.plan);
+    let evolution = Evolution::of(manifest)?.renamed(&renames);
+    let old = (&old_plan, &renames);
+    let evolution = evolution.after(&report, manifest.checkpoint, old, start.plan);
     Ok(Some(Judged {
         old_plan,
         report,
@@ -269,11 +270,11 @@ impl Judged {
 
 /// The stages, in order: each needs what the ones before it have put in place.
 fn stages(transition: &mut Transition, job: &str, options: &JobOptions) -> Result<()> {
-    crate::worker::pass("engine.evolution.before")?;
+    crate::failpoint::pass("engine.evolution.before")?;
     tables::plan(transition)?;
     replay::run(transition, job, options)?;
     bootstrap::plan(transition)?;
-    crate::worker::pass("engine.evolution.after")
+    crate::failpoint::pass("engine.evolution.after")
 }
 
 /// What paths of the old plan are called now: by flags, and by hints in the query.

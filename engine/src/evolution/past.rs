@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use weir_planner::compare::{Exactness, Past, Report, SinkVerdict, Verdict};
+use weir_planner::compare::{Exactness, Past, Report, SinkVerdict, Verdict, renamed};
 use weir_planner::plan::{Operator, OperatorKind, StreamPlan};
 use weir_state::Manifest;
 use weir_types::{CheckpointId, Column, EventTime, OperatorId, Watermark};
@@ -67,12 +67,22 @@ impl Evolution {
             .map_err(|error| Error::Job(format!("cannot write the edits to the manifest: {error}")))
     }
 
-    /// What is to be remembered when a query goes on as a report says.
+    /// The same under the names of a new plan: a sink that is called otherwise holds what it held.
+    pub(crate) fn renamed(mut self, renames: &BTreeMap<String, String>) -> Self {
+        let now = |id: OperatorId| OperatorId::new(renamed(id.as_str(), renames));
+        self.sinks_with_old_rows = self.sinks_with_old_rows.into_iter().map(now).collect();
+        let gone = self.columns_gone.into_iter();
+        self.columns_gone = gone.map(|(id, columns)| (now(id), columns)).collect();
+        self
+    }
+
+    /// What is to be remembered when a query goes on as a report says. `old` and what is remembered go by the names of the new
+    /// plan (`renames`).
     pub(crate) fn after(
         &self,
         report: &Report,
         checkpoint: CheckpointId,
-        old: &StreamPlan,
+        (old, renames): (&StreamPlan, &BTreeMap<String, String>),
         new: &StreamPlan,
     ) -> Self {
         let mut marks = BTreeMap::new();
@@ -114,7 +124,7 @@ impl Evolution {
         Self {
             marks,
             sinks_with_old_rows,
-            columns_gone: self.columns_gone_after(old, new),
+            columns_gone: self.columns_gone_after(old, renames, new),
             accepted,
         }
     }
@@ -123,6 +133,7 @@ impl Evolution {
     fn columns_gone_after(
         &self,
         old: &StreamPlan,
+        renames: &BTreeMap<String, String>,
         new: &StreamPlan,
     ) -> BTreeMap<OperatorId, BTreeSet<String>> {
         let mut gone = self.columns_gone.clone();
@@ -133,14 +144,15 @@ impl Evolution {
         };
         let after = sinks(new);
         for before in sinks(old) {
-            let Some(after) = after.iter().find(|after| after.id == before.id) else {
+            let id = renamed(before.id.as_str(), renames);
+            let Some(after) = after.iter().find(|after| after.id.as_str() == id) else {
                 continue;
             };
             let stays = |column: &Column| after.schema.iter().any(|new| new.name == column.name);
             let lost = before.schema.iter().filter(|column| !stays(column));
             let lost: Vec<String> = lost.map(|column| column.name.clone()).collect();
             if !lost.is_empty() {
-                gone.entry(before.id.clone()).or_default().extend(lost);
+                gone.entry(after.id.clone()).or_default().extend(lost);
             }
         }
         gone

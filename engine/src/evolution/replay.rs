@@ -290,6 +290,7 @@ fn options_of(order: &ReplayOrder<'_>, again: Again) -> JobOptions {
         restore_from: None,
         savepoint_interval: None,
         control: crate::JobControl::default(),
+        listener: crate::JobListener::default(),
         again: Some(Arc::new(again)),
         simulation_faults: None,
         ..of_job.clone()

@@ -1,7 +1,7 @@
 //! Which operations can fail on a row: AND and OR pick rows only for a right side that can (`physical.rs`).
 
-use weir_planner::plan::{BinaryOp, ExprKind};
-use weir_types::DataType;
+use weir_planner::plan::{BinaryOp, Expr, ExprKind};
+use weir_types::{DataType, Scalar};
 
 /// Whether the operation itself can fail on a row. Wrong in one direction only: "may" where it cannot costs time.
 pub(super) fn operation_may_fail(op: BinaryOp, result: &DataType, right: &ExprKind) -> bool {
@@ -58,6 +58,26 @@ pub(super) fn cast_may_fail(from: &DataType, to: &DataType) -> bool {
         ) => false,
         (DataType::Decimal(..), DataType::Float64 | DataType::String) => false,
         (DataType::String, DataType::Bytes) => false,
+        _ => true,
+    }
+}
+
+/// Whether a call of a function can fail on a row on which its arguments do not. Only what is known to take every value is listed.
+pub(super) fn call_may_fail(name: &str, arguments: &[Expr]) -> bool {
+    let is_text = |place: usize| {
+        arguments
+            .get(place)
+            .is_some_and(|argument| matches!(argument.kind, ExprKind::Literal(Scalar::String(_))))
+    };
+    match name {
+        "lower" | "upper" | "character_length" | "char_length" | "length" | "octet_length"
+        | "bit_length" | "starts_with" | "ends_with" | "contains" | "strpos" => false,
+        // A field that the library does not know fails whatever the row is: that is told in another way.
+        "date_part" => !is_text(0),
+        "split_part" => {
+            let is_place = |argument: &Expr| matches!(argument.kind, ExprKind::Literal(Scalar::Int(place)) if place != 0);
+            !arguments.get(2).is_some_and(is_place)
+        }
         _ => true,
     }
 }

@@ -1,5 +1,6 @@
 //! Literals of the plan as the library's scalar values, each of the canonical Arrow type of its SQL type.
 
+use arrow::array::ArrayRef;
 use arrow::datatypes::{IntervalMonthDayNano, i256};
 use datafusion_common::ScalarValue;
 use weir_types::{DataType, Scalar, TimeUnit};
@@ -46,6 +47,12 @@ pub(super) fn scalar_value(scalar: &Scalar, data_type: &DataType) -> Result<Scal
         _ => return Err(misfit()),
     };
     Ok(value)
+}
+
+/// A literal as an array of one value; `None`: it is not one of its type.
+pub(crate) fn scalar_array(scalar: &Scalar, data_type: &DataType) -> Option<ArrayRef> {
+    let value = scalar_value(scalar, data_type).ok()?;
+    value.to_array().ok()
 }
 
 /// Everything that a plan writes as a signed integer.

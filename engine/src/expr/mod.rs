@@ -13,6 +13,7 @@
 //! 2. The result has the canonical Arrow type of the expression's SQL type.
 //! 3. Nothing is evaluated for a batch without rows.
 
+mod direct;
 mod fallible;
 pub(crate) mod functions;
 mod literal;
@@ -40,6 +41,7 @@ use self::physical::EpochClock;
 use crate::error::RowError;
 use crate::{Error, Result};
 
+pub(crate) use self::literal::scalar_array;
 pub(crate) use self::row_errors::row_values;
 
 /// What happens to a row on which an expression fails: `SET 'row.error'`.

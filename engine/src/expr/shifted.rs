@@ -17,6 +17,7 @@ use datafusion_common::{Result, ScalarValue};
 use datafusion_expr::{ColumnarValue, Operator};
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::expressions::Literal;
+use weir_planner::functions::per_second;
 
 /// Timestamps further than so many seconds from 1970 (30,000 years) are the library's, and so are longer intervals.
 const SECONDS_MAX: i64 = 1_000_000_000_000;
@@ -79,15 +80,6 @@ fn shift_of(
     }
     let delta = i64::try_from(sign * nanos / unit_nanos).ok()?;
     (delta.unsigned_abs() <= greatest(unit)).then_some((unit, delta))
-}
-
-fn per_second(unit: TimeUnit) -> i64 {
-    match unit {
-        TimeUnit::Second => 1,
-        TimeUnit::Millisecond => 1_000,
-        TimeUnit::Microsecond => 1_000_000,
-        TimeUnit::Nanosecond => 1_000_000_000,
-    }
 }
 
 /// Two values up to this can be added.

@@ -25,12 +25,13 @@ use super::start::{open_committers, open_sinks};
 use super::{Shared, supervise};
 use crate::clock::Clock;
 use crate::coordinator::{
-    CheckpointLedger, EpochControl, EventSender, Outputs, Publisher, Rules, STANDING, first_budget,
+    CheckpointLedger, EpochControl, EventSender, Outputs, Publisher, Rules, first_budget,
 };
 use crate::evolution::Transition;
 use crate::evolution::bootstrap::{Bootstrap, Wiring};
 use crate::exchange::Channel;
-use crate::worker::{WorkerCounters, pass};
+use crate::failpoint::pass;
+use crate::worker::WorkerCounters;
 use crate::{JobControl, JobOptions, OutputHandler, Result, simulate};
 
 /// What the run needs of the start that it belongs to.
@@ -133,7 +134,7 @@ fn shared(
         user_plan: order.user_plan.clone(),
         topology,
         generation: order.generation,
-        control: EpochControl::new(manifest.processing_time, vec![STANDING], budget, wake),
+        control: EpochControl::new(manifest.processing_time, 1, budget, wake),
         clock: order.clock.clone(),
         sources: Vec::new(),
         dead_letters: BTreeMap::new(),

@@ -14,6 +14,7 @@
 
 mod bootstrap;
 mod folder;
+mod listener;
 mod restart;
 mod restore;
 mod start;
@@ -21,6 +22,7 @@ mod supervise;
 
 pub(crate) use folder::{JobFolder, noted_storage};
 pub use folder::{give_to, owner_of, storage_settings};
+pub use listener::{JobEvent, JobListener};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -395,7 +397,7 @@ impl JobHandle {
 
 /// Looks at a job that somebody else waits for. It keeps nothing of a job that is over.
 #[derive(Clone)]
-pub(crate) struct JobObserver {
+pub struct JobObserver {
     lives: Option<Weak<Lives>>,
 }
 
@@ -404,13 +406,15 @@ impl JobObserver {
         self.lives.as_ref()?.upgrade()
     }
 
-    pub(crate) fn progress(&self) -> Progress {
+    /// A snapshot of the progress; nothing of a job that is over.
+    pub fn progress(&self) -> Progress {
         self.lives()
             .map(|lives| lives.current().progress())
             .unwrap_or_default()
     }
 
-    pub(crate) fn metrics(&self) -> JobMetrics {
+    /// What each operator has done since this start; nothing of a job that is over.
+    pub fn metrics(&self) -> JobMetrics {
         self.lives()
             .map(|lives| metrics::of_job(&lives.current()))
             .unwrap_or_default()
@@ -431,7 +435,7 @@ impl JobObserver {
 
 impl JobHandle {
     /// Looks at this job while another thread waits for its end.
-    pub(crate) fn observer(&self) -> JobObserver {
+    pub fn observer(&self) -> JobObserver {
         JobObserver {
             lives: self.lives.as_ref().map(Arc::downgrade),
         }

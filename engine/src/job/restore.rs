@@ -24,7 +24,7 @@ use weir_types::{CheckpointId, EventTime, OperatorId};
 
 use super::folder::JobFolder;
 use crate::evolution::{self, Judged};
-use crate::worker::pass;
+use crate::failpoint::pass;
 use crate::{Error, JobOptions, Result};
 
 /// Committers of all sinks.

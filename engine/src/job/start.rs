@@ -34,8 +34,8 @@ use crate::statistics::{Collector, Log};
 use crate::topology::Topology;
 use crate::worker::WorkerCounters;
 use crate::{
-    Error, JobOptions, JobSummary, Outcome, OutputHandler, Progress, Result, SavepointOrder,
-    simulate,
+    Error, JobEvent, JobOptions, JobSummary, Outcome, OutputHandler, Progress, Result,
+    SavepointOrder, simulate,
 };
 
 /// What a start came to.
@@ -164,6 +164,7 @@ pub(super) fn prepare(
         }
         .run()?;
     }
+    let edit_began = clock.elapsed();
     let transition = match (start.judged.take(), start.manifest.take(), &store) {
         (Some(judged), Some(manifest), Some(store)) => {
             Some(judged.start_from(manifest, store, (job, &options), &user_plan, &plan)?)
@@ -189,7 +190,12 @@ pub(super) fn prepare(
                     highest: start.highest,
                     scratch: held.scratch(),
                 };
+                let report = transition.report.clone();
                 super::bootstrap::run(&order, transition, wiring)?;
+                options.listener.hear(&JobEvent::Upgraded {
+                    report: &report,
+                    took: clock.elapsed().saturating_sub(edit_began),
+                });
                 // The new query goes on from its own checkpoint now, as from any other.
                 options.restore_from = None;
                 options.fresh = false;
@@ -205,6 +211,10 @@ pub(super) fn prepare(
     };
     if let Some(transition) = &transition {
         start.manifest = Some(transition.manifest.clone());
+        options.listener.hear(&JobEvent::Upgraded {
+            report: &transition.report,
+            took: clock.elapsed().saturating_sub(edit_began),
+        });
     }
     if let (true, Some(manifest), Some(store)) = (start.drained, &start.manifest, &store) {
         if let Some(target) = &options.savepoint {
@@ -264,9 +274,10 @@ pub(super) fn prepare(
         // Even if no row comes: until a checkpoint of the new query is there, the next start is that of an edit again.
         ledger.on_epoch();
     }
-    let collector = folder
-        .as_ref()
-        .map(|folder| Collector::new(Log::new(folder.path()), &plan, workers, generation.0));
+    let collector = folder.as_ref().map(|folder| {
+        let told = (Log::new(folder.path()), options.listener.clone());
+        Collector::new(told, &plan, workers, generation.0)
+    });
     let publisher = match &store {
         Some(store) => Some(Publisher::new(
             store.clone(),
@@ -296,14 +307,13 @@ pub(super) fn prepare(
     let last_now = manifest
         .as_ref()
         .map_or(i64::MIN, |manifest| manifest.processing_time);
-    let entries = sources.iter().map(|source| source.node).collect();
     let shared = Shared {
         name: job.to_owned(),
         sql: sql.to_owned(),
         user_plan,
         topology,
         generation,
-        control: EpochControl::new(last_now, entries, budget, wake.clone()),
+        control: EpochControl::new(last_now, sources.len(), budget, wake.clone()),
         clock,
         sources,
         dead_letters,

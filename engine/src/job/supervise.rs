@@ -11,10 +11,12 @@ use super::folder::JobFolder;
 use super::restart::{Lives, RestartPolicy, can_go_back, may_pass};
 use super::start::{Again, Prepared, Ready, prepare};
 use crate::coordinator::{CheckpointLedger, Coordinator, Event, Pace, Publisher, Publishing};
+use crate::failpoint::pass;
 use crate::savepoint::{Target, write_of};
 use crate::statistics::Collector;
-use crate::worker::pass;
-use crate::{Error, JobSummary, Outcome, Result, SavepointOrder, metrics, simulate, worker};
+use crate::{
+    Error, JobEvent, JobSummary, Outcome, Result, SavepointOrder, metrics, simulate, worker,
+};
 
 /// What a finished run says: outcome, checkpoints taken, the last one.
 pub(crate) type Ended = (Outcome, u64, Option<CheckpointId>);
@@ -29,8 +31,19 @@ pub(super) fn run(
     let resumed_from = first.resumed_from;
     let mut checkpoints = 0;
     let mut next = first;
+    // When the start before failed, and how often in a row it did.
+    let mut failed: Option<(Duration, u64)> = None;
     loop {
         let shared = next.shared.clone();
+        shared.options.listener.hear(&JobEvent::Running {
+            generation: shared.generation,
+            restored: next.resumed_from,
+            attempt: failed.map(|(_, attempt)| attempt),
+            took: shared
+                .clock
+                .elapsed()
+                .saturating_sub(failed.map_or(Duration::ZERO, |(at, _)| at)),
+        });
         let mut error = match run_once(next, &mut checkpoints, resumed_from) {
             Ok(summary) => return Ok(summary),
             Err(error) => error,
@@ -41,6 +54,7 @@ pub(super) fn run(
         if !can_go_back(&shared) {
             return Err(error);
         }
+        let failed_at = shared.clock.elapsed();
         next = loop {
             if !may_pass(&error) || lives.is_over() {
                 return Err(error);
@@ -53,6 +67,12 @@ pub(super) fn run(
                 delay.as_secs_f64(),
                 policy.attempts()
             ));
+            shared.options.listener.hear(&JobEvent::Failed {
+                error: &error,
+                attempt,
+                delay,
+            });
+            failed = Some((failed_at, attempt));
             if !pause(&shared, lives, delay) {
                 return Err(error);
             }

@@ -506,6 +506,12 @@ impl<'a> Builder<'a> {
                 .state
                 .multi_map_table(&self.operator.id, "rows"),
             schema: DataType::arrow_schema(&self.input_schema(0)),
+            key_groups: self.context.key_groups,
+            range: KeyGroupRange::of_worker(
+                self.context.worker,
+                self.context.parallelism,
+                self.context.key_groups,
+            ),
         })
     }
 }

@@ -51,26 +51,45 @@ impl DueKeys {
 
     /// Notes the key of each row; the latest moment of a slice stays.
     pub(super) fn note(&self, dues: &[Due], keys: &[ArrayRef], hashes: &[u64]) -> Result<()> {
+        let Some(first) = dues.first() else {
+            return Ok(());
+        };
+        // Rows come in the order of time, about: most batches lie in one slice.
+        if dues.iter().all(|due| due.slice == first.slice) {
+            return self.note_in(first.slice, dues.iter().map(|due| due.at), keys, hashes);
+        }
         let mut by_slice: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
         for (row, due) in dues.iter().enumerate() {
             by_slice.entry(due.slice).or_default().push(row as u32);
         }
-        let mut slots = Vec::new();
         for (slice, rows) in by_slice {
             let hashes: Vec<u64> = rows.iter().map(|&row| hashes[row as usize]).collect();
             let moments: Vec<i64> = rows.iter().map(|&row| dues[row as usize].at).collect();
             let keys = taken(keys, &rows.into())?;
-            let table = self.table.slice(slice)?;
-            table.slots(&keys, &hashes, &mut slots)?;
-            table.with_columns(|columns| {
-                for (&slot, &at) in slots.iter().zip(&moments) {
-                    if columns.is_null(0, slot) || columns.i64(0, slot) < at {
-                        columns.set_i64(0, slot, at);
-                    }
-                }
-            });
-            table.mark_dirty(&slots);
+            self.note_in(slice, moments, &keys, &hashes)?;
         }
+        Ok(())
+    }
+
+    /// Notes keys in one slice.
+    fn note_in(
+        &self,
+        slice: i64,
+        moments: impl IntoIterator<Item = i64>,
+        keys: &[ArrayRef],
+        hashes: &[u64],
+    ) -> Result<()> {
+        let mut slots = Vec::with_capacity(hashes.len());
+        let table = self.table.slice(slice)?;
+        table.slots(keys, hashes, &mut slots)?;
+        table.with_columns(|columns| {
+            for (&slot, at) in slots.iter().zip(moments) {
+                if columns.is_null(0, slot) || columns.i64(0, slot) < at {
+                    columns.set_i64(0, slot, at);
+                }
+            }
+        });
+        table.mark_dirty(&slots);
         Ok(())
     }
 

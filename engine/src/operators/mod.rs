@@ -279,12 +279,17 @@ pub trait Operator {
         0
     }
 
-    /// Gives the rows of a materialized view, when the epoch is complete here, until `give` has enough.
+    /// Gives rows of a materialized view, when the epoch is complete here, until `give` has enough: all that have one of the
+    /// wanted values in each column that is named, and others if that is simpler. How many were looked at.
     ///
     /// # Errors
     /// State; and always for an operator that keeps no view.
-    fn read_view(&self, give: &mut dyn FnMut(arrow::array::RecordBatch) -> bool) -> Result<()> {
-        let _ = give;
+    fn read_view(
+        &self,
+        wanted: &[weir_planner::Wanted],
+        give: &mut dyn FnMut(arrow::array::RecordBatch) -> bool,
+    ) -> Result<u64> {
+        let _ = (wanted, give);
         Err(crate::Error::Job(
             "[R0050] an operator was asked for the rows of a view that it does not keep".to_owned(),
         ))

@@ -6,12 +6,16 @@
 //!   touched groups ─▶ read once ─▶ segments ─▶ folds: median, mode, string_agg …
 //! ```
 //!
+//! Tables of the same columns, as `count(DISTINCT x)` has one for each of its filters, get their rows in bytes that are made once.
+//!
 //! Windowed aggregates keep the rows of all slices of time in one table; the first column says which slice.
 //!
 //! # Invariants
 //! 1. A row is in the table as often as it came less as often as it was taken back; below zero is an error (of slices, when
 //!    a window reads them).
 //! 2. Floats are stored in one form for equal values: no −0.0, one NaN.
+
+mod crossing;
 
 use std::sync::Arc;
 
@@ -24,12 +28,15 @@ use arrow::compute::{SortColumn, SortOptions, lexsort_to_indices, take, take_rec
 use arrow::datatypes::{DataType as ArrowType, Float32Type, Float64Type, SchemaRef, UInt32Type};
 use arrow::error::ArrowError;
 use weir_planner::Side;
-use weir_state::{SortBound, SortedRange, SortedTable};
+use weir_state::{Entries, SortBound, SortedRange, SortedTable};
 use weir_types::{DataType, OperatorId, Schema, SortColumn as ByColumn};
 
+use self::crossing::{Values, crossing};
 use super::aggregates::{Aggregates, Reach, Segments, active_rows};
 use super::build::{internal, internal_text};
 use crate::Result;
+
+pub(super) use self::crossing::Crossing;
 
 /// One side table.
 pub(super) struct SideTable {
@@ -49,18 +56,6 @@ pub(super) struct Sides {
     tables: Vec<SideTable>,
     /// Whether rows belong to slices of time.
     sliced: bool,
-}
-
-/// Values that came to a side table, or left it.
-pub(super) struct Crossing {
-    /// The side table.
-    pub(super) side: usize,
-    /// For each value the row of the batch.
-    pub(super) rows_of: Vec<u32>,
-    /// The values: the table's columns.
-    pub(super) rows: RecordBatch,
-    /// Those that left.
-    pub(super) retracted: BooleanBuffer,
 }
 
 impl Sides {
@@ -112,37 +107,100 @@ impl Sides {
         retracted: Option<&BooleanBuffer>,
         slice: Option<i64>,
     ) -> Result<Vec<Crossing>> {
+        let batch = Batch {
+            keys,
+            hashes,
+            rows,
+            slice,
+        };
         let mut crossings = Vec::new();
+        let mut shared: Vec<Shared<'_>> = Vec::new();
         for (index, side) in self.tables.iter().enumerate() {
             let active = side.active(rows);
-            let chosen: UInt32Array = match &active {
+            let chosen: Vec<u32> = match &active {
                 None => (0..rows.num_rows() as u32).collect(),
                 Some(active) => active.valid_indices().map(|row| row as u32).collect(),
             };
             if chosen.is_empty() {
                 continue;
             }
-            let failed = |error: ArrowError| internal(&self.operator, &error);
-            let values = side.values_of(rows, &chosen).map_err(failed)?;
-            let keys: Vec<ArrayRef> = keys
-                .iter()
-                .map(|key| take(key, &chosen, None))
-                .collect::<std::result::Result<_, _>>()
-                .map_err(failed)?;
-            let of = |row: usize| chosen.value(row) as usize;
-            let hashes: Vec<u64> = (0..chosen.len()).map(|row| hashes[of(row)]).collect();
-            let weight = |row: usize| match retracted {
-                Some(retracted) if retracted.value(of(row)) => -1,
+            let weight = |&row: &u32| match retracted {
+                Some(retracted) if retracted.value(row as usize) => -1,
                 _ => 1,
             };
-            let weights: Vec<i64> = (0..chosen.len()).map(weight).collect();
-            let before = self.put(side, &keys, &hashes, &values, &weights, slice)?;
+            let weights: Vec<i64> = chosen.iter().map(weight).collect();
+            let (values, before) = if self.has_twin(index) {
+                self.put_shared(side, &batch, &chosen, &weights, &mut shared)?
+            } else {
+                self.put_alone(side, &batch, &chosen, &weights)?
+            };
             if side.feeds && slice.is_none() {
-                crossings
-                    .extend(crossing(index, &chosen, &values, &before, &weights).map_err(failed)?);
+                let crossing = crossing(index, &chosen, &values, &before, &weights);
+                crossings.extend(crossing.map_err(|error| internal(&self.operator, &error))?);
             }
         }
         Ok(crossings)
+    }
+
+    /// Changes a table that has its columns for itself. Gives the values of the rows, and the multiplicities from before.
+    fn put_alone(
+        &self,
+        side: &SideTable,
+        batch: &Batch<'_>,
+        chosen: &[u32],
+        weights: &[i64],
+    ) -> Result<(Values, Vec<i64>)> {
+        let failed = |error: ArrowError| internal(&self.operator, &error);
+        let rows = UInt32Array::from(chosen.to_vec());
+        let keys = batch.keys.iter().map(|key| take(key, &rows, None));
+        let keys: Vec<ArrayRef> = keys
+            .collect::<std::result::Result<_, _>>()
+            .map_err(failed)?;
+        let hashes = chosen.iter().map(|&row| batch.hashes[row as usize]);
+        let hashes: Vec<u64> = hashes.collect();
+        let values = side.values_of(batch.rows, Some(&rows)).map_err(failed)?;
+        let before = self.put(side, &keys, &hashes, &values, weights, batch.slice)?;
+        Ok((Values::Chosen(values), before))
+    }
+
+    /// The same for a table whose columns others hold, too.
+    fn put_shared<'s>(
+        &self,
+        side: &'s SideTable,
+        batch: &Batch<'_>,
+        chosen: &[u32],
+        weights: &[i64],
+        shared: &mut Vec<Shared<'s>>,
+    ) -> Result<(Values, Vec<i64>)> {
+        let columns = &side.side.columns;
+        let known = shared.iter().position(|shared| shared.columns == columns);
+        let known = match known {
+            Some(known) => known,
+            None => {
+                let values = side.values_of(batch.rows, None);
+                let values = values.map_err(|error| internal(&self.operator, &error))?;
+                let entries = self.entries(side, batch.keys, batch.hashes, &values, batch.slice)?;
+                shared.push(Shared {
+                    columns,
+                    values,
+                    entries,
+                });
+                shared.len() - 1
+            }
+        };
+        let Shared {
+            values, entries, ..
+        } = &shared[known];
+        let some = (chosen.len() < entries.len()).then(|| entries.chosen(chosen));
+        let before = change(side, some.as_ref().unwrap_or(entries), weights, batch.slice)?;
+        Ok((Values::All(values.clone()), before))
+    }
+
+    /// Whether another table holds the same columns.
+    fn has_twin(&self, index: usize) -> bool {
+        let columns = &self.tables[index].side.columns;
+        let mut others = self.tables.iter().enumerate();
+        others.any(|(other, side)| other != index && side.side.columns == *columns)
     }
 
     /// Adds rows of other groups, given by the columns of one table and how often each is there; gives those that this makes
@@ -160,9 +218,15 @@ impl Sides {
         if !side.feeds {
             return Ok(None);
         }
-        let all: UInt32Array = (0..values.num_rows() as u32).collect();
-        crossing(table, &all, values, &before, counts)
-            .map_err(|error| internal(&self.operator, &error))
+        let all: Vec<u32> = (0..values.num_rows() as u32).collect();
+        crossing(
+            table,
+            &all,
+            &Values::Chosen(values.clone()),
+            &before,
+            counts,
+        )
+        .map_err(|error| internal(&self.operator, &error))
     }
 
     /// Changes multiplicities; gives those from before, row by row, where there are no slices.
@@ -175,14 +239,26 @@ impl Sides {
         weights: &[i64],
         slice: Option<i64>,
     ) -> Result<Vec<i64>> {
-        let Some(slice) = slice else {
-            return Ok(side.table.apply_counted(keys, hashes, values, weights)?);
-        };
-        // A row can be taken back after a window has closed to it: then it leaves a side slice that it never came to, and
-        // both are right together when the later window is due.
-        let stored = self.with_slice(values, slice)?;
-        side.table.apply_signed(keys, hashes, &stored, weights)?;
-        Ok(Vec::new())
+        let entries = self.entries(side, keys, hashes, values, slice)?;
+        change(side, &entries, weights, slice)
+    }
+
+    /// Rows in the form of a table's entries.
+    fn entries(
+        &self,
+        side: &SideTable,
+        keys: &[ArrayRef],
+        hashes: &[u64],
+        values: &RecordBatch,
+        slice: Option<i64>,
+    ) -> Result<Entries> {
+        Ok(match slice {
+            None => side.table.entries(keys, hashes, values)?,
+            Some(slice) => {
+                let stored = self.with_slice(values, slice)?;
+                side.table.entries(keys, hashes, &stored)?
+            }
+        })
     }
 
     fn with_slice(&self, values: &RecordBatch, slice: i64) -> Result<RecordBatch> {
@@ -359,6 +435,22 @@ impl Sides {
     }
 }
 
+/// A batch on its way into the tables.
+struct Batch<'a> {
+    keys: &'a [ArrayRef],
+    hashes: &'a [u64],
+    rows: &'a RecordBatch,
+    slice: Option<i64>,
+}
+
+/// The rows of a batch as several tables keep them.
+struct Shared<'a> {
+    columns: &'a [ByColumn],
+    /// All rows of the batch.
+    values: RecordBatch,
+    entries: Entries,
+}
+
 /// Rows of groups.
 struct Stored {
     /// For each row the number of its group, ascending.
@@ -383,15 +475,18 @@ impl SideTable {
         active_rows(&required, filter)
     }
 
-    /// The table's columns of some rows.
+    /// The table's columns of some rows, or of all.
     fn values_of(
         &self,
         rows: &RecordBatch,
-        chosen: &UInt32Array,
+        chosen: Option<&UInt32Array>,
     ) -> std::result::Result<RecordBatch, ArrowError> {
         let columns = self.side.columns.iter().map(|column| {
-            let values = take(rows.column(column.column), chosen, None)?;
-            Ok(one_form(values))
+            let values = rows.column(column.column);
+            Ok(one_form(match chosen {
+                Some(chosen) => take(values, chosen, None)?,
+                None => values.clone(),
+            }))
         });
         let columns = columns.collect::<std::result::Result<Vec<_>, ArrowError>>()?;
         RecordBatch::try_new(self.schema.clone(), columns)
@@ -434,33 +529,20 @@ pub(super) fn sort_options(column: ByColumn) -> SortOptions {
     }
 }
 
-/// The values that were not there before and are now, and the other way round.
-fn crossing(
-    side: usize,
-    chosen: &UInt32Array,
-    values: &RecordBatch,
-    before: &[i64],
+/// Changes multiplicities; gives those from before, row by row, where there are no slices.
+fn change(
+    side: &SideTable,
+    entries: &Entries,
     weights: &[i64],
-) -> std::result::Result<Option<Crossing>, ArrowError> {
-    let (mut rows_of, mut places, mut left) = (Vec::new(), Vec::new(), Vec::new());
-    for (row, (&before, &weight)) in before.iter().zip(weights).enumerate() {
-        let (was, is) = (before > 0, before + weight > 0);
-        if was != is {
-            rows_of.push(chosen.value(row));
-            places.push(row as u32);
-            left.push(was);
-        }
+    slice: Option<i64>,
+) -> Result<Vec<i64>> {
+    if slice.is_none() {
+        return Ok(side.table.apply_counted(entries, weights)?);
     }
-    if places.is_empty() {
-        return Ok(None);
-    }
-    let rows = take_record_batch(values, &UInt32Array::from(places))?;
-    Ok(Some(Crossing {
-        side,
-        rows_of,
-        rows,
-        retracted: left.into(),
-    }))
+    // A row can be taken back after a window has closed to it: then it leaves a side slice that it never came to, and
+    // both are right together when the later window is due.
+    side.table.apply_signed(entries, weights)?;
+    Ok(Vec::new())
 }
 
 impl Stored {

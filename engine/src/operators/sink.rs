@@ -13,11 +13,14 @@
 //!    share at every checkpoint, also if it has not changed: another worker's may have, and the result is merged from all.
 //! 3. A column that the table declares NOT NULL never gets a NULL: such a row stops the job, whatever `row.error` says.
 
+mod read;
+
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use weir_connectors::SinkWriter;
+use weir_planner::Wanted;
 use weir_state::MultiMapTable;
-use weir_types::{ChangeBatch, CheckpointId, OperatorId, Schema, Span, hash};
+use weir_types::{ChangeBatch, CheckpointId, KeyGroupRange, OperatorId, Schema, Span, hash};
 
 use super::build::internal;
 use super::{Operator, OperatorContext, Progress, changes};
@@ -40,6 +43,9 @@ pub(super) struct SnapshotRows {
     pub(super) key: Vec<usize>,
     pub(super) table: MultiMapTable,
     pub(super) schema: SchemaRef,
+    /// How many key groups there are, and those that are kept here.
+    pub(super) key_groups: u16,
+    pub(super) range: KeyGroupRange,
 }
 
 /// Writes a table.
@@ -155,7 +161,7 @@ impl SnapshotRows {
     }
 
     /// Each row as often as it is there.
-    fn repeated(
+    pub(super) fn repeated(
         &self,
         operator: &OperatorId,
         rows: &RecordBatch,
@@ -169,25 +175,6 @@ impl SnapshotRows {
         RecordBatch::try_new(self.schema.clone(), rows.columns().to_vec())
             .and_then(|rows| arrow::compute::take_record_batch(&rows, &indices))
             .map_err(|error| internal(operator, &error))
-    }
-
-    /// Gives every row to a reader, until it has enough.
-    fn read_all(
-        &self,
-        operator: &OperatorId,
-        give: &mut dyn FnMut(RecordBatch) -> bool,
-    ) -> Result<()> {
-        let (mut failed, mut enough) = (None, false);
-        self.table.scan(&mut |rows, counts| {
-            if failed.is_none() && !enough {
-                match self.repeated(operator, &rows, &counts) {
-                    Ok(rows) => enough = !give(rows),
-                    Err(error) => failed = Some(error),
-                }
-            }
-            Ok(())
-        })?;
-        failed.map_or(Ok(()), Err)
     }
 }
 
@@ -227,9 +214,13 @@ impl Operator for Sink {
         Ok(self.writer.prepare(checkpoint)?)
     }
 
-    fn read_view(&self, give: &mut dyn FnMut(RecordBatch) -> bool) -> Result<()> {
+    fn read_view(
+        &self,
+        wanted: &[Wanted],
+        give: &mut dyn FnMut(RecordBatch) -> bool,
+    ) -> Result<u64> {
         match self.snapshot.as_ref().filter(|_| self.is_view) {
-            Some(snapshot) => snapshot.read_all(&self.operator, give),
+            Some(snapshot) => snapshot.read(&self.operator, wanted, give),
             None => Err(Error::Internal {
                 operator: self.operator.clone(),
                 message: "it keeps no view".to_owned(),

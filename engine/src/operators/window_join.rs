@@ -109,7 +109,7 @@ impl WindowJoin {
             };
             let keys = match &mut firing.keys {
                 Some(keys) => keys,
-                None => firing.keys.insert(self.windows.keys(window)?.into()),
+                None => firing.keys.insert(self.keys_of(window)?),
             };
             match keys.pop_front() {
                 Some(batch) => {
@@ -126,6 +126,50 @@ impl WindowJoin {
                 }
             }
         }
+    }
+
+    /// The keys of a window of whose rows anything is given. The rows of the others go at once, unread: where the greatest price
+    /// of a window meets its bids, all keys but one are such.
+    fn keys_of(&self, window: i64) -> Result<VecDeque<RecordBatch>> {
+        let keys = self.windows.keys(window)?.into_iter();
+        if !self.sides.iter().all(|side| side.rows.is_in_memory()) {
+            return Ok(keys.collect());
+        }
+        let mut sifted = keys
+            .map(|batch| self.sifted(batch))
+            .collect::<Result<VecDeque<_>>>()?;
+        sifted.retain(|batch| batch.num_rows() > 0);
+        Ok(sifted)
+    }
+
+    /// The keys of a batch that have rows which are given, by themselves or beside others.
+    fn sifted(&self, batch: RecordBatch) -> Result<RecordBatch> {
+        let keys = &batch.columns()[..batch.num_columns() - 1];
+        let hashes = hash::hash_columns(keys, batch.num_rows());
+        let [left, right] = &self.sides;
+        let left = left.rows.contains(keys, &hashes, None)?;
+        let right = right.rows.contains(keys, &hashes, None)?;
+        let mut wanted = &left & &right;
+        for (side, here) in [left, right].into_iter().enumerate() {
+            if self.shape.alone(side) == Alone::Unmatched {
+                wanted = &wanted | &here;
+            }
+        }
+        if wanted.count_set_bits() == wanted.len() {
+            return Ok(batch);
+        }
+        let (mut kept, rest): (Vec<u32>, Vec<u32>) =
+            (0..batch.num_rows() as u32).partition(|&key| wanted.value(key as usize));
+        let gone = taken(keys, &rest.clone().into())?;
+        let hashes: Vec<u64> = rest.iter().map(|&key| hashes[key as usize]).collect();
+        for side in &self.sides {
+            let left_there = side.rows.forget(&gone, &hashes)?;
+            kept.extend(left_there.iter().map(|&key| rest[key as usize]));
+        }
+        kept.sort_unstable();
+        kept.dedup();
+        arrow::compute::take_record_batch(&batch, &UInt32Array::from(kept))
+            .map_err(|error| internal(&self.operator, &error))
     }
 
     /// Takes the rows of these keys out of state.
@@ -328,12 +372,14 @@ impl Operator for WindowJoin {
             })
             .collect();
         let kept = UInt32Array::from(kept);
-        let keys = taken(&keys, &kept)?;
-        let rows = RecordBatch::try_new(
-            Arc::clone(&side.schema),
-            taken(batch.rows.columns(), &kept)?,
-        )
-        .map_err(|error| internal(&self.operator, &error))?;
+        // Most batches are kept as they are.
+        let of_kept = |columns: &[ArrayRef]| match alone.is_empty() {
+            true => Ok(columns.to_vec()),
+            false => taken(columns, &kept),
+        };
+        let keys = of_kept(&keys)?;
+        let rows = RecordBatch::try_new(Arc::clone(&side.schema), of_kept(batch.rows.columns())?)
+            .map_err(|error| internal(&self.operator, &error))?;
         let hashes = hash::hash_columns(&keys, kept.len());
         side.rows
             .apply(&keys, &hashes, &rows, &vec![1; kept.len()])?;

@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use weir_planner::Wanted;
 use weir_state::{CheckpointStore, Savepoint, StorageSettings};
 use weir_types::CheckpointId;
 
@@ -146,7 +147,12 @@ impl JobControl {
     /// Asks for the rows of a materialized view at the newest epoch; the answer comes when that is complete. A job that
     /// starts again meanwhile drops the request: [`JobControl::view_rows`] asks again.
     pub fn view(&self, name: &str) -> Receiver<Result<ViewRows>> {
-        let receiver = self.ask_for_view(name, |desk| &mut desk.views);
+        self.view_where(name, &[])
+    }
+
+    /// The same of the rows that have wanted values, as [`crate::view_rows_where`] gives them.
+    pub fn view_where(&self, name: &str, wanted: &[Wanted]) -> Receiver<Result<ViewRows>> {
+        let receiver = self.ask_for_view(name, wanted, |desk| &mut desk.views);
         self.wake();
         receiver
     }
@@ -156,9 +162,17 @@ impl JobControl {
     /// # Errors
     /// If the job has ended, or has no such view.
     pub fn view_rows(&self, name: &str) -> Result<ViewRows> {
+        self.view_rows_where(name, &[])
+    }
+
+    /// The same of the rows that have wanted values, as [`crate::view_rows_where`] gives them.
+    ///
+    /// # Errors
+    /// As of [`JobControl::view_rows`].
+    pub fn view_rows_where(&self, name: &str, wanted: &[Wanted]) -> Result<ViewRows> {
         loop {
             // Without an answer the job has failed and is being started again, or will have been closed.
-            if let Ok(answer) = self.view(name).recv() {
+            if let Ok(answer) = self.view_where(name, wanted).recv() {
                 return answer;
             }
         }
@@ -166,12 +180,13 @@ impl JobControl {
 
     /// Asks for the rows of a view as they are at the end of the job. Nothing comes if it fails.
     pub(crate) fn view_at_end(&self, name: &str) -> Receiver<Result<ViewRows>> {
-        self.ask_for_view(name, |desk| &mut desk.last_views)
+        self.ask_for_view(name, &[], |desk| &mut desk.last_views)
     }
 
     fn ask_for_view(
         &self,
         name: &str,
+        wanted: &[Wanted],
         list: impl Fn(&mut Desk) -> &mut Vec<ViewRequest>,
     ) -> Receiver<Result<ViewRows>> {
         let (reply, receiver) = channel();
@@ -180,6 +195,7 @@ impl JobControl {
             Some(why) => drop(reply.send(Err(ended_for_view(name, &why)))),
             None => list(&mut desk).push(ViewRequest {
                 view: name.to_owned(),
+                wanted: wanted.to_vec(),
                 reply,
             }),
         }

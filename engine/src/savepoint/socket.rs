@@ -8,7 +8,7 @@
 //!   {"version": 1, "do": "stop", "savepoint": null or {…}, "drain": false}    {"stopping": true, "savepoint": FOLDER or null}
 //!   {"version": 1, "do": "status"}                                            {"status": what the job says of itself}
 //!                                                                             {"error": TEXT}
-//!   {"version": 1, "do": "view", "name": VIEW}                                a line and an Arrow stream: `views/wire.rs`
+//!   {"version": 1, "do": "view", "name": VIEW, "wanted": [{…}]}               a line and an Arrow stream: `views/wire.rs`
 //! ```
 //!
 //! Whoever listens holds the job's lock, so a socket that is there already is a dead one's and is replaced.
@@ -24,6 +24,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use weir_planner::Wanted;
 
 use super::{JobControl, SavepointOrder, StopOrder};
 use crate::sync::lock;
@@ -56,6 +57,9 @@ enum What {
     Status,
     View {
         name: String,
+        /// A job of a release that does not know it gives all rows.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        wanted: Vec<Wanted>,
     },
 }
 
@@ -269,14 +273,14 @@ fn accept(
 fn serve(stream: UnixStream, control: &JobControl, status: Option<&StatusReport>) {
     let answer = match read_request(&stream) {
         Ok(Request {
-            what: What::View { name },
+            what: What::View { name, wanted },
             ..
         }) => {
             let mut out = std::io::BufWriter::new(&stream);
             // Whoever asked may be gone.
             drop(crate::views::write_answer(
                 &mut out,
-                control.view_rows(&name),
+                control.view_rows_where(&name, &wanted),
             ));
             drop(out.flush());
             return;
@@ -427,14 +431,23 @@ impl ControlClient {
         Ok(self.ask(What::Status)?.status)
     }
 
-    /// Asks for the rows of a materialized view at the newest epoch.
+    /// Asks for the rows of a materialized view at the newest epoch, those that have wanted values ([`crate::view_rows_where`]).
     ///
     /// # Errors
     /// What the job says.
-    pub fn view(mut self, name: &str) -> Result<crate::ViewRows> {
-        self.send(What::View {
+    pub fn view(mut self, name: &str, wanted: &[Wanted]) -> Result<crate::ViewRows> {
+        let mut what = What::View {
             name: name.to_owned(),
-        })?;
+            wanted: wanted.to_vec(),
+        };
+        // What is too long to be said is left to whoever reads.
+        let text = serde_json::to_vec(&what).map_or(usize::MAX, |text| text.len());
+        if let What::View { wanted, .. } = &mut what
+            && text as u64 > REQUEST_BYTES_MAX / 2
+        {
+            wanted.clear();
+        }
+        self.send(what)?;
         crate::views::read_answer(BufReader::new(&self.stream))
     }
 

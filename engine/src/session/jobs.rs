@@ -7,6 +7,7 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use weir_planner::Wanted;
 use weir_planner::plan::{OperatorKind, StreamPlan};
 use weir_state::Savepoint;
 
@@ -178,16 +179,16 @@ impl BackgroundJob {
     }
 
     /// The rows of a view: at the newest epoch while it runs, then at its last one.
-    pub(super) fn view(&self, name: &str) -> Result<ViewRows> {
+    pub(super) fn view(&self, name: &str, wanted: &[Wanted]) -> Result<ViewRows> {
         if self.is_running() {
-            match self.control.view_rows(name) {
+            match self.control.view_rows_where(name, wanted) {
                 // It may have ended just now.
                 Err(Error::Job(why)) if why.starts_with("[R0052]") => {}
                 answer => return answer,
             }
         }
         if let Some(folder) = &self.folder {
-            return crate::views::stored(folder, &self.name, name);
+            return crate::views::stored(folder, &self.name, name, wanted);
         }
         let unknown = || {
             Error::Job(format!(

@@ -11,13 +11,14 @@ use std::path::PathBuf;
 
 use weir_planner::lexemes::{LexemeKind, lexemes};
 use weir_planner::plan::{MATERIALIZED_VIEW, OperatorKind, StreamPlan, TableDefinition};
+use weir_planner::{VIEW_KEY, Wanted, wanted};
 use weir_types::{Column, Diagnostic};
 
 use super::Session;
 use super::program::{ProgramTables, VIEW};
 use super::table_rows::RowsTable;
 use crate::declaration::{name_text, quoted, type_text, unquoted};
-use crate::views::{ViewInfo, ViewRows, noted, view_of, view_rows, views_of};
+use crate::views::{ViewInfo, ViewRows, noted, view_of, view_rows_where, views_of};
 use crate::{Error, Result};
 
 const JOB: &str = "job";
@@ -38,6 +39,13 @@ pub(super) fn declared(view: &ViewInfo, job: &str, folder: Option<&PathBuf>) -> 
         (VIEW, view.name.clone()),
         (JOB, job.to_owned()),
     ];
+    if let Some(key) = &view.unique_key {
+        let key: Vec<&str> = key
+            .iter()
+            .map(|&column| view.columns[column].name.as_str())
+            .collect();
+        options.push((VIEW_KEY, serde_json::json!(key).to_string()));
+    }
     if let Some(folder) = folder {
         options.push((FOLDER, folder.to_string_lossy().into_owned()));
     }
@@ -79,6 +87,23 @@ pub(super) fn read_by(plan: &StreamPlan) -> impl Iterator<Item = &TableDefinitio
     })
 }
 
+/// What a query wants of a view: of several readers with conditions of their own, all.
+fn wanted_of(plan: &StreamPlan, view: &TableDefinition) -> Vec<Wanted> {
+    let mut sources = plan
+        .operators
+        .iter()
+        .filter_map(|operator| match &operator.kind {
+            OperatorKind::Source { table, filter, .. } if *table == view.name => {
+                Some(filter.as_ref())
+            }
+            _ => None,
+        });
+    match (sources.next(), sources.next()) {
+        (Some(filter), None) => wanted(view, filter),
+        _ => Vec::new(),
+    }
+}
+
 /// A job that would read a view of another job is refused: it would see the rows of one epoch and never another.
 pub(super) fn refuse_reading(plan: &StreamPlan) -> Result<()> {
     let Some(view) = read_by(plan).next() else {
@@ -106,14 +131,22 @@ impl Session {
     /// # Errors
     /// If there is no such view, or it cannot be read.
     pub fn view(&self, name: &str) -> Result<ViewRows> {
+        self.view_where(name, &[])
+    }
+
+    /// The same of the rows that have wanted values, as [`crate::view_rows_where`] gives them.
+    ///
+    /// # Errors
+    /// As of [`Session::view`].
+    pub fn view_where(&self, name: &str, wanted: &[Wanted]) -> Result<ViewRows> {
         if let Some(job) = self.jobs.iter().find(|job| job.keeps(name)) {
-            return job.view(name);
+            return job.view(name, wanted);
         }
         let root = self.options.views_root.as_ref();
         let found = root.into_iter().flat_map(|root| noted(root));
         let mut found: Vec<_> = found.filter(|(_, _, view)| view.name == name).collect();
         match (found.pop(), found.is_empty()) {
-            (Some((folder, job, _)), true) => view_rows(&folder, &job, name),
+            (Some((folder, job, _)), true) => view_rows_where(&folder, &job, name, wanted),
             (Some((_, job, _)), false) => Err(Error::Job(format!(
                 "[R0055] several jobs keep a view `{name}`, `{job}` and `{}` among them: give one of them another name",
                 found[0].1
@@ -136,11 +169,14 @@ impl Session {
     pub(super) fn with_rows_of_views(&self, plan: &StreamPlan) -> Result<ProgramTables> {
         let mut tables = None;
         for view in read_by(plan) {
+            let wanted = wanted_of(plan, view);
             let said = |key: &str| view.options.get(key).cloned().unwrap_or_default();
             let name = said(VIEW);
             let found = match view.options.get(FOLDER) {
-                Some(folder) => view_rows(&PathBuf::from(folder), &said(JOB), &name)?,
-                None => self.view(&name)?,
+                Some(folder) => {
+                    view_rows_where(&PathBuf::from(folder), &said(JOB), &name, &wanted)?
+                }
+                None => self.view_where(&name, &wanted)?,
             };
             tables
                 .get_or_insert_with(|| self.program.apart())

@@ -39,8 +39,8 @@ use crate::Result;
 use crate::clock::Clock;
 use crate::coordinator::EpochControl;
 use crate::evolution::{SourceAgain, SplitAgain};
+use crate::failpoint::pass;
 use crate::sync::lock;
-use crate::worker::pass;
 
 /// A chunk has at most this many bytes.
 const CHUNK_BYTES_MAX: usize = 1 << 20;
@@ -191,6 +191,8 @@ pub(crate) struct Asking<'a> {
     /// Who asks.
     pub(crate) worker: WorkerId,
     pub(crate) epoch: u64,
+    /// The source's place among the job's sources.
+    pub(crate) entry: usize,
     pub(crate) control: &'a EpochControl,
     pub(crate) clock: &'a Clock,
     /// Most records of a chunk.
@@ -302,7 +304,7 @@ impl SharedSource {
     /// Hands out the next chunk, of the split that is furthest behind; or ends the epoch.
     pub(crate) fn next_chunk(&self, mut asking: Asking<'_>) -> Result<NextChunk> {
         // One that has nothing was asked as well: the epoch need not wait for it.
-        asking.control.on_asked(asking.epoch, self.node);
+        let allowed = asking.control.ask(asking.epoch, asking.entry);
         let mut all_ended_epoch = true;
         for index in self.order() {
             let split = &self.splits[index];
@@ -322,7 +324,7 @@ impl SharedSource {
             if is_another_workers || split.ended.load(Ordering::Acquire) || self.is_ahead(index) {
                 continue;
             }
-            if let Some(next) = self.deal(index, &mut dealing, &mut asking)? {
+            if let Some(next) = self.deal(index, &mut dealing, allowed, &mut asking)? {
                 return Ok(next);
             }
         }
@@ -339,13 +341,11 @@ impl SharedSource {
         &self,
         index: usize,
         dealing: &mut Dealing,
+        allowed: u64,
         asking: &mut Asking<'_>,
     ) -> Result<Option<NextChunk>> {
         let split = &self.splits[index];
-        let mut records_max = asking
-            .control
-            .allowance(asking.epoch, self.node)
-            .min(asking.chunk_records_max);
+        let mut records_max = allowed.min(asking.chunk_records_max);
         if let Some(left) = self.limit_left(index) {
             records_max = records_max.min(left);
             if left == 0 {
@@ -371,7 +371,7 @@ impl SharedSource {
                 let wall = asking.clock.wall_micros();
                 asking
                     .control
-                    .on_dealt(asking.epoch, self.node, chunk.records, bytes, wall);
+                    .on_dealt(asking.epoch, asking.entry, chunk.records, bytes, wall);
                 // After the control knows of them: whoever sees that a source is done sees its last records counted.
                 split.records.fetch_add(chunk.records, Ordering::AcqRel);
                 pass("engine.source.dealt")?;

@@ -85,6 +85,8 @@ pub(crate) enum Turn {
 pub(crate) struct Surroundings<'a> {
     pub(crate) worker: WorkerId,
     pub(crate) source: &'a SharedSource,
+    /// Its place among the job's sources.
+    pub(crate) entry: usize,
     pub(crate) control: &'a EpochControl,
     pub(crate) clock: &'a Clock,
     pub(crate) epoch: u64,
@@ -154,6 +156,7 @@ impl Reader {
         let asking = Asking {
             worker: around.worker,
             epoch: around.epoch,
+            entry: around.entry,
             control: around.control,
             clock: around.clock,
             chunk_records_max: around.chunk_records_max,

@@ -8,6 +8,7 @@ use weir_state::WorkerSnapshot;
 use weir_types::{CheckpointId, WorkerId};
 
 use super::{CheckpointRecord, Ending, Log, OperatorRecord};
+use crate::{JobEvent, JobListener};
 
 /// What one worker measured of one operator.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,6 +26,7 @@ pub(crate) struct OperatorFigures {
 #[derive(Debug)]
 pub(crate) struct Collector {
     log: Log,
+    listener: JobListener,
     /// ID, whether it is a sink, its weakest bound: in the plan's order.
     operators: Vec<OperatorRecord>,
     workers: usize,
@@ -33,7 +35,12 @@ pub(crate) struct Collector {
 }
 
 impl Collector {
-    pub(crate) fn new(log: Log, plan: &StreamPlan, workers: usize, generation: u64) -> Self {
+    pub(crate) fn new(
+        (log, listener): (Log, JobListener),
+        plan: &StreamPlan,
+        workers: usize,
+        generation: u64,
+    ) -> Self {
         let operators = plan.operators.iter().map(|operator| OperatorRecord {
             id: operator.id.to_string(),
             sink: matches!(operator.kind, OperatorKind::Sink { .. }),
@@ -43,6 +50,7 @@ impl Collector {
         });
         Self {
             log,
+            listener,
             operators: operators.collect(),
             workers,
             generation,
@@ -165,6 +173,7 @@ impl Collector {
             record.publish_micros = record.total_micros.saturating_sub(record.ready_micros);
         }
         self.log.append(&record);
+        self.listener.hear(&JobEvent::Checkpoint(&record));
     }
 }
 

@@ -11,13 +11,17 @@
 //!
 //! # Invariants
 //! 1. An answer is the state at the end of *one* epoch on all workers: a prefix of every input.
-//! 2. Nothing of a view is held in memory for readers: the rows are copied when somebody asks, and belong to the reader.
-//! 3. A read changes nothing: an epoch that was closed for it alone has no rows.
+//! 2. Who wants the rows of some keys alone gets these, and nothing else is read (`wanted.rs`).
+//! 3. Nothing of a view is held in memory for readers: the rows are copied when somebody asks, and belong to the reader.
+//! 4. A read changes nothing: an epoch that was closed for it alone has no rows.
 
 mod sink;
 mod stored;
+mod wanted;
 mod wire;
 
+#[cfg(test)]
+mod key_tests;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +31,7 @@ use std::sync::{Arc, Mutex};
 
 use arrow::array::RecordBatch;
 use serde::{Deserialize, Serialize};
+use weir_planner::Wanted;
 use weir_planner::plan::{Operator, OperatorKind, StreamPlan};
 use weir_types::Column;
 
@@ -35,6 +40,7 @@ use crate::{ControlClient, Error, Result};
 
 pub(crate) use sink::ViewSink;
 pub(crate) use stored::{note, noted, stored};
+pub(crate) use wanted::{Looked, passing};
 pub(crate) use wire::{read_answer, write_answer};
 
 /// So many bytes of rows are given to one reader.
@@ -47,6 +53,8 @@ pub struct ViewRows {
     pub info: ViewInfo,
     /// Every row, as often as it is there; in no order.
     pub rows: Vec<RecordBatch>,
+    /// How many rows of the view were looked at for that.
+    pub rows_read: u64,
 }
 
 /// What a materialized view looks like.
@@ -104,15 +112,30 @@ pub(crate) fn view_of<'p>(plan: &'p StreamPlan, operator: &'p Operator) -> Optio
 /// # Errors
 /// If there is no such job or view, or its state cannot be read.
 pub fn view_rows(state_dir: &Path, job: &str, view: &str) -> Result<ViewRows> {
+    view_rows_where(state_dir, job, view, &[])
+}
+
+/// The same, of the rows that have wanted values: all of them, and others where that is simpler, so that whoever reads has to look
+/// at each. If the wanted values are those of the view's key, nothing else is read.
+///
+/// # Errors
+/// As of [`view_rows`].
+pub fn view_rows_where(
+    state_dir: &Path,
+    job: &str,
+    view: &str,
+    wanted: &[Wanted],
+) -> Result<ViewRows> {
     match ControlClient::connect(state_dir)? {
-        Some(client) => client.view(view),
-        None => stored(state_dir, job, view),
+        Some(client) => client.view(view, wanted),
+        None => stored(state_dir, job, view, wanted),
     }
 }
 
 /// A request that waits for the end of an epoch.
 pub(crate) struct ViewRequest {
     pub(crate) view: String,
+    pub(crate) wanted: Vec<Wanted>,
     pub(crate) reply: Sender<Result<ViewRows>>,
 }
 
@@ -120,6 +143,7 @@ pub(crate) struct ViewRequest {
 pub(crate) struct ViewRead {
     /// Index of its operator.
     pub(crate) operator: usize,
+    pub(crate) wanted: Vec<Wanted>,
     info: ViewInfo,
     collected: Mutex<Collected>,
     reply: Mutex<Sender<Result<ViewRows>>>,
@@ -135,6 +159,8 @@ impl std::fmt::Debug for ViewRead {
 struct Collected {
     rows: Vec<RecordBatch>,
     bytes: usize,
+    /// Rows that were looked at.
+    read: u64,
     /// Workers that have given their share.
     done: u32,
 }
@@ -151,6 +177,7 @@ impl ViewRead {
         };
         Some(Arc::new(Self {
             operator,
+            wanted: request.wanted,
             info: info(name, &plan.operators[operator]),
             collected: Mutex::default(),
             reply: Mutex::new(request.reply),
@@ -169,9 +196,10 @@ impl ViewRead {
         true
     }
 
-    /// A worker has given its share; the last of `workers` sends the answer.
-    pub(crate) fn on_worker_done(&self, workers: u32, now: i64) {
+    /// A worker has given its share, for which it looked at `read` rows; the last of `workers` sends the answer.
+    pub(crate) fn on_worker_done(&self, workers: u32, now: i64, read: u64) {
         let mut collected = lock(&self.collected);
+        collected.read += read;
         collected.done += 1;
         if collected.done < workers {
             return;
@@ -182,7 +210,12 @@ impl ViewRead {
             let mut info = self.info.clone();
             info.as_of = Some(now);
             let rows = std::mem::take(&mut collected.rows);
-            Ok(ViewRows { info, rows })
+            let rows_read = collected.read;
+            Ok(ViewRows {
+                info,
+                rows,
+                rows_read,
+            })
         };
         // Whoever asked may be gone.
         drop(lock(&self.reply).send(answer));

@@ -1,16 +1,21 @@
 //! Views of jobs that do not run: read from the newest checkpoint. And which views there are: `views.json` in a job's folder.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use arrow::array::{Array, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 use weir_planner::plan::StreamPlan;
+use weir_planner::{Wanted, is_by_key};
 use weir_state::ColumnRole;
-use weir_types::DataType;
+use weir_types::{DataType, KeyGroupRange, hash};
 
-use super::{ROWS_BYTES_MAX, ViewInfo, ViewRows, no_such_view, too_large, view_of, views_of};
+use super::{
+    Looked, ROWS_BYTES_MAX, ViewInfo, ViewRows, no_such_view, passing, too_large, view_of, views_of,
+};
 use crate::{Error, Result, checkpoint_state};
 
 const FILE: &str = "views.json";
@@ -67,7 +72,12 @@ pub(crate) fn noted(root: &Path) -> Vec<(std::path::PathBuf, String, ViewInfo)> 
 }
 
 /// The rows of a view at the newest checkpoint of a job that does not run.
-pub(crate) fn stored(state_dir: &Path, job: &str, view: &str) -> Result<ViewRows> {
+pub(crate) fn stored(
+    state_dir: &Path,
+    job: &str,
+    view: &str,
+    wanted: &[Wanted],
+) -> Result<ViewRows> {
     let (reader, manifest) = checkpoint_state(job, state_dir, None)?;
     let plan: StreamPlan = serde_json::from_value(manifest.plan.clone()).map_err(|error| {
         Error::Job(format!(
@@ -103,8 +113,21 @@ pub(crate) fn stored(state_dir: &Path, job: &str, view: &str) -> Result<ViewRows
     };
     let (values, counts) = (of(ColumnRole::Value), of(ColumnRole::Count));
     let schema = DataType::arrow_schema(&info.columns);
-    let (mut rows, mut bytes, mut failed) = (Vec::new(), 0usize, None);
-    reader.scan(table, None, &mut |batch| {
+    let looked = Looked::new(wanted, &schema);
+    let kept = operator.state.iter().find(|table| table.name == "rows");
+    let key: Vec<String> = kept
+        .into_iter()
+        .flat_map(|table| table.key.iter().map(|column| column.name.clone()))
+        .collect();
+    let by_key = is_by_key(&key, wanted);
+    let groups = by_key.then(|| groups_of(&key, &looked, &schema, reader.key_groups()));
+    let groups = match groups.flatten() {
+        Some(groups) => groups.into_iter().map(Some).collect(),
+        None => vec![None],
+    };
+    let (mut rows, mut bytes, mut failed, mut rows_read) = (Vec::new(), 0usize, None, 0u64);
+    let mut take = |batch: RecordBatch| {
+        rows_read += batch.num_rows() as u64;
         let count = counts
             .first()
             .and_then(|&count| batch.column(count).as_any().downcast_ref::<Int64Array>());
@@ -120,9 +143,11 @@ pub(crate) fn stored(state_dir: &Path, job: &str, view: &str) -> Result<ViewRows
         });
         let columns: std::result::Result<Vec<_>, _> = columns.collect();
         let options = RecordBatchOptions::new().with_row_count(Some(indices.len()));
-        let batch = columns.and_then(|columns| {
-            RecordBatch::try_new_with_options(schema.clone(), columns, &options)
-        });
+        let batch = columns
+            .and_then(|columns| {
+                RecordBatch::try_new_with_options(schema.clone(), columns, &options)
+            })
+            .and_then(|batch| passing(batch, &looked));
         let batch = match batch {
             Ok(batch) => batch,
             Err(error) => {
@@ -136,7 +161,10 @@ pub(crate) fn stored(state_dir: &Path, job: &str, view: &str) -> Result<ViewRows
         }
         rows.push(batch);
         Ok(ControlFlow::Continue(()))
-    })?;
+    };
+    for group in groups {
+        reader.scan(table, group, &mut take)?;
+    }
     if let Some(error) = failed {
         return Err(Error::Internal {
             operator: operator.id.clone(),
@@ -146,5 +174,33 @@ pub(crate) fn stored(state_dir: &Path, job: &str, view: &str) -> Result<ViewRows
     if bytes > ROWS_BYTES_MAX {
         return Err(too_large(view));
     }
-    Ok(ViewRows { info, rows })
+    Ok(ViewRows {
+        info,
+        rows,
+        rows_read,
+    })
+}
+
+/// The key groups that the wanted keys are in, each as a range of its own; `None`: that cannot be told.
+fn groups_of(
+    key: &[String],
+    looked: &Looked,
+    schema: &SchemaRef,
+    groups: u16,
+) -> Option<Vec<KeyGroupRange>> {
+    let places: Option<Vec<usize>> = key
+        .iter()
+        .map(|name| Some(schema.column_with_name(name)?.0))
+        .collect();
+    let keys = looked.keys(&places?)?;
+    let count = keys.first().map_or(0, |column| column.len());
+    let found: BTreeSet<u16> = hash::hash_columns(&keys, count)
+        .into_iter()
+        .map(|hash| hash::key_group(hash, groups).0)
+        .collect();
+    let range = |start: u16| KeyGroupRange {
+        start,
+        end: start + 1,
+    };
+    Some(found.into_iter().map(range).collect())
 }

@@ -9,14 +9,14 @@ use weir_types::{Column, DataType};
 
 use crate::{Answer, ChannelSender, Session, SessionOptions, StopOrder, TableSpec, ViewRows};
 
-fn spec() -> TableSpec {
+pub(super) fn spec() -> TableSpec {
     TableSpec::new(vec![
         Column::new("item", DataType::String),
         Column::new("price", DataType::Int64),
     ])
 }
 
-fn send(to: &ChannelSender, rows: &[(&str, i64)]) {
+pub(super) fn send(to: &ChannelSender, rows: &[(&str, i64)]) {
     let items: ArrayRef = Arc::new(rows.iter().map(|row| Some(row.0)).collect::<StringArray>());
     let prices: ArrayRef = Arc::new(rows.iter().map(|row| row.1).collect::<Int64Array>());
     to.send(RecordBatch::try_from_iter([("item", items), ("price", prices)]).unwrap())
@@ -24,7 +24,7 @@ fn send(to: &ChannelSender, rows: &[(&str, i64)]) {
 }
 
 /// First column as text, second as a number; sorted.
-fn pairs(rows: &ViewRows) -> Vec<(String, i64)> {
+pub(super) fn pairs(rows: &ViewRows) -> Vec<(String, i64)> {
     let mut found = Vec::new();
     for batch in &rows.rows {
         let names = arrow::compute::cast(batch.column(0), &arrow::datatypes::DataType::Utf8);

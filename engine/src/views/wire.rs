@@ -17,6 +17,9 @@ struct Head {
     /// How many rows follow: a stream that breaks off looks like one that ends.
     #[serde(default)]
     rows: usize,
+    /// How many were looked at.
+    #[serde(default)]
+    read: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
@@ -33,6 +36,7 @@ pub(crate) fn write_answer(out: &mut dyn Write, answer: Result<ViewRows>) -> std
         Ok(found) => (
             Head {
                 rows: found.num_rows(),
+                read: found.rows_read,
                 view: Some(found.info),
                 error: None,
             },
@@ -72,6 +76,7 @@ pub(crate) fn read_answer(mut from: impl BufRead) -> Result<ViewRows> {
     let found = ViewRows {
         info,
         rows: rows.map_err(|error| broken(&error))?,
+        rows_read: head.read,
     };
     if found.num_rows() != head.rows {
         return Err(broken(&"it breaks off"));

@@ -10,7 +10,7 @@ use weir_types::{DataType, KeyGroupRange, WorkerId};
 
 use super::build::{build_operator, worker_options};
 use crate::Result;
-use crate::evolution::bootstrap::{Bootstrap, Collects, Gives, OwnRows, Role};
+use crate::evolution::bootstrap::{Bootstrap, Collects, Gives, OwnRows, Role, Silent};
 use crate::job::Shared;
 use crate::operators::{self, BuildContext, Operator};
 
@@ -80,6 +80,9 @@ pub(super) fn operator(
             own.columns.clone(),
             DataType::arrow_schema(&node.schema),
         ))),
+        Role::Silent => Some(Box::new(Silent {
+            operator: node.id.clone(),
+        })),
         Role::Collects(table) => Some(Box::new(Collects {
             rows: others[SCRATCH].map_table(table, "rows"),
             schema: node.schema.clone(),

@@ -11,9 +11,10 @@ use std::time::Instant;
 use weir_types::{CheckpointId, ProcessingTime};
 
 use super::item::Feed;
-use super::{Worker, clock_watermark, pass};
+use super::{Worker, clock_watermark};
 use crate::Result;
 use crate::coordinator::{EpochReport, Event};
+use crate::failpoint::pass;
 
 impl Worker {
     /// All operators have flushed the epoch.
@@ -82,10 +83,11 @@ impl Worker {
         let now = self.job.control.now(self.epoch).0;
         for read in self.job.control.reads(self.epoch) {
             self.running = read.operator;
-            if let Some(operator) = &self.nodes[read.operator].operator {
-                operator.read_view(&mut |rows| read.add(rows))?;
-            }
-            read.on_worker_done(self.job.options.parallelism, now);
+            let looked_at = match &self.nodes[read.operator].operator {
+                Some(operator) => operator.read_view(&read.wanted, &mut |rows| read.add(rows))?,
+                None => 0,
+            };
+            read.on_worker_done(self.job.options.parallelism, now, looked_at);
         }
         Ok(())
     }

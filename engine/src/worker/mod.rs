@@ -47,9 +47,7 @@ use std::time::Instant;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use weir_state::{PendingSnapshot, WorkerState};
-use weir_types::{
-    ChangeBatch, CheckpointId, OperatorId, ProcessingTime, Watermark, WorkerId, failpoint,
-};
+use weir_types::{ChangeBatch, CheckpointId, OperatorId, ProcessingTime, Watermark, WorkerId};
 
 use align::Change;
 use inlet::Received;
@@ -253,6 +251,7 @@ impl Worker {
                 let turn = reader.turn(Surroundings {
                     worker: self.id,
                     source,
+                    entry: *index,
                     control: &self.job.control,
                     clock: &self.job.clock,
                     epoch: self.epoch,
@@ -618,14 +617,4 @@ fn push_change(node: usize, change: Change, stack: &mut Vec<Item>) {
         Change::Watermark(value) => stack.push(Item::Fire { node, value }),
         Change::Idle => stack.push(Item::ForwardIdle { node }),
     }
-}
-
-/// A failure point of the tests: its error is one of the world, which may pass.
-pub(crate) fn pass(name: &'static str) -> Result<()> {
-    failpoint::pass(name).map_err(|source| {
-        Error::Connector(weir_connectors::Error::Io {
-            context: name.to_owned(),
-            source,
-        })
-    })
 }

@@ -4,12 +4,15 @@
 
 use weir_types::ChangeBatch;
 
+use super::Worker;
 use super::item::{Feed, Item};
-use super::{Worker, pass};
 use crate::Result;
-use crate::coordinator::STANDING;
 use crate::evolution::bootstrap::Phase;
+use crate::failpoint::pass;
 use crate::operators::Progress;
+
+/// A job that gives rows from its state has no sources: there is one entry.
+const ENTRY: usize = 0;
 
 impl Worker {
     /// Gives the next piece, or ends the epoch.
@@ -31,8 +34,7 @@ impl Worker {
             return Ok(false);
         };
         let begins = phase == Phase::TakeBack && standing.given.is_none();
-        self.job.control.on_asked(self.epoch, STANDING);
-        if self.job.control.allowance(self.epoch, STANDING) == 0 || !self.nodes[node].has_room() {
+        if self.job.control.ask(self.epoch, ENTRY) == 0 || !self.nodes[node].has_room() {
             return Ok(false);
         }
         if begins {
@@ -83,6 +85,6 @@ impl Worker {
         let bytes = batch.rows.get_array_memory_size() as u64;
         let control = &self.job.control;
         let rows = batch.num_rows() as u64;
-        control.on_dealt(self.epoch, STANDING, rows, bytes, wall_micros);
+        control.on_dealt(self.epoch, ENTRY, rows, bytes, wall_micros);
     }
 }

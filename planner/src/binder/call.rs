@@ -102,7 +102,7 @@ impl ExprBinder<'_> {
         if library.scalar(&name.value).is_some() {
             return self.bind_level(expr, span);
         }
-        if super::aggregate::canonical_name(&name.value).is_some()
+        if super::aggregate_names::canonical_name(&name.value).is_some()
             || library.aggregate(&name.value).is_some()
             || library.registered_aggregate(&name.value).is_some()
         {
@@ -121,7 +121,7 @@ impl ExprBinder<'_> {
     fn unknown_function(&mut self, name: &str, span: Span) -> Result<Expr, Failed> {
         let known = Library::get()
             .function_names()
-            .chain(super::aggregate::names());
+            .chain(super::aggregate_names::names());
         let folded = name.to_ascii_lowercase();
         let near = nearest(&folded, known).map(str::to_owned);
         let diagnostic =
@@ -204,7 +204,7 @@ impl ExprBinder<'_> {
         if let Some(signature) = Library::get().registered_aggregate(&name.value) {
             return self.registered_call(signature, name, call, span);
         }
-        let Some(function) = super::aggregate::canonical_name(&name.value) else {
+        let Some(function) = super::aggregate_names::canonical_name(&name.value) else {
             return self.fail(
                 Diagnostic::error(
                     codes::NOT_YET,
@@ -221,7 +221,7 @@ impl ExprBinder<'_> {
         };
         let modifiers = Modifiers::taken_from(&mut level);
         let order_by = self.order_items(&modifiers.order_by)?;
-        if !super::aggregate::is_typed_by_library(function) {
+        if !super::aggregate_names::is_typed_by_library(function) {
             let arguments = self.own_arguments(&mut level)?;
             if modifiers.ignores_nulls {
                 filter = self.not_null(function, arguments.first(), filter, span)?;
@@ -320,7 +320,8 @@ impl ExprBinder<'_> {
         filter: Option<Expr>,
         span: Span,
     ) -> Result<Option<Expr>, Failed> {
-        let Some(argument) = argument.filter(|_| super::aggregate::may_ignore_nulls(function))
+        let Some(argument) =
+            argument.filter(|_| super::aggregate_names::may_ignore_nulls(function))
         else {
             return self.fail(
                 Diagnostic::error(

@@ -14,7 +14,8 @@
 //! 2. IDs of stateful operators are given in the order of the text, whatever is used later.
 //! 3. What a block stores follows from the block's text alone; a named node with state is closed ([`Node::shared`]).
 
-pub(crate) mod aggregate;
+mod aggregate;
+pub(crate) mod aggregate_names;
 mod as_of;
 mod call;
 mod choices;
@@ -401,7 +402,7 @@ pub(crate) fn library_message(error: &DataFusionError) -> String {
 /// Whether a call of that (folded) name is an aggregate.
 pub(crate) fn is_aggregate(name: &str) -> bool {
     let library = crate::library::Library::get();
-    aggregate::canonical_name(name).is_some()
+    aggregate_names::canonical_name(name).is_some()
         || library.aggregate(name).is_some()
         || library.registered_aggregate(name).is_some()
 }
@@ -412,7 +413,7 @@ pub(crate) fn is_built_in(name: &str) -> bool {
     library.scalar(name).is_some()
         || library.aggregate(name).is_some()
         || library.is_window_function(name)
-        || aggregate::canonical_name(name).is_some()
+        || aggregate_names::canonical_name(name).is_some()
         || crate::functions::is_spelling(name)
         || [
             "now",

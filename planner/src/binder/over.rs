@@ -188,7 +188,8 @@ impl ExprBinder<'_> {
             "lag" | "lead" => self.shift(name, call, span),
             "first_value" | "last_value" | "nth_value" => self.nth(name, call, span),
             function
-                if super::aggregate::canonical_name(function).is_some_and(|f| f != "grouping")
+                if super::aggregate_names::canonical_name(function)
+                    .is_some_and(|f| f != "grouping")
                     || Library::get().registered_aggregate(function).is_some() =>
             {
                 self.aggregate_over(name, call, order, span)

@@ -21,9 +21,9 @@ use super::report::{
     Choices, Exactness, InputReport, OperatorReport, Past, Replay, SideFrom, StartAt, StateFrom,
     Verdict,
 };
-use super::shape::{Groups, Shape};
+use super::shape::{Groups, Join, Shape};
 use super::trace::{Trace, drops_late_rows, emits, fills_from_rows};
-use super::widened::Widened;
+use super::widened::Widenings;
 use super::words;
 use crate::Catalog;
 use crate::plan::{Changelog, Operator, OperatorKind};
@@ -31,12 +31,15 @@ use crate::plan::{Changelog, Operator, OperatorKind};
 /// Two plans, and what was found so far.
 pub(super) struct Judge<'a> {
     pub(super) old: &'a Trace<'a>,
+    /// The old plan with every column that was widened under its new identity, also where that changes values: for what only
+    /// goes on counting.
+    pub(super) old_loosely: &'a Trace<'a>,
     pub(super) new: &'a Trace<'a>,
     pub(super) past: &'a Past,
     pub(super) choices: &'a Choices,
     pub(super) catalog: &'a dyn Catalog,
     /// Columns that are wider now.
-    pub(super) widened: &'a Widened,
+    pub(super) widened: &'a Widenings,
     /// By the index of an operator in the new plan, for those with state.
     pub(super) found: BTreeMap<usize, OperatorReport>,
 }
@@ -189,6 +192,8 @@ impl<'a> Judge<'a> {
             .all(|&below| match self.found.get(&below) {
                 Some(found) => match found.verdict {
                     Verdict::Unchanged | Verdict::Partial => true,
+                    // Its groups are what they were, and columns are known by what they are made of.
+                    Verdict::CarriedOver => matches!(found.exact, Exactness::Columns(_)),
                     Verdict::Migrated => found.state == StateFrom::Mapped,
                     _ => false,
                 },
@@ -226,6 +231,7 @@ impl<'a> Judge<'a> {
         self.of_sides(case, same_up)
             .filter(better)
             .or_else(|| self.replayed(case))
+            .or_else(|| self.of_lookup(case))
             .or_else(|| self.coarser(case, same_up))
             .or_else(|| self.kept(case, same_up))
             .unwrap_or_else(|| match case.old {
@@ -247,7 +253,7 @@ impl<'a> Judge<'a> {
             let columns = tables.flat_map(|table| table.key.iter().chain(&table.value));
             columns.map(|column| column.data_type.clone()).collect()
         };
-        !self.widened.is_empty()
+        !self.widened.exact.is_empty()
             && case.old.is_some_and(|(old, _)| {
                 types(&self.old.plan.operators[old]) != types(case.operator)
             })
@@ -271,6 +277,11 @@ impl<'a> Judge<'a> {
             return None;
         };
         let holds = |side: usize| new.stored[side].is_subset(&old.stored[side]);
+        // A side that only goes on counting may have columns of a type that rounded.
+        let Some(Shape::Join(loosely)) = &self.old_loosely.nodes[old_index].shape else {
+            return None;
+        };
+        let has = |side: usize| new.stored[side].is_subset(&loosely.stored[side]);
         if same_up && holds(0) && holds(1) {
             let sides = vec![SideFrom::Own, SideFrom::Own];
             return Some(Found::new(
@@ -295,11 +306,11 @@ impl<'a> Judge<'a> {
                 )
             } else if case.recoverable[side] {
                 (SideFrom::Input, case.exact_inputs[side], Verdict::Rebuilt)
-            } else if appends {
+            } else if appends && self.holds_keys(case, side, loosely) {
                 (
                     SideFrom::Own,
                     false,
-                    if holds(side) {
+                    if has(side) {
                         Verdict::CarriedOver
                     } else {
                         Verdict::Partial
@@ -324,6 +335,46 @@ impl<'a> Judge<'a> {
         let mut found = Found::new(verdict, yes_if(exact), StateFrom::Sides(sides));
         found.inputs = inputs;
         Some(found)
+    }
+
+    /// A lookup join whose right side can be filled from its input: what comes from now on meets the right rows, and what was
+    /// looked up before stays.
+    fn of_lookup(&self, case: &Case<'_>) -> Option<Found> {
+        let OperatorKind::LookupJoin { complete, .. } = &case.operator.kind else {
+            return None;
+        };
+        let left = case.operator.inputs[0].from;
+        let grows = self.new.plan.operators[left].changelog == Changelog::AppendOnly;
+        // A left row that is taken back has to meet what it met.
+        if !case.recoverable[1] || !grows {
+            return None;
+        }
+        // Where the right ends, left rows may wait for that.
+        let goes_on = case.old.is_some_and(|(old, shape)| {
+            let old = self.old.plan.operators[old].inputs[0].from;
+            shape == case.shape && self.side_is_same(left, old)
+        });
+        if *complete && !goes_on {
+            return None;
+        }
+        let sides = StateFrom::Sides(vec![SideFrom::Own, SideFrom::Input]);
+        Some(Found::new(Verdict::Rebuilt, Exactness::No, sides))
+    }
+
+    /// Whether a side holds what its rows are found by now. Without, none of its rows would ever meet another again.
+    fn holds_keys(&self, case: &Case<'_>, side: usize, old: &Join) -> bool {
+        let OperatorKind::Join {
+            left_keys,
+            right_keys,
+            ..
+        } = &case.operator.kind
+        else {
+            return false;
+        };
+        let columns = &self.new.nodes[case.operator.inputs[side].from].columns;
+        let keys = [left_keys, right_keys][side].iter();
+        keys.copied()
+            .all(|key| old.stored[side].contains(&columns[key]))
     }
 
     /// Whether one input of a join is what it was, with everything below unchanged.
@@ -443,34 +494,55 @@ impl<'a> Judge<'a> {
     /// What fits the old state, or a part of it.
     fn kept(&self, case: &Case<'_>, same_up: bool) -> Option<Found> {
         let (_, old) = case.old?;
-        let change = change(old, case.shape)?;
-        match change {
-            Change::Lossless if same_up && self.ttl_is_same(case) => Some(Found::new(
-                Verdict::Migrated,
-                case.mark.clone(),
-                StateFrom::Mapped,
-            )),
-            Change::Lossless | Change::Nothing if case.append_only => {
-                let exact = self.exact_from(case).unwrap_or(Exactness::No);
-                Some(Found::new(Verdict::CarriedOver, exact, StateFrom::Mapped))
+        let own = change(old, case.shape);
+        let found = |verdict, exact: Option<Exactness>| {
+            let exact = exact.unwrap_or(Exactness::No);
+            Some(Found::new(verdict, exact, StateFrom::Mapped))
+        };
+        if own == Some(Change::Lossless) && same_up && self.ttl_is_same(case) {
+            return found(Verdict::Migrated, Some(case.mark.clone()));
+        }
+        if !case.append_only {
+            return None;
+        }
+        let columns = || {
+            let added = own == Some(Change::Adds) && self.ttl_is_same(case);
+            added.then(|| self.exact_columns(case, same_up)).flatten()
+        };
+        // Columns of a wider type go on with the values that they have.
+        match (own, change(self.before(case)?, case.shape)) {
+            (Some(Change::Lossless | Change::Nothing), _)
+            | (_, Some(Change::Lossless | Change::Nothing)) => {
+                found(Verdict::CarriedOver, self.exact_from(case).or_else(columns))
             }
-            Change::Adds if case.append_only && self.ttl_is_same(case) => {
-                let exact = self.exact_columns(case, same_up).unwrap_or(Exactness::No);
-                Some(Found::new(Verdict::Partial, exact, StateFrom::Mapped))
+            (Some(Change::Adds), _) | (_, Some(Change::Adds)) if self.ttl_is_same(case) => {
+                found(Verdict::Partial, columns())
             }
             _ => None,
         }
     }
 
+    /// What it did before, with all columns of which the type was widened under the names that they have now.
+    fn before(&self, case: &Case<'_>) -> Option<&Shape> {
+        self.old_loosely.nodes[case.old?.0].shape.as_ref()
+    }
+
     /// A window that is carried over is exact from the first window that holds no old row.
     fn exact_from(&self, case: &Case<'_>) -> Option<Exactness> {
         let Shape::Groups(Groups {
-            window: Some(_), ..
+            window: Some(window),
+            ..
         }) = case.shape
         else {
             return None;
         };
-        if case.old.is_none_or(|(_, old)| old != case.shape) || case.mark != Exactness::Yes {
+        // Times that were rounded may have stood in other windows.
+        let same_times =
+            |old: &Shape| matches!(old, Shape::Groups(old) if old.window.as_ref() == Some(window));
+        if case.old.is_none_or(|(_, old)| !same_times(old))
+            || self.before(case) != Some(case.shape)
+            || case.mark != Exactness::Yes
+        {
             return None;
         }
         if self.past.greatest_times.is_empty() {
@@ -534,7 +606,10 @@ impl<'a> Judge<'a> {
     }
 
     /// What the manifest calls an operator of the new plan.
-    fn id_before<'b>(&'b self, id: &'b weir_types::OperatorId) -> &'b weir_types::OperatorId {
+    pub(super) fn id_before<'b>(
+        &'b self,
+        id: &'b weir_types::OperatorId,
+    ) -> &'b weir_types::OperatorId {
         self.old_of(id.as_str())
             .map_or(id, |old| &self.old.plan.operators[old].id)
     }
@@ -619,9 +694,10 @@ impl<'a> Judge<'a> {
             .collect();
         let old = case.old.map(|(old, _)| old);
         let work = self.work(case.index, &found);
+        let goes_on = matches!(found.verdict, Verdict::CarriedOver | Verdict::Partial);
         let words = words::operator(&words::Facts {
             judge: self,
-            old: self.old,
+            old: if goes_on { self.old_loosely } else { self.old },
             new: self.new,
             operators: (old, case.index),
             widened: self.widened,

@@ -64,12 +64,14 @@ pub fn compare(
 ) -> Report {
     let none = BTreeMap::new();
     let renames = renames(old, new, choices);
-    let wider = widened::widened(old, new, &renames);
-    let nothing = BTreeMap::new();
-    let old_trace = Trace::of(old, &renames, &wider);
-    let new_trace = Trace::of(new, &none, &nothing);
+    let wider = widened::widenings(old, new, &renames);
+    let all_wider = wider.all();
+    let old_trace = Trace::of(old, &renames, &wider.exact);
+    let old_loosely = (!wider.lossy.is_empty()).then(|| Trace::of(old, &renames, &all_wider));
+    let new_trace = Trace::of(new, &none, &all_wider);
     let mut judge = Judge {
         old: &old_trace,
+        old_loosely: old_loosely.as_ref().unwrap_or(&old_trace),
         new: &new_trace,
         past,
         choices,

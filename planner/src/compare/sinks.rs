@@ -144,7 +144,7 @@ fn sink(judge: &Judge<'_>, catalog: &dyn Catalog, index: usize, operator: &Opera
     let kept = below.all(|found| match found.verdict {
         Verdict::Unchanged => true,
         Verdict::Migrated => found.state == StateFrom::Mapped,
-        Verdict::Partial => matches!(found.exact, Exactness::Columns(_)),
+        Verdict::Partial | Verdict::CarriedOver => matches!(found.exact, Exactness::Columns(_)),
         _ => false,
     });
     let exact_below = if same && kept {
@@ -216,8 +216,9 @@ fn sink(judge: &Judge<'_>, catalog: &dyn Catalog, index: usize, operator: &Opera
             },
         )
     };
-    let earlier = judge.past.sinks_with_old_rows.contains(&operator.id)
-        || !judge.moved_below(index).is_empty();
+    let before = judge.id_before(&operator.id);
+    let earlier =
+        judge.past.sinks_with_old_rows.contains(before) || !judge.moved_below(index).is_empty();
     SinkReport {
         id: operator.id.clone(),
         verdict,
@@ -244,7 +245,7 @@ fn reads_others(judge: &Judge<'_>, reader: usize, below: usize, exact: &BTreeSet
 
 /// Whether a table gets a column again that it lost by an earlier edit. A sink that keeps its result writes all of it anew.
 fn comes_back(judge: &Judge<'_>, old: Option<usize>, operator: &Operator) -> bool {
-    let gone = judge.past.columns_gone.get(&operator.id);
+    let gone = judge.past.columns_gone.get(judge.id_before(&operator.id));
     let Some(gone) = gone.filter(|_| operator.state.is_empty()) else {
         return false;
     };

@@ -15,10 +15,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use weir_types::{Column, OperatorId};
 
-use super::report::{Choices, OperatorReport, Report, SideFrom, StateFrom};
+use super::report::{Choices, OperatorReport, Report, SideFrom, StateFrom, Verdict};
 use super::shape::{Shape, state_column, traced_layout};
 use super::trace::{Trace, Traced, keeps_state};
-use super::widened::widened;
+use super::widened::widenings;
 use crate::accumulator::{AccumulatorLayout, accumulator_layout};
 use crate::plan::{
     Aggregate, Changelog, Expr, Operator, OperatorKind, RankFunction, StateLayout, StateTable,
@@ -75,10 +75,11 @@ pub fn mappings(
 ) -> Vec<TableMapping> {
     let none = BTreeMap::new();
     let renames = super::renames(old, new, choices);
-    let wider = widened(old, new, &renames);
-    let nothing = BTreeMap::new();
-    let old = Trace::of(old, &renames, &wider);
-    let new = Trace::of(new, &none, &nothing);
+    let wider = widenings(old, new, &renames);
+    let all_wider = wider.all();
+    let old_loosely = Trace::of(old, &renames, &all_wider);
+    let old = Trace::of(old, &renames, &wider.exact);
+    let new = Trace::of(new, &none, &all_wider);
     let mut mappings = Vec::new();
     for (index, operator) in new.plan.operators.iter().enumerate() {
         if !keeps_state(operator) {
@@ -93,8 +94,10 @@ pub fn mappings(
             mappings.extend(operator.state.iter().map(|table| empty(operator, table)));
             continue;
         };
+        // What only goes on counting takes columns whose type rounded as they are.
+        let goes_on = matches!(found.verdict, Verdict::CarriedOver | Verdict::Partial);
         let pair = Pair {
-            old: (&old, before),
+            old: (if goes_on { &old_loosely } else { &old }, before),
             new: (&new, index),
             found,
         };
@@ -161,8 +164,20 @@ impl Pair<'_> {
     fn keeps(&self, place: usize) -> bool {
         match &self.found.state {
             StateFrom::Kept | StateFrom::Mapped | StateFrom::Merged | StateFrom::Filtered => true,
-            StateFrom::Sides(sides) => sides.get(place).is_none_or(|side| *side == SideFrom::Own),
+            StateFrom::Sides(sides) => {
+                let side = sides.get(self.side(place));
+                side.is_none_or(|side| *side == SideFrom::Own)
+            }
             StateFrom::Inputs | StateFrom::Replay | StateFrom::Nothing => false,
+        }
+    }
+
+    /// The side of a join whose rows a table has.
+    fn side(&self, place: usize) -> usize {
+        let operator = &self.new.0.plan.operators[self.new.1];
+        match operator.kind {
+            OperatorKind::LookupJoin { .. } => usize::from(operator.state[place].name == "right"),
+            _ => place,
         }
     }
 

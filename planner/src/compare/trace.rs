@@ -15,7 +15,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::shape::Shape;
-use super::widened::{Widened, is_of_type};
+use super::widened::{Widened, keeps_values};
 use crate::canonical;
 use crate::fingerprint::value_settings;
 use crate::identity::{Identity, hash, shortened, unnested_columns, value_options};
@@ -29,7 +29,7 @@ pub(super) struct Trace<'p> {
     pub(super) plan: &'p StreamPlan,
     /// What paths of the plan are called in the other one.
     pub(super) renames: &'p BTreeMap<String, String>,
-    /// What columns of the plan are called whose type the other one has widened.
+    /// What columns of the old plan are called whose type the new one has widened; both plans have it.
     widened: &'p Widened,
     /// One for each operator.
     pub(super) nodes: Vec<Traced>,
@@ -179,7 +179,8 @@ pub fn fills_from_rows(kind: &OperatorKind) -> bool {
 }
 
 impl<'p> Trace<'p> {
-    /// Traces a plan. `renames`: what paths of it are called in the plan that it is compared with; `widened`: what columns.
+    /// Traces a plan. `renames`: what paths of it are called in the plan that it is compared with; `widened`: what columns of
+    /// the old plan are called in the new one.
     pub(super) fn of(
         plan: &'p StreamPlan,
         renames: &'p BTreeMap<String, String>,
@@ -349,15 +350,19 @@ impl<'p> Trace<'p> {
         }
     }
 
-    /// The identity of what a projection gives. A column that was widened is what the old plan made of it by a cast.
+    /// The identity of what a projection gives. What is made of a column that was widened has the same value in its own type
+    /// and in a wider one: either plan may have to cast it.
     fn passed_on(&self, expr: &Expr, columns: &[String]) -> String {
         if let ExprKind::Cast {
             expr: inner,
             safe: false,
         } = &expr.kind
             && let Some(column) = inner.as_column()
-            && self.widened.values().any(|wide| *wide == columns[column])
-            && is_of_type(&columns[column], &expr.data_type)
+            && keeps_values(&inner.data_type, &expr.data_type)
+            && self
+                .widened
+                .values()
+                .any(|wide| columns[column].contains(wide.as_str()))
         {
             return columns[column].clone();
         }

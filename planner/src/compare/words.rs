@@ -6,7 +6,8 @@ use super::judge::Judge;
 use super::report::{Exactness, OperatorReport, StartAt, StateFrom, Verdict};
 use super::shape::{Groups, Join, Rank, Shape};
 use super::trace::{Trace, Traced};
-use super::widened::Widened;
+use super::widened::{Widenings, holds};
+use crate::plan::OperatorKind;
 
 /// What is known of an operator when its report is written.
 pub(super) struct Facts<'a> {
@@ -14,7 +15,7 @@ pub(super) struct Facts<'a> {
     pub(super) old: &'a Trace<'a>,
     pub(super) new: &'a Trace<'a>,
     /// Columns that are wider now, by what they were.
-    pub(super) widened: &'a Widened,
+    pub(super) widened: &'a Widenings,
     /// Its index in the old plan, if it is there, and in the new one.
     pub(super) operators: (Option<usize>, usize),
     pub(super) verdict: Verdict,
@@ -59,6 +60,9 @@ fn effect(facts: &Facts<'_>) -> String {
         Exactness::Open(time) => format!(
             " Windows that end after {time} are exact; those that have closed stay as they were given."
         ),
+        Exactness::Columns(_) if facts.verdict == Verdict::CarriedOver => {
+            " Columns that are not made of what has a wider type stay exact.".to_owned()
+        }
         Exactness::Columns(_) => " The columns that were there before stay exact.".to_owned(),
         Exactness::Yes | Exactness::No => String::new(),
     };
@@ -75,6 +79,10 @@ fn effect(facts: &Facts<'_>) -> String {
         }
         (Verdict::Migrated, _) => {
             "What it no longer needs is left out of its state; the rest is as it was."
+        }
+        (Verdict::Rebuilt, StateFrom::Sides(_)) if is_lookup(facts) => {
+            "Its right side is computed afresh from what the operators below it hold, before the first new row is read: rows that \
+             come from now on meet that. What was looked up before stays as it was given."
         }
         (Verdict::Rebuilt, StateFrom::Sides(_)) => {
             "Its result is computed afresh from the rows that its sides hold, before the first new row is read."
@@ -124,7 +132,15 @@ fn moved(facts: &Facts<'_>) -> Vec<String> {
         .collect()
 }
 
+fn is_lookup(facts: &Facts<'_>) -> bool {
+    let operator = &facts.new.plan.operators[facts.operators.1];
+    matches!(operator.kind, OperatorKind::LookupJoin { .. })
+}
+
 fn advice(facts: &Facts<'_>, id: &str) -> String {
+    if facts.verdict == Verdict::Rebuilt && is_lookup(facts) {
+        return format!("--accept '{id}' takes that");
+    }
     let never = facts.judge.cannot_be_replayed(facts.operators.1);
     if let (Some(never), false) = (never, *facts.exact == Exactness::Yes) {
         return match facts.verdict {
@@ -180,23 +196,30 @@ fn changes(facts: &Facts<'_>) -> Vec<String> {
         clauses.push("its state is kept for another time".to_owned());
     }
     below(facts, old, new, &mut clauses);
-    let inputs = &facts.new.plan.operators[new].inputs;
-    let mut wider: Vec<&str> = Vec::new();
-    for input in inputs {
+    wider(facts, new, &mut clauses);
+    clauses
+}
+
+/// What it reads in a wider type now.
+fn wider(facts: &Facts<'_>, new: usize, clauses: &mut Vec<String>) {
+    // What is computed afresh takes whatever is below it.
+    let computed = matches!(facts.verdict, Verdict::Rebuilt | Verdict::Unchanged);
+    for input in &facts.new.plan.operators[new].inputs {
         let node = &facts.new.nodes[input.from];
         for (column, shown) in node.columns.iter().zip(&node.shown) {
-            if facts.widened.values().any(|wide| wide == column) && !wider.contains(&shown.as_str())
-            {
-                wider.push(shown);
+            let held = facts.widened.exact.values().any(|wide| wide == column);
+            let mut lossy = facts.widened.lossy.values();
+            let lossy = lossy.find(|(wide, _)| !computed && holds(column, wide));
+            let clause = match lossy {
+                Some((_, loss)) => loss.clause(shown),
+                None if held => format!("`{shown}` has a wider type"),
+                None => continue,
+            };
+            if !clauses.contains(&clause) {
+                clauses.push(clause);
             }
         }
     }
-    clauses.extend(
-        wider
-            .iter()
-            .map(|shown| format!("`{shown}` has a wider type")),
-    );
-    clauses
 }
 
 /// The names for people of the columns that each version reads.

@@ -18,6 +18,7 @@ mod pattern;
 mod rewrite;
 mod text;
 mod time;
+pub use time::per_second;
 mod zone;
 
 use std::sync::Arc;

@@ -117,7 +117,8 @@ impl<'a> Times<'a> {
     }
 }
 
-fn per_second(unit: TimeUnit) -> i64 {
+/// Ticks of a second.
+pub fn per_second(unit: TimeUnit) -> i64 {
     match unit {
         TimeUnit::Second => 1,
         TimeUnit::Millisecond => 1_000,

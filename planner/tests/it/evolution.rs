@@ -290,3 +290,50 @@ fn a_sinks_column_that_was_dropped_and_comes_back_is_not_called_exact() {
     };
     assert_eq!(judged(&past), (SinkVerdict::OldRowsStay, false));
 }
+
+#[test]
+fn a_sink_that_is_called_otherwise_still_holds_its_old_rows() {
+    let text = |table: &str| {
+        format!(
+            "CREATE TABLE a (id BIGINT, x BIGINT) WITH ('connector' = 'filesystem', 'path' = 'a', 'format' = 'json');
+             CREATE TABLE {table} (id BIGINT, n BIGINT) WITH ('connector' = 'filesystem', 'path' = 's', 'format' = 'changelog-json');
+             INSERT INTO {table} SELECT id, count(*) FROM (SELECT id, x FROM a) AS b GROUP BY id;"
+        )
+    };
+    let (old, new) = (planned(&text("s")).unwrap(), planned(&text("t")).unwrap());
+    let choices = Choices {
+        renames: [("s".to_owned(), "t".to_owned())].into(),
+        ..Choices::default()
+    };
+    let judged = |past: &Past| {
+        let report = compare(&old, &new, past, &choices, &Files);
+        let sink = report
+            .sinks
+            .iter()
+            .find(|sink| sink.id.as_str() == "t/sink");
+        sink.map(|sink| sink.exact)
+    };
+    assert_eq!(judged(&Past::default()), Some(true));
+    let past = Past {
+        sinks_with_old_rows: [OperatorId::new("s/sink")].into(),
+        ..Past::default()
+    };
+    assert_eq!(judged(&past), Some(false));
+}
+
+#[test]
+fn generated_rows_of_a_wider_type_may_be_others() {
+    let text = |data_type: &str| {
+        format!(
+            "CREATE TABLE a (id BIGINT, x {data_type}) WITH ('connector' = 'datagen', 'rows' = '9');
+             CREATE TABLE s (x BIGINT, n BIGINT) WITH ('connector' = 'filesystem', 'path' = 's', 'format' = 'changelog-json');
+             INSERT INTO s SELECT x, count(*) FROM a GROUP BY x;"
+        )
+    };
+    let (old, new) = (planned(&text("INT")), planned(&text("BIGINT")));
+    let (old, new) = (old.unwrap(), new.unwrap());
+    let report = compare(&old, &new, &Past::default(), &Choices::default(), &Files);
+    assert_eq!(report.operators[0].verdict, Verdict::CarriedOver);
+    assert_eq!(report.operators[0].exact, Exactness::No);
+    assert!(report.operators[0].reason.contains("made for their type"));
+}

@@ -275,7 +275,7 @@ fn deep_nesting_is_an_error_and_soon_found() {
         let before = std::time::Instant::now();
         let _ = diagnose(case);
         assert!(
-            before.elapsed().as_secs() < 10,
+            before.elapsed().as_secs() < 60,
             "{:?} for {}",
             before.elapsed(),
             &case[..case.len().min(60)]

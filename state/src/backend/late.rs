@@ -13,7 +13,7 @@
 use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use super::{Keys, LinkedFile, StateBackend, TableIndex, Visitor, Writes};
+use super::{FrozenEntries, Keys, LinkedFile, StateBackend, TableIndex, Visitor, Writes};
 use crate::Result;
 
 /// Makes the real backend.
@@ -77,11 +77,8 @@ impl StateBackend for LateBackend {
         self.open()?.write(writes)
     }
 
-    fn write_frozen(&self, writes: &Writes) -> Result<()> {
-        if writes.is_empty() {
-            return Ok(());
-        }
-        self.open()?.write_frozen(writes)
+    fn write_frozen(&self, entries: &dyn FrozenEntries) -> Result<u64> {
+        self.open()?.write_frozen(entries)
     }
 
     fn scan(

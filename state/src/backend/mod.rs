@@ -47,9 +47,11 @@ pub(crate) trait StateBackend: Send + Sync {
     /// Applies a batch of writes.
     fn write(&self, writes: &Writes) -> Result<()>;
 
-    /// The same for entries of a freeze: puts and deletions, all of one table, each key once.
-    fn write_frozen(&self, writes: &Writes) -> Result<()> {
-        self.write(writes)
+    /// The same for entries of a freeze. Gives the bytes of their keys and rows.
+    fn write_frozen(&self, entries: &dyn FrozenEntries) -> Result<u64> {
+        let writes = gathered(entries);
+        self.write(&writes)?;
+        Ok(writes.bytes.len() as u64)
     }
 
     /// Visits the entries from `from` (inclusive) to `to` (exclusive) in order.
@@ -82,6 +84,39 @@ pub(crate) trait StateBackend: Send + Sync {
 
     /// Entries and bytes of a table, roughly: for statistics.
     fn size(&self, table: TableIndex) -> (u64, u64);
+}
+
+/// Entries of a freeze: puts and deletions of one table, each key once, where they are in memory. They are encoded as they are
+/// written: all of them beside each other would take as much memory again as the state that changed.
+pub(crate) trait FrozenEntries {
+    fn table(&self) -> TableIndex;
+
+    /// Memory of keys and rows, about.
+    fn memory(&self) -> usize;
+
+    /// What to call the entries by, in no order.
+    fn places(&self) -> Vec<u32>;
+
+    /// Appends the key of an entry.
+    fn put_key(&self, place: u32, out: &mut Vec<u8>);
+
+    /// Appends the row of an entry; `false`: the entry is a deletion.
+    fn put_row(&self, place: u32, out: &mut Vec<u8>) -> bool;
+}
+
+/// The entries as a batch of writes.
+fn gathered(entries: &dyn FrozenEntries) -> Writes {
+    let mut writes = Writes::default();
+    for place in entries.places() {
+        entries.put_key(place, &mut writes.bytes);
+        writes.end_key();
+        if entries.put_row(place, &mut writes.bytes) {
+            writes.end_put(entries.table());
+        } else {
+            writes.end_delete(entries.table());
+        }
+    }
+    writes
 }
 
 /// A file of a snapshot, before it is uploaded.
@@ -148,9 +183,6 @@ enum Kind {
     DeleteRange,
 }
 
-/// What an entry of a batch takes beside its bytes, and to be sorted.
-const ENTRY_BYTES: usize = 64;
-
 /// A batch of writes in one buffer.
 #[derive(Default)]
 pub(crate) struct Writes {
@@ -197,23 +229,6 @@ impl Writes {
             .push((Kind::DeleteRange, table, self.middle, self.bytes.len()));
     }
 
-    /// Counts the writes from number `first` on by the key group of their keys.
-    pub(crate) fn count_groups(&self, first: usize, groups: &mut [u64]) {
-        let mut start = match first.checked_sub(1) {
-            Some(before) => self.entries[before].3,
-            None => 0,
-        };
-        for &(_, _, _, end) in &self.entries[first..] {
-            if let [high, low, ..] = self.bytes[start..end] {
-                let group = usize::from(u16::from_be_bytes([high, low]));
-                if let Some(count) = groups.get_mut(group) {
-                    *count += 1;
-                }
-            }
-            start = end;
-        }
-    }
-
     pub(crate) fn put(&mut self, table: TableIndex, key: &[u8], row: &[u8]) {
         self.bytes.extend_from_slice(key);
         self.end_key();
@@ -221,25 +236,24 @@ impl Writes {
         self.end_put(table);
     }
 
-    /// Memory that the batch takes, and whoever sorts it.
-    pub(crate) fn memory(&self) -> usize {
-        self.bytes.len() + self.entries.len() * ENTRY_BYTES
-    }
-
-    /// The table of its writes, if it has any.
-    pub(crate) fn table(&self) -> Option<TableIndex> {
-        self.entries.first().map(|entry| entry.1)
-    }
-
-    /// The writes in the order of their keys, equal keys as they came; as all came if ranges are among them, which may cover
-    /// what comes after them. An ordered store takes neighbours one after the other several times as fast.
-    pub(crate) fn sorted(&self) -> Vec<Write<'_>> {
-        let mut writes: Vec<Write<'_>> = self.iter().collect();
-        let is_range = |write: &Write<'_>| matches!(write, Write::DeleteRange { .. });
-        if !writes.iter().any(is_range) {
-            writes.sort_by(|a, b| a.place().cmp(&b.place()));
+    /// The numbers of the writes in the order of their keys, equal keys as they came; as all came if ranges are among
+    /// them, which may cover what comes after them. An ordered store takes neighbours one after the other several times as fast.
+    /// The first bytes of each key are at hand while they are compared: most comparisons end there.
+    pub(crate) fn sorted(&self) -> Vec<u32> {
+        let is_range = |write: Write<'_>| matches!(write, Write::DeleteRange { .. });
+        if self.iter().any(is_range) {
+            return (0..self.len() as u32).collect();
         }
-        writes
+        let key = |number: u32| self.get(number as usize).place().1;
+        let heads = self.iter().zip(0_u32..);
+        let mut sorted: Vec<(u128, u32)> = heads
+            .map(|(write, number)| (head(write.place().1), number))
+            .collect();
+        sorted.sort_unstable_by(|&(a_head, a), &(b_head, b)| {
+            let heads = a_head.cmp(&b_head);
+            heads.then_with(|| key(a).cmp(key(b)).then(a.cmp(&b)))
+        });
+        sorted.into_iter().map(|(_, number)| number).collect()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Write<'_>> {
@@ -268,6 +282,18 @@ impl Writes {
             },
         }
     }
+}
+
+/// Bytes of a key that are compared at once.
+const HEAD_BYTES: usize = size_of::<u128>();
+
+/// The first bytes of a key as a number that sorts like them; a shorter key is filled up with zeros, and equal to some
+/// longer ones so far.
+fn head(key: &[u8]) -> u128 {
+    let mut head = [0; HEAD_BYTES];
+    let length = key.len().min(HEAD_BYTES);
+    head[..length].copy_from_slice(&key[..length]);
+    u128::from_be_bytes(head)
 }
 
 impl<'a> Write<'a> {

@@ -20,9 +20,9 @@
 //!   worker 1                                      M
 //! ```
 //!
-//! What is written between checkpoints, because it does not fit into memory, merges when there are 48 files: more than two
-//! for each checkpoint between two turns. Half of the memory for
-//! writes is one batch's, or one memtable's, so that what a checkpoint writes is a file or two: many small ones would be merged
+//! While more than a file is written between two checkpoints, because state does not fit into memory, 16 files are merged: each of
+//! them is asked for every key that is read back. Else the limit is 48, more than two for each checkpoint between two turns: what
+//! is only read back, and not written, is no reason to upload it all again. Half of the memory for writes is one batch's, or one memtable's, so that what a checkpoint writes is a file or two: many small ones would be merged
 //! out of turn.
 //!
 //! Below level 0 there is one level. More of them would make a merge smaller, but what comes down here is a share of all keys, not
@@ -31,16 +31,19 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering::Relaxed};
 
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB,
-    DBCompressionType, FlushOptions, LruCacheOptions, Options, ReadOptions, WriteBatch,
-    WriteBufferManager, WriteOptions,
+    DBCompressionType, DataBlockIndexType, FlushOptions, LruCacheOptions, Options, ReadOptions,
+    WriteBatch, WriteBufferManager, WriteOptions,
 };
 
 use super::table_file::TableFiles;
-use super::{Keys, LinkedFile, StateBackend, TableIndex, Visitor, Write, Writes};
+use super::{
+    FrozenEntries, Keys, LinkedFile, StateBackend, TableIndex, Visitor, Write, Writes, gathered,
+};
 use crate::{Error, Result};
 
 /// Keys that one call of RocksDB looks up: bounds the pinned blocks.
@@ -48,8 +51,10 @@ const KEYS_PER_LOOKUP: usize = 1024;
 
 /// Files of level 0 before they are merged with what is below, whoever made them: more than a checkpoint's two times [`TURNS`].
 const LEVEL_0_FILES: i32 = 48;
+/// The same while a table does not fit into memory: each of them is asked for every key that is read back.
+const LEVEL_0_FILES_SPILLED: i32 = 16;
 /// Each database has its turn to merge once in so many checkpoints.
-const TURNS: u64 = 22;
+pub(super) const TURNS: u64 = 22;
 /// A database smaller than this, and none is larger, has one level below level 0.
 const ONE_LEVEL_BYTES: u64 = 1 << 44;
 /// Fewer files of level 0 than this are not worth a merge.
@@ -123,6 +128,9 @@ impl RocksShared {
         blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
         blocks.set_partition_filters(true);
         blocks.set_metadata_block_size(4 << 10);
+        // A key is looked for in every file of level 0: their filters, which are small, are not looked up in the cache each time.
+        blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+        blocks.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
         let mut options = Options::default();
         options.set_block_based_table_factory(&blocks);
         options.set_compression_type(DBCompressionType::Lz4);
@@ -147,6 +155,12 @@ pub(crate) struct RocksBackend {
     /// At which of [`TURNS`] checkpoints it merges.
     turn: u64,
     files: TableFiles,
+    /// Of each table, the bytes that were spilled since the last checkpoint.
+    spilled: Vec<AtomicU64>,
+    /// So many of them are a file by themselves.
+    file_bytes: u64,
+    /// Of each table, the files of level 0 that are merged at once.
+    limits: Vec<AtomicI32>,
 }
 
 /// The turn of the worker whose key groups start here.
@@ -177,6 +191,12 @@ impl RocksBackend {
     fn of(shared: &RocksShared, folder: &Path, db: DB, names: Vec<String>) -> Self {
         Self {
             db,
+            spilled: names.iter().map(|_| AtomicU64::new(0)).collect(),
+            file_bytes: shared.write_buffer_bytes as u64,
+            limits: names
+                .iter()
+                .map(|_| AtomicI32::new(LEVEL_0_FILES))
+                .collect(),
             names,
             turn: 0,
             files: TableFiles::new(folder.with_extension("new"), shared.table_options()),
@@ -190,6 +210,55 @@ impl RocksBackend {
             .flatten()
             .and_then(|text| text.parse().ok())
             .unwrap_or(0)
+    }
+
+    /// A table's files of level 0 are merged when there are so many.
+    fn merge_at(&self, table: TableIndex, files: i32) -> Result<()> {
+        if self.limits[table].swap(files, Relaxed) == files {
+            return Ok(());
+        }
+        let files = files.to_string();
+        let option = ("level0_file_num_compaction_trigger", files.as_str());
+        self.db
+            .set_options_cf(self.family(table), &[option])
+            .map_err(failed("arranging state files"))
+    }
+
+    /// Writes through the memtable.
+    fn put(&self, writes: &Writes) -> Result<()> {
+        let handles: HashMap<TableIndex, &ColumnFamily> = (0..self.names.len())
+            .map(|table| (table, self.family(table)))
+            .collect();
+        let mut batch = WriteBatch::with_capacity_bytes(writes.bytes.len() + writes.len() * 16);
+        for number in writes.sorted() {
+            match writes.get(number as usize) {
+                Write::Put { table, key, row } => batch.put_cf(handles[&table], key, row),
+                Write::Delete { table, key } => batch.delete_cf(handles[&table], key),
+                Write::DeleteRange { table, from, to } => {
+                    batch.delete_range_cf(handles[&table], from, to)
+                }
+            }
+        }
+        let mut options = WriteOptions::default();
+        options.disable_wal(true);
+        self.db
+            .write_opt(batch, &options)
+            .map_err(failed("writing state"))
+    }
+
+    /// Takes note of what is written between checkpoints. From the first file that is made of it alone until the checkpoint
+    /// after the next one that had none, fewer files are allowed.
+    fn note_spill(&self, writes: &Writes) -> Result<()> {
+        let Some(table) = writes.iter().next().map(|write| write.place().0) else {
+            return Ok(());
+        };
+        let bytes = writes.bytes.len() as u64;
+        let spilled = bytes + self.spilled[table].fetch_add(bytes, Relaxed);
+        let is_more = self.limits[table].load(Relaxed) > LEVEL_0_FILES_SPILLED;
+        match spilled >= self.file_bytes && is_more {
+            true => self.merge_at(table, LEVEL_0_FILES_SPILLED),
+            false => Ok(()),
+        }
     }
 
     /// The same with its turn among the workers: see [`turn_of`].
@@ -299,37 +368,21 @@ impl StateBackend for RocksBackend {
     }
 
     fn write(&self, writes: &Writes) -> Result<()> {
-        let handles: HashMap<TableIndex, &ColumnFamily> = (0..self.names.len())
-            .map(|table| (table, self.family(table)))
-            .collect();
-        let mut batch = WriteBatch::with_capacity_bytes(writes.bytes.len() + writes.len() * 16);
-        for write in writes.sorted() {
-            match write {
-                Write::Put { table, key, row } => batch.put_cf(handles[&table], key, row),
-                Write::Delete { table, key } => batch.delete_cf(handles[&table], key),
-                Write::DeleteRange { table, from, to } => {
-                    batch.delete_range_cf(handles[&table], from, to)
-                }
-            }
-        }
-        let mut options = WriteOptions::default();
-        options.disable_wal(true);
-        self.db
-            .write_opt(batch, &options)
-            .map_err(failed("writing state"))
+        self.note_spill(writes)?;
+        self.put(writes)
     }
 
-    fn write_frozen(&self, writes: &Writes) -> Result<()> {
-        match writes.table() {
-            // Files are taken in however many there are: a memtable waits while merging them lags far behind.
-            Some(table)
-                if self.files.is_worth_a_file(writes)
-                    && self.files_on_level_0(table) < LEVEL_0_FILES as u64 * 2 =>
-            {
-                self.files.add(&self.db, self.family(table), writes)
-            }
-            _ => self.write(writes),
+    fn write_frozen(&self, entries: &dyn FrozenEntries) -> Result<u64> {
+        let table = entries.table();
+        // Files are taken in however many there are: a memtable waits while merging them lags far behind.
+        if self.files.is_worth_a_file(entries)
+            && self.files_on_level_0(table) < LEVEL_0_FILES as u64 * 2
+        {
+            return self.files.add(&self.db, self.family(table), entries);
         }
+        let writes = gathered(entries);
+        self.put(&writes)?;
+        Ok(writes.bytes.len() as u64)
     }
 
     fn scan(
@@ -397,25 +450,15 @@ impl StateBackend for RocksBackend {
 
     fn tidy(&self, checkpoint: u64) -> Result<()> {
         let merges = checkpoint % TURNS == self.turn;
-        let ended = checkpoint % TURNS == (self.turn + 1) % TURNS;
-        if !merges && !ended {
-            return Ok(());
-        }
         for table in 0..self.names.len() {
-            let family = self.family(table);
-            let files = self.files_on_level_0(table);
+            let spilled = self.spilled[table].swap(0, Relaxed);
             // The database's own thread does it, in its own time; whoever reads and writes goes on.
-            let trigger = match merges && files >= WORTH_A_MERGE {
+            let limit = match merges && self.files_on_level_0(table) >= WORTH_A_MERGE {
                 true => WORTH_A_MERGE as i32,
+                false if spilled >= self.file_bytes => LEVEL_0_FILES_SPILLED,
                 false => LEVEL_0_FILES,
             };
-            let trigger = trigger.to_string();
-            self.db
-                .set_options_cf(
-                    family,
-                    &[("level0_file_num_compaction_trigger", trigger.as_str())],
-                )
-                .map_err(failed("arranging state files"))?;
+            self.merge_at(table, limit)?;
         }
         Ok(())
     }

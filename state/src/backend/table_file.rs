@@ -1,7 +1,8 @@
 //! Entries of a freeze as table files of the database, without its memtables.
 //!
 //! ```text
-//!   batch of one table ─▶ sorted by key ─▶ file beside the database ─▶ taken in (a link and a line of its manifest)
+//!   entries of one table, where they are ─▶ their order by key ─▶ file beside the database ─▶ taken in (a link and a line
+//!                                                                                             of its manifest)
 //! ```
 //!
 //! A memtable would look for the place of each entry among all others, copy it there, and write the same file then. The file
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 use rocksdb::{ColumnFamily, DB, IngestExternalFileOptions, Options, SstFileWriter};
 
 use super::rocksdb::failed;
-use super::{Write, Writes};
+use super::{FrozenEntries, HEAD_BYTES, head};
 use crate::{Error, Result};
 
 /// Batches with fewer bytes go through the memtable, which gathers what several slices of a table write.
@@ -36,95 +37,119 @@ impl TableFiles {
     }
 
     /// Whether a batch is large enough.
-    pub(super) fn is_worth_a_file(&self, writes: &Writes) -> bool {
-        writes.bytes.len() >= FILE_BYTES
+    pub(super) fn is_worth_a_file(&self, entries: &dyn FrozenEntries) -> bool {
+        entries.memory() >= FILE_BYTES
     }
 
-    /// Adds a batch of puts and deletions of one table.
-    pub(super) fn add(&self, db: &DB, family: &ColumnFamily, writes: &Writes) -> Result<()> {
+    /// Adds a batch of puts and deletions of one table. Gives the bytes of their keys and rows.
+    pub(super) fn add(
+        &self,
+        db: &DB,
+        family: &ColumnFamily,
+        entries: &dyn FrozenEntries,
+    ) -> Result<u64> {
         let context = || format!("making the folder {}", self.folder.display());
         std::fs::create_dir_all(&self.folder).map_err(|error| Error::io(context(), error))?;
         let path = self.folder.join("next.sst");
-        self.write(&path, writes)?;
+        let bytes = self.write(&path, entries)?;
         let mut options = IngestExternalFileOptions::default();
         options.set_move_files(true);
         db.ingest_external_file_cf_opts(family, &options, vec![&path])
-            .map_err(failed("adding a file of state"))
+            .map_err(failed("adding a file of state"))?;
+        Ok(bytes)
     }
 
-    fn write(&self, path: &Path, writes: &Writes) -> Result<()> {
+    fn write(&self, path: &Path, entries: &dyn FrozenEntries) -> Result<u64> {
         let failed = || failed("writing a file of state");
         let mut file = SstFileWriter::create(&self.options);
         file.open(path).map_err(failed())?;
-        let sorted = in_order(writes);
-        for (index, &number) in sorted.iter().enumerate() {
-            let write = writes.get(number as usize);
-            // Of equal keys the last one counts.
-            let next = sorted.get(index + 1).map(|&next| writes.get(next as usize));
-            match write {
-                _ if next.is_some_and(|next| next.place() == write.place()) => {}
-                Write::Put { key, row, .. } => file.put(key, row).map_err(failed())?,
-                Write::Delete { key, .. } => file.delete(key).map_err(failed())?,
-                Write::DeleteRange { .. } => {
-                    return Err(Error::io(
-                        "writing a file of state",
-                        "a freeze has no ranges",
-                    ));
-                }
+        let (mut key, mut row) = (Vec::new(), Vec::new());
+        let mut bytes = 0;
+        for place in in_order(entries) {
+            key.clear();
+            row.clear();
+            entries.put_key(place, &mut key);
+            if entries.put_row(place, &mut row) {
+                file.put(&key, &row).map_err(failed())?;
+            } else {
+                file.delete(&key).map_err(failed())?;
             }
+            bytes += (key.len() + row.len()) as u64;
         }
-        file.finish().map_err(failed())
+        file.finish().map_err(failed())?;
+        Ok(bytes)
     }
 }
 
-/// The numbers of the writes by their keys, equal keys as they came. The first bytes of each key are at hand while they are
-/// compared: most comparisons end there.
-fn in_order(writes: &Writes) -> Vec<u32> {
-    let heads = writes.iter().zip(0_u32..);
-    let mut sorted: Vec<(u128, u32)> = heads
-        .map(|(w, number)| (head(w.place().1), number))
+/// The places of the entries in the order of their keys.
+fn in_order(entries: &dyn FrozenEntries) -> Vec<u32> {
+    let mut key = Vec::new();
+    let places = entries.places().into_iter();
+    let mut sorted: Vec<(u128, u32)> = places
+        .map(|place| {
+            key.clear();
+            entries.put_key(place, &mut key);
+            (head(&key), place)
+        })
         .collect();
-    let key = |number: u32| writes.get(number as usize).place().1;
-    sorted.sort_unstable_by(|&(a_head, a), &(b_head, b)| {
-        let heads = a_head.cmp(&b_head);
-        heads.then_with(|| key(a).cmp(key(b)).then(a.cmp(&b)))
-    });
-    sorted.into_iter().map(|(_, number)| number).collect()
+    sort(entries, &mut sorted, 0);
+    sorted.into_iter().map(|(_, place)| place).collect()
 }
 
-/// The first bytes of a key as a number that sorts like them; a shorter key is filled up with zeros, and equal to some
-/// longer ones so far.
-fn head(key: &[u8]) -> u128 {
-    let mut head = [0; 16];
-    let length = key.len().min(16);
-    head[..length].copy_from_slice(&key[..length]);
-    u128::from_be_bytes(head)
+/// Sorts entries whose keys are equal in the first `known` bytes by the bytes behind: a stretch of each key at a time, so that a
+/// key is fetched once for each stretch, and not for every comparison.
+fn sort(entries: &dyn FrozenEntries, run: &mut [(u128, u32)], known: usize) {
+    run.sort_unstable();
+    let behind = known + HEAD_BYTES;
+    let mut key = Vec::new();
+    for equal in run.chunk_by_mut(|a, b| a.0 == b.0) {
+        if equal.len() == 1 {
+            continue;
+        }
+        let (mut shortest, mut longest) = (usize::MAX, 0);
+        for (next, place) in equal.iter_mut() {
+            key.clear();
+            entries.put_key(*place, &mut key);
+            (shortest, longest) = (shortest.min(key.len()), longest.max(key.len()));
+            *next = head(key.get(behind..).unwrap_or_default());
+        }
+        if shortest < behind {
+            // Filled up with zeros a key equals some longer ones.
+            equal.sort_by_cached_key(|&(_, place)| {
+                let mut key = Vec::new();
+                entries.put_key(place, &mut key);
+                key
+            });
+        } else if longest > behind {
+            sort(entries, equal, behind);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::tests::Puts;
 
     #[test]
-    fn writes_are_sorted_by_their_whole_keys() {
-        let mut writes = Writes::default();
-        let keys: [&[u8]; 6] = [
-            b"0123456789abcdefz",
-            b"b",
-            b"0123456789abcdef",
-            b"",
-            b"b\0",
-            b"0123456789abcdefa",
+    fn entries_are_sorted_by_their_whole_keys() {
+        let long = |end: &str| format!("{}{end}", "0123456789abcdef".repeat(3)).into_bytes();
+        let mut keys: Vec<Vec<u8>> = vec![
+            b"0123456789abcdefz".to_vec(),
+            b"b".to_vec(),
+            b"0123456789abcdef".to_vec(),
+            b"".to_vec(),
+            b"b\0".to_vec(),
+            b"0123456789abcdefa".to_vec(),
+            long("zz"),
+            long("a"),
+            long("z"),
+            long(""),
         ];
-        for key in keys {
-            writes.put(0, key, b"row");
-        }
-        let sorted = in_order(&writes).into_iter();
-        let sorted: Vec<&[u8]> = sorted
-            .map(|number| writes.get(number as usize).place().1)
-            .collect();
-        let mut expected = keys.to_vec();
-        expected.sort();
-        assert_eq!(sorted, expected);
+        let entries = Puts(keys.iter().map(|key| (key.clone(), None)).collect());
+        let sorted = in_order(&entries).into_iter();
+        let sorted: Vec<Vec<u8>> = sorted.map(|place| keys[place as usize].clone()).collect();
+        keys.sort();
+        assert_eq!(sorted, keys);
     }
 }

@@ -96,6 +96,37 @@ fn writes_are_read_back_in_order_and_ranges_are_deleted() {
     }
 }
 
+/// Keys of table 0 with their rows; `None` is a deletion.
+pub(super) struct Puts(pub(super) Vec<(Vec<u8>, Option<Vec<u8>>)>);
+
+impl FrozenEntries for Puts {
+    fn table(&self) -> TableIndex {
+        0
+    }
+
+    fn memory(&self) -> usize {
+        let rows = self
+            .0
+            .iter()
+            .map(|(_, row)| row.as_ref().map_or(0, Vec::len));
+        rows.sum()
+    }
+
+    fn places(&self) -> Vec<u32> {
+        (0..self.0.len() as u32).collect()
+    }
+
+    fn put_key(&self, place: u32, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.0[place as usize].0);
+    }
+
+    fn put_row(&self, place: u32, out: &mut Vec<u8>) -> bool {
+        let row = &self.0[place as usize].1;
+        row.iter().for_each(|row| out.extend_from_slice(row));
+        row.is_some()
+    }
+}
+
 #[test]
 fn entries_of_a_freeze_hide_what_was_written_before_and_are_hidden_by_what_comes_later() {
     let folder = tempfile::tempdir().unwrap();
@@ -108,22 +139,21 @@ fn entries_of_a_freeze_hide_what_was_written_before_and_are_hidden_by_what_comes
         backend.write(&writes).unwrap();
         // Large enough for a file of its own, in no order; twice, so that the second one lies over the first.
         for round in ["first", "second"] {
-            writes.clear();
-            for i in (1000..3000).map(|i| i * 7919 % 2000 + 1000) {
-                if i % 2 == 0 {
-                    let row = format!("{round} {}", "n".repeat(300));
-                    writes.put(0, key(i).as_bytes(), row.as_bytes());
-                } else {
-                    writes.bytes.extend_from_slice(key(i).as_bytes());
-                    writes.end_key();
-                    writes.end_delete(0);
-                }
-            }
-            backend.write_frozen(&writes).unwrap();
+            let entry = |i: usize| {
+                let row = format!("{round} {}", "n".repeat(300));
+                (
+                    key(i).into_bytes(),
+                    i.is_multiple_of(2).then(|| row.into_bytes()),
+                )
+            };
+            let numbers = (1000..3000).map(|i| i * 7919 % 2000 + 1000);
+            backend
+                .write_frozen(&Puts(numbers.map(entry).collect()))
+                .unwrap();
         }
-        writes.clear();
-        writes.put(0, key(1001).as_bytes(), b"later");
-        backend.write_frozen(&writes).unwrap();
+        let later = (key(1001).into_bytes(), Some(b"later".to_vec()));
+        let bytes = backend.write_frozen(&Puts(vec![later])).unwrap();
+        assert_eq!(bytes, 14);
         let entries = all(&*backend, 0, b"", b"z");
         assert_eq!(entries.len(), 3001);
         let row = |i: usize| {
@@ -242,4 +272,58 @@ fn the_end_of_a_prefix_is_the_next_prefix() {
     assert_eq!(after_prefix(&[1, 2]), [1, 3]);
     assert_eq!(after_prefix(&[1, 0xFF]), [2]);
     assert_eq!(after_prefix(&[0xFF]), [0u8; 0]);
+}
+
+#[test]
+fn writes_are_sorted_by_their_whole_keys_equal_ones_as_they_came() {
+    let mut writes = Writes::default();
+    let keys: [&[u8]; 7] = [
+        b"0123456789abcdefz",
+        b"b",
+        b"0123456789abcdef",
+        b"",
+        b"b\0",
+        b"0123456789abcdefa",
+        b"b",
+    ];
+    for key in keys {
+        writes.put(0, key, b"row");
+    }
+    assert_eq!(writes.sorted(), [3, 2, 5, 0, 1, 6, 4]);
+    // What a range covers hangs on what came before it.
+    writes.end_key();
+    writes.end_delete_range(0);
+    assert_eq!(writes.sorted(), [0, 1, 2, 3, 4, 5, 6, 7]);
+}
+
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test that watches a thread of the database"
+)]
+fn what_is_written_at_every_checkpoint_is_at_rest_a_few_times_at_most() {
+    let folder = tempfile::tempdir().unwrap();
+    let shared = RocksShared::new(8 << 20, 1 << 20);
+    let backend =
+        RocksBackend::open(&shared, &folder.path().join("db"), vec!["t".to_owned()]).unwrap();
+    let (keys, row) = (2048_u32, [7; 240]);
+    for checkpoint in 0..48_u64 {
+        let entry = |key: u32| (key.to_be_bytes().to_vec(), Some(row.to_vec()));
+        backend
+            .write_frozen(&Puts((0..keys).map(entry).collect()))
+            .unwrap();
+        let links = folder.path().join(format!("links-{checkpoint}"));
+        backend.link(&links).unwrap();
+        std::fs::remove_dir_all(&links).unwrap();
+        backend.tidy(checkpoint).unwrap();
+    }
+    // The database merges in its own time.
+    let most = 2 * super::rocksdb::TURNS * u64::from(keys);
+    for _ in 0..600 {
+        if backend.size(0).0 <= most {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    panic!("{} entries of {keys} keys are at rest", backend.size(0).0);
 }

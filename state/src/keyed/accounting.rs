@@ -2,7 +2,7 @@
 
 use hashbrown::HashTable;
 
-use super::cache::{Cache, Meta};
+use super::cache::{Cache, Meta, spread};
 use super::chunk::{CHUNK_SLOTS, Cell, FIRST_SLOTS};
 use super::lists::Lists;
 use super::ordered::Ordered;
@@ -37,7 +37,7 @@ impl Cache {
         let (cells, index) = (&self.cells, &mut self.index);
         let hash_of = |slot: &u32| {
             let (chunk, i) = Self::split(*slot);
-            cells[chunk].get().hashes[i]
+            spread(cells[chunk].get().hashes[i])
         };
         for (chunk, meta) in self.meta.iter().enumerate() {
             for i in meta.occupied.iter() {

@@ -36,6 +36,13 @@ pub(crate) type CacheRef = Rc<RefCell<Cache>>;
 /// Stands in a list of slots for a key without an entry.
 pub(crate) const NO_SLOT: u32 = u32::MAX;
 
+/// The hash by which the index finds a slot. Rows of one key share the upper half of their hashes, and of the upper bits the
+/// index makes the marks by which it tells slots apart without looking at them: so the lower half is mixed in.
+#[inline]
+pub(super) fn spread(hash: u64) -> u64 {
+    hash ^ (hash << 32)
+}
+
 /// How the slots of one chunk stand.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Meta {
@@ -90,7 +97,7 @@ pub(crate) struct Cache {
     pub(crate) freeze: Option<FreezeTrack>,
     /// In a multimap: the rows of each key.
     pub(crate) lists: Option<Lists>,
-    /// In a sorted table: the rows of each key, in order.
+    /// In a sorted table: the rows of each key, in order; not there before somebody walks through one.
     pub(crate) ordered: Option<Ordered>,
     /// In a multimap: where a probe of a large key stopped.
     pub(crate) resume: Option<super::multimap::Resume>,
@@ -103,7 +110,6 @@ impl Cache {
     /// `complete`: the database holds nothing of it.
     pub(crate) fn new(table: Rc<TableContext>, slice: Option<i64>, complete: bool) -> Self {
         let lists = (table.spec.layout == crate::Layout::MultiMap).then(Lists::default);
-        let ordered = (table.spec.layout == crate::Layout::Sorted).then(Ordered::default);
         let charge = Charge::new(&table.budget, 0);
         Self {
             table,
@@ -124,7 +130,7 @@ impl Cache {
             hand: 0,
             freeze: None,
             lists,
-            ordered,
+            ordered: None,
             resume: None,
             charge,
             dirty_reported: 0,
@@ -145,11 +151,16 @@ impl Cache {
     /// The slot that holds `key`, absent ones included.
     #[inline]
     pub(crate) fn lookup(&self, hash: u64, key: KeyRef<'_>) -> Option<u32> {
-        let found = self.index.find(hash, |&slot| {
-            let (chunk, i) = self.chunk(slot);
-            chunk.keys.matches(i, key)
-        });
+        let found = self
+            .index
+            .find(spread(hash), |&slot| self.has_key(slot, key));
         found.copied()
+    }
+
+    #[inline]
+    fn has_key(&self, slot: u32, key: KeyRef<'_>) -> bool {
+        let (chunk, i) = self.chunk(slot);
+        chunk.keys.matches(i, key)
     }
 
     #[inline]
@@ -175,20 +186,10 @@ impl Cache {
         slots: &mut Vec<u32>,
     ) -> Result<()> {
         self.acknowledge();
-        slots.clear();
-        slots.reserve(hashes.len());
-        let mut unknown: Vec<u32> = Vec::new();
-        for (row, &hash) in hashes.iter().enumerate() {
-            match self.lookup(hash, keys.get(row)) {
-                Some(slot) => {
-                    self.touch(slot);
-                    slots.push(self.answer(slot, missing));
-                }
-                None => {
-                    unknown.push(row as u32);
-                    slots.push(NO_SLOT);
-                }
-            }
+        let unknown = self.known_slots(keys, hashes, slots);
+        for slot in slots.iter_mut().filter(|slot| **slot != NO_SLOT) {
+            self.touch(*slot);
+            *slot = self.answer(*slot, missing);
         }
         if unknown.is_empty() || (missing == Missing::Skip && self.complete) {
             return Ok(());
@@ -218,6 +219,27 @@ impl Cache {
             slots[row as usize] = self.answer(slots[row as usize], missing);
         }
         Ok(())
+    }
+
+    /// The slots of the keys that the cache holds, [`NO_SLOT`] for the others; gives the rows of those.
+    ///
+    /// First the index alone, then the keys: entries lie far apart in memory, and of a short loop the processor has the reads
+    /// of many rows under way at once.
+    fn known_slots(&self, keys: &KeyBatch<'_>, hashes: &[u64], slots: &mut Vec<u32>) -> Vec<u32> {
+        let marked = |&hash: &u64| self.index.find(spread(hash), |_| true).copied();
+        slots.clear();
+        slots.extend(hashes.iter().map(|hash| marked(hash).unwrap_or(NO_SLOT)));
+        let mut unknown: Vec<u32> = Vec::new();
+        for (row, slot) in slots.iter_mut().enumerate() {
+            // The first slot with the mark is seldom that of another key; without one there is none.
+            if *slot != NO_SLOT && !self.has_key(*slot, keys.get(row)) {
+                *slot = self.lookup(hashes[row], keys.get(row)).unwrap_or(NO_SLOT);
+            }
+            if *slot == NO_SLOT {
+                unknown.push(row as u32);
+            }
+        }
+        unknown
     }
 
     /// What the caller gets for a slot: an absent one comes to life again, or is no slot.
@@ -257,9 +279,9 @@ impl Cache {
             bits.clear(i);
         }
         let cells = &self.cells;
-        self.index.insert_unique(hash, slot, |&slot| {
+        self.index.insert_unique(spread(hash), slot, |&slot| {
             let (chunk, i) = Self::split(slot);
-            cells[chunk].get().hashes[i]
+            spread(cells[chunk].get().hashes[i])
         });
         self.idle.push(slot);
         self.touch(slot);
@@ -427,7 +449,7 @@ impl Cache {
     pub(crate) fn release(&mut self, slot: u32) {
         let (chunk, i) = Self::split(slot);
         let hash = self.cells[chunk].get().hashes[i];
-        match self.index.find_entry(hash, |&other| other == slot) {
+        match self.index.find_entry(spread(hash), |&other| other == slot) {
             Ok(entry) => {
                 entry.remove();
             }
@@ -597,8 +619,7 @@ fn wait_for_writer(table: &TableContext, cell: &Cell) {
     }
 }
 
-/// Appends the write that brings a slot's state to the database; from its parts, because the writer thread has no
-/// table.
+/// Appends the write that brings a slot's state to the database; from its parts, because the cache is being changed.
 #[expect(
     clippy::too_many_arguments,
     reason = "the parts of a table that can go to another thread"

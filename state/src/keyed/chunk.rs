@@ -102,15 +102,17 @@ impl ByteArena {
         &self.data[start as usize..start as usize + length as usize]
     }
 
-    fn set(&mut self, slot: usize, bytes: &[u8]) {
+    /// Sets a slot's bytes; whether the memory for them is another amount now.
+    fn set(&mut self, slot: usize, bytes: &[u8]) -> bool {
         let (start, length) = self.spans[slot];
         if bytes.len() <= length as usize {
             let start_index = start as usize;
             self.data[start_index..start_index + bytes.len()].copy_from_slice(bytes);
             self.garbage += length as usize - bytes.len();
             self.spans[slot] = (start, bytes.len() as u32);
-            return;
+            return false;
         }
+        let before = self.data.capacity();
         self.garbage += length as usize;
         self.spans[slot] = (0, 0);
         if self.garbage > 4096 && self.garbage > self.data.len() / 2 {
@@ -126,6 +128,7 @@ impl ByteArena {
         );
         self.data.extend_from_slice(bytes);
         self.spans[slot] = (start as u32, bytes.len() as u32);
+        self.data.capacity() != before
     }
 
     /// Makes room for `length` bytes, and for the slots that are still free if their bytes are as long as those so far. To
@@ -187,13 +190,18 @@ impl KeyColumn {
         }
     }
 
-    fn set(&mut self, slot: usize, key: KeyRef<'_>) {
+    /// Sets a slot's key; whether the memory for it is another amount now.
+    fn set(&mut self, slot: usize, key: KeyRef<'_>) -> bool {
         match (self, key) {
             (Self::Int { values, nulls }, KeyRef::Int(Some(value))) => {
                 values[slot] = value;
                 nulls.clear(slot);
+                false
             }
-            (Self::Int { nulls, .. }, KeyRef::Int(None)) => nulls.set(slot),
+            (Self::Int { nulls, .. }, KeyRef::Int(None)) => {
+                nulls.set(slot);
+                false
+            }
             (Self::Bytes(arena), KeyRef::Bytes(bytes)) => arena.set(slot, bytes),
             _ => unreachable!("all keys of a table have one form"),
         }
@@ -329,13 +337,16 @@ impl Chunk {
 
     /// Puts a new key into a slot, its values all NULL.
     pub(crate) fn occupy(&mut self, slot: usize, hash: u64, key: KeyRef<'_>) {
-        if slot >= self.hashes.len() {
+        let grows = slot >= self.hashes.len();
+        if grows {
             self.grow(slot);
         }
         self.hashes[slot] = hash;
-        self.keys.set(slot, key);
+        let moved = self.keys.set(slot, key);
         self.set_all_null(slot);
-        self.recharge();
+        if grows || moved {
+            self.recharge();
+        }
     }
 
     pub(crate) fn set_all_null(&mut self, slot: usize) {
@@ -346,12 +357,14 @@ impl Chunk {
 
     pub(crate) fn set_bytes(&mut self, column: usize, slot: usize, bytes: &[u8]) {
         let column = &mut self.columns[column];
-        match &mut column.data {
+        let moved = match &mut column.data {
             ColumnData::Bytes(arena) => arena.set(slot, bytes),
             _ => unreachable!("the column is not kept as bytes"),
-        }
+        };
         column.nulls.clear(slot);
-        self.recharge();
+        if moved {
+            self.recharge();
+        }
     }
 
     /// Appends the slot's values as a row.
@@ -389,6 +402,7 @@ impl Chunk {
         mut row: &[u8],
     ) -> Result<()> {
         let nulls = value::take_header(&mut row, self.columns.len())?;
+        let mut moved = false;
         for (i, column) in self.columns.iter_mut().enumerate() {
             if value::is_null(nulls, i) {
                 column.nulls.set(slot);
@@ -409,14 +423,16 @@ impl Chunk {
                 }
                 (ColumnData::I128(values), _) => values[slot] = value::take_i128(&mut row)?,
                 (ColumnData::Bytes(arena), DataType::String | DataType::Bytes) => {
-                    arena.set(slot, value::take_bytes(&mut row)?);
+                    moved |= arena.set(slot, value::take_bytes(&mut row)?);
                 }
                 (ColumnData::Bytes(arena), _) => {
-                    arena.set(slot, value::take_raw(&mut row, data_type)?)
+                    moved |= arena.set(slot, value::take_raw(&mut row, data_type)?);
                 }
             }
         }
-        self.recharge();
+        if moved {
+            self.recharge();
+        }
         if row.is_empty() {
             Ok(())
         } else {

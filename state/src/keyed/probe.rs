@@ -15,7 +15,7 @@ use crate::encoding::key;
 const ROWS_LOADED: usize = 4096;
 
 impl Cache {
-    fn owner(&self, hash: u64, entry_key: &[u8]) -> Option<u32> {
+    pub(super) fn owner(&self, hash: u64, entry_key: &[u8]) -> Option<u32> {
         self.lists
             .as_ref()?
             .find(upper(hash), entry_key, |slot| self.entry_bytes(slot))

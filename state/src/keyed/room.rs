@@ -101,7 +101,7 @@ impl Cache {
         let seen = self.table.gate.progress();
         if !self.table.gate.is_closed() {
             self.acknowledge();
-            return Ok(self.spill(target, Keep::Nothing)? > 0);
+            return Ok(self.spill(target, Keep::Used)? > 0);
         }
         if self.index.len() <= self.pinned {
             return Ok(false);
@@ -112,30 +112,42 @@ impl Cache {
         Ok(true)
     }
 
-    /// Writes dirty entries that are not pinned to the database, in the order of the hand. The gate must be open.
+    /// Writes dirty entries that are not pinned to the database, in the order of the hand; those that are in use only if there
+    /// are not enough others, because they would soon be read, or written, again. The gate must be open.
     /// Gives the number of slots that it freed (or wrote, if they are kept).
     pub(crate) fn spill(&mut self, target: usize, keep: Keep) -> Result<usize> {
         let mut writes = Writes::default();
         let mut batch: Vec<(usize, Bits)> = Vec::new();
         let mut done = 0;
-        for _ in 0..self.cells.len() {
+        let rounds = if keep == Keep::Nothing { 1 } else { 2 };
+        for step in 0..rounds * self.cells.len() {
             if done >= target {
                 break;
             }
+            if step == self.cells.len() {
+                // The second round looks at what the first one has left.
+                self.finish_spill(&mut writes, &mut batch, keep)?;
+            }
             let chunk = self.advance_hand();
-            let meta = self.meta[chunk];
-            let busy = meta.frozen.or(&meta.pinned);
-            let dirty = meta.dirty.and_not(&busy);
+            let meta = &mut self.meta[chunk];
+            let mut busy = meta.frozen.or(&meta.pinned);
+            if rounds == 2 && step < self.cells.len() {
+                busy = busy.or(&meta.used);
+            }
+            if keep == Keep::Used {
+                meta.used = meta.used.and(&meta.pinned);
+            }
             let victims = match keep {
-                Keep::Nothing => meta.occupied.and_not(&busy),
-                Keep::Entries => dirty,
+                Keep::Nothing | Keep::Used => meta.occupied.and_not(&busy),
+                Keep::Entries => meta.dirty.and_not(&busy),
             };
             if victims.is_empty() {
                 continue;
             }
+            let meta = &self.meta[chunk];
             let table = &self.table;
             let content = self.cells[chunk].get();
-            for i in dirty.iter() {
+            for i in meta.dirty.and(&victims).iter() {
                 let absent = meta.absent.get(i);
                 encode_write(
                     table.index,
@@ -176,7 +188,7 @@ impl Cache {
             meta.stored = meta.stored.or(&written);
             self.dirty -= written.count();
             let gone = match keep {
-                Keep::Nothing => victims,
+                Keep::Nothing | Keep::Used => victims,
                 Keep::Entries => victims.and(&meta.absent),
             };
             self.release_all(chunk, gone);
@@ -228,8 +240,10 @@ impl Cache {
 /// What a spill leaves in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keep {
-    /// Evicts what it wrote, and the clean entries of the same chunks.
+    /// Evicts what it wrote, and the clean entries of the same chunks: chunks become empty.
     Nothing,
+    /// The same, but entries that were used since the hand came by last have a second chance.
+    Used,
     /// Entries stay, clean.
     Entries,
 }

@@ -8,11 +8,15 @@
 //!   ordered       key ─▶ its rows in memory, in order
 //! ```
 //!
+//! The order is made when somebody reads a range for the first time: the values of a `count(DISTINCT …)` are looked up one by
+//! one, and never walked through.
+//!
 //! A range of a key is read from memory if all rows of the key are there, and else merged: rows in memory (changed ones
 //! among them, and marks of removed ones, which hide what the database still has) with rows that only the database has.
 
 mod bytes;
 mod each;
+mod entries;
 
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -22,12 +26,10 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use weir_types::{DataType, Schema};
 
 use super::cache::{Cache, CacheRef, Missing, entry_bytes};
-use super::chunk::{KeyBatch, KeyRef};
+use super::chunk::{CHUNK_SLOTS, KeyBatch, KeyRef};
 use super::context::TableContext;
-use super::map::SCAN_ROWS;
-use super::multimap::{
-    Matches, add_weights, check_counts, hash_of_key, key_length, row_hash, take_count, upper,
-};
+use super::map::{SCAN_ROWS, take_key};
+use super::multimap::{Matches, hash_of_key, key_length, row_hash, take_count, upper};
 use super::ordered::{Ordered, Span};
 use crate::backend::{Keys, after_prefix};
 use crate::encoding::{Builder, Reader, RowOrder, canonical, key};
@@ -35,6 +37,7 @@ use crate::{Error, Result};
 
 pub use self::bytes::ByteRows;
 pub use self::each::{EachRange, RangeCursor};
+pub use self::entries::Entries;
 
 /// Rows of one key that are loaded into memory at most; a key with more is merged with the database at every read.
 const ROWS_LOADED: usize = 4096;
@@ -132,95 +135,6 @@ impl SortedTable {
         Ok((0..rows.num_rows()).map(place).collect())
     }
 
-    /// Adds `weights[i]` (±) to the multiplicity of row i under key i. A multiplicity of zero removes the row; below
-    /// zero (after the whole batch) is an error of ours.
-    ///
-    /// # Errors
-    /// `Corrupt` for a multiplicity below zero; else when the database cannot be read or written.
-    pub fn apply(
-        &self,
-        keys: &[ArrayRef],
-        hashes: &[u64],
-        rows: &RecordBatch,
-        weights: &[i64],
-    ) -> Result<()> {
-        self.apply_counted(keys, hashes, rows, weights).map(|_| ())
-    }
-
-    /// `apply`; gives the multiplicity that each row had before its weight was added, those of equal rows one after the
-    /// other.
-    ///
-    /// # Errors
-    /// As `apply`.
-    pub fn apply_counted(
-        &self,
-        keys: &[ArrayRef],
-        hashes: &[u64],
-        rows: &RecordBatch,
-        weights: &[i64],
-    ) -> Result<Vec<i64>> {
-        let (before, slots) = self.change(keys, hashes, rows, weights)?;
-        check_counts(&self.cache.borrow(), &slots)?;
-        Ok(before)
-    }
-
-    /// `apply` for who keeps parts of a multiset that are whole only together: multiplicities may be below zero.
-    ///
-    /// # Errors
-    /// When the database cannot be read or written.
-    pub fn apply_signed(
-        &self,
-        keys: &[ArrayRef],
-        hashes: &[u64],
-        rows: &RecordBatch,
-        weights: &[i64],
-    ) -> Result<()> {
-        self.change(keys, hashes, rows, weights).map(|_| ())
-    }
-
-    /// Adds weights; gives the multiplicities from before, and the slots of the rows.
-    fn change(
-        &self,
-        keys: &[ArrayRef],
-        hashes: &[u64],
-        rows: &RecordBatch,
-        weights: &[i64],
-    ) -> Result<(Vec<i64>, Vec<u32>)> {
-        let mut cache = self.cache.borrow_mut();
-        let table = cache.table.clone();
-        let key_columns = table.canonical_keys(keys)?;
-        let keys = encoded(table.key_batch(&key_columns, hashes.len()));
-        let columns: Vec<ArrayRef> = rows
-            .columns()
-            .iter()
-            .zip(&table.spec.value)
-            .map(|(array, column)| canonical(array, &column.data_type))
-            .collect::<Result<_>>()?;
-        let readers: Vec<Reader<'_>> = columns
-            .iter()
-            .zip(&table.spec.value)
-            .map(|(array, column)| Reader::new(array, &column.data_type))
-            .collect();
-        let mut entries = Keys::default();
-        let mut entry_hashes = Vec::with_capacity(hashes.len());
-        for (row, &hash) in hashes.iter().enumerate() {
-            entries.bytes.extend_from_slice(keys.get(row));
-            let start = entries.bytes.len();
-            self.order.put_row(&readers, row, &mut entries.bytes);
-            entry_hashes.push(row_hash(hash, &entries.bytes[start..]));
-            entries.end_key();
-        }
-        let mut slots = Vec::new();
-        let entries = KeyBatch::Bytes(entries);
-        cache.slots(&entries, &entry_hashes, Missing::Create, &mut slots)?;
-        for (row, &slot) in slots.iter().enumerate() {
-            cache.place(slot, hashes[row], keys.get(row));
-        }
-        cache.update_charge();
-        let before = add_weights(&mut cache, &slots, weights);
-        Ok((before, slots))
-    }
-
     /// Rows of one key (the one at `row` of `keys`, whose hash is `hash`) within a range, in order, `limit` rows at most,
     /// and their multiplicities.
     ///
@@ -315,6 +229,7 @@ impl SortedTable {
     /// # Errors
     /// When the database cannot be read, or `f` fails.
     pub fn scan(&self, f: &mut dyn FnMut(RecordBatch, Vec<i64>) -> Result<()>) -> Result<()> {
+        self.cache.borrow_mut().order_rows()?;
         let cache = self.cache.borrow();
         let table = cache.table.clone();
         let schema = &table.spec.value;
@@ -437,7 +352,37 @@ impl Cache {
     fn ordered(&self) -> &Ordered {
         self.ordered
             .as_ref()
-            .expect("a sorted table has its rows in order")
+            .expect("the rows were put in order before")
+    }
+
+    /// Puts the rows in memory in order, unless they are.
+    fn order_rows(&mut self) -> Result<()> {
+        if self.ordered.is_some() {
+            return Ok(());
+        }
+        let mut ordered = Ordered::default();
+        ordered.grow(self.cells.len() * CHUNK_SLOTS);
+        let schema = &self.table.spec.key;
+        let cells = &self.cells;
+        let mut builders = Builder::of_columns(schema);
+        for (number, slot) in self.live_slots().into_iter().enumerate() {
+            let entry = entry_bytes(cells, slot);
+            let mut rest = entry;
+            take_key(&mut rest, &mut builders)?;
+            let entry_key = &entry[..entry.len() - rest.len()];
+            let (chunk, i) = self.chunk(slot);
+            // A row's hash has its key's upper half.
+            let hash = upper(chunk.hashes[i]);
+            ordered.attach(slot, hash, entry_key, self.complete, |slot| {
+                entry_bytes(cells, slot)
+            });
+            if number % SCAN_ROWS == SCAN_ROWS - 1 {
+                builders = Builder::of_columns(schema);
+            }
+        }
+        self.ordered = Some(ordered);
+        self.update_charge();
+        Ok(())
     }
 
     fn owner_of_key(&self, hash: u64, entry_key: &[u8]) -> Option<u32> {
@@ -449,7 +394,9 @@ impl Cache {
     /// Puts a slot among the rows of its key, unless it is there.
     fn place(&mut self, slot: u32, hash: u64, entry_key: &[u8]) {
         let cells = &self.cells;
-        let ordered = self.ordered.as_mut().expect("a sorted table is ordered");
+        let Some(ordered) = &mut self.ordered else {
+            return;
+        };
         if !ordered.is_attached(slot) {
             ordered.attach(slot, upper(hash), entry_key, self.complete, |slot| {
                 entry_bytes(cells, slot)
@@ -496,6 +443,7 @@ impl Cache {
         if limit == 0 {
             return Ok(());
         }
+        self.order_rows()?;
         if self.knows_all(hash, entry_key) || self.load_key(hash, entry_key)? {
             return self.visit_in_memory(hash, entry_key, stretch, limit, visit);
         }

@@ -4,11 +4,18 @@
 //! once (then its chunk is copied) but is not evicted before the writer wrote it: so a read finds every value in the
 //! cache or in the database, and the frozen layer needs no lookups of its own.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::backend::{TableIndex, Writes};
-use crate::keyed::{Bits, Cache, Chunk, ChunkLayout, encode_write};
+use weir_types::hash::key_group;
+
+use crate::backend::{FrozenEntries, TableIndex};
+use crate::encoding::key;
+use crate::keyed::{Bits, CHUNK_SLOTS, Cache, Chunk, ChunkLayout};
+
+/// What an entry takes beside its bytes while it is sorted.
+const SORTED_BYTES: usize = 64;
 
 /// A chunk with what of it is to be written.
 pub(crate) struct FrozenChunk {
@@ -34,28 +41,34 @@ impl Frozen {
         self.table
     }
 
-    /// Appends the writes of chunk `number`; gives the number of entries.
-    pub(crate) fn put_writes(&self, number: usize, writes: &mut Writes) -> u64 {
-        let Some(frozen) = &self.chunks[number] else {
-            return 0;
+    /// The entries of chunk `number`, counted by their key groups; and about the memory that they take, and who sorts them.
+    pub(crate) fn count(&self, number: usize, groups: &mut [u64]) -> (u64, usize) {
+        let Some(FrozenChunk {
+            chunk,
+            puts,
+            deletes,
+        }) = &self.chunks[number]
+        else {
+            return (0, 0);
         };
-        let before = writes.len();
-        for (bits, absent) in [(frozen.puts, false), (frozen.deletes, true)] {
-            for i in bits.iter() {
-                let (table, layout) = (self.table, &self.layout);
-                encode_write(
-                    table,
-                    layout,
-                    self.key_groups,
-                    self.slice,
-                    &frozen.chunk,
-                    i,
-                    absent,
-                    writes,
-                );
+        let changed = puts.or(deletes);
+        for i in changed.iter() {
+            let group = key_group(chunk.hashes[i], self.key_groups);
+            if let Some(count) = groups.get_mut(usize::from(group.0)) {
+                *count += 1;
             }
         }
-        (writes.len() - before) as u64
+        let entries = changed.count();
+        let memory = entries * (chunk.bytes() / CHUNK_SLOTS + SORTED_BYTES);
+        (entries as u64, memory)
+    }
+
+    /// The entries of some chunks.
+    pub(crate) fn batch(&self, chunks: Range<usize>) -> FrozenBatch<'_> {
+        FrozenBatch {
+            frozen: self,
+            chunks,
+        }
     }
 
     /// Lets go of chunks up to `end`: they are in the database.
@@ -65,6 +78,68 @@ impl Frozen {
             .iter_mut()
             .for_each(|chunk| *chunk = None);
         self.progress.store(end, Ordering::Release);
+    }
+}
+
+/// Entries of some chunks of a freeze.
+pub(crate) struct FrozenBatch<'a> {
+    frozen: &'a Frozen,
+    chunks: Range<usize>,
+}
+
+impl FrozenBatch<'_> {
+    fn of(&self, number: usize) -> Option<&FrozenChunk> {
+        self.frozen.chunks[number].as_ref()
+    }
+
+    /// The chunk of a place, and the slot in it.
+    fn find(&self, place: u32) -> (&FrozenChunk, usize) {
+        let number = self.chunks.start + place as usize / CHUNK_SLOTS;
+        let chunk = self.of(number);
+        let chunk = chunk.expect("a chunk without entries has no places");
+        (chunk, place as usize % CHUNK_SLOTS)
+    }
+}
+
+impl FrozenEntries for FrozenBatch<'_> {
+    fn table(&self) -> TableIndex {
+        self.frozen.table
+    }
+
+    fn memory(&self) -> usize {
+        let chunks = self.chunks.clone().filter_map(|number| self.of(number));
+        let memory = |frozen: &FrozenChunk| {
+            let entries = frozen.puts.or(&frozen.deletes).count();
+            frozen.chunk.bytes() / CHUNK_SLOTS * entries
+        };
+        chunks.map(memory).sum()
+    }
+
+    fn places(&self) -> Vec<u32> {
+        let mut places = Vec::new();
+        for (index, number) in self.chunks.clone().enumerate() {
+            if let Some(frozen) = self.of(number) {
+                let changed = frozen.puts.or(&frozen.deletes);
+                places.extend(changed.iter().map(|i| (index * CHUNK_SLOTS + i) as u32));
+            }
+        }
+        places
+    }
+
+    fn put_key(&self, place: u32, out: &mut Vec<u8>) {
+        let (FrozenChunk { chunk, .. }, i) = self.find(place);
+        let group = key_group(chunk.hashes[i], self.frozen.key_groups);
+        key::put_prefix(group, self.frozen.slice, out);
+        chunk.keys.get(i).encode(out);
+    }
+
+    fn put_row(&self, place: u32, out: &mut Vec<u8>) -> bool {
+        let (frozen, i) = self.find(place);
+        let is_put = frozen.puts.get(i);
+        if is_put {
+            frozen.chunk.put_row(&self.frozen.layout, i, out);
+        }
+        is_put
     }
 }
 
@@ -139,9 +214,7 @@ impl Cache {
                 .occupied
                 .and(&meta.absent)
                 .and_not(&meta.dirty.or(&meta.pinned));
-            let slots = idle
-                .iter()
-                .map(|i| (number * crate::keyed::CHUNK_SLOTS + i) as u32);
+            let slots = idle.iter().map(|i| (number * CHUNK_SLOTS + i) as u32);
             slots.for_each(|slot| self.free_if_idle(slot));
         }
         track.acknowledged = written;

@@ -25,7 +25,7 @@ use super::freeze::Frozen;
 use super::gate::{Gate, OpensGate};
 use super::upload::Uploader;
 use super::{CheckpointStore, Compression, FileForm, TableFigures, WorkerSnapshot};
-use crate::backend::{LinkedFile, StateBackend, Writes};
+use crate::backend::{LinkedFile, StateBackend};
 use crate::error::pass;
 use crate::{Error, Result};
 
@@ -115,7 +115,7 @@ pub(crate) struct Linker {
     pub(crate) backend: Arc<dyn StateBackend>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) stop: Arc<AtomicBool>,
-    /// Memory of one batch of writes.
+    /// Memory of the entries that are written at once.
     pub(crate) batch_bytes: usize,
 }
 
@@ -188,7 +188,6 @@ impl Linker {
 
     fn write(&self, frozen: &mut [Frozen], figures: &mut [TableFigures]) -> Result<u64> {
         pass("state.write.before")?;
-        let mut writes = Writes::default();
         let mut groups = Vec::new();
         let mut entries = 0;
         for table in frozen {
@@ -196,20 +195,20 @@ impl Linker {
             groups.clear();
             groups.resize(usize::from(self.range.end), 0u64);
             let figures = &mut figures[table.table()];
+            let (mut first, mut gathered) = (0, 0);
             for number in 0..table.chunks.len() {
                 if self.stop.load(Ordering::Relaxed) {
                     return Err(stopped());
                 }
-                let (before, bytes) = (writes.len(), writes.bytes.len());
-                let written = table.put_writes(number, &mut writes);
+                let (written, memory) = table.count(number, &mut groups);
                 entries += written;
                 figures.entries += written;
-                figures.bytes += (writes.bytes.len() - bytes) as u64;
-                writes.count_groups(before, &mut groups);
+                gathered += memory;
                 let last = number + 1 == table.chunks.len();
-                if last || writes.memory() >= self.batch_bytes {
-                    self.backend.write_frozen(&writes)?;
-                    writes.clear();
+                if last || gathered >= self.batch_bytes {
+                    let batch = table.batch(first..number + 1);
+                    figures.bytes += self.backend.write_frozen(&batch)?;
+                    (first, gathered) = (number + 1, 0);
                     table.finish(number + 1);
                     self.gate.note_progress();
                     pass("state.write.between")?;

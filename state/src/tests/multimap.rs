@@ -82,3 +82,51 @@ fn a_key_whose_rows_do_not_fit_memory_is_probed_through_the_cursor() {
         state.check();
     }
 }
+
+fn forget(table: &MultiMapTable, keys: &[i64]) -> Vec<u32> {
+    let keys = [ints(keys)];
+    let hashes = weir_types::hash::hash_columns(&keys, keys[0].len());
+    table.forget(&keys, &hashes).unwrap()
+}
+
+#[test]
+fn keys_that_are_forgotten_have_no_rows_and_may_get_new_ones() {
+    for kind in [BackendKind::Rocksdb, BackendKind::Memory] {
+        let folder = tempfile::tempdir().unwrap();
+        let state = state(kind, 64 << 20, folder.path());
+        let table = state.multi_map_table(&operator(), "rows");
+        let row = |a| (a, "b".to_owned());
+        for key in 1..=3 {
+            apply(&table, key, &[row(key), row(10)], 1).unwrap();
+        }
+        assert!(table.is_in_memory());
+        assert!(forget(&table, &[1, 7]).is_empty());
+        apply(&table, 1, &[row(5)], 2).unwrap();
+        state.end_epoch().unwrap();
+        assert!(forget(&table, &[2]).is_empty());
+        assert_eq!(probe(&table, 1, 10, || ()), [(5, 2)]);
+        assert_eq!(probe(&table, 2, 10, || ()), []);
+        assert_eq!(probe(&table, 3, 10, || ()), [(3, 1), (10, 1)]);
+        assert!(matches!(
+            apply(&table, 2, &[row(2)], -1),
+            Err(Error::Corrupt(_))
+        ));
+        state.end_epoch().unwrap();
+        state.check();
+    }
+}
+
+#[test]
+fn a_key_that_is_not_all_in_memory_is_not_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = state(BackendKind::Rocksdb, 256 << 10, folder.path());
+    let table = state.multi_map_table(&operator(), "rows");
+    let many: Vec<_> = (0..20_000).map(|a| (a, format!("row {a}"))).collect();
+    for rows in many.chunks(500) {
+        apply(&table, 1, rows, 1).unwrap();
+        state.end_epoch().unwrap();
+    }
+    assert!(!table.is_in_memory());
+    assert_eq!(forget(&table, &[1]), [0]);
+    assert_eq!(probe(&table, 1, 777, || ()).len(), many.len());
+}

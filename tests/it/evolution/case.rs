@@ -16,6 +16,8 @@ pub(crate) struct Case {
     pub(crate) inputs: BTreeMap<String, Vec<String>>,
     /// How many rows the old query reads: of each table, or of all (`""`).
     pub(crate) stop: BTreeMap<String, u64>,
+    /// Where the new query stops, if one of its sources does not end.
+    pub(crate) end: BTreeMap<String, u64>,
     /// As on the command line.
     pub(crate) flags: Vec<String>,
     /// `id: verdict, exactness`, in the order of the report; operators, then sinks.
@@ -83,15 +85,8 @@ impl Case {
             "old" => self.old = body,
             "new" => self.new = body,
             "input" => drop(self.inputs.insert(rest.to_owned(), lines())),
-            "stop" => {
-                self.stop = rest
-                    .split(',')
-                    .map(|part| match part.trim().split_once('=') {
-                        Some((table, rows)) => (table.to_owned(), rows.parse().unwrap()),
-                        None => (String::new(), part.trim().parse().unwrap()),
-                    })
-                    .collect();
-            }
+            "stop" => self.stop = counts(rest),
+            "end" => self.end = counts(rest),
             "flags" => self.flags = words(rest),
             "verdicts" => self.verdicts = Some(lines()),
             "refused" => self.refused = lines(),
@@ -140,6 +135,15 @@ impl Case {
         }
         text
     }
+}
+
+/// `orders=1,users=2`, or one number for all tables.
+fn counts(text: &str) -> BTreeMap<String, u64> {
+    let count = |part: &str| match part.trim().split_once('=') {
+        Some((table, rows)) => (table.to_owned(), rows.parse().unwrap()),
+        None => (String::new(), part.trim().parse().unwrap()),
+    };
+    text.split(',').map(count).collect()
 }
 
 /// Words as a shell cuts them: blanks, and single quotes around what holds some.

@@ -1,6 +1,6 @@
 //! Running a case: the old query on the first rows, the new one on the rest.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -56,11 +56,7 @@ pub(crate) fn run(case: &Case, way: &Way) -> Result<(), String> {
     let old = weir_tests::job::plan(&old_sql)?;
     let new = weir_tests::job::plan(&new_sql)?;
     let mut options = options(&old, base, way.before);
-    options.stop_after = case
-        .stop
-        .iter()
-        .map(|(table, rows)| (Some(table.clone()).filter(|table| !table.is_empty()), *rows))
-        .collect();
+    options.stop_after = stops(&case.stop);
     let saved = base.join("saved");
     options.savepoint = way.savepoint.then(|| saved.clone());
     start(&old_sql, old.clone(), options).map_err(|error| format!("the old query: {error}"))?;
@@ -79,6 +75,7 @@ pub(crate) fn run(case: &Case, way: &Way) -> Result<(), String> {
     }
     let mut options = self::options(&new, base, way.after);
     options.evolution = flags;
+    options.stop_after = stops(&case.end);
     if way.savepoint {
         options.state_dir = Some(base.join("second"));
         options.restore_from = Some(saved);
@@ -99,6 +96,13 @@ pub(crate) fn run(case: &Case, way: &Way) -> Result<(), String> {
         }
         (Ok(_), true) => results(case, base, &new),
     }
+}
+
+fn stops(counts: &BTreeMap<String, u64>) -> Vec<(Option<String>, u64)> {
+    let stop = |(table, rows): (&String, &u64)| {
+        (Some(table.clone()).filter(|table| !table.is_empty()), *rows)
+    };
+    counts.iter().map(stop).collect()
 }
 
 fn options(

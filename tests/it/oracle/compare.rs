@@ -122,7 +122,7 @@ fn check_prefix(tables: &[Table], query: &Query, before: &Ran, rows: u64) -> Res
 }
 
 /// Whether the operator gives rows that it could have given earlier, because only the watermark says that they are final.
-fn waits(operator: &Operator) -> bool {
+pub(super) fn waits(operator: &Operator) -> bool {
     match &operator.kind {
         OperatorKind::WindowAggregate { .. }
         | OperatorKind::Session { .. }

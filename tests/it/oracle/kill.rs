@@ -52,7 +52,7 @@ pub(super) fn killed(
     let sql = format!(
         "{}CREATE TABLE result ({}) WITH ('connector' = 'filesystem', 'path' = 'result', 'format' = 'changelog-json');\n\
          INSERT INTO result {};\n",
-        query.views,
+        super::kept::text(query),
         declared.join(", "),
         query.select
     );
@@ -112,10 +112,16 @@ pub(super) fn killed(
     for (row, count) in &expected.0 {
         wanted.add(typed(by_name(row, &query.columns), &columns), *count);
     }
-    match answer.difference(&wanted) {
-        Some(text) => Err(format!(
-            "a process that stops after {stop} records and then dies at {armed}: {text}"
-        )),
+    let way = format!("a process that stops after {stop} records and then dies at {armed}");
+    if let Some(text) = answer.difference(&wanted) {
+        return Err(format!("{way}: {text}"));
+    }
+    // The view beside the table has gone the same way; it keeps the query's own types.
+    let state = place.folder.join(".weir/killed");
+    let view = weir_engine::view_rows(&state, "killed", super::kept::VIEW);
+    let view = view.map_err(|error| format!("{way}: its view: {error}"))?;
+    match super::kept::rows(&view).difference(expected) {
+        Some(text) => Err(format!("{way}: its view: {text}")),
         None => Ok(died),
     }
 }

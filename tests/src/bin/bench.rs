@@ -299,7 +299,8 @@ fn big_state(folder: &Path, keys: u64) {
     assert_eq!(answer, [expected], "the right answer");
 }
 
-/// An aggregate over all groups of another, rebuilt after an edit; and the same aggregate over as many rows of a file.
+/// An aggregate over all groups of another, rebuilt after an edit, and replayed; and what the same costs where nothing was there
+/// before.
 fn upgrade(folder: &Path, keys: u64) {
     let file = events(folder, keys);
     let source = format!(
@@ -341,5 +342,17 @@ fn upgrade(folder: &Path, keys: u64) {
         show("rebuilt from the groups, start to end", &rebuilt);
         let same = run_in(&format!("read-{parallelism}"), &read, &p);
         show("as many rows read and aggregated", &same);
+        // A condition that every row fulfils: the replay reads and keeps what the run did.
+        let tightened = |size: u64| {
+            edited(size).replace(
+                "FROM events GROUP BY id;",
+                "FROM events WHERE amount IS NOT NULL GROUP BY id;",
+            )
+        };
+        let flags = [&p[..], &["--upgrade", "--replay", "all"]].concat();
+        let replayed = run_in(&name, &tightened(1009), &flags);
+        show("replayed from the source, start to end", &replayed);
+        let fresh = run_in(&format!("fresh-{parallelism}"), &tightened(1009), &p);
+        show("the same query from the beginning", &fresh);
     }
 }

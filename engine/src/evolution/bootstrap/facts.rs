@@ -27,7 +27,7 @@ impl Phase {
     /// Whether a node gives rows in it.
     fn is_of(self, role: &Role) -> bool {
         match role {
-            Role::Stands(_) | Role::OwnRows(_) => self == Self::Fill,
+            Role::Stands(_) | Role::OwnRows(_) | Role::Silent => self == Self::Fill,
             Role::Gives(_) => self != Self::Fill,
             _ => false,
         }

@@ -5,6 +5,7 @@
 //!   facts.rs       what the threads of the run share: its phases
 //!   difference.rs  what a sink's new result has over its old one
 //!   own_rows.rs    a join's side, from its own rows
+//!   silent.rs      a side that needs no rows
 //!   ────────────────────────────────────────────────────────────────────────────────────────────────
 //!   job/bootstrap.rs     the run: workers, coordinator and publisher as ever, without sources
 //!   worker/standing.rs   a node that gives rows from its state is a root like a source
@@ -23,11 +24,13 @@
 mod difference;
 mod facts;
 mod own_rows;
+mod silent;
 mod wiring;
 
 pub(crate) use difference::{Collects, Gives};
 pub(crate) use facts::{Bootstrap, Phase};
 pub(crate) use own_rows::OwnRows;
+pub(crate) use silent::Silent;
 pub(crate) use wiring::{Edit, Role, Wiring, wire};
 
 use weir_state::TableFrom;
@@ -52,11 +55,11 @@ pub(super) fn plan(transition: &mut Transition) -> Result<()> {
     };
     let specs = crate::operators::table_specs(&transition.plan);
     for (spec, from) in specs.iter().zip(&mut transition.restoring.tables) {
-        if wiring.empty.contains(&spec.operator) {
+        if wiring.computes(spec) {
             *from = TableFrom::Empty;
         }
     }
-    let computed = |merge: &super::Merge| wiring.empty.contains(&merge.spec.operator);
+    let computed = |merge: &super::Merge| wiring.computes(&merge.spec);
     transition.merges.retain(|merge| !computed(merge));
     transition.wiring = Some(wiring);
     Ok(())

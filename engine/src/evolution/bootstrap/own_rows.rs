@@ -7,6 +7,7 @@ use arrow::datatypes::SchemaRef;
 use weir_state::{MultiMapTable, RestCursor};
 use weir_types::{ChangeBatch, OperatorId};
 
+use crate::evolution::change::wider;
 use crate::operators::{Copies, Operator, OperatorContext, Progress};
 use crate::{Error, Result};
 
@@ -51,15 +52,13 @@ impl OwnRows {
         let columns = self.columns.iter().zip(self.schema.fields());
         let columns: Vec<ArrayRef> = columns.map(column).collect();
         let columns = columns.iter().zip(self.schema.fields());
-        // A type that was widened holds every old value.
-        let columns =
-            columns.map(|(column, field)| arrow::compute::cast(column, field.data_type()));
+        // A type may have been widened.
+        let columns = columns.map(|(column, field)| wider(column, field.data_type()));
+        let columns: Vec<ArrayRef> = columns
+            .collect::<std::result::Result<_, _>>()
+            .map_err(weir_state::Error::Incompatible)?;
         let options = RecordBatchOptions::new().with_row_count(Some(counts.len()));
-        let rows = columns
-            .collect::<std::result::Result<Vec<_>, _>>()
-            .and_then(|columns| {
-                RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
-            });
+        let rows = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options);
         let rows = rows.map_err(|error| weir_state::Error::Corrupt(error.to_string()))?;
         Ok((rows, counts))
     }

@@ -49,6 +49,8 @@ pub(crate) enum Role {
     Gives(OperatorId),
     /// A sink that gets nothing; it takes part in the checkpoint.
     Waits,
+    /// It gives nothing: a side that needs no rows.
+    Silent,
 }
 
 impl Role {
@@ -79,8 +81,10 @@ pub(crate) struct Wiring {
     pub(crate) roles: Vec<Role>,
     /// The tables in which differences are collected.
     pub(crate) scratch: Vec<TableSpec>,
-    /// State tables (operator) that start empty because they are computed here.
+    /// Operators that start empty because they are computed here.
     pub(crate) empty: BTreeSet<OperatorId>,
+    /// Operators of which the table `right` alone is computed here.
+    pub(crate) right_empty: BTreeSet<OperatorId>,
 }
 
 /// What is to be wired.
@@ -175,7 +179,8 @@ impl<'a> Wanted<'a> {
 
     fn rebuild(&mut self, place: usize, state: &StateFrom) -> Result<()> {
         let operator = &self.plan.operators[place];
-        if !fills_from_rows(&operator.kind) {
+        // A lookup join is filled on its right side, which gives nothing.
+        if !fills_from_rows(&operator.kind) && !is_lookup(operator) {
             return Err(cannot(operator, "it gives each row once, as time passes"));
         }
         for (side, input) in operator.inputs.iter().enumerate() {
@@ -197,6 +202,10 @@ fn cannot(operator: &Operator, why: &str) -> Error {
          Compute what reads it from its source with --replay, or put the query back as it was",
         operator.id
     ))
+}
+
+fn is_lookup(operator: &Operator) -> bool {
+    matches!(operator.kind, OperatorKind::LookupJoin { .. })
 }
 
 /// Whether an operator is computed here.
@@ -259,6 +268,7 @@ pub(crate) fn wire(edit: &Edit<'_>) -> Result<Option<Wiring>> {
             roles: Vec::new(),
             scratch: Vec::new(),
             empty: BTreeSet::new(),
+            right_empty: BTreeSet::new(),
         },
     };
     composer.add_old(&old);
@@ -360,6 +370,11 @@ impl Composer<'_> {
                 Role::Runs(None)
             } else if is_end {
                 Role::Waits
+            } else if wanted.rebuilt.contains_key(&place) && is_lookup(&operator) {
+                self.wiring.right_empty.insert(operator.id.clone());
+                let left = giver(self.wiring.plan.operators[operator.inputs[0].from].clone());
+                operator.inputs[0].from = self.push(left, Role::Silent);
+                Role::Runs(None)
             } else if let Some(state) = wanted.rebuilt.get(&place) {
                 self.wiring.empty.insert(operator.id.clone());
                 if let StateFrom::Sides(sides) = state {
@@ -550,6 +565,12 @@ fn giver(like: Operator) -> Operator {
 }
 
 impl Wiring {
+    /// Whether a table starts empty because it is computed here.
+    pub(crate) fn computes(&self, table: &TableSpec) -> bool {
+        self.empty.contains(&table.operator)
+            || (table.table == "right" && self.right_empty.contains(&table.operator))
+    }
+
     /// How the nodes are wired on every worker.
     pub(crate) fn topology(&self, parallelism: u32) -> Topology {
         let mut topology = Topology::new(&self.plan, parallelism, &vec![false; self.roles.len()]);

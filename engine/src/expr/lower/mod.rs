@@ -12,6 +12,9 @@
 //!    gives another (another string layout, a dictionary, another zone).
 //! 2. An argument that is a literal stays a literal when it is cast: functions look for them (`date_part('hour', …)`).
 
+mod calls;
+mod case;
+
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -28,10 +31,10 @@ use datafusion_physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use weir_planner::plan::{BinaryOp, Expr, ExprKind};
 use weir_types::{DataType, Scalar, Span};
 
-use super::fallible::{cast_may_fail, is_float, operation_may_fail};
+use super::fallible::{call_may_fail, cast_may_fail, is_float, operation_may_fail};
 use super::physical::{CheckedNegate, Connective, EpochClock, EpochTime, Logical};
 use super::shifted::shifted;
-use super::{functions, literal, normal};
+use super::{direct, functions, literal, normal};
 
 /// A node of the lowered tree.
 pub(super) struct Lowered {
@@ -287,23 +290,6 @@ impl Lowering<'_> {
         })
     }
 
-    fn case(
-        &self,
-        expr: &Expr,
-        branches: &[(Expr, Expr)],
-        otherwise: Option<&Expr>,
-    ) -> Result<Lowered> {
-        let mut children = Vec::with_capacity(branches.len() * 2 + 1);
-        for (condition, result) in branches {
-            children.push(self.lower(condition)?);
-            children.push(self.lower_as(result, &expr.data_type)?);
-        }
-        if let Some(otherwise) = otherwise {
-            children.push(self.lower_as(otherwise, &expr.data_type)?);
-        }
-        case_of(expr, children)
-    }
-
     /// Lowers an expression whose value goes where `data_type` is wanted.
     fn lower_as(&self, expr: &Expr, data_type: &DataType) -> Result<Lowered> {
         let mut node = self.lower(expr)?;
@@ -336,75 +322,6 @@ impl Lowering<'_> {
         )
         .map_err(|error| failed(expr, error.strip_backtrace()))?;
         Ok(over(physical, children, false))
-    }
-
-    fn function(&self, expr: &Expr, name: &str, arguments: &[Expr]) -> Result<Lowered> {
-        match (name, arguments) {
-            // The library leaves these to its optimizer, which rewrites them; they choose, so their
-            // arguments are evaluated only where needed.
-            ("coalesce" | "nvl" | "ifnull", [_, ..]) => return self.coalesce(expr, arguments),
-            ("nvl2", [test, then, otherwise]) => {
-                let branch = (not_null(test), then.clone());
-                return self.case(expr, &[branch], Some(otherwise));
-            }
-            ("arrow_cast" | "cast_to_type", [operand, ..]) => {
-                return self.cast(expr, operand, false);
-            }
-            ("arrow_try_cast" | "try_cast_to_type", [operand, ..]) => {
-                return self.cast(expr, operand, true);
-            }
-            _ => {}
-        }
-        let function =
-            functions::find(name).ok_or_else(|| failed(expr, functions::missing(name)))?;
-        let mut children = arguments
-            .iter()
-            .map(|argument| self.lower(argument))
-            .collect::<Result<Vec<_>>>()?;
-        let build = || -> datafusion_common::Result<ScalarFunctionExpr> {
-            let fields = children
-                .iter()
-                .map(|child| child.physical.return_field(self.schema))
-                .collect::<datafusion_common::Result<Vec<_>>>()?;
-            let wanted = fields_with_udf(&fields, function.as_ref())?;
-            for ((child, field), wanted) in children.iter_mut().zip(&fields).zip(&wanted) {
-                child.physical = cast_to(
-                    Arc::clone(&child.physical),
-                    field.data_type(),
-                    wanted.data_type(),
-                )
-                .map_err(datafusion_common::DataFusionError::Plan)?;
-            }
-            let compares = functions::compares(name);
-            let arguments = children
-                .iter()
-                .map(|child| match Arc::clone(&child.physical) {
-                    argument if compares => self.comparable(argument),
-                    argument => argument,
-                })
-                .collect();
-            ScalarFunctionExpr::try_new(
-                Arc::clone(&function),
-                arguments,
-                self.schema,
-                functions::config(),
-            )
-        };
-        let mut build = build;
-        let physical = build().map_err(|error| failed(expr, error.strip_backtrace()))?;
-        Ok(over(Arc::new(physical), children, true))
-    }
-
-    fn coalesce(&self, expr: &Expr, arguments: &[Expr]) -> Result<Lowered> {
-        let (last, first) = match arguments.split_last() {
-            Some((last, first)) if !first.is_empty() => (last, first),
-            _ => return self.lower_as(&arguments[0], &expr.data_type),
-        };
-        let branches: Vec<_> = first
-            .iter()
-            .map(|argument| (not_null(argument), argument.clone()))
-            .collect();
-        self.case(expr, &branches, Some(last))
     }
 
     /// The expression as a comparison needs it; a literal stays one.
@@ -472,25 +389,6 @@ fn evaluated_if_literal(
         Ok(ColumnarValue::Scalar(value)) => Arc::new(Literal::new(value)),
         _ => of,
     }
-}
-
-fn case_of(expr: &Expr, children: Vec<Lowered>) -> Result<Lowered> {
-    let branches = children.len() / 2;
-    let when_then = (0..branches)
-        .map(|i| {
-            (
-                Arc::clone(&children[2 * i].physical),
-                Arc::clone(&children[2 * i + 1].physical),
-            )
-        })
-        .collect();
-    let otherwise = (children.len() % 2 == 1).then(|| Arc::clone(&children[2 * branches].physical));
-    let physical = CaseExpr::try_new(None, when_then, otherwise)
-        .map_err(|error| failed(expr, error.strip_backtrace()))?;
-    Ok(Lowered {
-        form: Form::Case,
-        ..over(Arc::new(physical), children, false)
-    })
 }
 
 fn not_null(expr: &Expr) -> Expr {
