@@ -49,13 +49,13 @@ pub(crate) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "face",
-        seconds: 120,
+        seconds: 90,
         floor: 4,
         about: "the REPL in a terminal of tmux: first five minutes, completion, live tables, resizing",
     },
     Suite {
         name: "flights",
-        seconds: 90,
+        seconds: 60,
         floor: 4,
         about: "the demo over all flights against the oracle",
     },
