@@ -26,25 +26,20 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use weir_engine::ControlClient;
 
+use super::decide::{Ended, LOOK_AT_LOCK, Next, decide};
 use super::log::{LogFormat, now_micros};
 use super::problem::{Place, Problem};
-use super::store::{Edit, End, JobHome, JobSpec, Wanted, came_up};
+use super::store::{Edit, JobHome, JobSpec, Wanted, came_up};
 use crate::telemetry::{ProcessSpan, ServerTelemetry};
 
 /// Between two looks at a process.
 const LOOK: Duration = Duration::from_millis(20);
-/// Between two looks whether an earlier process is gone.
-const LOOK_AT_LOCK: Duration = Duration::from_millis(100);
 /// Between two looks at what changes slowly: the size of the log, whether an edit has come up.
 const SLOW_LOOK: Duration = Duration::from_secs(1);
 /// A log larger than this goes aside.
 const LOG_BYTES_MAX: u64 = 8 << 20;
 /// Whoever ran for so long has not failed at once.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(60);
-/// The longest pause before a process that died is started again.
-const PAUSE_MAX: Duration = Duration::from_secs(60);
-/// Deaths in a row after which somebody has to look.
-const DEATHS_MAX: u32 = 10;
 /// A job answers for its status within this time, or not.
 const STATUS_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -93,76 +88,6 @@ pub(crate) struct Job {
     pub(crate) operation: Mutex<()>,
     inner: Mutex<Inner>,
     changed: Condvar,
-}
-
-/// What is done after a process has ended.
-#[derive(Debug, PartialEq)]
-enum Next {
-    /// It rests, and this is what is wanted of it from now on.
-    Rest(Wanted, Option<Problem>),
-    /// It is started again after a pause.
-    Again(Duration),
-    /// Its upgrade failed.
-    GoBack(Problem),
-}
-
-/// What is known when a process has ended.
-struct Ended<'a> {
-    end: Option<End>,
-    spec: &'a JobSpec,
-    /// Somebody has asked for it, or the server ends.
-    asked: bool,
-    deaths: u32,
-    came_up: bool,
-    taken: bool,
-}
-
-/// Decides, from what is known.
-fn decide(ended: &Ended<'_>) -> Next {
-    let wanted = ended.spec.wanted;
-    let upgrading = ended
-        .spec
-        .edit
-        .as_ref()
-        .is_some_and(|edit| edit.old.is_some());
-    match &ended.end {
-        Some(End::Finished) => Next::Rest(Wanted::Finished, None),
-        // Somebody has stopped the process behind the server's back: that is not what is wanted of the job.
-        Some(End::Stopped) if wanted == Wanted::Running && !ended.asked => {
-            Next::Again(Duration::from_secs(1))
-        }
-        Some(End::Stopped) => Next::Rest(wanted, ended.spec.failure.clone()),
-        // Another process was quicker: it is waited for.
-        Some(End::Failed { .. }) if ended.taken => Next::Again(LOOK_AT_LOCK),
-        Some(End::Failed { problem }) if upgrading && !ended.came_up => {
-            Next::GoBack(problem.clone())
-        }
-        Some(End::Failed { problem }) => Next::Rest(Wanted::Failed, Some(problem.clone())),
-        None if ended.asked || wanted != Wanted::Running => {
-            Next::Rest(wanted, ended.spec.failure.clone())
-        }
-        None if ended.deaths < DEATHS_MAX => Next::Again(pause_after(ended.deaths)),
-        None => {
-            let problem = Problem::new(
-                "J0096",
-                Place::named("job", ended.spec.name.clone()),
-                format!(
-                    "its process died {} times in a row without a word",
-                    ended.deaths
-                ),
-                "look whether the machine's memory is enough ('state.memory'), and start the job again: POST /v1/jobs/{id}/start",
-            );
-            match upgrading && !ended.came_up {
-                true => Next::GoBack(problem),
-                false => Next::Rest(Wanted::Failed, Some(problem)),
-            }
-        }
-    }
-}
-
-/// 1 s, 2 s, 4 s, …
-fn pause_after(deaths: u32) -> Duration {
-    PAUSE_MAX.min(Duration::from_secs(1 << deaths.saturating_sub(1).min(10)))
 }
 
 impl Job {
@@ -605,99 +530,7 @@ fn turn_log(path: &Path, bytes_max: u64) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::store::Text;
     use super::*;
-
-    fn spec(wanted: Wanted, upgrading: bool) -> JobSpec {
-        let text = Text {
-            sql: String::new(),
-            settings: Default::default(),
-            variables: Default::default(),
-        };
-        let mut spec = JobSpec::new("j", text.clone(), "/".into(), 0);
-        spec.wanted = wanted;
-        spec.edit = upgrading.then(|| Edit {
-            savepoint: "/saved".into(),
-            flags: Default::default(),
-            old: Some(text),
-        });
-        spec
-    }
-
-    fn after(end: Option<End>, spec: &JobSpec, asked: bool, deaths: u32, came_up: bool) -> Next {
-        decide(&Ended {
-            end,
-            spec,
-            asked,
-            deaths,
-            came_up,
-            taken: false,
-        })
-    }
-
-    fn failed() -> (End, Problem) {
-        let problem = Problem::said("j", "no");
-        let end = End::Failed {
-            problem: problem.clone(),
-        };
-        (end, problem)
-    }
-
-    #[test]
-    fn a_process_that_died_is_started_again_and_one_that_failed_is_not() {
-        let running = spec(Wanted::Running, false);
-        assert_eq!(
-            after(None, &running, false, 3, false),
-            Next::Again(Duration::from_secs(4))
-        );
-        let (end, problem) = failed();
-        assert_eq!(
-            after(Some(end), &running, false, 0, false),
-            Next::Rest(Wanted::Failed, Some(problem))
-        );
-        assert!(matches!(
-            after(None, &running, false, DEATHS_MAX, false),
-            Next::Rest(Wanted::Failed, Some(_))
-        ));
-        assert_eq!(pause_after(40), PAUSE_MAX);
-    }
-
-    #[test]
-    fn a_stop_that_was_asked_for_is_rest_and_one_that_was_not_is_undone() {
-        let running = spec(Wanted::Running, false);
-        assert_eq!(
-            after(Some(End::Stopped), &running, true, 0, false),
-            Next::Rest(Wanted::Running, None),
-            "the server ends: the job is wanted all the same"
-        );
-        assert!(matches!(
-            after(Some(End::Stopped), &running, false, 0, false),
-            Next::Again(_)
-        ));
-        let stopped = spec(Wanted::Stopped, false);
-        assert_eq!(
-            after(None, &stopped, true, 1, false),
-            Next::Rest(Wanted::Stopped, None)
-        );
-        assert_eq!(
-            after(Some(End::Finished), &running, false, 0, false),
-            Next::Rest(Wanted::Finished, None)
-        );
-    }
-
-    #[test]
-    fn an_upgrade_goes_back_only_until_it_has_come_up() {
-        let upgrading = spec(Wanted::Running, true);
-        let (end, problem) = failed();
-        assert_eq!(
-            after(Some(end.clone()), &upgrading, false, 0, false),
-            Next::GoBack(problem.clone())
-        );
-        assert_eq!(
-            after(Some(end), &upgrading, false, 0, true),
-            Next::Rest(Wanted::Failed, Some(problem))
-        );
-    }
 
     #[test]
     fn a_log_that_has_grown_goes_aside() {

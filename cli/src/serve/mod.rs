@@ -16,6 +16,7 @@
 //! Why processes: docs/decisions/0014-jobs-of-a-server.md.
 
 pub(crate) mod child;
+mod decide;
 pub(crate) mod flags;
 mod http;
 mod job;
