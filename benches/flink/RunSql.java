@@ -18,7 +18,8 @@ import org.apache.flink.util.CloseableIterator;
  *
  * <p>TABLES holds statements that end in a semicolon and a line's end, QUERY one SELECT. With RESULT "-" the rows go into a blackhole
  * and the job's own runtime is printed (no start of the JVM, no planning). Otherwise the rows are folded (a retraction takes
- * its row back) and written to the file RESULT: a line for each row, how often it stands in the result before it.
+ * its row back) and written to the file RESULT: a line for each row, how often it stands in the result before it. Where Flink gives no
+ * retraction for an update, because it knows a key of the rows, the property "key" says how many of the first columns that are.
  */
 public final class RunSql {
     private RunSql() {}
@@ -48,18 +49,31 @@ public final class RunSql {
     }
 
     private static void fold(TableResult result, Path file) throws Exception {
+        int keyColumns = Integer.getInteger("key", 0);
+        Map<String, String> newest = new TreeMap<>();
         Map<String, Long> rows = new TreeMap<>();
         try (CloseableIterator<Row> changes = result.collect()) {
             while (changes.hasNext()) {
                 Row change = changes.next();
                 boolean given = change.getKind() == RowKind.INSERT || change.getKind() == RowKind.UPDATE_AFTER;
                 StringBuilder text = new StringBuilder();
+                StringBuilder key = new StringBuilder();
                 for (int i = 0; i < change.getArity(); i++) {
                     text.append(i == 0 ? "" : "\u001f").append(change.getField(i));
+                    if (i + 1 == keyColumns) {
+                        key.append(text);
+                    }
                 }
-                rows.merge(text.toString(), given ? 1L : -1L, Long::sum);
+                if (keyColumns == 0) {
+                    rows.merge(text.toString(), given ? 1L : -1L, Long::sum);
+                } else if (given) {
+                    newest.put(key.toString(), text.toString());
+                } else {
+                    newest.remove(key.toString());
+                }
             }
         }
+        newest.values().forEach(row -> rows.put(row, 1L));
         StringBuilder lines = new StringBuilder();
         rows.forEach((row, count) -> {
             if (count != 0) {

@@ -7,7 +7,7 @@ SELECT
   count(*) FILTER (WHERE price >= 1000000) AS dear,
   min(price) AS lowest,
   max(price) AS highest,
-  avg(price) AS mean,
+  avg(CAST(price AS DOUBLE)) AS mean,
   sum(price) AS total
 FROM bid
 GROUP BY auction, CAST(date_time AS DATE)
