@@ -11,7 +11,9 @@
 
 mod again;
 mod change;
+mod columns;
 mod dropped;
+mod implied;
 mod judge;
 mod report;
 mod shape;
@@ -27,10 +29,10 @@ use std::collections::BTreeMap;
 pub use again::replayed_along;
 use judge::Judge;
 pub use report::{
-    Choices, Exactness, InputReport, OperatorReport, Past, Replay, Report, SideFrom, SinkReport,
+    Choices, ColumnReport, Exactness, InputReport, OperatorReport, Past, Replay, Report, SideFrom, SinkReport,
     SinkVerdict, SourceReport, SourceVerdict, StartAt, StateFrom, Verdict, Work,
 };
-pub use sinks::gone_beside;
+pub use sinks::{gone_beside, same_target};
 pub use tables::{ColumnFrom, OldTable, TableMapping, mappings};
 pub use text::advice;
 use trace::Trace;
@@ -84,10 +86,12 @@ pub fn compare(
     let sources = sinks::sources(&judge);
     let dropped = judge.dropped();
     let operators = judge.found.into_values().chain(dropped).collect();
-    Report {
+    let mut report = Report {
         operators,
         sinks,
         sources,
         refused: None,
-    }
+    };
+    columns::tell(old, new, choices, &mut report);
+    report
 }

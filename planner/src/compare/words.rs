@@ -90,6 +90,13 @@ fn effect(facts: &Facts<'_>) -> String {
         (Verdict::Rebuilt, _) => {
             "Its state is computed afresh from what the operators below it hold, before the first new row is read."
         }
+        (Verdict::Replayed, _) if begins(facts).next().is_some() => {
+            return format!(
+                "Its state is computed afresh by reading again what was read up to where the job stands; {} new, nothing of it has \
+                 been read yet, and all of it comes after that.{from_then_on}",
+                are(&begins(facts).collect::<Vec<_>>())
+            );
+        }
         (Verdict::Replayed, _) => {
             "Its state is computed afresh by reading the source again up to where the job stands."
         }
@@ -103,6 +110,9 @@ fn effect(facts: &Facts<'_>) -> String {
             "What was added starts empty and counts from this point on; what was there before mixes the old query and the new one."
         }
         (Verdict::Partial, _) => "What was added starts empty and counts from this point on.",
+        (Verdict::New, _) if *facts.exact == Exactness::Yes => {
+            "It starts empty, and misses nothing: all that it reads is new as well, and is read from its beginning."
+        }
         (Verdict::New, _) => "It starts empty and sees only the rows that come from now on.",
         (Verdict::Dropped, _) => "Its state is left behind.",
         (Verdict::Incompatible, _) => {
@@ -110,6 +120,24 @@ fn effect(facts: &Facts<'_>) -> String {
         }
     };
     format!("{effect}{from_then_on}")
+}
+
+/// The tables below it that are new in the edited query and read from their beginning.
+fn begins<'f>(facts: &'f Facts<'_>) -> impl Iterator<Item = String> + 'f {
+    let (judge, index) = (facts.judge, facts.operators.1);
+    let operators = &facts.new.plan.operators;
+    let below = facts.new.nodes[index].upstream.iter();
+    let begin = below.filter(move |&&at| judge.begins(at));
+    begin.filter_map(move |&at| match &operators[at].kind {
+        OperatorKind::Source { table, .. } => Some(format!("`{table}`")),
+        _ => None,
+    })
+}
+
+/// `a is`, `a and b are`.
+fn are(names: &[String]) -> String {
+    let word = if names.len() == 1 { "is" } else { "are" };
+    format!("{} {word}", names.join(" and "))
 }
 
 /// Sources below it go on elsewhere.
