@@ -31,6 +31,8 @@ use crate::plan::{Changelog, Operator, OperatorKind};
 
 /// Two plans, and what was found so far.
 pub(super) struct Judge<'a> {
+    /// Operators of the new plan that may be one of several of the old one: their IDs there.
+    pub(super) unclear: &'a BTreeMap<String, Vec<String>>,
     pub(super) old: &'a Trace<'a>,
     /// The old plan with every column that was widened under its new identity, also where that changes values: for what only
     /// goes on counting.
@@ -261,6 +263,9 @@ impl<'a> Judge<'a> {
             .or_else(|| self.coarser(case, same_up))
             .or_else(|| self.kept(case, same_up))
             .unwrap_or_else(|| match case.old {
+                None if self.unclear.contains_key(case.operator.id.as_str()) => {
+                    Found::new(Verdict::Incompatible, Exactness::No, StateFrom::Nothing)
+                }
                 None => {
                     let exact = yes_if(self.begins_with_its_sources(case.index));
                     Found::new(Verdict::New, exact, StateFrom::Nothing)

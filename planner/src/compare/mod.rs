@@ -15,6 +15,7 @@ mod columns;
 mod dropped;
 mod implied;
 mod judge;
+mod ordinals;
 mod report;
 mod shape;
 mod sinks;
@@ -41,9 +42,16 @@ pub use trace::{fills_from_rows, renamed};
 use crate::Catalog;
 use crate::plan::StreamPlan;
 
-/// What paths of the old plan are called in the new one: by the user's choice, and by hints of the new query that the old
-/// one did not have yet. A hint stays in the text after it was followed.
+/// What paths of the old plan are called in the new one: by the user's choice, by hints of the new query that the old one did not
+/// have yet, and where names differ by a number alone by what operators do. A hint stays in the text after it was followed.
 pub fn renames(old: &StreamPlan, new: &StreamPlan, choices: &Choices) -> BTreeMap<String, String> {
+    let mut renames = chosen(old, new, choices);
+    renames.extend(ordinals::matched(old, new, &renames).renames);
+    renames
+}
+
+/// What the user says that paths are called.
+fn chosen(old: &StreamPlan, new: &StreamPlan, choices: &Choices) -> BTreeMap<String, String> {
     let mut renames = choices.renames.clone();
     for (to, from) in &new.state_from {
         if old.state_from.get(to) != Some(from) && old.has_path(from) && !old.has_path(to) {
@@ -71,7 +79,9 @@ pub fn compare(
     let old_trace = Trace::of(old, &renames, &wider.exact);
     let old_loosely = (!wider.lossy.is_empty()).then(|| Trace::of(old, &renames, &all_wider));
     let new_trace = Trace::of(new, &none, &all_wider);
+    let ordinals = ordinals::matched(old, new, &chosen(old, new, choices));
     let mut judge = Judge {
+        unclear: &ordinals.unclear,
         old: &old_trace,
         old_loosely: old_loosely.as_ref().unwrap_or(&old_trace),
         new: &new_trace,

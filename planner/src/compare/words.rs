@@ -36,10 +36,19 @@ pub(super) fn operator(facts: &Facts<'_>) -> Words {
     let mut changes = changes(facts);
     changes.extend(moved(facts));
     let id = &facts.new.plan.operators[facts.operators.1].id;
-    let reason = match (facts.verdict, changes.is_empty()) {
-        (Verdict::New, _) => "there is no state of that name".to_owned(),
-        (_, true) => "nothing that it keeps or computes has changed".to_owned(),
-        (_, false) => changes.join("; "),
+    let unclear = facts.judge.unclear.get(id.as_str());
+    let reason = match (unclear, facts.verdict, changes.is_empty()) {
+        (Some(olds), ..) => {
+            let olds: Vec<String> = olds.iter().map(|id| format!("`{id}`")).collect();
+            format!(
+                "{} of the old query are told apart by a number alone, and none of them does what this one does: which of them it \
+                 is cannot be said",
+                olds.join(" and ")
+            )
+        }
+        (_, Verdict::New, _) => "there is no state of that name".to_owned(),
+        (_, _, true) => "nothing that it keeps or computes has changed".to_owned(),
+        (_, _, false) => changes.join("; "),
     };
     Words {
         reason,
@@ -168,6 +177,14 @@ fn is_lookup(facts: &Facts<'_>) -> bool {
 fn advice(facts: &Facts<'_>, id: &str) -> String {
     if facts.verdict == Verdict::Rebuilt && is_lookup(facts) {
         return format!("--accept '{id}' takes that");
+    }
+    if let (Verdict::Incompatible, Some(olds)) = (facts.verdict, facts.judge.unclear.get(id)) {
+        return format!(
+            "name the block, /*+ ID('name') */ after SELECT, and say which it is, --rename '{}=…/{}'; or --replay '{id}' computes \
+             it from the source, if that can be read again; --start-empty '{id}' gives up what they hold",
+            olds[0],
+            olds[0].rsplit_once('/').map_or(id, |(_, role)| role)
+        );
     }
     let never = facts.judge.cannot_be_replayed(facts.operators.1);
     if let (Some(never), false) = (never, *facts.exact == Exactness::Yes) {
