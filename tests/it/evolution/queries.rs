@@ -784,21 +784,14 @@ impl Text {
         let mut chosen: BTreeMap<String, (u32, &'static str, bool)> = BTreeMap::new();
         for text in texts {
             for view in &mut text.views {
-                let mut draw = || {
-                    (
-                        rng.random_range(0..4),
-                        *["EXCEPT", "INTERSECT"].choose(rng).unwrap_or(&"EXCEPT"),
-                        rng.random_bool(0.3),
-                    )
+                let set = match rng.random_bool(0.5) {
+                    true => "EXCEPT",
+                    false => "INTERSECT",
                 };
-                let first = draw();
-                let of = chosen.entry(view.name.clone()).or_insert(first);
+                let drawn = (rng.random_range(0..4), set, rng.random_bool(0.3));
+                let of = chosen.entry(view.name.clone()).or_insert(drawn);
                 if rng.random_bool(0.25) {
-                    *of = (
-                        rng.random_range(0..4),
-                        *["EXCEPT", "INTERSECT"].choose(rng).unwrap_or(&"EXCEPT"),
-                        rng.random_bool(0.3),
-                    );
+                    *of = drawn;
                 }
                 match view.kind {
                     Kind::Window(seconds) if of.0 > 0 => {
@@ -806,8 +799,7 @@ impl Text {
                     }
                     Kind::Union => view.set = Some(of.1),
                     Kind::Aggregate => {
-                        let mut others = view.having.iter();
-                        view.alone = of.2 && others.next().is_none();
+                        view.alone = of.2 && view.having.is_none();
                     }
                     _ => {}
                 }
