@@ -295,9 +295,15 @@ INSERT INTO o SELECT s.k, s.n, b.y FROM sums AS s {join} b ON s.k = b.k;
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     let report = value(&ended);
     let (sums, join) = (&report["operators"][0], &report["operators"][1]);
-    assert_eq!((&sums["id"], &sums["role"]), (&"sums/aggregate".into(), &"aggregate".into()));
+    assert_eq!(
+        (&sums["id"], &sums["role"]),
+        (&"sums/aggregate".into(), &"aggregate".into())
+    );
     assert_eq!(sums["verdict"], "partial");
-    assert_eq!(sums["exact"]["columns"], serde_json::json!(["count(*)", "k"]));
+    assert_eq!(
+        sums["exact"]["columns"],
+        serde_json::json!(["count(*)", "k"])
+    );
     assert_eq!(sums["span"]["start"]["line"], 4);
     let of = |column: &str| {
         let columns = sums["columns"].as_array().unwrap().iter();
@@ -308,7 +314,12 @@ INSERT INTO o SELECT s.k, s.n, b.y FROM sums AS s {join} b ON s.k = b.k;
     assert_eq!(of("count(*)"), Some("unchanged".into()), "{sums}");
     assert_eq!(of("min(x)"), Some("new".into()), "{sums}");
     assert_eq!(of("max(x)"), Some("dropped".into()), "{sums}");
-    assert!(sums["advice"].as_str().unwrap().contains("--accept 'sums/aggregate'"));
+    assert!(
+        sums["advice"]
+            .as_str()
+            .unwrap()
+            .contains("--accept 'sums/aggregate'")
+    );
     assert_eq!(join["verdict"], "rebuilt");
     assert_eq!(report["sinks"][0]["verdict"], "difference");
     assert_eq!(report["sinks"][0]["old_rows"], false);

@@ -351,10 +351,7 @@ fn keeps_the_same(old: &StreamPlan, new: &StreamPlan) -> bool {
     };
     let same_targets = old.operators.iter().all(|before| {
         let now = new.operator(&before.id);
-        let tables = (
-            target(old, before),
-            now.and_then(|now| target(new, now)),
-        );
+        let tables = (target(old, before), now.and_then(|now| target(new, now)));
         !matches!(tables, (Some(old), Some(new)) if !same_target(&old, &new))
     });
     let (old, new) = (kept(old), kept(new));

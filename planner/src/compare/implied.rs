@@ -67,7 +67,9 @@ fn follows(
         return true;
     }
     if let Some((operand, values)) = fact(expr, of)
-        && known.get(&operand).is_some_and(|known| known.is_within(&values))
+        && known
+            .get(&operand)
+            .is_some_and(|known| known.is_within(&values))
     {
         return true;
     }
@@ -246,7 +248,10 @@ impl Values {
     }
 
     fn point(value: Value) -> Self {
-        Self(vec![(Bound::Included(value.clone()), Bound::Included(value))])
+        Self(vec![(
+            Bound::Included(value.clone()),
+            Bound::Included(value),
+        )])
     }
 
     fn compared(op: BinaryOp, value: Value) -> Self {
@@ -312,9 +317,10 @@ fn range(low: Bound<Value>, high: Bound<Value>) -> Option<Range> {
     let is_there = match (&low, &high) {
         (Bound::Unbounded, _) | (_, Bound::Unbounded) => true,
         (Bound::Included(low), Bound::Included(high)) => low <= high,
-        (Bound::Included(low) | Bound::Excluded(low), Bound::Included(high) | Bound::Excluded(high)) => {
-            low < high
-        }
+        (
+            Bound::Included(low) | Bound::Excluded(low),
+            Bound::Included(high) | Bound::Excluded(high),
+        ) => low < high,
     };
     is_there.then_some((low, high))
 }
@@ -371,7 +377,9 @@ mod tests {
     fn conjunct(expr: Expr) -> Conjunct {
         let over = expr.columns().into_iter();
         Conjunct {
-            over: over.map(|column| (column, format!("t.c{column}"))).collect(),
+            over: over
+                .map(|column| (column, format!("t.c{column}")))
+                .collect(),
             shown: String::new(),
             reads: std::collections::BTreeSet::default(),
             expr,
@@ -400,15 +408,13 @@ mod tests {
             3 if depth > 0 => {
                 let (left, is_left) = condition(mixed ^ 1, depth - 1);
                 let (right, is_right) = condition(mixed ^ 2, depth - 1);
-                let both: Box<dyn Fn(i64) -> bool> =
-                    Box::new(move |x| is_left(x) && is_right(x));
+                let both: Box<dyn Fn(i64) -> bool> = Box::new(move |x| is_left(x) && is_right(x));
                 (binary(BinaryOp::And, left, right), both)
             }
             4 if depth > 0 => {
                 let (left, is_left) = condition(mixed ^ 1, depth - 1);
                 let (right, is_right) = condition(mixed ^ 2, depth - 1);
-                let either: Box<dyn Fn(i64) -> bool> =
-                    Box::new(move |x| is_left(x) || is_right(x));
+                let either: Box<dyn Fn(i64) -> bool> = Box::new(move |x| is_left(x) || is_right(x));
                 (binary(BinaryOp::Or, left, right), either)
             }
             5 if depth > 0 => {

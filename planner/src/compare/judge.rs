@@ -465,9 +465,8 @@ impl<'a> Judge<'a> {
             }
         });
         // Nothing is there to be read again, and it starts empty as it is.
-        let begins = case.old.is_none()
-            && emits(case.operator)
-            && self.begins_with_its_sources(case.index);
+        let begins =
+            case.old.is_none() && emits(case.operator) && self.begins_with_its_sources(case.index);
         (wanted && readable && closed && !begins && self.gives_the_same_again(case.index))
             .then(|| Found::new(Verdict::Replayed, Exactness::Yes, StateFrom::Replay))
     }

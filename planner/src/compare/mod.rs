@@ -30,8 +30,8 @@ use std::collections::BTreeMap;
 pub use again::replayed_along;
 use judge::Judge;
 pub use report::{
-    Choices, ColumnReport, Exactness, InputReport, OperatorReport, Past, Replay, Report, SideFrom, SinkReport,
-    SinkVerdict, SourceReport, SourceVerdict, StartAt, StateFrom, Verdict, Work,
+    Choices, ColumnReport, Exactness, InputReport, OperatorReport, Past, Replay, Report, SideFrom,
+    SinkReport, SinkVerdict, SourceReport, SourceVerdict, StartAt, StateFrom, Verdict, Work,
 };
 pub use sinks::{gone_beside, same_target};
 pub use tables::{ColumnFrom, OldTable, TableMapping, mappings};

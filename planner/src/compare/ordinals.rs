@@ -90,8 +90,14 @@ impl Ordinals {
         }
         for place in left.1.clone() {
             let print = &news[place].1.fingerprint;
-            let of_old = left.0.iter().filter(|old| olds[**old].1.fingerprint == *print);
-            let of_new = left.1.iter().filter(|new| news[**new].1.fingerprint == *print);
+            let of_old = left
+                .0
+                .iter()
+                .filter(|old| olds[**old].1.fingerprint == *print);
+            let of_new = left
+                .1
+                .iter()
+                .filter(|new| news[**new].1.fingerprint == *print);
             if let (&[&old], 1) = (&of_old.collect::<Vec<_>>()[..], of_new.count()) {
                 pairs.push((old, place));
                 left.0.remove(&old);
@@ -118,7 +124,8 @@ impl Ordinals {
                 left.1.remove(new);
             }
             pairs.extend(found);
-            let rest: Vec<(usize, usize)> = left.0.iter().copied().zip(left.1.iter().copied()).collect();
+            let rest: Vec<(usize, usize)> =
+                left.0.iter().copied().zip(left.1.iter().copied()).collect();
             for (old, _) in &rest {
                 left.0.remove(old);
             }

@@ -131,7 +131,11 @@ impl Edit<'_> {
         let (mut below, mut left) = (BTreeSet::from([sink]), vec![sink]);
         while let Some(at) = left.pop() {
             let inputs = self.new.operators[at].inputs.iter();
-            left.extend(inputs.map(|input| input.from).filter(|&at| below.insert(at)));
+            left.extend(
+                inputs
+                    .map(|input| input.from)
+                    .filter(|&at| below.insert(at)),
+            );
         }
         let mut ends = below.into_iter().filter(|&at| {
             at == sink || matches!(self.new.operators[at].kind, OperatorKind::Source { .. })
@@ -140,8 +144,7 @@ impl Edit<'_> {
             let mut old = self.old.operators.iter();
             old.any(|old| renamed(old.id.as_str(), self.renames) == id.as_str())
         };
-        ends.all(|at| !is_known(&self.new.operators[at].id))
-            && self.gone_beside(sink).is_empty()
+        ends.all(|at| !is_known(&self.new.operators[at].id)) && self.gone_beside(sink).is_empty()
     }
 
     /// Sinks that are gone, and whose rows the target of a new one holds.
