@@ -38,7 +38,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use weir_planner::compare::{
-    Choices, OperatorReport, Past, Replay, Report, StartAt, TableMapping, Verdict, compare,
+    Choices, Past, Replay, Report, StartAt, TableMapping, compare,
     mappings, renamed, replayed_along, same_target,
 };
 use weir_planner::plan::{Operator, OperatorKind, StreamPlan};

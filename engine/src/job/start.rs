@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::sync::Notify;
 use weir_connectors::{Sink, SinkEnvironment, TableRequest, open_sink, open_source};
 use weir_planner::compare::same_target;
-use weir_planner::plan::{Changelog, Operator, OperatorKind, StreamPlan, TableDefinition};
+use weir_planner::plan::{Changelog, Operator, OperatorKind, StreamPlan};
 use weir_planner::settings::parse_duration;
 use weir_state::{CheckpointStore, Manifest, Restoring, Savepoint, SharedState, StorageOptions};
 use weir_types::{CheckpointId, Diagnostic, EventTime, Generation};

@@ -607,7 +607,8 @@ impl<'a> Judge<'a> {
         }
         let names = |places: &mut dyn Iterator<Item = usize>| {
             let columns = places.map(|place| case.operator.schema[place].name.clone());
-            Some(Exactness::Columns(columns.collect()))
+            let columns: BTreeSet<String> = columns.collect();
+            (!columns.is_empty()).then_some(Exactness::Columns(columns))
         };
         let columns = &self.new.nodes[case.index].columns;
         match (case.old?.1, case.shape) {

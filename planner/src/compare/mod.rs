@@ -53,6 +53,8 @@ pub fn renames(old: &StreamPlan, new: &StreamPlan, choices: &Choices) -> BTreeMa
 /// What the user says that paths are called.
 fn chosen(old: &StreamPlan, new: &StreamPlan, choices: &Choices) -> BTreeMap<String, String> {
     let mut renames = choices.renames.clone();
+    // What was found to be gone may have been handed on with what the user said.
+    renames.retain(|_, to| !ordinals::is_gone(to));
     for (to, from) in &new.state_from {
         if old.state_from.get(to) != Some(from) && old.has_path(from) && !old.has_path(to) {
             renames.entry(from.clone()).or_insert_with(|| to.clone());

@@ -14,6 +14,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::trace::{keeps_state, renamed};
 use crate::plan::{Operator, StreamPlan};
 
+/// What is called so is not in the new plan.
+const GONE: &str = " (gone)";
+
+/// Whether a name is that of an operator that is gone.
+pub(super) fn is_gone(name: &str) -> bool {
+    name.ends_with(GONE)
+}
+
 /// What was found.
 #[derive(Debug, Default)]
 pub(super) struct Ordinals {
@@ -140,7 +148,7 @@ impl Ordinals {
         // What is gone must not be taken for what has its name now.
         for old in left.0 {
             let id = olds[old].1.id.to_string();
-            let gone = format!("{id} (gone)");
+            let gone = format!("{id}{GONE}");
             self.renames.insert(id, gone);
         }
     }

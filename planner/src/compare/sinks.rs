@@ -126,7 +126,7 @@ fn one_table_is_exact_or_not(plan: &StreamPlan, reports: &mut [SinkReport]) {
 }
 
 /// The sinks of the old plan that are gone and whose rows are in the table of this sink: statements of which several wrote one
-/// table, and fewer do now. The first sink of the table answers for them.
+/// table, and fewer do now, or one that wrote the same place under another name. The first sink of the table answers for them.
 pub fn gone_beside(
     old: &StreamPlan,
     new: &StreamPlan,
@@ -148,8 +148,11 @@ pub fn gone_beside(
         let id = renamed(operator.id.as_str(), renames);
         let same_place = |old_table: &String| {
             let tables = (old.tables.get(old_table), new.tables.get(&table));
-            renamed(old_table, renames) == table
-                && matches!(tables, (Some(old), Some(new)) if same_target(old, new))
+            // A table of another name that was written to the same files is the same.
+            let named = |old: &TableDefinition| {
+                renamed(old_table, renames) == table || old.options.contains_key("path")
+            };
+            matches!(tables, (Some(old), Some(new)) if named(old) && same_target(old, new))
         };
         written(operator).as_ref().is_some_and(same_place)
             && new.operators.iter().all(|new| new.id.as_str() != id)
