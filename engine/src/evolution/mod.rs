@@ -38,8 +38,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use weir_planner::compare::{
-    Choices, Past, Replay, Report, StartAt, TableMapping, compare,
-    mappings, renamed, replayed_along, same_target,
+    Choices, Past, Replay, Report, StartAt, TableMapping, compare, mappings, renamed,
+    replayed_along, same_target,
 };
 use weir_planner::plan::{Operator, OperatorKind, StreamPlan};
 use weir_state::{CheckpointStore, Manifest, Restoring};
