@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
-use weir_engine::{ControlClient, SAVEPOINTS, savepoints_in};
+use weir_engine::{Before, ControlClient, Evolution, SAVEPOINTS, savepoints_in};
 use weir_state::StorageSettings;
 
 use crate::exit::{Code, Failure};
 use crate::remote::ServerFlags;
+use crate::savepoint::inexact;
 
 /// Where jobs have their folders unless they are told otherwise.
 const ROOT: &str = ".weir";
@@ -36,6 +37,8 @@ struct Found {
     running: bool,
     checkpoint: Option<u64>,
     savepoints: usize,
+    /// What earlier edits of its query left inexact.
+    inexact: Vec<(String, String)>,
 }
 
 /// Runs the command.
@@ -57,6 +60,7 @@ pub(crate) fn jobs(options: &JobsOptions) -> Result<Code, Failure> {
                     "running": job.running,
                     "checkpoint": job.checkpoint,
                     "savepoints": job.savepoints,
+                    "inexact": job.inexact.iter().map(|(id, what)| json!({"id": id, "what": what})).collect::<Vec<_>>(),
                 })
             })
             .collect();
@@ -86,7 +90,23 @@ pub(crate) fn jobs(options: &JobsOptions) -> Result<Code, Failure> {
             job.file.as_deref().unwrap_or("-"),
         );
     }
+    for job in found.iter().filter(|job| !job.inexact.is_empty()) {
+        println!("\n{}: since an edit of its query", job.job);
+        for (id, what) in &job.inexact {
+            println!("  {id}: {what}");
+        }
+    }
     Ok(Code::Done)
+}
+
+/// What the newest checkpoint says, if it is on this machine: nobody waits for a store to be told of jobs.
+fn edits(job: &str, folder: &Path) -> Vec<(String, String)> {
+    if !folder.join("checkpoints").is_dir() {
+        return Vec::new();
+    }
+    let before = Before::of_job(job, folder, None).ok();
+    let edits = before.and_then(|before| Evolution::of(&before.manifest).ok());
+    edits.map_or_else(Vec::new, |edits| inexact(&edits))
 }
 
 fn list(root: &Path) -> Result<Vec<Found>, Failure> {
@@ -124,6 +144,7 @@ fn list(root: &Path) -> Result<Vec<Found>, Failure> {
             checkpoint: highest.filter(|number| *number > 0),
             savepoints: savepoints_in(&folder.join(SAVEPOINTS), &StorageSettings::default())
                 .map_or(0, |(found, _)| found.len()),
+            inexact: edits(job, &folder),
         });
     }
     found.sort_by(|a, b| a.job.cmp(&b.job));

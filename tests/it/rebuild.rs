@@ -20,7 +20,17 @@ use crate::resume::copy_folder;
 
 const ROWS: u64 = 24_000;
 /// So little memory that what is computed does not fit.
-const TIGHT: [&str; 5] = ["--state-memory", "1MiB", "--parallelism", "2", "--upgrade"];
+const TIGHT: [&str; 7] = [
+    "--state-memory",
+    "1MiB",
+    "--parallelism",
+    "2",
+    "--upgrade",
+    "--replay",
+    "dear/aggregate",
+];
+/// What the edit needs.
+const EDIT: [&str; 3] = ["--upgrade", "--replay", "dear/aggregate"];
 
 /// What an edit changes.
 struct Version {
@@ -30,6 +40,8 @@ struct Version {
     /// Keys of a view next to the source.
     keys: &'static str,
     join: &'static str,
+    /// What a view next to the source counts: its state is computed from the source once more.
+    least: u64,
 }
 
 const OLD: Version = Version {
@@ -38,6 +50,7 @@ const OLD: Version = Version {
     best: 10,
     keys: "country, price % 7",
     join: "JOIN",
+    least: 50,
 };
 const NEW: Version = Version {
     size: 70,
@@ -45,6 +58,7 @@ const NEW: Version = Version {
     best: 25,
     keys: "country",
     join: "FULL JOIN",
+    least: 120,
 };
 
 fn sql(version: &Version) -> String {
@@ -54,6 +68,7 @@ fn sql(version: &Version) -> String {
         best,
         keys,
         join,
+        least,
     } = version;
     format!(
         "\
@@ -71,6 +86,10 @@ CREATE TABLE counts (country BIGINT, n BIGINT)
 WITH ('connector' = 'filesystem', 'path' = 'out/counts', 'format' = 'changelog-json');
 CREATE TABLE pairs (customer BIGINT, total BIGINT, n BIGINT)
 WITH ('connector' = 'filesystem', 'path' = 'out/pairs', 'format' = 'changelog-json');
+CREATE TABLE dears (country BIGINT, n BIGINT)
+WITH ('connector' = 'filesystem', 'path' = 'out/dears', 'format' = 'changelog-json');
+CREATE VIEW dear AS SELECT country, count(*) AS n FROM orders WHERE price > {least} GROUP BY country;
+INSERT INTO dears SELECT country, n FROM dear;
 CREATE VIEW totals AS
 SELECT customer, country, sum(price) AS total, count(*) AS orders FROM orders GROUP BY customer, country;
 CREATE VIEW by_country AS SELECT country, count(*) AS n FROM orders GROUP BY {keys};
@@ -113,7 +132,7 @@ fn holds(place: &Place) -> BTreeMap<&'static str, Multiset> {
         row_of_json(&fields)
     });
     let mut held = BTreeMap::from([("grouped", Multiset::of(rows))]);
-    for name in ["sizes", "best", "counts", "pairs"] {
+    for name in ["sizes", "best", "counts", "pairs", "dears"] {
         held.insert(name, folded_changelog(&out.join(name)));
     }
     held
@@ -181,7 +200,7 @@ fn a_death_or_an_error_at_every_step_of_an_edit_changes_nothing() {
             let place = edited(root.path());
             let armed = format!("{name}{action}");
             assert!(
-                start_armed(&place, &armed, &["--upgrade"]),
+                start_armed(&place, &armed, &EDIT),
                 "{armed} never struck\n{}",
                 place.log()
             );

@@ -268,4 +268,60 @@ fn an_upgrade_and_a_trial_end_like_a_run() {
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     let summary: Value = serde_json::from_str(ended.stderr.lines().last().unwrap()).unwrap();
     assert!(summary["resumed_from"].is_u64(), "{summary}");
+    // What was accepted is said wherever somebody looks at the job.
+    let jobs = value(&folder.weir(&["jobs", "--json"]));
+    assert_eq!(jobs[0]["inexact"][0]["id"], "o/aggregate", "{jobs}");
+    assert_eq!(jobs[0]["inexact"][0]["what"], "not exact");
+    let jobs = folder.weir(&["jobs"]).stdout;
+    assert!(jobs.contains("  o/aggregate: not exact\n"), "{jobs}");
+}
+
+#[test]
+fn the_report_of_an_edit_has_every_operator_column_side_sink_and_source() {
+    let (folder, _) = after_a_job();
+    let text = |calls: &str, join: &str| {
+        format!(
+            "CREATE TABLE a (k BIGINT, x BIGINT) WITH ('connector' = 'filesystem', 'path' = 'a', 'format' = 'json');
+CREATE TABLE b (k BIGINT, y BIGINT) WITH ('connector' = 'filesystem', 'path' = 'b', 'format' = 'json');
+CREATE TABLE o (k BIGINT, n BIGINT, y BIGINT) WITH ('connector' = 'filesystem', 'path' = 'o', 'format' = 'changelog-json');
+CREATE VIEW sums AS SELECT k, {calls} FROM a GROUP BY k;
+INSERT INTO o SELECT s.k, s.n, b.y FROM sums AS s {join} b ON s.k = b.k;
+"
+        )
+    };
+    folder.write("old.sql", &text("count(*) AS n, max(x) AS m", "JOIN"));
+    folder.write("new.sql", &text("count(*) AS n, min(x) AS m", "LEFT JOIN"));
+    let ended = folder.weir(&["diff", "new.sql", "--from", "old.sql", "--json"]);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let report = value(&ended);
+    let (sums, join) = (&report["operators"][0], &report["operators"][1]);
+    assert_eq!(
+        (&sums["id"], &sums["role"]),
+        (&"sums/aggregate".into(), &"aggregate".into())
+    );
+    assert_eq!(sums["verdict"], "partial");
+    assert_eq!(
+        sums["exact"]["columns"],
+        serde_json::json!(["count(*)", "k"])
+    );
+    assert_eq!(sums["span"]["start"]["line"], 4);
+    let of = |column: &str| {
+        let columns = sums["columns"].as_array().unwrap().iter();
+        let mut found = columns.filter(|of| of["column"] == column);
+        found.next().map(|of| of["verdict"].clone())
+    };
+    assert_eq!(of("k"), Some("unchanged".into()), "{sums}");
+    assert_eq!(of("count(*)"), Some("unchanged".into()), "{sums}");
+    assert_eq!(of("min(x)"), Some("new".into()), "{sums}");
+    assert_eq!(of("max(x)"), Some("dropped".into()), "{sums}");
+    assert!(
+        sums["advice"]
+            .as_str()
+            .unwrap()
+            .contains("--accept 'sums/aggregate'")
+    );
+    assert_eq!(join["verdict"], "rebuilt");
+    assert_eq!(report["sinks"][0]["verdict"], "difference");
+    assert_eq!(report["sinks"][0]["old_rows"], false);
+    assert_eq!(report["sources"][0]["verdict"], "kept");
 }

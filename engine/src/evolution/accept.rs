@@ -90,7 +90,9 @@ impl Edit<'_> {
     fn needs_acceptance(&self, operator: &OperatorReport) -> bool {
         match operator.verdict {
             Verdict::CarriedOver | Verdict::Partial => true,
-            Verdict::New => !self.feeds_new_sinks_alone(&operator.id),
+            Verdict::New => {
+                operator.exact != Exactness::Yes && !self.feeds_new_sinks_alone(&operator.id)
+            }
             // What is inexact by itself, and was not before: a TTL forgets.
             Verdict::Rebuilt | Verdict::Replayed | Verdict::Migrated => {
                 let id = operator.renamed_from.as_ref().unwrap_or(&operator.id);
@@ -157,7 +159,7 @@ impl Edit<'_> {
     /// Nothing starts empty below rows that may be taken back: it would be asked to take back what it never counted.
     fn check_changelogs(&self) -> Result<()> {
         let starts_empty = |report: &OperatorReport| match report.verdict {
-            Verdict::New => true,
+            Verdict::New => misses_rows(report),
             Verdict::Incompatible => self.options.start_empty.contains(&report.id),
             _ => false,
         };
@@ -201,6 +203,11 @@ impl Edit<'_> {
         }
         words.join(" ")
     }
+}
+
+/// Whether what is new may have missed rows: not where its sources are new as well.
+pub(super) fn misses_rows(report: &OperatorReport) -> bool {
+    report.verdict == Verdict::New && report.exact != Exactness::Yes
 }
 
 /// Refuses that an operator starts empty below rows that are taken back.

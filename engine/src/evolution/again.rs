@@ -50,6 +50,8 @@ impl Again {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SourceAgain {
     pub(crate) splits: BTreeMap<String, SplitAgain>,
+    /// It is new in the edited query: nothing of it was read, and it is not opened.
+    pub(crate) unread: bool,
     /// The watermark that its readers had: it never goes back.
     pub(crate) watermark: Option<Watermark>,
 }
@@ -74,7 +76,8 @@ pub struct SourceToRead {
     pub records: u64,
 }
 
-/// Looks whether the sources of a plan can be read again up to `positions`. Nothing is read but what tells files apart.
+/// Looks whether the sources of a plan can be read again up to `positions`, of which those that are new in it have none. Nothing
+/// is read but what tells files apart.
 ///
 /// # Errors
 /// E0040 for a source that cannot, with what is gone.
@@ -90,10 +93,13 @@ pub(crate) fn look(
             continue;
         };
         let Some(splits) = positions.get(operator.id.as_str()) else {
-            return Err(gone(
-                table,
-                "the checkpoint knows no position of it, so that it is not known up to where to read",
-            ));
+            // The comparison let a replay read it, so that it begins with this edit.
+            let unread = SourceAgain {
+                unread: true,
+                ..SourceAgain::default()
+            };
+            again.sources.insert(operator.id.to_string(), unread);
+            continue;
         };
         let columns = ColumnPlan::new(plan, index)?;
         let request = columns.request(plan, index, base)?;
@@ -106,7 +112,7 @@ pub(crate) fn look(
             operator.id.to_string(),
             SourceAgain {
                 splits: found,
-                watermark: None,
+                ..SourceAgain::default()
             },
         );
     }

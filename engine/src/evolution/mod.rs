@@ -38,8 +38,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use weir_planner::compare::{
-    Choices, OperatorReport, Past, Replay, Report, StartAt, TableMapping, Verdict, compare,
-    mappings, renamed, replayed_along,
+    Choices, Past, Replay, Report, StartAt, TableMapping, compare, mappings, renamed,
+    replayed_along, same_target,
 };
 use weir_planner::plan::{Operator, OperatorKind, StreamPlan};
 use weir_state::{CheckpointStore, Manifest, Restoring};
@@ -182,9 +182,8 @@ fn refusal(
         };
         bootstrap::wire(&edit).map(drop)
     };
-    let is_new = |report: &OperatorReport| report.verdict == Verdict::New;
     places
-        .and_then(|()| accept::empty_below_changelog(new, report, &is_new))
+        .and_then(|()| accept::empty_below_changelog(new, report, &accept::misses_rows))
         .and_then(|()| computed())
         .and_then(|()| tables::check_sinks(old, new, report, choices))
         .err()
@@ -345,8 +344,19 @@ fn keeps_the_same(old: &StreamPlan, new: &StreamPlan) -> bool {
             && old.fingerprint == new.fingerprint
             && old.upstream_fingerprint == new.upstream_fingerprint
     };
+    // A sink of which the table is written elsewhere has nothing there yet.
+    let target = |plan: &StreamPlan, operator: &Operator| match &operator.kind {
+        OperatorKind::Sink { table } => plan.tables.get(table).cloned(),
+        _ => None,
+    };
+    let same_targets = old.operators.iter().all(|before| {
+        let now = new.operator(&before.id);
+        let tables = (target(old, before), now.and_then(|now| target(new, now)));
+        !matches!(tables, (Some(old), Some(new)) if !same_target(&old, &new))
+    });
     let (old, new) = (kept(old), kept(new));
-    old.len() == new.len()
+    same_targets
+        && old.len() == new.len()
         && old
             .iter()
             .all(|(id, old)| new.get(id).is_some_and(|new| same(old, new)))

@@ -112,12 +112,10 @@ impl Evolution {
         }
         let mut sinks_with_old_rows = BTreeSet::new();
         for sink in &report.sinks {
-            let stays = sink.verdict == SinkVerdict::OldRowsStay;
-            if stays {
+            if sink.verdict == SinkVerdict::OldRowsStay {
                 accept(&sink.id, sink.verdict.word(), &sink.reason);
             }
-            let earlier = self.sinks_with_old_rows.contains(&sink.id);
-            if stays || (earlier && sink.verdict != SinkVerdict::Dropped) {
+            if sink.old_rows {
                 sinks_with_old_rows.insert(sink.id.clone());
             }
         }

@@ -13,7 +13,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::Notify;
 use weir_connectors::{Sink, SinkEnvironment, TableRequest, open_sink, open_source};
-use weir_planner::plan::{Changelog, Operator, OperatorKind, StreamPlan, TableDefinition};
+use weir_planner::compare::same_target;
+use weir_planner::plan::{Changelog, Operator, OperatorKind, StreamPlan};
 use weir_planner::settings::parse_duration;
 use weir_state::{CheckpointStore, Manifest, Restoring, Savepoint, SharedState, StorageOptions};
 use weir_types::{CheckpointId, Diagnostic, EventTime, Generation};
@@ -136,11 +137,11 @@ pub(super) fn prepare(
             let OperatorKind::Sink { table } = &operator.kind else {
                 continue;
             };
-            let target = |all: &BTreeMap<String, TableDefinition>| {
-                all.get(table)
-                    .map(|table| (table.options.clone(), table.partitioned_by.clone()))
+            let same = match (tables.get(table), plan.tables.get(table)) {
+                (Some(old), Some(new)) => same_target(old, new),
+                (old, new) => old.is_none() && new.is_none(),
             };
-            if goes_on(operator) && target(&tables) == target(&plan.tables) {
+            if goes_on(operator) && same {
                 // The new plan's committer sees to it.
                 operator.kind = OperatorKind::Union;
             }

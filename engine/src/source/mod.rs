@@ -264,20 +264,20 @@ impl SharedSource {
             .splits
             .iter()
             .filter_map(|(split, again)| Some((SplitId(split.clone()), again.from.clone()?)));
-        let listing = source.splits(&positions.collect())?;
-        let listed: BTreeSet<&str> = listing
-            .splits
-            .iter()
-            .map(|split| split.0.as_str())
-            .collect();
+        // One that is new has nothing to be read again, and whoever listens there is the job itself.
+        let listed = match again.unread {
+            true => Vec::new(),
+            false => source.splits(&positions.collect())?.splits,
+        };
+        let names: BTreeSet<&str> = listed.iter().map(|split| split.0.as_str()).collect();
         let known: BTreeSet<&str> = again.splits.keys().map(String::as_str).collect();
-        if listed != known {
+        if names != known {
             return Err(crate::Error::Job(format!(
                 "[E0041] {id} has other splits than when it was read: it cannot be read again in the same order"
             )));
         }
         let mut splits = Vec::new();
-        for split in listing.splits {
+        for split in listed {
             let from = again
                 .splits
                 .get(&split.0)
@@ -505,6 +505,13 @@ impl SharedSource {
     pub(crate) fn end_of_epoch(&self, epoch: u64) -> Option<SourceEnd> {
         let mut splits = Vec::with_capacity(self.splits.len());
         let mut least = i64::MAX;
+        if self.is_unread() {
+            // It will begin, and holds everybody back until then.
+            return Some(SourceEnd {
+                watermark: Some(Watermark::MIN),
+                splits,
+            });
+        }
         let (mut all_ended, mut all_idle) = (true, true);
         let mut read_again = self.again.is_some();
         for (index, split) in self.splits.iter().enumerate() {
@@ -572,9 +579,16 @@ impl SharedSource {
 
     /// Whether every split has ended. A source that may still get splits never does.
     pub(crate) fn has_ended(&self) -> bool {
-        self.splits
-            .iter()
-            .all(|split| split.ended.load(Ordering::Acquire))
+        !self.is_unread()
+            && self
+                .splits
+                .iter()
+                .all(|split| split.ended.load(Ordering::Acquire))
+    }
+
+    /// Whether it takes part in a replay, and begins behind it only.
+    fn is_unread(&self) -> bool {
+        self.again.as_ref().is_some_and(|again| again.unread)
     }
 
     /// Ends every split where it is, as if there were nothing more (a drain).

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use weir_types::OperatorId;
 
 use super::judge::{Found, Judge};
-use super::report::{Replay, Report, SideFrom, StartAt, StateFrom, Verdict, Work};
-use super::trace::expressions;
+use super::report::{Exactness, Replay, Report, SideFrom, StartAt, StateFrom, Verdict, Work};
+use super::trace::{drops_late_rows, emits, expressions, fills_from_rows};
 use crate::plan::{ColumnOrigin, Expr, OperatorKind, StreamPlan, TableDefinition};
 
 /// The options that say what is read. A table that has others reads something else, and a position of it says nothing.
@@ -104,6 +104,41 @@ impl Judge<'_> {
             .filter(|&below| self.new.plan.operators[below].inputs.is_empty())
     }
 
+    /// Whether a source is new in the edited query and read from its beginning: nothing of it was read at the point that the
+    /// new plan starts from, and nothing of it will be missed.
+    pub(super) fn begins(&self, index: usize) -> bool {
+        let operator = &self.new.plan.operators[index];
+        operator.inputs.is_empty()
+            && self.old_of(operator.id.as_str()).is_none()
+            && matches!(self.start_of(index), StartAt::Keep | StartAt::Earliest)
+    }
+
+    /// Whether everything below an operator begins with this edit: what starts empty there has missed nothing.
+    pub(super) fn begins_with_its_sources(&self, index: usize) -> bool {
+        let mut below = self.new.nodes[index].upstream.iter();
+        below.all(|&at| match self.found.get(&at) {
+            Some(found) => found.exact == Exactness::Yes,
+            None => !self.new.plan.operators[at].inputs.is_empty() || self.begins(at),
+        }) && self.sources_of(index).all(|source| self.begins(source))
+    }
+
+    /// Whether nothing that goes by watermarks stands above a source that begins and another one: at the point that the new plan
+    /// starts from such a source has none, and which windows would have been closed there nobody knows.
+    pub(super) fn times_are_known(&self, index: usize) -> bool {
+        let operators = &self.new.plan.operators;
+        let mut below = self.new.nodes[index].upstream.iter().chain([&index]);
+        below.all(|&at| {
+            let operator = &operators[at];
+            let timed = drops_late_rows(&operator.kind)
+                || emits(operator)
+                || (operator.is_stateful()
+                    && !operator.inputs.is_empty()
+                    && !fills_from_rows(&operator.kind));
+            let begins = |source| self.begins(source);
+            !timed || self.sources_of(at).all(begins) || !self.sources_of(at).any(begins)
+        })
+    }
+
     /// Sources below an operator that were read before and go on at a place that the user chose.
     pub(super) fn moved_below(&self, index: usize) -> Vec<OperatorId> {
         let moved = self.sources_of(index).filter(|&source| {
@@ -124,7 +159,7 @@ impl Judge<'_> {
                 .filter_map(|at| Some((at, &definition(self.new.plan, at)?.name)))
         };
         let found = |is: &dyn Fn(usize) -> bool| sources().find(|(at, _)| is(*at));
-        if let Some((_, table)) = found(&|at| !self.can_be_read_again(at)) {
+        if let Some((_, table)) = found(&|at| !self.begins(at) && !self.can_be_read_again(at)) {
             return Some(format!(
                 "`{table}` cannot be read again, so that it cannot be replayed"
             ));
@@ -136,10 +171,18 @@ impl Judge<'_> {
         }
         let updates = |at: usize| {
             self.new.plan.operators[at].changelog == crate::plan::Changelog::Retractions
+                && !self.begins(at)
         };
         if let Some((_, table)) = found(&updates) {
             return Some(format!(
                 "rows of `{table}` are taken back, and such a table is not replayed"
+            ));
+        }
+        let begins = |at: usize| self.begins(at);
+        if let (false, Some((_, table))) = (self.times_are_known(index), found(&begins)) {
+            return Some(format!(
+                "`{table}` is new and has no watermark yet, so that nobody knows what would have been over by now: it cannot be \
+                 replayed"
             ));
         }
         (!self.gives_the_same_again(index)).then(|| {
@@ -159,7 +202,9 @@ impl Judge<'_> {
         match &found.state {
             StateFrom::Replay => {
                 let sources = below().filter(|&at| self.new.plan.operators[at].inputs.is_empty());
-                let records = sources.map(|source| self.past.records.get(old_id(source)?).copied());
+                let records = sources
+                    .filter(|&source| !self.begins(source))
+                    .map(|source| self.past.records.get(old_id(source)?).copied());
                 Some(Work::Records(records.sum::<Option<u64>>()?))
             }
             StateFrom::Inputs => {

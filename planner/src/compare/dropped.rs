@@ -32,6 +32,7 @@ impl Judge<'_> {
                 .unwrap_or_else(|| "--allow-dropped-state lets it go".to_owned()),
             span: operator.span,
             inputs: Vec::new(),
+            columns: Vec::new(),
             moved: Vec::new(),
             work: None,
         })

@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use weir_types::EventTime;
 
 use super::change::{Change, change};
+use super::implied::is_implied;
 use super::report::{
     Choices, Exactness, InputReport, OperatorReport, Past, Replay, SideFrom, StartAt, StateFrom,
     Verdict,
@@ -30,6 +31,8 @@ use crate::plan::{Changelog, Operator, OperatorKind};
 
 /// Two plans, and what was found so far.
 pub(super) struct Judge<'a> {
+    /// Operators of the new plan that may be one of several of the old one: their IDs there.
+    pub(super) unclear: &'a BTreeMap<String, Vec<String>>,
     pub(super) old: &'a Trace<'a>,
     /// The old plan with every column that was widened under its new identity, also where that changes values: for what only
     /// goes on counting.
@@ -151,7 +154,32 @@ impl<'a> Judge<'a> {
         }
         let operator = &self.new.plan.operators[index];
         let id = old.map_or(&operator.id, |old| &self.old.plan.operators[old].id);
-        self.past.marks.get(id).cloned().unwrap_or_default()
+        match (self.past.marks.get(id).cloned().unwrap_or_default(), old) {
+            (Exactness::Columns(exact), Some(old)) => {
+                Exactness::Columns(self.columns_now(&exact, old, index))
+            }
+            (mark, _) => mark,
+        }
+    }
+
+    /// What columns of an operator of the old plan are called now. They are known by what they are made of: a name may have
+    /// gone over to another one.
+    fn columns_now(&self, names: &BTreeSet<String>, old: usize, new: usize) -> BTreeSet<String> {
+        let columns = |trace: &Trace<'a>, at: usize| -> Vec<(String, String)> {
+            let schema = trace.plan.operators[at].schema.iter();
+            let identities = trace.nodes[at].columns.iter();
+            let both = schema.zip(identities);
+            both.map(|(column, identity)| (column.name.clone(), identity.clone()))
+                .collect()
+        };
+        let exact: BTreeSet<String> = columns(self.old, old)
+            .into_iter()
+            .filter_map(|(name, identity)| names.contains(&name).then_some(identity))
+            .collect();
+        columns(self.new, new)
+            .into_iter()
+            .filter_map(|(name, identity)| exact.contains(&identity).then_some(name))
+            .collect()
     }
 
     /// Whether the output of an operator of the new plan is exact, stateless steps included.
@@ -161,7 +189,7 @@ impl<'a> Judge<'a> {
         }
         let operator = &self.new.plan.operators[index];
         if let OperatorKind::Source { .. } = operator.kind {
-            return self.is_known_source(index);
+            return self.is_known_source(index) || self.begins(index);
         }
         operator
             .inputs
@@ -170,7 +198,7 @@ impl<'a> Judge<'a> {
     }
 
     /// Whether it goes on where the old query stopped reading the same thing.
-    fn is_known_source(&self, index: usize) -> bool {
+    pub(super) fn is_known_source(&self, index: usize) -> bool {
         let operator = &self.new.plan.operators[index];
         self.old_of(operator.id.as_str())
             .is_some_and(|old| self.old.plan.operators[old].changelog == operator.changelog)
@@ -235,7 +263,13 @@ impl<'a> Judge<'a> {
             .or_else(|| self.coarser(case, same_up))
             .or_else(|| self.kept(case, same_up))
             .unwrap_or_else(|| match case.old {
-                None => Found::new(Verdict::New, Exactness::No, StateFrom::Nothing),
+                None if self.unclear.contains_key(case.operator.id.as_str()) => {
+                    Found::new(Verdict::Incompatible, Exactness::No, StateFrom::Nothing)
+                }
+                None => {
+                    let exact = yes_if(self.begins_with_its_sources(case.index));
+                    Found::new(Verdict::New, exact, StateFrom::Nothing)
+                }
                 Some(_) => Found::new(Verdict::Incompatible, Exactness::No, StateFrom::Nothing),
             })
     }
@@ -407,25 +441,33 @@ impl<'a> Judge<'a> {
         };
         let readable = sources().all(|source| {
             let operator = &self.new.plan.operators[source];
-            operator.changelog == Changelog::AppendOnly
-                && self.is_known_source(source)
-                && self.can_be_read_again(source)
-        });
+            self.begins(source)
+                || operator.changelog == Changelog::AppendOnly
+                    && self.is_known_source(source)
+                    && self.can_be_read_again(source)
+        }) && self.times_are_known(case.index);
         // Everything below must end up with the state that the replay would give it.
-        let closed = node
-            .upstream
-            .iter()
-            .filter_map(|below| self.found.get(below))
-            .all(|below| match below.exact {
-                Exactness::Yes => true,
+        let closed = node.upstream.iter().all(|at| {
+            let Some(below) = self.found.get(at) else {
+                return true;
+            };
+            match below.exact {
+                // What starts empty may give a row of its own accord (an aggregate without a key), which the replay has had.
+                Exactness::Yes => {
+                    below.verdict != Verdict::New || emits(&self.new.plan.operators[*at])
+                }
                 Exactness::Open(_) => {
                     below.verdict == Verdict::Replayed
                         && sources().all(|source| self.watermark_is_same(source))
                         && self.past.marks.values().all(|mark| *mark == Exactness::Yes)
                 }
                 _ => false,
-            });
-        (wanted && readable && closed && self.gives_the_same_again(case.index))
+            }
+        });
+        // Nothing is there to be read again, and it starts empty as it is.
+        let begins =
+            case.old.is_none() && emits(case.operator) && self.begins_with_its_sources(case.index);
+        (wanted && readable && closed && !begins && self.gives_the_same_again(case.index))
             .then(|| Found::new(Verdict::Replayed, Exactness::Yes, StateFrom::Replay))
     }
 
@@ -479,10 +521,9 @@ impl<'a> Judge<'a> {
             let mut added = added.peekable();
             tightened |= added.peek().is_some();
             if new.below(timed) != old.below(timed)
-                || !old
-                    .conjuncts
-                    .keys()
-                    .all(|text| new.conjuncts.contains_key(text))
+                || !old.conjuncts.iter().all(|(text, condition)| {
+                    new.conjuncts.contains_key(text) || is_implied(&new.conjuncts, condition)
+                })
                 || !added.all(|(_, conjunct)| conjunct.reads.is_subset(&held))
             {
                 return None;
@@ -566,7 +607,8 @@ impl<'a> Judge<'a> {
         }
         let names = |places: &mut dyn Iterator<Item = usize>| {
             let columns = places.map(|place| case.operator.schema[place].name.clone());
-            Some(Exactness::Columns(columns.collect()))
+            let columns: BTreeSet<String> = columns.collect();
+            (!columns.is_empty()).then_some(Exactness::Columns(columns))
         };
         let columns = &self.new.nodes[case.index].columns;
         match (case.old?.1, case.shape) {
@@ -725,6 +767,7 @@ impl<'a> Judge<'a> {
             advice: words.advice,
             span: case.operator.span,
             inputs: found.inputs,
+            columns: Vec::new(),
             moved: self.moved_below(case.index),
             work,
         }

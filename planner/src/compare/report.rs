@@ -50,6 +50,9 @@ pub struct OperatorReport {
     /// For a join: what becomes of each side.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<InputReport>,
+    /// What becomes of each state column, unless all of them go on as they are: those of the new plan, then those that are gone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<ColumnReport>,
     /// Sources below it that go on elsewhere than where they were, although its state stays: rows are counted twice or never.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub moved: Vec<OperatorId>,
@@ -74,6 +77,17 @@ pub struct InputReport {
     /// `left` or `right`.
     pub side: String,
     /// What happens to it.
+    pub verdict: Verdict,
+}
+
+/// What becomes of one state column.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ColumnReport {
+    /// The state table.
+    pub table: String,
+    /// The column of its key or its value.
+    pub column: String,
+    /// What happens to it; *migrated*: it is stored in a wider type, or by another key.
     pub verdict: Verdict,
 }
 
@@ -181,6 +195,10 @@ pub struct SinkReport {
     pub verdict: SinkVerdict,
     /// Whether its content is the new query's answer.
     pub exact: bool,
+    /// Whether it holds rows that no later edit can compare with an answer: those of an earlier query, or of a source that was
+    /// read twice or with a gap.
+    #[serde(default)]
+    pub old_rows: bool,
     /// Why.
     pub reason: String,
     /// The place in the SQL.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::implied::is_implied;
 use super::judge::Judge;
 use super::report::{
     Exactness, SinkReport, SinkVerdict, SourceReport, SourceVerdict, StartAt, StateFrom, Verdict,
@@ -35,6 +36,44 @@ fn is_view(plan: &StreamPlan, operator: &Operator) -> bool {
     definition.is_some_and(TableDefinition::is_materialized_view)
 }
 
+/// Options of a table that say nothing about where its rows are written, and how.
+fn is_beside_the_target(option: &str) -> bool {
+    matches!(
+        option,
+        "sink.publish.interval" | "sink.snapshot.keep" | "watermark.max-drift"
+    ) || option.starts_with("print.")
+        || option.starts_with("source.")
+}
+
+/// Whether what is written to the one table stands beside what was written to the other.
+pub fn same_target(old: &TableDefinition, new: &TableDefinition) -> bool {
+    let target = |table: &TableDefinition| -> BTreeMap<String, String> {
+        let options = table.options.clone().into_iter();
+        options
+            .filter(|(option, _)| !is_beside_the_target(option))
+            .collect()
+    };
+    target(old) == target(new) && old.partitioned_by == new.partitioned_by
+}
+
+/// Whether the sink of that ID wrote to another place, where its rows are now and are not read from here. What keeps its whole
+/// result brings it along, if it did so before.
+fn is_elsewhere(judge: &Judge<'_>, old: usize, operator: &Operator) -> bool {
+    let before = &judge.old.plan.operators[old];
+    if !operator.state.is_empty() {
+        return before.state.is_empty();
+    }
+    let table = |plan: &StreamPlan, operator: &Operator| match &operator.kind {
+        OperatorKind::Sink { table } => plan.tables.get(table).cloned(),
+        _ => None,
+    };
+    let (old, new) = (
+        table(judge.old.plan, before),
+        table(judge.new.plan, operator),
+    );
+    matches!((old, new), (Some(old), Some(new)) if !same_target(&old, &new))
+}
+
 /// The sinks of the new plan, then those that are gone.
 pub(super) fn sinks(judge: &Judge<'_>, catalog: &dyn Catalog) -> Vec<SinkReport> {
     let new = judge.new.plan;
@@ -62,6 +101,7 @@ pub(super) fn sinks(judge: &Judge<'_>, catalog: &dyn Catalog) -> Vec<SinkReport>
                 id: operator.id.clone(),
                 verdict: SinkVerdict::Dropped,
                 exact: true,
+                old_rows: false,
                 reason: "the new query does not write it; what it holds stays".to_owned(),
                 span: operator.span,
             }),
@@ -86,7 +126,7 @@ fn one_table_is_exact_or_not(plan: &StreamPlan, reports: &mut [SinkReport]) {
 }
 
 /// The sinks of the old plan that are gone and whose rows are in the table of this sink: statements of which several wrote one
-/// table, and fewer do now. The first sink of the table answers for them.
+/// table, and fewer do now, or one that wrote the same place under another name. The first sink of the table answers for them.
 pub fn gone_beside(
     old: &StreamPlan,
     new: &StreamPlan,
@@ -104,17 +144,15 @@ pub fn gone_beside(
     if before.any(|operator| written(operator).as_ref() == Some(&table)) {
         return Vec::new();
     }
-    let place = |definition: &TableDefinition| {
-        (
-            definition.options.clone(),
-            definition.partitioned_by.clone(),
-        )
-    };
-    let target = new.tables.get(&table).map(place);
     let is_gone = |operator: &Operator| {
         let id = renamed(operator.id.as_str(), renames);
         let same_place = |old_table: &String| {
-            renamed(old_table, renames) == table && old.tables.get(old_table).map(place) == target
+            let tables = (old.tables.get(old_table), new.tables.get(&table));
+            // A table of another name that was written to the same files is the same.
+            let named = |old: &TableDefinition| {
+                renamed(old_table, renames) == table || old.options.contains_key("path")
+            };
+            matches!(tables, (Some(old), Some(new)) if named(old) && same_target(old, new))
         };
         written(operator).as_ref().is_some_and(same_place)
             && new.operators.iter().all(|new| new.id.as_str() != id)
@@ -127,7 +165,9 @@ pub fn gone_beside(
 
 fn sink(judge: &Judge<'_>, catalog: &dyn Catalog, index: usize, operator: &Operator) -> SinkReport {
     let input = operator.inputs[0].from;
-    let old = judge.old_of(operator.id.as_str());
+    let known = judge.old_of(operator.id.as_str());
+    let elsewhere = known.is_some_and(|old| is_elsewhere(judge, old, operator));
+    let old = known.filter(|_| !elsewhere);
     let old_input = old.map(|old| judge.old.plan.operators[old].inputs[0].from);
     let same = old_input.is_some_and(|old| {
         let (old, new) = (&judge.old.nodes[old], &judge.new.nodes[input]);
@@ -174,9 +214,16 @@ fn sink(judge: &Judge<'_>, catalog: &dyn Catalog, index: usize, operator: &Opera
         && !takes
         && gone.is_empty()
         && old_input.is_none_or(|old| kept && only_adds(judge, old, input, operator));
+    // All that it will ever hold comes from now on, and nobody has to compute a row of it.
+    let begins = known.is_none() && gone.is_empty() && judge.begins_with_its_sources(index);
     let (verdict, reason) = if same && kept {
         (SinkVerdict::Unchanged, "it goes on where it was")
-    } else if comes_back(judge, old, operator) {
+    } else if begins {
+        (
+            SinkVerdict::Difference,
+            "it is new, as is all that it reads: it gets the whole result",
+        )
+    } else if !elsewhere && comes_back(judge, old, operator) {
         (
             SinkVerdict::OldRowsStay,
             "a column of its table was dropped by an earlier edit and comes back: rows written before hold its old values, \
@@ -196,6 +243,9 @@ fn sink(judge: &Judge<'_>, catalog: &dyn Catalog, index: usize, operator: &Opera
                 Some(_) => {
                     "rows that the new query does not give are taken back, those that it adds are given"
                 }
+                None if elsewhere => {
+                    "its table is written elsewhere now, and gets the whole result there; what was written stays where it is"
+                }
                 None => "it is new and gets the whole result",
             },
         )
@@ -205,6 +255,10 @@ fn sink(judge: &Judge<'_>, catalog: &dyn Catalog, index: usize, operator: &Opera
             match old {
                 _ if is_view(judge.new.plan, operator) => {
                     "its rows do not follow from the job's state: only its source has them"
+                }
+                None if elsewhere => {
+                    "its table is written elsewhere now, and gets the rows that come from now on: what was written before is \
+                     not in the job's state"
                 }
                 None => "it is new and gets the rows that come from now on",
                 Some(_) if !takes => {
@@ -217,12 +271,15 @@ fn sink(judge: &Judge<'_>, catalog: &dyn Catalog, index: usize, operator: &Opera
         )
     };
     let before = judge.id_before(&operator.id);
-    let earlier =
-        judge.past.sinks_with_old_rows.contains(before) || !judge.moved_below(index).is_empty();
+    let marked = !elsewhere && judge.past.sinks_with_old_rows.contains(before);
+    let moved = !judge.moved_below(index).is_empty();
+    let stays = verdict == SinkVerdict::OldRowsStay;
     SinkReport {
         id: operator.id.clone(),
         verdict,
-        exact: exact_below && !earlier && verdict != SinkVerdict::OldRowsStay,
+        exact: exact_below && !marked && !moved && !stays,
+        // Rows that came twice or never are nowhere but in the sink, unless its result is in the state.
+        old_rows: stays || marked || (moved && !judge.is_restored(input)),
         reason: reason.to_owned(),
         span: operator.span,
     }
@@ -257,14 +314,16 @@ fn comes_back(judge: &Judge<'_>, old: Option<usize>, operator: &Operator) -> boo
     columns.any(|column| gone.contains(&column.name) && !had(&column.name))
 }
 
-/// Whether the new result has all rows of the old one: the same rows under fewer conditions.
+/// Whether the new result has all rows of the old one: the same rows under conditions that the old ones imply.
 fn only_adds(judge: &Judge<'_>, old_input: usize, input: usize, operator: &Operator) -> bool {
     let (old, new) = (&judge.old.nodes[old_input], &judge.new.nodes[input]);
-    let mut conditions = new.relation.conjuncts.keys();
+    let before = &old.relation.conjuncts;
+    let mut conditions = new.relation.conjuncts.iter();
     old.columns == new.columns
         && same_columns(judge, Some(old_input), operator)
         && old.relation.below(false) == new.relation.below(false)
-        && conditions.all(|condition| old.relation.conjuncts.contains_key(condition))
+        && conditions
+            .all(|(text, condition)| before.contains_key(text) || is_implied(before, condition))
 }
 
 /// Whether an INSERT names the columns of its target as it did.

@@ -36,10 +36,19 @@ pub(super) fn operator(facts: &Facts<'_>) -> Words {
     let mut changes = changes(facts);
     changes.extend(moved(facts));
     let id = &facts.new.plan.operators[facts.operators.1].id;
-    let reason = match (facts.verdict, changes.is_empty()) {
-        (Verdict::New, _) => "there is no state of that name".to_owned(),
-        (_, true) => "nothing that it keeps or computes has changed".to_owned(),
-        (_, false) => changes.join("; "),
+    let unclear = facts.judge.unclear.get(id.as_str());
+    let reason = match (unclear, facts.verdict, changes.is_empty()) {
+        (Some(olds), ..) => {
+            let olds: Vec<String> = olds.iter().map(|id| format!("`{id}`")).collect();
+            format!(
+                "{} of the old query are told apart by a number alone, and none of them does what this one does: which of them it \
+                 is cannot be said",
+                olds.join(" and ")
+            )
+        }
+        (_, Verdict::New, _) => "there is no state of that name".to_owned(),
+        (_, _, true) => "nothing that it keeps or computes has changed".to_owned(),
+        (_, _, false) => changes.join("; "),
     };
     Words {
         reason,
@@ -90,6 +99,13 @@ fn effect(facts: &Facts<'_>) -> String {
         (Verdict::Rebuilt, _) => {
             "Its state is computed afresh from what the operators below it hold, before the first new row is read."
         }
+        (Verdict::Replayed, _) if begins(facts).next().is_some() => {
+            return format!(
+                "Its state is computed afresh by reading again what was read up to where the job stands; {} new, nothing of it has \
+                 been read yet, and all of it comes after that.{from_then_on}",
+                are(&begins(facts).collect::<Vec<_>>())
+            );
+        }
         (Verdict::Replayed, _) => {
             "Its state is computed afresh by reading the source again up to where the job stands."
         }
@@ -103,6 +119,9 @@ fn effect(facts: &Facts<'_>) -> String {
             "What was added starts empty and counts from this point on; what was there before mixes the old query and the new one."
         }
         (Verdict::Partial, _) => "What was added starts empty and counts from this point on.",
+        (Verdict::New, _) if *facts.exact == Exactness::Yes => {
+            "It starts empty, and misses nothing: all that it reads is new as well, and is read from its beginning."
+        }
         (Verdict::New, _) => "It starts empty and sees only the rows that come from now on.",
         (Verdict::Dropped, _) => "Its state is left behind.",
         (Verdict::Incompatible, _) => {
@@ -110,6 +129,24 @@ fn effect(facts: &Facts<'_>) -> String {
         }
     };
     format!("{effect}{from_then_on}")
+}
+
+/// The tables below it that are new in the edited query and read from their beginning.
+fn begins<'f>(facts: &'f Facts<'_>) -> impl Iterator<Item = String> + 'f {
+    let (judge, index) = (facts.judge, facts.operators.1);
+    let operators = &facts.new.plan.operators;
+    let below = facts.new.nodes[index].upstream.iter();
+    let begin = below.filter(move |&&at| judge.begins(at));
+    begin.filter_map(move |&at| match &operators[at].kind {
+        OperatorKind::Source { table, .. } => Some(format!("`{table}`")),
+        _ => None,
+    })
+}
+
+/// `a is`, `a and b are`.
+fn are(names: &[String]) -> String {
+    let word = if names.len() == 1 { "is" } else { "are" };
+    format!("{} {word}", names.join(" and "))
 }
 
 /// Sources below it go on elsewhere.
@@ -140,6 +177,14 @@ fn is_lookup(facts: &Facts<'_>) -> bool {
 fn advice(facts: &Facts<'_>, id: &str) -> String {
     if facts.verdict == Verdict::Rebuilt && is_lookup(facts) {
         return format!("--accept '{id}' takes that");
+    }
+    if let (Verdict::Incompatible, Some(olds)) = (facts.verdict, facts.judge.unclear.get(id)) {
+        return format!(
+            "name the block, /*+ ID('name') */ after SELECT, and say which it is, --rename '{}=…/{}'; or --replay '{id}' computes \
+             it from the source, if that can be read again; --start-empty '{id}' gives up what they hold",
+            olds[0],
+            olds[0].rsplit_once('/').map_or(id, |(_, role)| role)
+        );
     }
     let never = facts.judge.cannot_be_replayed(facts.operators.1);
     if let (Some(never), false) = (never, *facts.exact == Exactness::Yes) {

@@ -11,6 +11,8 @@ pub(crate) struct Case {
     /// DDL that stands before both queries.
     tables: String,
     pub(crate) old: String,
+    /// Queries that ran between the two, in their order: each with where it stopped, and its flags.
+    pub(crate) between: Vec<Between>,
     pub(crate) new: String,
     /// Rows of each source table: one JSON object a line.
     pub(crate) inputs: BTreeMap<String, Vec<String>>,
@@ -26,6 +28,14 @@ pub(crate) struct Case {
     pub(crate) refused: Vec<String>,
     /// Of each sink the query that defines what it holds in the end.
     pub(crate) expected: BTreeMap<String, String>,
+}
+
+/// An edit before the one that is judged.
+#[derive(Clone, Debug)]
+pub(crate) struct Between {
+    pub(crate) query: String,
+    pub(crate) stop: BTreeMap<String, u64>,
+    pub(crate) flags: Vec<String>,
 }
 
 /// The cases of a file.
@@ -84,6 +94,14 @@ impl Case {
             "tables" => self.tables = body,
             "old" => self.old = body,
             "new" => self.new = body,
+            "between" => {
+                let (stop, flags) = rest.split_once(' ').unwrap_or((rest, ""));
+                self.between.push(Between {
+                    query: body,
+                    stop: counts(stop),
+                    flags: words(flags),
+                });
+            }
             "input" => drop(self.inputs.insert(rest.to_owned(), lines())),
             "stop" => self.stop = counts(rest),
             "end" => self.end = counts(rest),

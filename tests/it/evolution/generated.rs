@@ -52,7 +52,7 @@ fn what_went_wrong_once_does_not_again() {
 
 #[test]
 fn what_is_called_exact_is_what_a_batch_engine_gives() {
-    run(Suite::with_share("evolution", 0.6, 300, 200), case);
+    run(Suite::with_share("evolution", 0.5, 300, 200), case);
 }
 
 /// The same queries, with a table that several statements write and with tables that take no row back.
@@ -61,6 +61,15 @@ fn what_is_called_exact_is_so_in_tables_of_several_statements_and_of_rows() {
     run(
         Suite::with_share("evolution", 0.2, 100, 40),
         case_of_other_tables,
+    );
+}
+
+/// The same queries, with windows that overlap, differences and intersections, and aggregates of all rows.
+#[test]
+fn what_is_called_exact_is_so_of_other_kinds() {
+    run(
+        Suite::with_share("evolution", 0.1, 100, 20),
+        case_of_other_kinds,
     );
 }
 
@@ -206,6 +215,17 @@ fn case_of_other_tables(seed: u64) -> Result<Came, String> {
     let mut rng = rng(seed);
     let (mut all, words): (Vec<Text>, Vec<String>) = texts(&mut rng).into_iter().unzip();
     Text::with_other_tables(&mut all, &mut rng);
+    carried_out(rng, all.into_iter().zip(words).collect())
+}
+
+fn case_of_other_kinds(seed: u64) -> Result<Came, String> {
+    let mut rng = rng(seed);
+    let (all, words): (Vec<Text>, Vec<String>) = texts(&mut rng).into_iter().unzip();
+    let mut others = all.clone();
+    Text::with_other_kinds(&mut others, &mut rng);
+    // Who reads a view may have found columns in it that are gone now.
+    let planned = others.iter().all(|text| plan(&text.sql()).is_ok());
+    let all = if planned { others } else { all };
     carried_out(rng, all.into_iter().zip(words).collect())
 }
 

@@ -73,19 +73,19 @@ fn cases() -> Vec<Case> {
 #[test]
 fn every_edit_is_judged_as_expected_and_gives_the_rows_of_its_definition() {
     let mut suite = Suite::begin("evolution", 240, 20);
-    let mut failures = Vec::new();
-    for (place, case) in cases().iter().enumerate() {
-        suite.count();
+    let cases: Vec<(usize, Case)> = cases().into_iter().enumerate().collect();
+    let failures = carry::on_threads(&cases, |(place, case)| {
         // Every case by two ways that change with its place; alone by all.
         let alone = std::env::var("WEIR_EVOLUTION").is_ok();
         let ways = WAYS.iter().enumerate();
-        for (way, setup) in ways.filter(|(way, _)| alone || way % 2 == place % 2 || *way == 0) {
-            if let Err(text) = run::run(case, setup) {
-                failures.push(format!("{} (way {way}: {setup:?})\n{text}\n", case.name));
-                break;
-            }
-        }
-    }
+        let mut ways = ways.filter(|(way, _)| alone || way % 2 == place % 2 || *way == 0);
+        ways.find_map(|(way, setup)| {
+            let text = run::run(case, setup).err()?;
+            Some(format!("{} (way {way}: {setup:?})\n{text}\n", case.name))
+        })
+    });
+    cases.iter().for_each(|_| suite.count());
+    let failures: Vec<String> = failures.into_iter().flatten().collect();
     assert!(
         failures.is_empty(),
         "{} cases failed\n\n{}",

@@ -48,6 +48,12 @@ pub(super) struct View {
     keys: Vec<String>,
     calls: Vec<Call>,
     having: Option<i64>,
+    /// Windows begin every so many seconds; `None`: one after the other.
+    slide: Option<u32>,
+    /// What a union is instead.
+    set: Option<&'static str>,
+    /// One group of all rows, whatever its keys.
+    alone: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -175,12 +181,17 @@ impl View {
                 let calls = self.calls.iter().map(|call| call.name.clone());
                 window
                     .into_iter()
-                    .chain(self.keys.iter().cloned())
+                    .chain(self.groups().iter().cloned())
                     .chain(calls)
                     .collect()
             }
             _ => self.out.iter().map(|(name, _)| name.clone()).collect(),
         }
+    }
+
+    /// The keys that it groups by.
+    fn groups(&self) -> &[String] {
+        if self.alone { &[] } else { &self.keys }
     }
 
     fn own(&self, side: usize, table: &str) -> Vec<String> {
@@ -208,7 +219,8 @@ impl View {
                 let second = all_of(&self.own(1, ""));
                 let items = list(", ");
                 format!(
-                    "SELECT {items} FROM {input}{own} UNION ALL SELECT {items} FROM {}{second}",
+                    "SELECT {items} FROM {input}{own} {} SELECT {items} FROM {}{second}",
+                    self.set.unwrap_or("UNION ALL"),
                     self.inputs[1]
                 )
             }
@@ -216,9 +228,34 @@ impl View {
                 let having = self.having.map_or_else(String::new, |least| {
                     format!(" HAVING {} > {least}", self.calls[0].text())
                 });
+                let keys = match self.groups() {
+                    [] => String::new(),
+                    keys => format!(" GROUP BY {}", keys.join(", ")),
+                };
                 format!(
-                    "SELECT {} FROM {input}{own} GROUP BY {}{having}",
-                    self.grouped(None),
+                    "SELECT {} FROM {input}{own}{keys}{having}",
+                    self.grouped(None)
+                )
+            }
+            Kind::Window(seconds) if batch && self.slide.is_some() => {
+                let slide = self.slide.unwrap_or(*seconds);
+                let own = if own.is_empty() {
+                    " WHERE t IS NOT NULL".to_owned()
+                } else {
+                    format!("{own} AND t IS NOT NULL")
+                };
+                let window = |number: u32| {
+                    format!(
+                        "SELECT *, date_bin(INTERVAL '{slide} seconds', t, TIMESTAMP '1970-01-01 00:00:00') - INTERVAL '{} seconds' AS \
+                         begin FROM {input}{own}",
+                        number * slide
+                    )
+                };
+                let windows: Vec<String> = (0..seconds / slide).map(window).collect();
+                format!(
+                    "SELECT {} FROM ({}) AS hopped GROUP BY begin, {}",
+                    self.grouped(Some("begin")),
+                    windows.join(" UNION ALL "),
                     self.keys.join(", ")
                 )
             }
@@ -237,11 +274,19 @@ impl View {
                     self.keys.join(", ")
                 )
             }
-            Kind::Window(seconds) => format!(
-                "SELECT {} FROM TUMBLE({input}, t, INTERVAL '{seconds}' SECOND){own} GROUP BY window_start, window_end, {}",
-                self.grouped(Some("window_start")),
-                self.keys.join(", ")
-            ),
+            Kind::Window(seconds) => {
+                let window = match self.slide {
+                    Some(slide) => format!(
+                        "HOP({input}, t, INTERVAL '{slide}' SECOND, INTERVAL '{seconds}' SECOND)"
+                    ),
+                    None => format!("TUMBLE({input}, t, INTERVAL '{seconds}' SECOND)"),
+                };
+                format!(
+                    "SELECT {} FROM {window}{own} GROUP BY window_start, window_end, {}",
+                    self.grouped(Some("window_start")),
+                    self.keys.join(", ")
+                )
+            }
             Kind::Rank(order, descending, rows) => {
                 let inner: Vec<String> = self.out.iter().map(|(name, _)| name.clone()).collect();
                 let direction = if *descending { "DESC" } else { "ASC" };
@@ -303,7 +348,7 @@ impl View {
             .map(|call| format!("{} AS {}", call.text(), call.name));
         let items: Vec<String> = window
             .into_iter()
-            .chain(self.keys.iter().cloned())
+            .chain(self.groups().iter().cloned())
             .chain(calls)
             .collect();
         items.join(", ")
@@ -314,6 +359,7 @@ impl View {
         match &self.kind {
             Kind::Aggregate | Kind::Rank(..) => false,
             Kind::Join(kind, ..) => all && matches!(*kind, "inner" | "semi"),
+            Kind::Union if self.set.is_some() => false,
             _ => all,
         }
     }
@@ -343,7 +389,8 @@ impl Text {
                 && view
                     .out
                     .iter()
-                    .any(|(name, from)| name == "t" && from == "t"),
+                    .any(|(name, from)| name == "t" && from == "t")
+                && view.set.is_none(),
         })
     }
 
@@ -400,6 +447,9 @@ impl Text {
             keys: Vec::new(),
             calls: Vec::new(),
             having: None,
+            slide: None,
+            set: None,
+            alone: false,
         };
         if rng.random_bool(0.3) {
             view.conditions[0].push(condition(rng, &given)?);
@@ -724,6 +774,35 @@ impl Text {
                 });
                 text.pooled
                     .extend(column.map(|column| (name.clone(), column)));
+            }
+        }
+    }
+
+    /// Other kinds of views for a sequence of texts: windows that overlap, differences and intersections for unions, one group for
+    /// many. What a view is changes now and then.
+    pub(super) fn with_other_kinds(texts: &mut [Self], rng: &mut SmallRng) {
+        let mut chosen: BTreeMap<String, (u32, &'static str, bool)> = BTreeMap::new();
+        for text in texts {
+            for view in &mut text.views {
+                let set = match rng.random_bool(0.5) {
+                    true => "EXCEPT",
+                    false => "INTERSECT",
+                };
+                let drawn = (rng.random_range(0..4), set, rng.random_bool(0.3));
+                let of = chosen.entry(view.name.clone()).or_insert(drawn);
+                if rng.random_bool(0.25) {
+                    *of = drawn;
+                }
+                match view.kind {
+                    Kind::Window(seconds) if of.0 > 0 => {
+                        view.slide = Some(if of.0 == 1 { seconds } else { 5 });
+                    }
+                    Kind::Union => view.set = Some(of.1),
+                    Kind::Aggregate => {
+                        view.alone = of.2 && view.having.is_none();
+                    }
+                    _ => {}
+                }
             }
         }
     }

@@ -52,14 +52,26 @@ pub(crate) fn run(case: &Case, way: &Way) -> Result<(), String> {
     for (table, rows) in &case.inputs {
         std::fs::write(base.join(format!("{table}.json")), rows.join("\n") + "\n").unwrap();
     }
-    let (old_sql, new_sql) = (case.sql(&case.old), case.sql(&case.new));
-    let old = weir_tests::job::plan(&old_sql)?;
+    let new_sql = case.sql(&case.new);
     let new = weir_tests::job::plan(&new_sql)?;
-    let mut options = options(&old, base, way.before);
-    options.stop_after = stops(&case.stop);
     let saved = base.join("saved");
-    options.savepoint = way.savepoint.then(|| saved.clone());
-    start(&old_sql, old.clone(), options).map_err(|error| format!("the old query: {error}"))?;
+    let mut old = None;
+    let first = (&case.old, &case.stop, Vec::new());
+    let between = case.between.iter();
+    let between = between.map(|edit| (&edit.query, &edit.stop, edit.flags.clone()));
+    for (place, (query, stop, words)) in std::iter::once(first).chain(between).enumerate() {
+        let sql = case.sql(query);
+        let plan = weir_tests::job::plan(&sql)?;
+        let mut options = options(&plan, base, way.before);
+        options.stop_after = stops(stop);
+        options.evolution = flags(&words)?;
+        let is_last = place == case.between.len();
+        options.savepoint = (way.savepoint && is_last).then(|| saved.clone());
+        start(&sql, plan.clone(), options)
+            .map_err(|error| format!("query {}: {error}", place + 1))?;
+        old = Some(plan);
+    }
+    let old = old.ok_or("there is no old query")?;
 
     let flags = flags(&case.flags)?;
     let report = judged(base, way, &old, &new, &flags)?;
@@ -247,6 +259,18 @@ fn results(case: &Case, base: &Path, plan: &StreamPlan) -> Result<(), String> {
         oracle.register(table, batch(&columns, rows));
         oracle.register(&format!("{table}_before"), batch(&columns, &rows[..before]));
         oracle.register(&format!("{table}_after"), batch(&columns, &rows[before..]));
+        // What came between the edits, and behind the last one.
+        let mut from = before;
+        for (place, edit) in case.between.iter().enumerate() {
+            let stop = edit.stop.get(table).or_else(|| edit.stop.get(""));
+            let to = stop.map_or(rows.len(), |stop| (*stop as usize).min(rows.len()));
+            let name = format!("{table}_between{}", place + 1);
+            oracle.register(&name, batch(&columns, &rows[from..to.max(from)]));
+            from = to.max(from);
+        }
+        if !case.between.is_empty() {
+            oracle.register(&format!("{table}_last"), batch(&columns, &rows[from..]));
+        }
     }
     for (sink, sql) in &case.expected {
         let rows = oracle

@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weir_planner::compare::{
     ColumnFrom, Report, SideFrom, SinkVerdict, StateFrom, TableMapping, fills_from_rows,
-    gone_beside, renamed,
+    gone_beside, renamed, same_target,
 };
 use weir_planner::plan::{
     Changelog, Expr, ExprKind, Input, Operator, OperatorKind, Partitioning, StreamPlan,
@@ -109,19 +109,44 @@ impl Edit<'_> {
             ) && id(old) == sink.id.as_str()
         })?;
         let target = |plan: &StreamPlan, sink: &Operator| match &sink.kind {
-            OperatorKind::Sink { table } => plan
-                .tables
-                .get(table)
-                .map(|table| (table.options.clone(), table.partitioned_by.clone())),
+            OperatorKind::Sink { table } => plan.tables.get(table).cloned(),
             _ => None,
         };
+        let targets = (
+            target(self.old, &self.old.operators[place]),
+            target(self.new, sink),
+        );
         // Elsewhere nothing was written yet.
-        let same = target(self.old, &self.old.operators[place]) == target(self.new, sink);
+        let same = match targets {
+            (Some(old), Some(new)) => same_target(&old, &new),
+            (old, new) => old.is_none() && new.is_none(),
+        };
         same.then_some(place)
     }
 }
 
 impl Edit<'_> {
+    /// Whether a sink is new, and so is every source below it.
+    fn begins(&self, sink: usize) -> bool {
+        let (mut below, mut left) = (BTreeSet::from([sink]), vec![sink]);
+        while let Some(at) = left.pop() {
+            let inputs = self.new.operators[at].inputs.iter();
+            left.extend(
+                inputs
+                    .map(|input| input.from)
+                    .filter(|&at| below.insert(at)),
+            );
+        }
+        let mut ends = below.into_iter().filter(|&at| {
+            at == sink || matches!(self.new.operators[at].kind, OperatorKind::Source { .. })
+        });
+        let is_known = |id: &OperatorId| {
+            let mut old = self.old.operators.iter();
+            old.any(|old| renamed(old.id.as_str(), self.renames) == id.as_str())
+        };
+        ends.all(|at| !is_known(&self.new.operators[at].id)) && self.gone_beside(sink).is_empty()
+    }
+
     /// Sinks that are gone, and whose rows the target of a new one holds.
     fn gone_beside(&self, sink: usize) -> Vec<usize> {
         match keeps_result(&self.new.operators[sink]) {
@@ -241,6 +266,8 @@ pub(crate) fn wire(edit: &Edit<'_>) -> Result<Option<Wiring>> {
         };
         let sink = &edit.new.operators[place];
         match report.verdict {
+            // Not a row of it can be there yet.
+            SinkVerdict::Difference if edit.begins(place) => {}
             SinkVerdict::Difference => {
                 differences.insert(place);
                 new.want(sink.inputs[0].from)?;
