@@ -18,8 +18,8 @@ use weir_types::{CheckpointId, Generation, KeyGroupRange, OperatorId, WorkerId};
 use crate::backend::{LateBackend, MemoryBackend, RocksBackend, StateBackend};
 use crate::error::pass;
 use crate::keyed::{
-    Cache, CacheRef, HeldMemory, Keep, MapTable, MultiMapTable, Registry, SliceTable, Slices, SortedTable,
-    TableContext, stored_slices,
+    Cache, CacheRef, HeldMemory, Keep, MapTable, MultiMapTable, Registry, SliceTable, Slices,
+    SortedTable, TableContext, stored_slices,
 };
 use crate::snapshot::{
     CheckpointStore, FileEntry, Gate, Linker, PendingSnapshot, RestoreFrom, Restoring, Room,

@@ -112,8 +112,8 @@ impl HeldMemory {
     #[must_use]
     pub fn try_set(&mut self, bytes: usize) -> bool {
         let (before, budget) = (self.0.bytes(), self.0.budget());
-        let fits = bytes <= before
-            || (bytes <= budget.fair_share() / 4 && budget.fits(bytes - before));
+        let fits =
+            bytes <= before || (bytes <= budget.fair_share() / 4 && budget.fits(bytes - before));
         if fits {
             self.0.set(bytes);
         }

@@ -58,7 +58,8 @@ impl MapTable {
         if is_one_key(keys, hashes) {
             let first: Vec<ArrayRef> = keys.iter().map(|key| key.slice(0, 1)).collect();
             self.lookup_each(&first, &hashes[..1], missing, slots)?;
-            slots.resize(hashes.len(), slots[0]);
+            let slot = slots[0];
+            slots.resize(hashes.len(), slot);
             return Ok(());
         }
         self.lookup_each(keys, hashes, missing, slots)

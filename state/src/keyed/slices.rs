@@ -82,7 +82,10 @@ impl SliceTable {
     /// Ends of all slices that hold something (restored ones too), ascending.
     pub fn ends(&self) -> Vec<i64> {
         let slices = self.slices.borrow();
-        let held = slices.open.iter().filter(|(_, cache)| holds_something(cache));
+        let held = slices
+            .open
+            .iter()
+            .filter(|(_, cache)| holds_something(cache));
         held.map(|(&end, _)| end).collect()
     }
 

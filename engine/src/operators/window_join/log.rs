@@ -35,7 +35,7 @@ const WINDOWS_PASSED_BY: u32 = if cfg!(test) { 2 } else { 16 };
 const SLACK_BYTES: usize = 4096;
 
 /// See the module's text.
-pub(super) struct WindowLog {
+pub(in crate::operators) struct WindowLog {
     /// By the window's end.
     windows: BTreeMap<i64, Young>,
     rows: usize,
@@ -63,7 +63,7 @@ pub(super) struct Piece {
 
 impl WindowLog {
     /// `keys`: the types of both sides' keys.
-    pub(super) fn new(keys: [Vec<DataType>; 2], memory: HeldMemory) -> Self {
+    pub(in crate::operators) fn new(keys: [Vec<DataType>; 2], memory: HeldMemory) -> Self {
         Self {
             windows: BTreeMap::new(),
             rows: 0,
@@ -261,9 +261,7 @@ pub(super) mod tests {
 
     #[test]
     fn texts_of_other_rows_are_let_go() {
-        let texts: StringViewArray = (0..100)
-            .map(|row| Some(format!("{row:0>1000}")))
-            .collect();
+        let texts: StringViewArray = (0..100).map(|row| Some(format!("{row:0>1000}"))).collect();
         let schema = arrow::datatypes::Schema::new(vec![arrow::datatypes::Field::new(
             "s",
             ArrowType::Utf8View,

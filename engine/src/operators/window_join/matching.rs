@@ -169,7 +169,9 @@ fn keys_agree(
     // Every row is compared with the smaller side's first one of its key.
     let mut first_of = vec![NONE; keys];
     for (place, kept) in kept[smaller].iter().enumerate() {
-        if let Some(first @ &mut NONE) = first_of.get_mut(kept.key as usize) {
+        if let Some(first) = first_of.get_mut(kept.key as usize)
+            && *first == NONE
+        {
             *first = place as u32;
         }
     }
@@ -184,7 +186,7 @@ fn keys_agree(
         }
         let (places, firsts) = (UInt32Array::from(places), UInt32Array::from(firsts));
         for (&here, &there) in sides[side].keys.iter().zip(sides[smaller].keys) {
-            let column = |rows: &RecordBatch, column: usize, places| -> Result<ArrayRef, _> {
+            let column = |rows: &RecordBatch, column: usize, places: &UInt32Array| {
                 take(rows.column(column), places, None).map(one_form)
             };
             let here = column(&rows[side], here, &places)?;

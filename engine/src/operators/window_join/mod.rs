@@ -100,7 +100,10 @@ impl WindowJoin {
                 return Ok(Progress::Done);
             };
             if let Some(young) = self.log.take(window) {
-                debug_assert!(firing.keys.is_none(), "a window is in the log or in the tables");
+                debug_assert!(
+                    firing.keys.is_none(),
+                    "a window is in the log or in the tables"
+                );
                 match self.matched(&young)? {
                     Some(chunk) => {
                         firing.chunk = Some(chunk);
@@ -155,7 +158,8 @@ impl WindowJoin {
     fn put(&self, input: usize, Piece { rows, hashes }: &Piece) -> Result<()> {
         let side = &self.sides[input];
         let keys = side.keys_of(rows);
-        side.rows.apply(&keys, hashes, rows, &vec![1; hashes.len()])?;
+        side.rows
+            .apply(&keys, hashes, rows, &vec![1; hashes.len()])?;
         let ends = self.ends_of(input, rows)?;
         let dues: Vec<Due> = ends
             .values()
@@ -184,7 +188,9 @@ impl WindowJoin {
         for (end, rows) in &windows {
             let in_tables = || self.windows.holds(*end);
             if self.log.takes(*end, in_tables) {
-                let piece = all.some(rows).map_err(|error| internal(&self.operator, &error))?;
+                let piece = all
+                    .some(rows)
+                    .map_err(|error| internal(&self.operator, &error))?;
                 self.log.push(*end, input, piece, ctx.now);
             } else {
                 for_tables.extend(rows);
@@ -198,7 +204,10 @@ impl WindowJoin {
         }
         for_tables.sort_unstable();
         let piece = all.some(&for_tables);
-        self.put(input, &piece.map_err(|error| internal(&self.operator, &error))?)
+        self.put(
+            input,
+            &piece.map_err(|error| internal(&self.operator, &error))?,
+        )
     }
 
     /// The keys of a window of whose rows anything is given. The rows of the others go at once, unread: where the greatest price
