@@ -33,8 +33,8 @@ mod tests;
 pub use encoding::{decode_rows, decode_values, encode_rows, encode_value};
 pub use error::{Error, Result};
 pub use keyed::{
-    ByteRows, Columns, EachRange, Entries, MapTable, Matches, MultiMapTable, Piece, ProbeCursor,
-    RangeCursor, RestCursor, Scratch, SliceTable, SortBound, SortedRange, SortedTable,
+    ByteRows, Columns, EachRange, Entries, HeldMemory, MapTable, Matches, MultiMapTable, Piece,
+    ProbeCursor, RangeCursor, RestCursor, Scratch, SliceTable, SortBound, SortedRange, SortedTable,
 };
 pub use savepoint::{
     ColumnRole, Difference, EventTimeRange, SAVEPOINT_FORMAT_VERSION, SavedColumn, SavedFile,

@@ -18,8 +18,8 @@ use weir_types::{CheckpointId, Generation, KeyGroupRange, OperatorId, WorkerId};
 use crate::backend::{LateBackend, MemoryBackend, RocksBackend, StateBackend};
 use crate::error::pass;
 use crate::keyed::{
-    Cache, CacheRef, Keep, MapTable, MultiMapTable, Registry, SliceTable, Slices, SortedTable,
-    TableContext, stored_slices,
+    Cache, CacheRef, HeldMemory, Keep, MapTable, MultiMapTable, Registry, SliceTable, Slices,
+    SortedTable, TableContext, stored_slices,
 };
 use crate::snapshot::{
     CheckpointStore, FileEntry, Gate, Linker, PendingSnapshot, RestoreFrom, Restoring, Room,
@@ -201,6 +201,11 @@ impl WorkerState {
     /// A handle of a table of layout `Sorted`.
     pub fn sorted_table(&self, operator: &OperatorId, table: &str) -> SortedTable {
         SortedTable::new(self.single(operator, table, Layout::Sorted))
+    }
+
+    /// For rows that an operator holds beside its tables: none yet.
+    pub fn held_memory(&self) -> HeldMemory {
+        HeldMemory::new(&self.shared.budget)
     }
 
     /// Called between batches: evicts, spills, within the budget. May wait at the gate (counted).

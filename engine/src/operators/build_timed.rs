@@ -14,7 +14,7 @@ use super::residual::Residual;
 use super::session::Session;
 use super::shape::{Alone, Shape};
 use super::timed_rank::TimedRank;
-use super::window_join::{self, WindowJoin};
+use super::window_join::{self, WindowJoin, WindowLog};
 use super::window_rank::WindowRank;
 use crate::Result;
 
@@ -67,6 +67,14 @@ impl Builder<'_> {
             }),
             JoinTiming::Window { .. } => Box::new(WindowJoin {
                 operator: self.id(),
+                log: WindowLog::new(
+                    [0, 1].map(|input: usize| {
+                        let schema = self.input_schema(input);
+                        let keys = keys[input].iter();
+                        keys.map(|&key| schema[key].data_type.clone()).collect()
+                    }),
+                    self.context.state.held_memory(),
+                ),
                 sides: [
                     self.window_side(0, keys[0], left_time, "left"),
                     self.window_side(1, keys[1], right_time, "right"),

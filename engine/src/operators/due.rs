@@ -130,6 +130,11 @@ impl DueKeys {
         self.note(&dues, &keys, &hashes)
     }
 
+    /// Whether a slice holds any key.
+    pub(super) fn holds(&self, slice: i64) -> bool {
+        self.table.holds(slice)
+    }
+
     /// The slices up to a moment, in order.
     pub(super) fn slices(&self, up_to: i64) -> Vec<i64> {
         let mut ends = self.table.ends();

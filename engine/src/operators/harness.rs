@@ -249,6 +249,7 @@ impl Harness {
             "a checkpoint is taken between two epochs"
         );
         let checkpoint = CheckpointId(self.starts);
+        self.operator.as_mut().unwrap().settle().unwrap();
         let pending = self
             .state
             .as_ref()

@@ -177,7 +177,8 @@ impl OperatorContext {
 /// The runtime calls, in this order and never concurrently: `on_batch` and `on_watermark` as they come (watermarks are the
 /// minimum over the inputs and rise), then `on_epoch_end` once per epoch after the barrier of every input has come. After
 /// any call that returned [`Progress::More`] it calls `resume` until `Done`; a call that returned `More` may have given
-/// no batch. Everything that must survive a crash is in the state tables the operator was built with; a restored operator
+/// no batch. Everything that must survive a crash is in the state tables the operator was built with when `settle` returns,
+/// which is called when all operators have ended an epoch after which state is frozen; a restored operator
 /// sees first the restored watermark by `on_watermark`. After an error the operator is not called again.
 pub trait Operator {
     /// Takes a batch of input `input`.
@@ -293,6 +294,19 @@ pub trait Operator {
         Err(crate::Error::Job(
             "[R0050] an operator was asked for the rows of a view that it does not keep".to_owned(),
         ))
+    }
+
+    /// Right before the freeze of a checkpoint: what it holds in memory and nowhere else goes into its tables.
+    ///
+    /// # Errors
+    /// State.
+    fn settle(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Rows that it holds in memory beside its tables, and about the bytes that they take.
+    fn held(&self) -> (u64, u64) {
+        (0, 0)
     }
 
     /// Sinks: right before the freeze of a checkpoint. The answer goes to the manifest.

@@ -17,7 +17,7 @@ use arrow::datatypes::SchemaRef;
 use weir_types::{ChangeBatch, DataType, OperatorId};
 
 use super::build::{internal, internal_text};
-use super::windows::{Windows, from_micros, to_micros};
+use super::windows::{LastSlice, Windows, from_micros, to_micros};
 use super::{Operator, OperatorContext, Progress};
 use crate::Result;
 
@@ -53,11 +53,16 @@ impl WindowAssign {
     ) -> Result<(Vec<u32>, Vec<i64>)> {
         let limit = ctx.batch_rows.max(1);
         let mut late = Vec::new();
+        let (mut last, mut windows_of) = (LastSlice::default(), (0, 0));
         let (mut rows, mut ends) = (Vec::with_capacity(limit), Vec::with_capacity(limit));
         while pending.row < pending.micros.len() && rows.len() < limit {
             let row = pending.row;
             let (first, count) = if pending.micros.is_valid(row) {
-                self.windows.windows_of(pending.micros.value(row))
+                let time = pending.micros.value(row);
+                if last.is_left(&self.windows, time) {
+                    windows_of = self.windows.windows_of(time);
+                }
+                windows_of
             } else {
                 // No moment, no window; sources let no NULL event time through.
                 (0, 0)

@@ -181,6 +181,30 @@ impl Windows {
     }
 }
 
+/// The slice of the row before: rows come in the order of time, about, and to place one takes divisions.
+#[derive(Clone, Copy, Default)]
+pub(super) struct LastSlice {
+    start: i64,
+    end: i64,
+}
+
+impl LastSlice {
+    /// Whether `time` lies in another slice than the time before it. All times of a slice have the same windows.
+    #[inline]
+    pub(super) fn is_left(&mut self, windows: &Windows, time: i64) -> bool {
+        if self.start <= time && time < self.end {
+            return false;
+        }
+        let end = windows.slice_end(time);
+        *self = match end.checked_sub(windows.slice) {
+            Some(start) if end < i64::MAX => Self { start, end },
+            // Its end or its start may be beyond the end of time.
+            _ => Self::default(),
+        };
+        true
+    }
+}
+
 fn clamp(value: i128) -> i64 {
     value.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
 }
@@ -249,6 +273,14 @@ mod tests {
             if count > 0 {
                 prop_assert_eq!(first, holding[0]);
             }
+            let mut last = LastSlice::default();
+            last.is_left(&windows, time);
+            for other in time - 20..time + 20 {
+                let mut last = last;
+                if !last.is_left(&windows, other) {
+                    prop_assert_eq!(windows.windows_of(other), (first, count));
+                }
+            }
             let slice = windows.slice_end(time);
             prop_assert!(slice > time && slice - windows.slice <= time);
             for k in -300i64..300 {
@@ -300,6 +332,9 @@ mod tests {
         })
         .unwrap();
         for time in [i64::MIN, i64::MAX] {
+            let mut last = LastSlice::default();
+            assert!(last.is_left(&windows, time));
+            assert!(last.is_left(&windows, 0), "that is another slice");
             windows.windows_of(time);
             windows.slice_end(time);
             windows.first_end_after(time);

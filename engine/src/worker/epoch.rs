@@ -37,6 +37,10 @@ impl Worker {
                     continue;
                 };
                 let started = Instant::now();
+                operator.settle()?;
+                node.figures.busy += started.elapsed();
+                node.figures.flush += started.elapsed();
+                let started = Instant::now();
                 if let Some(part) = operator.prepare(checkpoint)? {
                     report.prepared.insert(node.id.clone(), part);
                 }

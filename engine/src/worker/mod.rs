@@ -491,9 +491,13 @@ impl Worker {
                 sizes[*node] = (sizes[*node].0 + of.0, sizes[*node].1 + of.1);
             }
         }
-        for (node, (entries, bytes)) in sizes.into_iter().enumerate() {
-            if self.nodes[node].is_stateful {
-                self.counted(node).on_state(entries, bytes);
+        for (index, (entries, bytes)) in sizes.into_iter().enumerate() {
+            let node = &self.nodes[index];
+            if node.is_stateful {
+                let held = node.operator.as_ref().map(|operator| operator.held());
+                let held = held.unwrap_or_default();
+                self.counted(index)
+                    .on_state(entries + held.0, bytes + held.1);
             }
         }
     }

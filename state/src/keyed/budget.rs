@@ -99,6 +99,28 @@ impl Budget {
     }
 }
 
+/// Memory beside the tables that an operator holds rows in. It counts like theirs.
+#[derive(Debug)]
+pub struct HeldMemory(Charge);
+
+impl HeldMemory {
+    pub(crate) fn new(budget: &Arc<Budget>) -> Self {
+        Self(Charge::new(budget, 0))
+    }
+
+    /// Another amount from now on: `false`, and as before, if it is more than there is room for beside the tables.
+    #[must_use]
+    pub fn try_set(&mut self, bytes: usize) -> bool {
+        let (before, budget) = (self.0.bytes(), self.0.budget());
+        let fits =
+            bytes <= before || (bytes <= budget.fair_share() / 4 && budget.fits(bytes - before));
+        if fits {
+            self.0.set(bytes);
+        }
+        fits
+    }
+}
+
 /// Memory that somebody holds.
 #[derive(Debug)]
 pub(crate) struct Charge {

@@ -2,7 +2,8 @@
 
 use std::ops::ControlFlow;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::{ArrayRef, RecordBatch, Scalar};
+use arrow::compute::kernels::cmp::not_distinct;
 use weir_types::{DataType, Schema, hash::hash_columns};
 
 use super::cache::{CacheRef, Missing};
@@ -48,6 +49,23 @@ impl MapTable {
     }
 
     fn lookup(
+        &self,
+        keys: &[ArrayRef],
+        hashes: &[u64],
+        missing: Missing,
+        slots: &mut Vec<u32>,
+    ) -> Result<()> {
+        if is_one_key(keys, hashes) {
+            let first: Vec<ArrayRef> = keys.iter().map(|key| key.slice(0, 1)).collect();
+            self.lookup_each(&first, &hashes[..1], missing, slots)?;
+            let slot = slots[0];
+            slots.resize(hashes.len(), slot);
+            return Ok(());
+        }
+        self.lookup_each(keys, hashes, missing, slots)
+    }
+
+    fn lookup_each(
         &self,
         keys: &[ArrayRef],
         hashes: &[u64],
@@ -234,6 +252,18 @@ impl MapTable {
         }
         Ok(())
     }
+}
+
+/// Whether all rows have one key, as the rows of a window have where it is the whole key. `false` where that is not simple to say.
+fn is_one_key(keys: &[ArrayRef], hashes: &[u64]) -> bool {
+    let Some((first, others)) = hashes.split_first() else {
+        return false;
+    };
+    let is_constant = |key: &ArrayRef| {
+        let first = Scalar::new(key.slice(0, 1));
+        not_distinct(key, &first).is_ok_and(|same| same.true_count() == hashes.len())
+    };
+    !others.is_empty() && others.iter().all(|hash| hash == first) && keys.iter().all(is_constant)
 }
 
 /// Reads a key that has nothing behind it. What is left over was written by another declaration of the columns.

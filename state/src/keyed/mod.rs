@@ -35,6 +35,7 @@ mod sorted;
 
 pub(crate) use bits::Bits;
 pub(crate) use budget::Budget;
+pub use budget::HeldMemory;
 pub(crate) use cache::{Cache, CacheRef};
 pub(crate) use chunk::{CHUNK_SLOTS, Chunk, ChunkLayout};
 pub use columns::Columns;

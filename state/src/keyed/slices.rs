@@ -82,11 +82,17 @@ impl SliceTable {
     /// Ends of all slices that hold something (restored ones too), ascending.
     pub fn ends(&self) -> Vec<i64> {
         let slices = self.slices.borrow();
-        let held = slices.open.iter().filter(|(_, cache)| {
-            let cache = cache.borrow();
-            cache.live > 0 || !cache.complete
-        });
+        let held = slices
+            .open
+            .iter()
+            .filter(|(_, cache)| holds_something(cache));
         held.map(|(&end, _)| end).collect()
+    }
+
+    /// Whether a slice is among [`Self::ends`].
+    pub fn holds(&self, end: i64) -> bool {
+        let slices = self.slices.borrow();
+        slices.open.get(&end).is_some_and(holds_something)
     }
 
     /// Drops a slice whole (one range delete per key group, none if it never reached the database). While the gate is
@@ -115,6 +121,11 @@ impl SliceTable {
         cache.borrow_mut().retire();
         table.registry.write_deferred()
     }
+}
+
+fn holds_something(cache: &CacheRef) -> bool {
+    let cache = cache.borrow();
+    cache.live > 0 || !cache.complete
 }
 
 /// Ends of the slices that the database holds: seeks from one to the next within each key group.

@@ -128,6 +128,8 @@ enum Step {
     Row(usize, i64, Option<i64>, i64),
     EndOfBatch,
     Watermark(i64),
+    /// Processing time goes on, in seconds.
+    Clock(i64),
     Restart,
 }
 
@@ -136,7 +138,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let row = (0usize..2, 1i64..4, key, 0i64..3)
         .prop_map(|(input, end, key, value)| Step::Row(input, end, key, value));
     let step = prop_oneof![
-        12 => row, 3 => Just(Step::EndOfBatch), 2 => (1i64..3).prop_map(Step::Watermark), 1 => Just(Step::Restart)
+        12 => row, 3 => Just(Step::EndOfBatch), 2 => (1i64..3).prop_map(Step::Watermark), 1 => (1i64..4).prop_map(Step::Clock),
+        1 => Just(Step::Restart)
     ];
     proptest::collection::vec(step, 0..120)
 }
@@ -149,7 +152,7 @@ fn run(
 ) {
     let mut harness = Harness::new(joined(join, residual), backend, batch_rows);
     let sides = [side("l"), side("r")];
-    let mut watermark = 0;
+    let (mut watermark, mut now) = (0, 0);
     let (mut all, mut pending) = ([const { Vec::new() }; 2], [const { Vec::<Row>::new() }; 2]);
     let flush = |harness: &mut Harness, pending: &mut [Vec<Row>; 2]| {
         for (input, rows) in pending.iter_mut().enumerate() {
@@ -185,6 +188,12 @@ fn run(
                 });
                 assert_eq!(harness.result, model(&over, join, residual));
             }
+            Step::Clock(forward) => {
+                flush(&mut harness, &mut pending);
+                harness.end_epoch();
+                now += forward * 1_000_000;
+                harness.at(now);
+            }
             Step::Restart => {
                 flush(&mut harness, &mut pending);
                 harness.end_epoch();
@@ -216,4 +225,30 @@ proptest! {
     ) {
         run(&steps, (KINDS[kind], residual), BACKENDS[usize::from(rocks)], batch_rows);
     }
+}
+
+#[test]
+fn rows_go_into_the_tables_when_their_window_gets_old_or_state_is_frozen() {
+    let left = side("l");
+    let mut harness = Harness::new(joined(JoinKind::Left, false), BackendKind::Memory, 100);
+    let send = |harness: &mut Harness, rows: &[Row]| harness.send(0, changes(&left, rows));
+    send(&mut harness, &[(1, Some(1), 1), (2, Some(2), 2)]);
+    harness.end_epoch();
+    assert_eq!(harness.kept_entries(), 0);
+    harness.watermark(Watermark(1_000_000));
+    assert_eq!(harness.end_epoch().len(), 1);
+    harness.restart();
+    assert_eq!(harness.result.len(), 1);
+    // The second window has rows in the tables: the next one follows. (A restored table is not in memory.)
+    send(&mut harness, &[(2, Some(3), 3), (3, Some(4), 4)]);
+    harness.end_epoch();
+    assert_eq!(harness.kept_entries(), 2, "a row, and its key");
+    harness.at(2_000_000);
+    harness.end_epoch();
+    assert_eq!(harness.kept_entries(), 2);
+    harness.at(3_000_000);
+    harness.end_epoch();
+    assert_eq!(harness.kept_entries(), 4);
+    harness.watermark(Watermark::MAX);
+    assert_eq!(harness.end_epoch().len(), 3);
 }

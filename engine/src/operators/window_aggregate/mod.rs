@@ -41,7 +41,7 @@ use super::aggregates::Aggregates;
 use super::build::{aggregate_failed, internal, internal_text};
 use super::sides::Sides;
 use super::window_assign::own_watermark;
-use super::windows::{Windows, to_micros};
+use super::windows::{LastSlice, Windows, to_micros};
 use super::{Operator, OperatorContext, Progress};
 use crate::error::RowError;
 use crate::expr::row_values;
@@ -147,6 +147,7 @@ impl WindowAggregate {
         let mut groups: Vec<(i64, Vec<u32>)> = Vec::new();
         let mut group_of = std::collections::HashMap::new();
         let mut last = usize::MAX;
+        let (mut last_slice, mut slice_of_last) = (LastSlice::default(), None);
         let mut late = Vec::new();
         for row in 0..micros.len() {
             if micros.is_null(row) {
@@ -158,7 +159,14 @@ impl WindowAggregate {
                 .saturating_sub(i64::from(self.config.assigned));
             let own = own_watermark(batch, row).map(|own| self.config.windows.place(own));
             let mut is_late = false;
-            let slice = self.slice_of(time, own, &mut is_late);
+            let slice = if own.is_some() {
+                self.slice_of(time, own, &mut is_late)
+            } else {
+                if last_slice.is_left(&self.config.windows, time) {
+                    slice_of_last = self.slice_of(time, None, &mut is_late);
+                }
+                slice_of_last
+            };
             if is_late {
                 late.push(row as u32);
             }

@@ -1,29 +1,40 @@
 //! Join of the rows of windows: pairs are given when the window ends, and are final.
 //!
 //! ```text
-//!   left  ──▶ [left rows by key]  ─┐
-//!                                  ├─ watermark reaches a window's end ─▶ its keys, some at a time ─▶ pairs ─▶ removed
-//!   right ──▶ [right rows by key] ─┘
-//!                [window's end → its keys]
+//!   left, right ──▶ [log: batches of young windows] ─ the window ends ─▶ rows whose keys meet ────────────┬─▶ pairs
+//!                       │ a checkpoint, or not young any more                                             │
+//!                       ▼                                                                                 │
+//!                   [left rows by key] [right rows by key]  ─ the window ends ─▶ its keys, some at a time ┘
+//!                   [window's end → its keys]
 //! ```
 //!
 //! The window's end is among the keys. Whether a row is late was judged where it got its window; none comes for a window
 //! that has ended. What an outer, semi or anti join gives of a side for itself is known then too.
 //!
 //! # Invariants
-//! 1. Each side holds the rows of the windows that have not ended, with their multiplicities.
+//! 1. Log and tables hold, on each side, the rows of the windows that have not ended, with their multiplicities; a window's
+//!    are all in the log or all in the tables (`log.rs`).
 //! 2. Windows are given in the order of their ends; a call gives at most one batch.
 //! 3. A row with a NULL among its keys matches nothing; it is given at once if rows without a partner are.
 
-use std::collections::VecDeque;
+mod chunk;
+mod log;
+mod matching;
+
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
-use arrow::compute::{concat_batches, filter_record_batch};
+use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, UInt32Array};
+use arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
 use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
 use weir_state::{Matches, MultiMapTable, ProbeCursor};
 use weir_types::{ChangeBatch, OperatorId, ProcessingTime, Watermark, hash};
 
+use self::chunk::{Chunk, Loaded};
+pub(super) use self::log::WindowLog;
+use self::log::{Piece, Young};
+use self::matching::{SideShape, matched};
 use super::build::{internal, internal_text};
 use super::due::{Due, DueKeys, taken};
 use super::ready::Ready;
@@ -39,6 +50,7 @@ const KEYS_PER_CHUNK: usize = 256;
 /// Join of windows.
 pub(super) struct WindowJoin {
     pub(super) operator: OperatorId,
+    pub(super) log: WindowLog,
     pub(super) sides: [Side; 2],
     pub(super) windows: DueKeys,
     pub(super) residual: Residual,
@@ -68,26 +80,6 @@ pub(super) struct Firing {
     chunk: Option<Chunk>,
 }
 
-/// Some keys of a window with all of their rows.
-struct Chunk {
-    sides: [Loaded; 2],
-    /// For each row of each side whether it has a partner, as far as pairs were looked at.
-    has_partner: [Vec<bool>; 2],
-    /// The key, its left row and its right row that come next.
-    key: usize,
-    left: usize,
-    right: usize,
-    keys: usize,
-}
-
-/// The rows of one side for the keys of a chunk.
-struct Loaded {
-    rows: RecordBatch,
-    /// Rows by key, each as often as it is there; `starts[k]..starts[k + 1]` are those of key k.
-    of_keys: Vec<u32>,
-    starts: Vec<usize>,
-}
-
 impl WindowJoin {
     fn fire(&mut self, mut firing: Firing, ctx: &mut OperatorContext) -> Result<Progress> {
         loop {
@@ -107,6 +99,20 @@ impl WindowJoin {
             let Some(&window) = firing.windows.front() else {
                 return Ok(Progress::Done);
             };
+            if let Some(young) = self.log.take(window) {
+                debug_assert!(
+                    firing.keys.is_none(),
+                    "a window is in the log or in the tables"
+                );
+                match self.matched(&young)? {
+                    Some(chunk) => {
+                        firing.chunk = Some(chunk);
+                        firing.windows.pop_front();
+                        continue;
+                    }
+                    None => self.put_in_tables(young)?,
+                }
+            }
             let keys = match &mut firing.keys {
                 Some(keys) => keys,
                 None => firing.keys.insert(self.keys_of(window)?),
@@ -126,6 +132,82 @@ impl WindowJoin {
                 }
             }
         }
+    }
+
+    /// The rows of a window that never left the log, as far as they are given.
+    fn matched(&self, young: &Young) -> Result<Option<Chunk>> {
+        let shapes = [0, 1].map(|side: usize| SideShape {
+            keys: &self.sides[side].keys,
+            schema: &self.sides[side].schema,
+            gives_unmatched: self.shape.alone(side) == Alone::Unmatched,
+        });
+        matched(young, shapes).map_err(|error| internal(&self.operator, &error))
+    }
+
+    /// Rows of a window leave the log.
+    fn put_in_tables(&self, young: Young) -> Result<()> {
+        for (input, pieces) in young.sides.into_iter().enumerate() {
+            for piece in pieces {
+                self.put(input, &piece)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts rows into the tables.
+    fn put(&self, input: usize, Piece { rows, hashes }: &Piece) -> Result<()> {
+        let side = &self.sides[input];
+        let keys = side.keys_of(rows);
+        side.rows
+            .apply(&keys, hashes, rows, &vec![1; hashes.len()])?;
+        let ends = self.ends_of(input, rows)?;
+        let dues: Vec<Due> = ends
+            .values()
+            .iter()
+            .map(|&end| Due {
+                slice: end,
+                at: end,
+            })
+            .collect();
+        self.windows.note(&dues, &keys, hashes)
+    }
+
+    /// The ends of the windows of rows, in microseconds.
+    fn ends_of(&self, input: usize, rows: &RecordBatch) -> Result<Int64Array> {
+        to_micros(rows.column(self.sides[input].end))
+            .ok_or_else(|| internal_text(&self.operator, "a window's end is not a timestamp"))
+    }
+
+    /// Keeps rows, none of whose keys is NULL.
+    fn keep(&mut self, input: usize, rows: RecordBatch, ctx: &OperatorContext) -> Result<()> {
+        let hashes = hash::hash_columns(&self.sides[input].keys_of(&rows), rows.num_rows());
+        let all = Piece { rows, hashes };
+        let ends = self.ends_of(input, &all.rows)?;
+        let mut for_tables = Vec::new();
+        let windows = by_window(ends.values());
+        for (end, rows) in &windows {
+            let in_tables = || self.windows.holds(*end);
+            if self.log.takes(*end, in_tables) {
+                let piece = all
+                    .some(rows)
+                    .map_err(|error| internal(&self.operator, &error))?;
+                self.log.push(*end, input, piece, ctx.now);
+            } else {
+                for_tables.extend(rows);
+            }
+        }
+        while let Some((_, young)) = self.log.overflow() {
+            self.put_in_tables(young)?;
+        }
+        if for_tables.is_empty() {
+            return Ok(());
+        }
+        for_tables.sort_unstable();
+        let piece = all.some(&for_tables);
+        self.put(
+            input,
+            &piece.map_err(|error| internal(&self.operator, &error))?,
+        )
     }
 
     /// The keys of a window of whose rows anything is given. The rows of the others go at once, unread: where the greatest price
@@ -168,7 +250,7 @@ impl WindowJoin {
         }
         kept.sort_unstable();
         kept.dedup();
-        arrow::compute::take_record_batch(&batch, &UInt32Array::from(kept))
+        take_record_batch(&batch, &UInt32Array::from(kept))
             .map_err(|error| internal(&self.operator, &error))
     }
 
@@ -180,14 +262,7 @@ impl WindowJoin {
             self.load_side(0, keys, &hashes)?,
             self.load_side(1, keys, &hashes)?,
         ];
-        Ok(Chunk {
-            has_partner: [0, 1].map(|side: usize| vec![false; sides[side].rows.num_rows()]),
-            sides,
-            key: 0,
-            left: 0,
-            right: 0,
-            keys: hashes.len(),
-        })
+        Ok(Chunk::new(sides))
     }
 
     fn load_side(&self, side: usize, keys: &[ArrayRef], hashes: &[u64]) -> Result<Loaded> {
@@ -298,47 +373,52 @@ impl WindowJoin {
     }
 }
 
-impl Chunk {
-    /// Every row has a partner whose key is on both sides.
-    fn find_partners(&mut self) {
-        for key in 0..self.keys {
-            let [left, right] = [0, 1].map(|side: usize| self.sides[side].of_key(key).to_vec());
-            if !left.is_empty() && !right.is_empty() {
-                left.iter()
-                    .for_each(|&row| self.has_partner[0][row as usize] = true);
-                right
-                    .iter()
-                    .for_each(|&row| self.has_partner[1][row as usize] = true);
-            }
-        }
-    }
-
-    /// The next pairs of rows, `limit` at most; none at the end.
-    fn next_pairs(&mut self, limit: usize) -> Vec<(u32, u32)> {
-        let mut pairs = Vec::new();
-        while self.key < self.keys && pairs.len() < limit {
-            let [left, right] = [0, 1].map(|side| self.sides[side].of_key(self.key));
-            if self.left >= left.len() || right.is_empty() {
-                (self.key, self.left, self.right) = (self.key + 1, 0, 0);
-                continue;
-            }
-            let room = limit - pairs.len();
-            let rights = right[self.right..].iter().take(room);
-            let before = pairs.len();
-            pairs.extend(rights.map(|&right| (left[self.left], right)));
-            self.right += pairs.len() - before;
-            if self.right == right.len() {
-                (self.left, self.right) = (self.left + 1, 0);
-            }
-        }
-        pairs
+impl Side {
+    fn keys_of(&self, rows: &RecordBatch) -> Vec<ArrayRef> {
+        let keys = self.keys.iter();
+        keys.map(|&key| rows.column(key).clone()).collect()
     }
 }
 
-impl Loaded {
-    fn of_key(&self, key: usize) -> &[u32] {
-        &self.of_keys[self.starts[key]..self.starts[key + 1]]
+impl Piece {
+    /// Some of its rows, in ascending order.
+    fn some(&self, rows: &[u32]) -> std::result::Result<Self, ArrowError> {
+        let (Some(&first), Some(&last)) = (rows.first(), rows.last()) else {
+            return Ok(Self {
+                rows: self.rows.slice(0, 0),
+                hashes: Vec::new(),
+            });
+        };
+        let (first, end) = (first as usize, last as usize + 1);
+        if end - first == rows.len() {
+            return Ok(Self {
+                rows: self.rows.slice(first, rows.len()),
+                hashes: self.hashes[first..end].to_vec(),
+            });
+        }
+        Ok(Self {
+            rows: take_record_batch(&self.rows, &UInt32Array::from(rows.to_vec()))?,
+            hashes: rows.iter().map(|&row| self.hashes[row as usize]).collect(),
+        })
     }
+}
+
+/// Rows by the end of their window, windows in the order of their first rows.
+fn by_window(ends: &[i64]) -> Vec<(i64, Vec<u32>)> {
+    let mut windows: Vec<(i64, Vec<u32>)> = Vec::new();
+    let mut place_of = HashMap::new();
+    let mut last = usize::MAX;
+    for (row, &end) in ends.iter().enumerate() {
+        // Neighbours are mostly of one window.
+        if last == usize::MAX || windows[last].0 != end {
+            last = *place_of.entry(end).or_insert_with(|| {
+                windows.push((end, Vec::new()));
+                windows.len() - 1
+            });
+        }
+        windows[last].1.push(row as u32);
+    }
+    windows
 }
 
 impl Operator for WindowJoin {
@@ -353,37 +433,24 @@ impl Operator for WindowJoin {
             return Err(internal_text(&self.operator, message));
         }
         let side = &self.sides[input];
-        let keys: Vec<ArrayRef> = side
-            .keys
-            .iter()
-            .map(|&key| batch.rows.column(key).clone())
-            .collect();
-        let ends = to_micros(batch.rows.column(side.end))
-            .ok_or_else(|| internal_text(&self.operator, "a window's end is not a timestamp"))?;
+        let keys = side.keys_of(&batch.rows);
         let nulls: Vec<_> = keys.iter().filter_map(|key| key.logical_nulls()).collect();
-        let (kept, alone): (Vec<u32>, Vec<u32>) = (0..batch.num_rows() as u32)
-            .partition(|&row| nulls.iter().all(|nulls| nulls.is_valid(row as usize)));
-        let dues: Vec<Due> = kept
-            .iter()
-            .map(|&row| ends.value(row as usize))
-            .map(|end| Due {
-                slice: end,
-                at: end,
-            })
-            .collect();
-        let kept = UInt32Array::from(kept);
-        // Most batches are kept as they are.
-        let of_kept = |columns: &[ArrayRef]| match alone.is_empty() {
-            true => Ok(columns.to_vec()),
-            false => taken(columns, &kept),
+        let has_nulls = nulls.iter().any(|nulls| nulls.null_count() > 0);
+        let (kept, alone): (Vec<u32>, Vec<u32>) = if has_nulls {
+            (0..batch.num_rows() as u32)
+                .partition(|&row| nulls.iter().all(|nulls| nulls.is_valid(row as usize)))
+        } else {
+            Default::default()
         };
-        let keys = of_kept(&keys)?;
-        let rows = RecordBatch::try_new(Arc::clone(&side.schema), of_kept(batch.rows.columns())?)
+        // Most batches are kept as they are.
+        let columns = if has_nulls {
+            taken(batch.rows.columns(), &kept.into())?
+        } else {
+            batch.rows.columns().to_vec()
+        };
+        let rows = RecordBatch::try_new(Arc::clone(&side.schema), columns)
             .map_err(|error| internal(&self.operator, &error))?;
-        let hashes = hash::hash_columns(&keys, kept.len());
-        side.rows
-            .apply(&keys, &hashes, &rows, &vec![1; kept.len()])?;
-        self.windows.note(&dues, &keys, &hashes)?;
+        self.keep(input, rows, ctx)?;
         if self.shape.alone(input) == Alone::Unmatched && !alone.is_empty() {
             let counts = vec![1; alone.len()];
             let columns = taken(batch.rows.columns(), &alone.into())?;
@@ -398,16 +465,38 @@ impl Operator for WindowJoin {
         watermark: Watermark,
         ctx: &mut OperatorContext,
     ) -> Result<Progress> {
+        let mut windows = self.windows.slices(watermark.0);
+        windows.extend(self.log.due(watermark.0));
+        windows.sort_unstable();
         let firing = Firing {
-            windows: self.windows.slices(watermark.0).into(),
+            windows: windows.into(),
             keys: None,
             chunk: None,
         };
         self.fire(firing, ctx)
     }
 
+    fn on_epoch_end(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
+        while let Some((_, young)) = self.log.old(ctx.now) {
+            self.put_in_tables(young)?;
+        }
+        Ok(Progress::Done)
+    }
+
+    fn settle(&mut self) -> Result<()> {
+        while let Some((_, young)) = self.log.any() {
+            self.put_in_tables(young)?;
+        }
+        Ok(())
+    }
+
+    fn held(&self) -> (u64, u64) {
+        self.log.size()
+    }
+
     fn next_due(&self, now: ProcessingTime) -> Result<Option<i64>> {
-        self.windows.next(now.0)
+        let in_log = self.log.next(now.0);
+        Ok(in_log.into_iter().chain(self.windows.next(now.0)?).min())
     }
 
     fn resume(&mut self, ctx: &mut OperatorContext) -> Result<Progress> {
