@@ -11,6 +11,7 @@
 mod late;
 mod memory;
 mod rocksdb;
+mod spill;
 mod table_file;
 
 use std::ops::ControlFlow;
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use late::LateBackend;
 pub(crate) use memory::{MemoryBackend, SnapshotFile, read_snapshot};
 pub(crate) use rocksdb::{RocksBackend, RocksReader, RocksShared, turn_of};
+pub(crate) use spill::SpillingBackend;
 
 use crate::Result;
 
