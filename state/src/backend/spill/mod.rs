@@ -28,10 +28,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-
-
+use self::memory::Held;
 use self::record::place_of;
-use self::run::merge;
+use self::run::{PIECE_BYTES, merge};
 use self::table::SpilledTable;
 use super::table_file::SortedFiles;
 use super::{
@@ -79,11 +78,11 @@ impl SpillingBackend {
     ) -> Result<Self> {
         if spills.contains(&true) {
             let context = || format!("making the folder {}", folder.display());
-            std::fs::create_dir_all(folder)
-                .map_err(|error| crate::Error::io(context(), error))?;
+            std::fs::create_dir_all(folder).map_err(|error| crate::Error::io(context(), error))?;
         }
         let sharing = workers.max(1) * spills.iter().filter(|&&spills| spills).count().max(1);
-        let buffer_bytes = (shared.write_bytes / sharing).clamp(*BUFFER_BYTES.start(), *BUFFER_BYTES.end());
+        let buffer_bytes =
+            (shared.write_bytes / sharing).clamp(*BUFFER_BYTES.start(), *BUFFER_BYTES.end());
         let mut tables = Vec::with_capacity(spills.len());
         for (table, &spills) in spills.iter().enumerate() {
             let spilled = || -> Result<Spilled> {
@@ -110,7 +109,10 @@ impl SpillingBackend {
         let Some(spilled) = &self.tables[table] else {
             return Ok(());
         };
-        let _settles = spilled.settling.lock().unwrap_or_else(PoisonError::into_inner);
+        let _settles = spilled
+            .settling
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let runs = spilled.lock().runs()?;
         spilled.is_at_rest.store(true, Ordering::Release);
         if runs.is_empty() {
@@ -118,17 +120,23 @@ impl SpillingBackend {
         }
         let mut files = SortedFiles::new(&self.database, table);
         let mut chunk = Chunk::default();
+        let chunk_bytes = self.shared.batch_bytes();
+        let mut held = Held::new(&self.shared.spilled_memory);
+        held.set(chunk_bytes + runs.len() * PIECE_BYTES);
+        self.shared.share_cache();
         merge(&runs, &mut |record| {
             let place = place_of(record.hash, record.key);
-            if chunk.is_over(place >> record::GROUP_SHIFT, self.shared.batch_bytes()) {
+            let group = place >> record::GROUP_SHIFT;
+            if chunk.is_over(group, chunk_bytes) {
                 chunk.give(&mut files)?;
             }
-            chunk.add(place >> record::GROUP_SHIFT, record);
+            chunk.add(group, record);
             record.check()
         })?;
         chunk.give(&mut files)?;
         files.finish()?;
         spilled.lock().forget(&runs);
+        drop(held);
         self.shared.share_cache();
         Ok(())
     }
@@ -185,7 +193,7 @@ impl StateBackend for SpillingBackend {
                 from = to;
             }
             let (rest, numbers) = (&looked_up.rest, &looked_up.rest_numbers);
-            if rest.len() > 0 {
+            if !numbers.is_empty() {
                 let mut found = |number: usize, row: &[u8]| found(numbers[number], row);
                 self.database.get_many(table, rest, &mut found)?;
             }
@@ -307,20 +315,26 @@ impl LookedUp {
     }
 }
 
+/// Where a key begins and ends in a chunk, and where its row ends, if it has one: else it is a deletion.
+type Entry = (u32, u32, Option<u32>);
+
 /// Records on their way into the order of the database.
 #[derive(Default)]
 struct Chunk {
     bytes: Vec<u8>,
-    /// Where keys and rows begin and end; without a row: a deletion.
-    entries: Vec<(u32, u32, Option<u32>)>,
+    entries: Vec<Entry>,
     group: u64,
 }
 
 impl Chunk {
     /// Whether it should go before a record of this key group comes: groups are in order, and in each of them keys are not.
     fn is_over(&self, group: u64, bytes: usize) -> bool {
-        let limit = if group == self.group { bytes * 2 } else { bytes };
-        self.bytes.len() >= limit
+        let limit = if group == self.group {
+            bytes
+        } else {
+            bytes / 2
+        };
+        self.bytes.len() + self.entries.len() * size_of::<Entry>() >= limit
     }
 
     fn add(&mut self, group: u64, record: &record::Record<'_>) {
@@ -335,7 +349,7 @@ impl Chunk {
 
     fn give(&mut self, files: &mut SortedFiles<'_>) -> Result<()> {
         let bytes = &self.bytes;
-        let key = |entry: &(u32, u32, Option<u32>)| &bytes[entry.0 as usize..entry.1 as usize];
+        let key = |entry: &Entry| &bytes[entry.0 as usize..entry.1 as usize];
         self.entries.sort_unstable_by(|a, b| key(a).cmp(key(b)));
         if let Some(first) = self.entries.first() {
             files.begin(key(first))?;

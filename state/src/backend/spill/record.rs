@@ -27,7 +27,9 @@ pub(super) fn hash_of(key: &[u8]) -> u64 {
 /// Where a key comes in the order of records.
 #[inline]
 pub(super) fn place_of(hash: u64, key: &[u8]) -> u64 {
-    let group = key.first_chunk::<2>().map_or(0, |group| u16::from_be_bytes(*group));
+    let group = key
+        .first_chunk::<2>()
+        .map_or(0, |group| u16::from_be_bytes(*group));
     u64::from(group) << GROUP_SHIFT | hash >> (64 - GROUP_SHIFT)
 }
 
@@ -76,7 +78,10 @@ impl<'a> Record<'a> {
 
     /// Compares the content with its sum.
     pub(super) fn check(&self) -> Result<()> {
-        let stored = self.bytes.get(16..).and_then(|bytes| bytes.first_chunk::<4>());
+        let stored = self
+            .bytes
+            .get(16..)
+            .and_then(|bytes| bytes.first_chunk::<4>());
         let content = self.bytes.get(HEADER..).unwrap_or_default();
         if stored == Some(&sum(content).to_le_bytes()) {
             Ok(())

@@ -22,7 +22,7 @@ const BUCKET_RECORDS: u64 = 10;
 /// Bytes of a bucket that is not one large record, about.
 const BUCKET_BYTES: u64 = 4096;
 /// Bytes that are written, or read one after the other, at once.
-const PIECE_BYTES: usize = 32 << 10;
+pub(super) const PIECE_BYTES: usize = 16 << 10;
 
 /// What a look-up has found.
 #[derive(Debug, PartialEq, Eq)]
@@ -234,7 +234,8 @@ impl RunWriter {
         let end = (run.marks.len() as u32, run.extent.bytes as u32);
         run.begins.resize(run.spread.buckets as usize + 1, end);
         run.marks.shrink_to_fit();
-        run.held.set(size_of::<Run>() + run.begins.capacity() * 8 + run.marks.capacity());
+        run.held
+            .set(size_of::<Run>() + run.begins.capacity() * 8 + run.marks.capacity());
         Ok(run)
     }
 }

@@ -10,7 +10,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::AtomicUsize;
 
 use hashbrown::HashTable;
 
@@ -193,7 +193,9 @@ impl SpilledTable {
     /// Leaves these runs behind: the database has them. Whatever else came meanwhile stays.
     pub(super) fn forget(&mut self, runs: &[Arc<Run>]) {
         let is_gone = |run: &Arc<Run>| runs.iter().any(|gone| Arc::ptr_eq(gone, run));
-        self.tiers.iter_mut().for_each(|tier| tier.retain(|run| !is_gone(run)));
+        self.tiers
+            .iter_mut()
+            .for_each(|tier| tier.retain(|run| !is_gone(run)));
         if self.is_empty() {
             // What is seldom used takes no memory.
             self.buffer = Vec::new();
@@ -206,6 +208,8 @@ impl SpilledTable {
 
 /// The hash of the record that begins here.
 fn hash_at(buffer: &[u8], at: u32) -> u64 {
-    let bytes = buffer.get(at as usize..).and_then(|bytes| bytes.first_chunk());
+    let bytes = buffer
+        .get(at as usize..)
+        .and_then(|bytes| bytes.first_chunk());
     bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }

@@ -9,7 +9,6 @@ use std::sync::atomic::AtomicUsize;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use super::memory::Held;
 use super::record::{Record, put};
 use super::run::{Extent, Run, RunWriter};
 use super::*;
@@ -139,7 +138,11 @@ fn a_table_that_is_settled_meanwhile_is_read_without_a_gap() {
     for round in 0_u32..5 {
         let mut writes = Writes::default();
         for number in 0..5000 {
-            writes.put(0, &key(number), &[&round.to_be_bytes()[..], &[1; 200]].concat());
+            writes.put(
+                0,
+                &key(number),
+                &[&round.to_be_bytes()[..], &[1; 200]].concat(),
+            );
         }
         backend.write(&writes).unwrap();
         let mut keys = Keys::default();
@@ -147,8 +150,8 @@ fn a_table_that_is_settled_meanwhile_is_read_without_a_gap() {
             keys.bytes.extend_from_slice(&key(number));
             keys.end_key();
         }
+        let links = folder.path().join(format!("links-{round}"));
         std::thread::scope(|scope| {
-            let links = folder.path().join(format!("links-{round}"));
             let linked = scope.spawn(|| backend.link(&links).map(drop));
             loop {
                 let is_last = linked.is_finished();
