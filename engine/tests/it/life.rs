@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use weir_engine::Outcome;
+use weir_engine::{Accept, Outcome};
 use weir_state::BackendKind;
 
 use crate::harness::{Bench, NUMBERS, numbers};
@@ -123,9 +123,19 @@ fn a_savepoint_is_moved_to_where_nothing_was_written_yet() {
     let sinks_elsewhere = job()
         .replace("'path' = 'windows'", "'path' = 'w2'")
         .replace("'path' = 'copies'", "'path' = 'c2'");
-    let moved = bench.run(&sinks_elsewhere, |options| {
+    let begin = |options: &mut weir_engine::JobOptions| {
         options.state_dir = Some(bench.path().join("elsewhere"));
         options.restore_from = Some(saved.clone());
+    };
+    let refused = bench.run(&sinks_elsewhere, begin).error();
+    assert!(
+        refused.contains("Its table is written elsewhere now"),
+        "{refused}"
+    );
+    let moved = bench.run(&sinks_elsewhere, |options| {
+        begin(options);
+        options.evolution.upgrade = true;
+        options.evolution.accept = Accept::All;
     });
     assert_eq!(moved.summary().outcome, Outcome::Drained);
     assert_eq!(
