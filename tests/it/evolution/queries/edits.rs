@@ -8,7 +8,11 @@ use super::{Given, Kind, Text, View, call, condition, pick};
 
 impl Text {
     /// One random change, and what it is; `None` if it cannot be made here.
-    pub(in crate::evolution) fn edited(&self, rng: &mut SmallRng, fresh: &str) -> Option<(Self, String)> {
+    pub(in crate::evolution) fn edited(
+        &self,
+        rng: &mut SmallRng,
+        fresh: &str,
+    ) -> Option<(Self, String)> {
         let mut text = self.clone();
         let at = rng.random_range(0..text.views.len());
         let given = text.given(&text.views[at].inputs[0])?;
