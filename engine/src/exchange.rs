@@ -23,10 +23,11 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
+use arrow::array::{ArrayRef, UInt32Array};
 use tokio::sync::Notify;
 use weir_types::{ChangeBatch, KeyGroup, Watermark, hash};
 
+use crate::column_bytes::column_bytes;
 use crate::sync::lock;
 
 /// A full channel holds at least this many bytes …
@@ -212,29 +213,12 @@ impl Target {
 
 /// About how many bytes the rows of a batch take, shared buffers counted by what the rows use of them.
 fn batch_bytes(batch: &ChangeBatch) -> usize {
-    batch.rows.columns().iter().map(array_bytes).sum::<usize>() + batch.num_rows() / 8
-}
-
-fn array_bytes(array: &ArrayRef) -> usize {
-    use arrow::datatypes::DataType;
-    match array.data_type() {
-        // The length of a view is its low 32 bits; what is longer than 12 bytes stands elsewhere.
-        DataType::Utf8View => array
-            .as_string_view()
-            .views()
-            .iter()
-            .map(|view| 16 + (*view as u32 as usize).saturating_sub(12))
-            .sum(),
-        _ => array
-            .to_data()
-            .get_slice_memory_size()
-            .unwrap_or_else(|_| array.get_array_memory_size()),
-    }
+    batch.rows.columns().iter().map(column_bytes).sum::<usize>() + batch.num_rows() / 8
 }
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Int64Array, RecordBatch};
+    use arrow::array::{AsArray, Int64Array, RecordBatch};
     use arrow::datatypes::{DataType, Field, Int64Type, Schema};
     use weir_types::KeyGroupRange;
     use weir_types::WorkerId;

@@ -19,6 +19,7 @@
 mod beside;
 mod catalog;
 mod clock;
+mod column_bytes;
 mod coordinator;
 mod declaration;
 mod error;

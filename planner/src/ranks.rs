@@ -204,7 +204,7 @@ fn interval_of(conjunct: &Expr) -> Option<(usize, Interval)> {
     };
     let (column, value, op) = match (left.as_column(), right.as_column()) {
         (Some(column), None) => (column, integer(right)?, *op),
-        (None, Some(column)) => (column, integer(left)?, turned(*op)),
+        (None, Some(column)) => (column, integer(left)?, op.mirrored()),
         _ => return None,
     };
     let interval = match op {
@@ -236,16 +236,6 @@ pub(crate) fn asks_for_first(graph: &Graph, node: NodeId, conjunct: &Expr) -> bo
         let passes_one = interval.first <= 1 && interval.last == 1;
         passes_one && number_of(graph, node, column).is_some()
     })
-}
-
-fn turned(op: BinaryOp) -> BinaryOp {
-    match op {
-        BinaryOp::Lt => BinaryOp::Gt,
-        BinaryOp::LtEq => BinaryOp::GtEq,
-        BinaryOp::Gt => BinaryOp::Lt,
-        BinaryOp::GtEq => BinaryOp::LtEq,
-        other => other,
-    }
 }
 
 fn integer(expr: &Expr) -> Option<i64> {

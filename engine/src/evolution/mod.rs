@@ -345,14 +345,13 @@ fn keeps_the_same(old: &StreamPlan, new: &StreamPlan) -> bool {
             && old.upstream_fingerprint == new.upstream_fingerprint
     };
     // A sink of which the table is written elsewhere has nothing there yet.
-    let target = |plan: &StreamPlan, operator: &Operator| match &operator.kind {
-        OperatorKind::Sink { table } => plan.tables.get(table).cloned(),
-        _ => None,
-    };
     let same_targets = old.operators.iter().all(|before| {
         let now = new.operator(&before.id);
-        let tables = (target(old, before), now.and_then(|now| target(new, now)));
-        !matches!(tables, (Some(old), Some(new)) if !same_target(&old, &new))
+        let tables = (
+            old.table_of_sink(before),
+            now.and_then(|now| new.table_of_sink(now)),
+        );
+        !matches!(tables, (Some(old), Some(new)) if !same_target(old, new))
     });
     let (old, new) = (kept(old), kept(new));
     same_targets

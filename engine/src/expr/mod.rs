@@ -21,7 +21,6 @@ mod lower;
 mod normal;
 mod physical;
 mod row_errors;
-mod shifted;
 #[cfg(test)]
 mod tests;
 

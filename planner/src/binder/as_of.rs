@@ -25,7 +25,7 @@ use super::expr::{Aggregates, ExprBinder};
 use super::from::From;
 use super::join::key_of;
 use super::query::Context;
-use super::timed::{Comparison, Conditions, Place, mirrored};
+use super::timed::{Comparison, Conditions, Place};
 use super::{Binder, Failed};
 
 /// What makes a relation of FROM the right side of such a join.
@@ -332,7 +332,7 @@ impl Binder<'_> {
         let comparison = comparison.filter(|comparison| comparison.difference == 0);
         let sides = comparison.and_then(|comparison| match comparison.columns {
             [a, b] if a < first && b >= first => Some((comparison.op, a, b - first)),
-            [a, b] if b < first && a >= first => Some((mirrored(comparison.op), b, a - first)),
+            [a, b] if b < first && a >= first => Some((comparison.op.mirrored(), b, a - first)),
             _ => None,
         });
         match sides {

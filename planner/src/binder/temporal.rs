@@ -18,7 +18,7 @@ use crate::logical::{Node, NodeId, NodeKind, Properties};
 use crate::names::Path;
 use crate::plan::{BinaryOp, Changelog, Expr, ExprKind};
 
-use super::timed::{fixed, mirrored};
+use super::timed::fixed;
 use super::{Binder, Failed};
 
 const INSTANT: DataType = DataType::TimestampLtz(TimeUnit::Micro);
@@ -121,7 +121,7 @@ impl Binder<'_> {
         };
         let (op, clock, other) = match (left.reads_clock(), right.reads_clock()) {
             (true, false) => (*op, left, right),
-            (false, true) => (mirrored(*op), right, left),
+            (false, true) => (op.mirrored(), right, left),
             _ => return Err(Unclear("not the clock on one side alone", conjunct.span)),
         };
         if let Some((_, place)) = other.volatile_call() {

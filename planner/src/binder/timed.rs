@@ -160,7 +160,7 @@ impl Bounds {
         };
         let (op, difference) = match *columns {
             columns if columns == [left, right] => (*op, *difference),
-            columns if columns == [right, left] => (mirrored(*op), -difference),
+            columns if columns == [right, left] => (op.mirrored(), -difference),
             _ => return false,
         };
         let (lower, upper) = match op {
@@ -174,16 +174,6 @@ impl Bounds {
         self.lower = lower.into_iter().chain(self.lower).max();
         self.upper = upper.into_iter().chain(self.upper).min();
         true
-    }
-}
-
-pub(super) fn mirrored(op: BinaryOp) -> BinaryOp {
-    match op {
-        BinaryOp::Lt => BinaryOp::Gt,
-        BinaryOp::LtEq => BinaryOp::GtEq,
-        BinaryOp::Gt => BinaryOp::Lt,
-        BinaryOp::GtEq => BinaryOp::LtEq,
-        other => other,
     }
 }
 

@@ -164,7 +164,7 @@ fn compared(expr: &Expr, of: &Conjunct) -> Option<Fact> {
             let (of_what, op, literal) = match (&left.kind, &right.kind) {
                 (ExprKind::Literal(_), ExprKind::Literal(_)) => return None,
                 (_, ExprKind::Literal(literal)) => (left, op, literal),
-                (ExprKind::Literal(literal), _) => (right, turned(op), literal),
+                (ExprKind::Literal(literal), _) => (right, op.mirrored(), literal),
                 _ => return None,
             };
             if of_what.is_volatile() {
@@ -205,17 +205,6 @@ fn operand(expr: &Expr, of: &Conjunct) -> String {
 fn comparison(op: BinaryOp) -> Option<BinaryOp> {
     use BinaryOp::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
     matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq).then_some(op)
-}
-
-/// With its operands exchanged.
-fn turned(op: BinaryOp) -> BinaryOp {
-    match op {
-        BinaryOp::Lt => BinaryOp::Gt,
-        BinaryOp::LtEq => BinaryOp::GtEq,
-        BinaryOp::Gt => BinaryOp::Lt,
-        BinaryOp::GtEq => BinaryOp::LtEq,
-        other => other,
-    }
 }
 
 /// The value of a literal that is compared with what has its type.

@@ -63,15 +63,11 @@ fn is_elsewhere(judge: &Judge<'_>, old: usize, operator: &Operator) -> bool {
     if !operator.state.is_empty() {
         return before.state.is_empty();
     }
-    let table = |plan: &StreamPlan, operator: &Operator| match &operator.kind {
-        OperatorKind::Sink { table } => plan.tables.get(table).cloned(),
-        _ => None,
-    };
-    let (old, new) = (
-        table(judge.old.plan, before),
-        table(judge.new.plan, operator),
+    let tables = (
+        judge.old.plan.table_of_sink(before),
+        judge.new.plan.table_of_sink(operator),
     );
-    matches!((old, new), (Some(old), Some(new)) if !same_target(&old, &new))
+    matches!(tables, (Some(old), Some(new)) if !same_target(old, new))
 }
 
 /// The sinks of the new plan, then those that are gone.

@@ -136,3 +136,16 @@ pub enum BinaryOp {
     RegexNotIMatch,
     StringConcat,
 }
+
+impl BinaryOp {
+    /// The comparison that says the same with its operands exchanged.
+    pub(crate) fn mirrored(self) -> Self {
+        match self {
+            Self::Lt => Self::Gt,
+            Self::LtEq => Self::GtEq,
+            Self::Gt => Self::Lt,
+            Self::GtEq => Self::LtEq,
+            other => other,
+        }
+    }
+}

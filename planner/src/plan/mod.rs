@@ -609,6 +609,14 @@ impl StreamPlan {
         })
     }
 
+    /// The table that an operator of this plan writes, if it is a sink.
+    pub fn table_of_sink(&self, operator: &Operator) -> Option<&TableDefinition> {
+        match &operator.kind {
+            OperatorKind::Sink { table } => self.tables.get(table),
+            _ => None,
+        }
+    }
+
     /// The operator of that ID.
     pub fn operator(&self, id: &OperatorId) -> Option<&Operator> {
         self.operators.iter().find(|operator| &operator.id == id)

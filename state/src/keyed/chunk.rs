@@ -57,6 +57,14 @@ pub(crate) enum KeyBatch<'a> {
 }
 
 impl KeyBatch<'_> {
+    /// The keys of a table of a layout that never has integers for keys.
+    pub(crate) fn into_bytes(self) -> crate::backend::Keys {
+        match self {
+            Self::Bytes(keys) => keys,
+            Self::Int { .. } => unreachable!("the keys of multimaps and sorted tables are bytes"),
+        }
+    }
+
     #[inline]
     pub(crate) fn get(&self, row: usize) -> KeyRef<'_> {
         match self {

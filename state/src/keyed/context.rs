@@ -67,6 +67,24 @@ impl TableContext {
             .collect()
     }
 
+    /// The same of the value columns.
+    pub(crate) fn canonical_values(&self, values: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
+        values
+            .iter()
+            .zip(&self.spec.value)
+            .map(|(array, column)| canonical(array, &column.data_type))
+            .collect()
+    }
+
+    /// What reads the rows of canonical value columns.
+    pub(crate) fn value_readers<'a>(&self, columns: &'a [ArrayRef]) -> Vec<Reader<'a>> {
+        columns
+            .iter()
+            .zip(&self.spec.value)
+            .map(|(array, column)| Reader::new(array, &column.data_type))
+            .collect()
+    }
+
     /// The keys of a batch; `columns` are canonical.
     pub(crate) fn key_batch<'a>(&self, columns: &'a [ArrayRef], rows: usize) -> KeyBatch<'a> {
         let readers: Vec<Reader<'a>> = columns

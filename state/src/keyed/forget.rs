@@ -6,7 +6,6 @@
 use arrow::array::ArrayRef;
 
 use super::cache::{Cache, NO_SLOT};
-use super::chunk::KeyBatch;
 use super::multimap::MultiMapTable;
 use crate::Result;
 
@@ -26,9 +25,7 @@ impl MultiMapTable {
         cache.acknowledge();
         let table = cache.table.clone();
         let key_columns = table.canonical_keys(keys)?;
-        let KeyBatch::Bytes(keys) = table.key_batch(&key_columns, hashes.len()) else {
-            unreachable!("a multimap's keys are bytes")
-        };
+        let keys = table.key_batch(&key_columns, hashes.len()).into_bytes();
         let mut left = Vec::new();
         let mut slots = Vec::new();
         for (row, &hash) in hashes.iter().enumerate() {

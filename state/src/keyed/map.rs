@@ -10,7 +10,7 @@ use super::cache::{CacheRef, Missing};
 use super::chunk::{Chunk, ColumnData, KeyRef};
 use super::columns::Columns;
 use super::context::TableContext;
-use crate::encoding::{Builder, Reader, canonical, key, value};
+use crate::encoding::{Builder, key, value};
 use crate::spec::Storage;
 use crate::{Error, Result};
 
@@ -115,16 +115,8 @@ impl MapTable {
     /// When a column cannot be cast to its declared type.
     pub fn set_values(&self, slots: &[u32], columns: &[ArrayRef]) -> Result<()> {
         let table = self.cache.borrow().table.clone();
-        let columns: Vec<ArrayRef> = columns
-            .iter()
-            .zip(&table.spec.value)
-            .map(|(array, column)| canonical(array, &column.data_type))
-            .collect::<Result<_>>()?;
-        let readers: Vec<Reader<'_>> = columns
-            .iter()
-            .zip(&table.spec.value)
-            .map(|(array, column)| Reader::new(array, &column.data_type))
-            .collect();
+        let columns = table.canonical_values(columns)?;
+        let readers = table.value_readers(&columns);
         {
             let mut cache = self.cache.borrow_mut();
             let mut row = Vec::new();

@@ -23,7 +23,7 @@ use super::cache::{Cache, CacheRef, Missing, broken, entry_bytes, writable};
 use super::chunk::{ColumnData, KeyBatch, KeyRef};
 use super::map::SCAN_ROWS;
 use crate::backend::Keys;
-use crate::encoding::{Builder, Reader, canonical, key, value};
+use crate::encoding::{Builder, key, value};
 use crate::{Error, Result};
 
 /// key → multiset of rows (the value columns), each with a multiplicity. A handle: clones speak of the same table.
@@ -136,20 +136,9 @@ impl MultiMapTable {
         let mut cache = self.cache.borrow_mut();
         let table = cache.table.clone();
         let key_columns = table.canonical_keys(keys)?;
-        let KeyBatch::Bytes(keys) = table.key_batch(&key_columns, hashes.len()) else {
-            unreachable!("a multimap's keys are bytes")
-        };
-        let columns: Vec<ArrayRef> = rows
-            .columns()
-            .iter()
-            .zip(&table.spec.value)
-            .map(|(array, column)| canonical(array, &column.data_type))
-            .collect::<Result<_>>()?;
-        let readers: Vec<Reader<'_>> = columns
-            .iter()
-            .zip(&table.spec.value)
-            .map(|(array, column)| Reader::new(array, &column.data_type))
-            .collect();
+        let keys = table.key_batch(&key_columns, hashes.len()).into_bytes();
+        let columns = table.canonical_values(rows.columns())?;
+        let readers = table.value_readers(&columns);
         let mut entries = Keys::default();
         let mut entry_hashes = Vec::with_capacity(hashes.len());
         for (row, &hash) in hashes.iter().enumerate() {
@@ -192,9 +181,7 @@ impl MultiMapTable {
         cache.acknowledge();
         let table = cache.table.clone();
         let key_columns = table.canonical_keys(keys)?;
-        let KeyBatch::Bytes(keys) = table.key_batch(&key_columns, hashes.len()) else {
-            unreachable!("a multimap's keys are bytes")
-        };
+        let keys = table.key_batch(&key_columns, hashes.len()).into_bytes();
         let mut found = Found::new(&table.spec.value);
         let limit = limit.max(1);
         let mut matched = cursor.matched;
@@ -227,9 +214,7 @@ impl MultiMapTable {
         let cache = self.cache.borrow();
         let table = cache.table.clone();
         let key_columns = table.canonical_keys(keys)?;
-        let KeyBatch::Bytes(keys) = table.key_batch(&key_columns, hashes.len()) else {
-            unreachable!("a multimap's keys are bytes")
-        };
+        let keys = table.key_batch(&key_columns, hashes.len()).into_bytes();
         let any = hashes.iter().enumerate().map(|(row, &hash)| {
             let asked = !skip.is_some_and(|skip| skip.value(row));
             Ok(asked && cache.has_rows(hash, keys.get(row))?)

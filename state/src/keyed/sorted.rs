@@ -32,7 +32,7 @@ use super::map::{SCAN_ROWS, take_key};
 use super::multimap::{Matches, hash_of_key, key_length, row_hash, take_count, upper};
 use super::ordered::{Ordered, Span};
 use crate::backend::{Keys, after_prefix};
-use crate::encoding::{Builder, Reader, RowOrder, canonical, key};
+use crate::encoding::{Builder, RowOrder, key};
 use crate::{Error, Result};
 
 pub use self::bytes::ByteRows;
@@ -106,7 +106,7 @@ impl SortedTable {
     pub fn key_bytes(&self, keys: &[ArrayRef], rows: usize) -> Result<Vec<Box<[u8]>>> {
         let table = self.cache.borrow().table.clone();
         let columns = table.canonical_keys(keys)?;
-        let encoded = encoded(table.key_batch(&columns, rows));
+        let encoded = table.key_batch(&columns, rows).into_bytes();
         Ok(encoded.iter().map(Box::from).collect())
     }
 
@@ -116,17 +116,8 @@ impl SortedTable {
     /// When the columns are not those of the rows.
     pub fn order_keys(&self, rows: &RecordBatch) -> Result<Vec<Box<[u8]>>> {
         let table = self.cache.borrow().table.clone();
-        let columns: Vec<ArrayRef> = rows
-            .columns()
-            .iter()
-            .zip(&table.spec.value)
-            .map(|(array, column)| canonical(array, &column.data_type))
-            .collect::<Result<_>>()?;
-        let readers: Vec<Reader<'_>> = columns
-            .iter()
-            .zip(&table.spec.value)
-            .map(|(array, column)| Reader::new(array, &column.data_type))
-            .collect();
+        let columns = table.canonical_values(rows.columns())?;
+        let readers = table.value_readers(&columns);
         let place = |row: usize| {
             let mut bytes = Vec::new();
             self.order.put_row(&readers, row, &mut bytes);
@@ -169,7 +160,7 @@ impl SortedTable {
         let table = cache.table.clone();
         let stretch = self.stretch(&table.spec.value, range)?;
         let key_columns = table.canonical_keys(keys)?;
-        let keys = encoded(table.key_batch(&key_columns, hashes.len()));
+        let keys = table.key_batch(&key_columns, hashes.len()).into_bytes();
         let mut found = Found::new(&table.spec.value, &self.order);
         for (row, &hash) in hashes.iter().enumerate() {
             cache.visit_between(hash, keys.get(row), &stretch, limit, |order_key, count| {
@@ -196,7 +187,7 @@ impl SortedTable {
         let stretch = self.stretch(&table.spec.value, range)?;
         let key: Vec<ArrayRef> = keys.iter().map(|array| array.slice(row, 1)).collect();
         let key_columns = table.canonical_keys(&key)?;
-        let keys = encoded(table.key_batch(&key_columns, 1));
+        let keys = table.key_batch(&key_columns, 1).into_bytes();
         let mut removed = 0;
         loop {
             let rows = cache.rows_between(hash, keys.get(0), &stretch, ROWS_REMOVED)?;
@@ -287,13 +278,6 @@ impl SortedTable {
             to,
             reverse: range.reverse,
         })
-    }
-}
-
-fn encoded(keys: KeyBatch<'_>) -> Keys {
-    match keys {
-        KeyBatch::Bytes(keys) => keys,
-        KeyBatch::Int { .. } => unreachable!("the keys of a sorted table are bytes"),
     }
 }
 

@@ -108,17 +108,13 @@ impl Edit<'_> {
                 OperatorKind::Sink { .. } | OperatorKind::Output { .. }
             ) && id(old) == sink.id.as_str()
         })?;
-        let target = |plan: &StreamPlan, sink: &Operator| match &sink.kind {
-            OperatorKind::Sink { table } => plan.tables.get(table).cloned(),
-            _ => None,
-        };
         let targets = (
-            target(self.old, &self.old.operators[place]),
-            target(self.new, sink),
+            self.old.table_of_sink(&self.old.operators[place]),
+            self.new.table_of_sink(sink),
         );
         // Elsewhere nothing was written yet.
         let same = match targets {
-            (Some(old), Some(new)) => same_target(&old, &new),
+            (Some(old), Some(new)) => same_target(old, new),
             (old, new) => old.is_none() && new.is_none(),
         };
         same.then_some(place)

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `date_part('hour', t)`, minute, second | makes a date of the calendar of every time | two divisions |
 //! | `character_length(replace(x, 'a', 'b'))` | builds the other text and counts in it | counts in the text that is there |
+//! | `t ± INTERVAL`, of a fixed length | makes a date of the calendar of every time and adds to it | one addition |
 //! | `regexp_match(x, 'pattern')[n]` | compiles the pattern for each batch, copies all groups of all matches, picks one | copies the one |
 //!
 //! # Invariants
@@ -12,6 +13,7 @@
 //! 2. It fails on no row on which its operand does not fail.
 
 mod clock;
+mod shift;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -23,13 +25,14 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Schema};
 use datafusion_common::Result;
-use datafusion_expr::ColumnarValue;
+use datafusion_expr::{ColumnarValue, Operator};
 use datafusion_physical_expr::PhysicalExpr;
 use regex::Regex;
 use weir_planner::plan::{Expr, ExprKind};
 use weir_types::Scalar;
 
 use self::clock::ClockPart;
+use self::shift::Shift;
 use self::text::LengthWithout;
 use super::lower::Lowered;
 
@@ -48,6 +51,7 @@ enum Way {
     LengthWithout(LengthWithout),
     /// The group of that number, from 1, among those that took part in the match.
     Group(Regex, usize),
+    Shift(Shift),
 }
 
 /// The short way of a call, and whether it can fail on a row; `None`: there is none. `children` are the lowered arguments,
@@ -91,7 +95,11 @@ pub(super) fn direct(
     };
     let takes_text = !matches!(way, Way::Clock(_));
     let is_text = operand.physical.data_type(schema).ok()? == DataType::Utf8View;
-    if takes_text != is_text || general.data_type(schema).ok()? != way.gives() {
+    let gives = match way {
+        Way::Group(..) => DataType::Utf8View,
+        _ => DataType::Int32,
+    };
+    if takes_text != is_text || general.data_type(schema).ok()? != gives {
         return None;
     }
     let direct = Direct {
@@ -100,6 +108,24 @@ pub(super) fn direct(
         general: Arc::clone(general),
     };
     Some((Arc::new(direct), operand.may_fail))
+}
+
+/// `general`, which is `left operator right`, by a short way if it has one.
+pub(super) fn shifted(
+    left: &Arc<dyn PhysicalExpr>,
+    operator: &Operator,
+    right: &Arc<dyn PhysicalExpr>,
+    schema: &Schema,
+    general: Arc<dyn PhysicalExpr>,
+) -> Arc<dyn PhysicalExpr> {
+    match Shift::of(left, operator, right, schema) {
+        Some(shift) => Arc::new(Direct {
+            operand: Arc::clone(left),
+            way: Way::Shift(shift),
+            general,
+        }),
+        None => general,
+    }
 }
 
 /// The arguments of a call of that name.
@@ -118,17 +144,11 @@ fn literal_text(expr: &Expr) -> Option<&str> {
 }
 
 impl Way {
-    fn gives(&self) -> DataType {
-        match self {
-            Self::Clock(_) | Self::LengthWithout(_) => DataType::Int32,
-            Self::Group(..) => DataType::Utf8View,
-        }
-    }
-
     /// `None`: some value is for the library.
     fn apply(&self, operand: &ArrayRef) -> Option<ArrayRef> {
         match self {
             Self::Clock(part) => part.apply(operand),
+            Self::Shift(shift) => shift.apply(operand),
             Self::LengthWithout(way) => Some(way.apply(operand.as_string_view_opt()?)),
             Self::Group(regex, number) => {
                 Some(text::group(operand.as_string_view_opt()?, regex, *number))
@@ -138,8 +158,8 @@ impl Way {
 }
 
 impl PhysicalExpr for Direct {
-    fn data_type(&self, _: &Schema) -> Result<DataType> {
-        Ok(self.way.gives())
+    fn data_type(&self, schema: &Schema) -> Result<DataType> {
+        self.general.data_type(schema)
     }
 
     fn nullable(&self, schema: &Schema) -> Result<bool> {

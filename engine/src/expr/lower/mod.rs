@@ -33,7 +33,6 @@ use weir_types::{DataType, Scalar, Span};
 
 use super::fallible::{call_may_fail, cast_may_fail, is_float, operation_may_fail};
 use super::physical::{CheckedNegate, Connective, EpochClock, EpochTime, Logical};
-use super::shifted::shifted;
 use super::{direct, functions, literal, normal};
 
 /// A node of the lowered tree.
@@ -208,7 +207,7 @@ impl Lowering<'_> {
         let general = BinaryExpr::new(Arc::clone(&left_value), operator, Arc::clone(&right_value))
             .with_fail_on_overflow(true);
         let general = Arc::new(general);
-        let physical = shifted(&left_value, &operator, &right_value, self.schema, general);
+        let physical = direct::shifted(&left_value, &operator, &right_value, self.schema, general);
         let may_fail = operation_may_fail(op, &expr.data_type, &right.kind);
         Ok(over(physical, children, may_fail))
     }

@@ -14,12 +14,12 @@
 //! 3. The log holds at most [`ROWS_MAX`] rows and what the memory budget lets it: what it holds goes into the tables at once.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{BinaryViewType, ByteViewType, DataType as ArrowType, StringViewType};
+use arrow::array::RecordBatch;
 use weir_state::HeldMemory;
 use weir_types::{DataType, ProcessingTime};
+
+use crate::column_bytes::{column_bytes, compact};
 
 /// Rows that the log holds at most. More would only make a checkpoint wait longer for the tables to take them.
 const ROWS_MAX: usize = if cfg!(test) { 24 } else { 1 << 18 };
@@ -31,8 +31,6 @@ const AGE_MAX_MICROS: i64 = 2_500_000;
 /// How many windows go to the tables from their first row on after one that had to leave: where time passes as it does
 /// outside, all of them would have to.
 const WINDOWS_PASSED_BY: u32 = if cfg!(test) { 2 } else { 16 };
-/// Buffers of a column of texts may be so much longer than what its rows use of them.
-const SLACK_BYTES: usize = 4096;
 
 /// See the module's text.
 pub(in crate::operators) struct WindowLog {
@@ -52,6 +50,8 @@ pub(super) struct Young {
     /// When its first row came.
     since: ProcessingTime,
     pub(super) sides: [Vec<Piece>; 2],
+    /// About what they take.
+    bytes: usize,
 }
 
 /// Rows that came together.
@@ -95,12 +95,15 @@ impl WindowLog {
             rows: compact(piece.rows),
             hashes: piece.hashes,
         };
+        let bytes = piece.bytes();
         self.rows += piece.hashes.len();
-        self.bytes += piece.bytes();
+        self.bytes += bytes;
         let young = self.windows.entry(end).or_insert_with(|| Young {
             since: now,
             sides: [Vec::new(), Vec::new()],
+            bytes: 0,
         });
+        young.bytes += bytes;
         young.sides[side].push(piece);
     }
 
@@ -140,7 +143,7 @@ impl WindowLog {
     pub(super) fn take(&mut self, end: i64) -> Option<Young> {
         let young = self.windows.remove(&end)?;
         self.rows -= young.rows();
-        self.bytes -= young.bytes();
+        self.bytes -= young.bytes;
         // What is still too much is seen by `overflow`.
         let _ = self.memory.try_set(self.bytes);
         Some(young)
@@ -173,16 +176,12 @@ impl Young {
     fn rows(&self) -> usize {
         self.rows_of(0) + self.rows_of(1)
     }
-
-    fn bytes(&self) -> usize {
-        self.sides.iter().flatten().map(Piece::bytes).sum()
-    }
 }
 
 impl Piece {
     fn bytes(&self) -> usize {
         let columns = self.rows.columns().iter();
-        columns.map(slice_bytes).sum::<usize>() + self.hashes.capacity() * 8
+        columns.map(column_bytes).sum::<usize>() + self.hashes.capacity() * 8
     }
 }
 
@@ -198,57 +197,8 @@ fn is_simple(data_type: &DataType) -> bool {
     )
 }
 
-/// What the rows of a column use, of buffers that others may have a part of.
-fn slice_bytes(column: &ArrayRef) -> usize {
-    match column.data_type() {
-        ArrowType::Utf8View => view_bytes::<StringViewType>(column).1,
-        ArrowType::BinaryView => view_bytes::<BinaryViewType>(column).1,
-        _ => column
-            .to_data()
-            .get_slice_memory_size()
-            .unwrap_or_else(|_| column.get_array_memory_size()),
-    }
-}
-
-/// Bytes of a column's buffers of texts, and bytes of the column with its own part of them.
-fn view_bytes<T: ByteViewType>(column: &ArrayRef) -> (usize, usize) {
-    let views = column.as_byte_view::<T>();
-    let buffers = views.data_buffers().iter().map(|buffer| buffer.len());
-    // The length of a view is its low 32 bits; what is longer than 12 bytes stands elsewhere.
-    let lengths = views.views().iter().map(|view| *view as u32 as usize);
-    let used = lengths.filter(|&length| length > 12).sum::<usize>();
-    (buffers.sum(), used + 16 * views.len())
-}
-
-/// The same rows, without the texts of rows that are not among them.
-fn compact(rows: RecordBatch) -> RecordBatch {
-    fn compacted<T: ByteViewType>(column: &ArrayRef) -> Option<ArrayRef> {
-        let (buffers, used) = view_bytes::<T>(column);
-        (buffers > 2 * used + SLACK_BYTES)
-            .then(|| Arc::new(column.as_byte_view::<T>().gc()) as ArrayRef)
-    }
-    let columns: Vec<Option<ArrayRef>> = rows
-        .columns()
-        .iter()
-        .map(|column| match column.data_type() {
-            ArrowType::Utf8View => compacted::<StringViewType>(column),
-            ArrowType::BinaryView => compacted::<BinaryViewType>(column),
-            _ => None,
-        })
-        .collect();
-    if columns.iter().all(Option::is_none) {
-        return rows;
-    }
-    let kept = columns.into_iter().zip(rows.columns());
-    let columns = kept.map(|(compacted, column)| compacted.unwrap_or_else(|| column.clone()));
-    // Only views were copied: the types are the same.
-    RecordBatch::try_new(rows.schema(), columns.collect()).unwrap_or(rows)
-}
-
 #[cfg(test)]
 pub(super) mod tests {
-    use arrow::array::StringViewArray;
-
     use super::*;
 
     /// A window with these rows.
@@ -256,22 +206,7 @@ pub(super) mod tests {
         Young {
             since: ProcessingTime(0),
             sides,
+            bytes: 0,
         }
-    }
-
-    #[test]
-    fn texts_of_other_rows_are_let_go() {
-        let texts: StringViewArray = (0..100).map(|row| Some(format!("{row:0>1000}"))).collect();
-        let schema = arrow::datatypes::Schema::new(vec![arrow::datatypes::Field::new(
-            "s",
-            ArrowType::Utf8View,
-            true,
-        )]);
-        let all = RecordBatch::try_new(Arc::new(schema), vec![Arc::new(texts)]).unwrap();
-        let held = |rows: &RecordBatch| view_bytes::<StringViewType>(rows.column(0)).0;
-        let few = compact(all.slice(40, 2));
-        assert_eq!(few, all.slice(40, 2));
-        assert_eq!(held(&few), 2000);
-        assert_eq!(held(&compact(all.slice(0, 80))), 100_000);
     }
 }

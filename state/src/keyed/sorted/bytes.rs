@@ -2,7 +2,7 @@
 
 use arrow::array::ArrayRef;
 
-use super::{SortedTable, encoded};
+use super::SortedTable;
 use crate::Result;
 use crate::backend::Keys;
 
@@ -26,7 +26,7 @@ impl SortedTable {
     pub fn keys_in_bytes(&self, keys: &[ArrayRef], rows: usize) -> Result<ByteRows> {
         let table = self.cache.borrow().table.clone();
         let columns = table.canonical_keys(keys)?;
-        Ok(ByteRows(encoded(table.key_batch(&columns, rows))))
+        Ok(ByteRows(table.key_batch(&columns, rows).into_bytes()))
     }
 
     /// Where rows stand as far as some columns decide: `values` are those that come first in the table's order

@@ -7,7 +7,7 @@
 
 use arrow::array::{ArrayRef, RecordBatch};
 
-use super::{Found, SortedTable, Stretch, encoded};
+use super::{Found, SortedTable, Stretch};
 use crate::Result;
 use crate::backend::after_prefix;
 use crate::encoding::{Reader, canonical};
@@ -60,7 +60,7 @@ impl SortedTable {
             range.to.map(prefixes).transpose()?,
         );
         let key_columns = table.canonical_keys(keys)?;
-        let keys = encoded(table.key_batch(&key_columns, hashes.len()));
+        let keys = table.key_batch(&key_columns, hashes.len()).into_bytes();
         let mut found = Found::new(schema, &self.order);
         let RangeCursor { mut row, mut after } = start;
         while row < hashes.len() {

@@ -7,10 +7,9 @@
 
 use arrow::array::{ArrayRef, RecordBatch};
 
-use super::{SortedTable, encoded};
+use super::SortedTable;
 use crate::Result;
 use crate::backend::Keys;
-use crate::encoding::{Reader, canonical};
 use crate::keyed::cache::Missing;
 use crate::keyed::chunk::KeyBatch;
 use crate::keyed::multimap::{add_weights, check_counts, row_hash};
@@ -79,18 +78,9 @@ impl SortedTable {
     ) -> Result<Entries> {
         let table = self.cache.borrow().table.clone();
         let key_columns = table.canonical_keys(keys)?;
-        let keys = encoded(table.key_batch(&key_columns, hashes.len()));
-        let columns: Vec<ArrayRef> = rows
-            .columns()
-            .iter()
-            .zip(&table.spec.value)
-            .map(|(array, column)| canonical(array, &column.data_type))
-            .collect::<Result<_>>()?;
-        let readers: Vec<Reader<'_>> = columns
-            .iter()
-            .zip(&table.spec.value)
-            .map(|(array, column)| Reader::new(array, &column.data_type))
-            .collect();
+        let keys = table.key_batch(&key_columns, hashes.len()).into_bytes();
+        let columns = table.canonical_values(rows.columns())?;
+        let readers = table.value_readers(&columns);
         let mut bytes = Keys::default();
         let mut entry_hashes = Vec::with_capacity(hashes.len());
         let mut key_lengths = Vec::with_capacity(hashes.len());

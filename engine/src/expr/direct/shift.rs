@@ -4,17 +4,15 @@
 //! One of days, hours and less is a number of the timestamp's units, for a time without a zone and for UTC. Values near
 //! the ends of what a timestamp can hold, where the library has something to say of overflow, are left to it.
 
-use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray};
 use arrow::datatypes::{
     DataType, Schema, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
     TimestampNanosecondType, TimestampSecondType,
 };
-use datafusion_common::{Result, ScalarValue};
-use datafusion_expr::{ColumnarValue, Operator};
+use datafusion_common::ScalarValue;
+use datafusion_expr::Operator;
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::expressions::Literal;
 use weir_planner::functions::per_second;
@@ -22,76 +20,58 @@ use weir_planner::functions::per_second;
 /// Timestamps further than so many seconds from 1970 (30,000 years) are the library's, and so are longer intervals.
 const SECONDS_MAX: i64 = 1_000_000_000_000;
 
-/// `operand ± interval`.
-#[derive(Debug, Eq)]
-pub(super) struct ShiftedTime {
-    operand: Arc<dyn PhysicalExpr>,
+/// The interval that is added.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shift {
     /// In units of the operand's type.
     delta: i64,
     unit: TimeUnit,
-    /// The library's form of the same.
-    general: Arc<dyn PhysicalExpr>,
 }
 
-/// `general`, which is `left operator right`, in the form above if it has one.
-pub(super) fn shifted(
-    left: &Arc<dyn PhysicalExpr>,
-    operator: &Operator,
-    right: &Arc<dyn PhysicalExpr>,
-    schema: &Schema,
-    general: Arc<dyn PhysicalExpr>,
-) -> Arc<dyn PhysicalExpr> {
-    match shift_of(left, operator, right, schema) {
-        Some((unit, delta)) => Arc::new(ShiftedTime {
-            operand: Arc::clone(left),
-            delta,
-            unit,
-            general,
-        }),
-        None => general,
+impl Shift {
+    /// That of `left operator right`, if it is one.
+    pub(super) fn of(
+        left: &Arc<dyn PhysicalExpr>,
+        operator: &Operator,
+        right: &Arc<dyn PhysicalExpr>,
+        schema: &Schema,
+    ) -> Option<Self> {
+        let DataType::Timestamp(unit, zone) = left.data_type(schema).ok()? else {
+            return None;
+        };
+        if zone.is_some_and(|zone| zone.as_ref() != "+00:00") {
+            return None;
+        }
+        let literal = right.downcast_ref::<Literal>()?;
+        let ScalarValue::IntervalMonthDayNano(Some(interval)) = literal.value() else {
+            return None;
+        };
+        let sign = match operator {
+            Operator::Plus => 1,
+            Operator::Minus => -1,
+            _ => return None,
+        };
+        let nanos =
+            i128::from(interval.days) * 86_400_000_000_000 + i128::from(interval.nanoseconds);
+        let unit_nanos = i128::from(1_000_000_000 / per_second(unit));
+        if interval.months != 0 || nanos % unit_nanos != 0 {
+            return None;
+        }
+        let delta = i64::try_from(sign * nanos / unit_nanos).ok()?;
+        (delta.unsigned_abs() <= greatest(unit)).then_some(Self { delta, unit })
     }
-}
 
-fn shift_of(
-    left: &Arc<dyn PhysicalExpr>,
-    operator: &Operator,
-    right: &Arc<dyn PhysicalExpr>,
-    schema: &Schema,
-) -> Option<(TimeUnit, i64)> {
-    let DataType::Timestamp(unit, zone) = left.data_type(schema).ok()? else {
-        return None;
-    };
-    if zone.is_some_and(|zone| zone.as_ref() != "+00:00") {
-        return None;
-    }
-    let literal = right.downcast_ref::<Literal>()?;
-    let ScalarValue::IntervalMonthDayNano(Some(interval)) = literal.value() else {
-        return None;
-    };
-    let sign = match operator {
-        Operator::Plus => 1,
-        Operator::Minus => -1,
-        _ => return None,
-    };
-    let nanos = i128::from(interval.days) * 86_400_000_000_000 + i128::from(interval.nanoseconds);
-    let unit_nanos = i128::from(1_000_000_000 / per_second(unit));
-    if interval.months != 0 || nanos % unit_nanos != 0 {
-        return None;
-    }
-    let delta = i64::try_from(sign * nanos / unit_nanos).ok()?;
-    (delta.unsigned_abs() <= greatest(unit)).then_some((unit, delta))
-}
-
-/// Two values up to this can be added.
-fn greatest(unit: TimeUnit) -> u64 {
-    SECONDS_MAX
-        .checked_mul(per_second(unit))
-        .map_or(i64::MAX / 2, |most| most.min(i64::MAX / 2)) as u64
-}
-
-impl ShiftedTime {
     /// `None`: some value is for the library.
-    fn shift<T: ArrowPrimitiveType<Native = i64>>(&self, array: &ArrayRef) -> Option<ArrayRef> {
+    pub(super) fn apply(self, times: &ArrayRef) -> Option<ArrayRef> {
+        match self.unit {
+            TimeUnit::Second => self.shift::<TimestampSecondType>(times),
+            TimeUnit::Millisecond => self.shift::<TimestampMillisecondType>(times),
+            TimeUnit::Microsecond => self.shift::<TimestampMicrosecondType>(times),
+            TimeUnit::Nanosecond => self.shift::<TimestampNanosecondType>(times),
+        }
+    }
+
+    fn shift<T: ArrowPrimitiveType<Native = i64>>(self, array: &ArrayRef) -> Option<ArrayRef> {
         let greatest = greatest(self.unit);
         let times = array.as_primitive_opt::<T>()?;
         let far = times
@@ -106,77 +86,23 @@ impl ShiftedTime {
     }
 }
 
-impl PhysicalExpr for ShiftedTime {
-    fn data_type(&self, schema: &Schema) -> Result<DataType> {
-        self.general.data_type(schema)
-    }
-
-    fn nullable(&self, schema: &Schema) -> Result<bool> {
-        self.general.nullable(schema)
-    }
-
-    fn evaluate(&self, batch: &RecordBatch) -> Result<ColumnarValue> {
-        if let ColumnarValue::Array(times) = self.operand.evaluate(batch)? {
-            let moved = match self.unit {
-                TimeUnit::Second => self.shift::<TimestampSecondType>(&times),
-                TimeUnit::Millisecond => self.shift::<TimestampMillisecondType>(&times),
-                TimeUnit::Microsecond => self.shift::<TimestampMicrosecondType>(&times),
-                TimeUnit::Nanosecond => self.shift::<TimestampNanosecondType>(&times),
-            };
-            if let Some(moved) = moved {
-                return Ok(ColumnarValue::Array(moved));
-            }
-        }
-        self.general.evaluate(batch)
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn PhysicalExpr>> {
-        vec![&self.operand, &self.general]
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn PhysicalExpr>>,
-    ) -> Result<Arc<dyn PhysicalExpr>> {
-        Ok(Arc::new(Self {
-            operand: Arc::clone(&children[0]),
-            general: Arc::clone(&children[1]),
-            ..*self
-        }))
-    }
-
-    fn fmt_sql(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl PartialEq for ShiftedTime {
-    fn eq(&self, other: &Self) -> bool {
-        self.general.eq(&other.general)
-    }
-}
-
-impl Hash for ShiftedTime {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.general.hash(state);
-    }
-}
-
-impl fmt::Display for ShiftedTime {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.general, f)
-    }
+/// Two values up to this can be added.
+fn greatest(unit: TimeUnit) -> u64 {
+    SECONDS_MAX
+        .checked_mul(per_second(unit))
+        .map_or(i64::MAX / 2, |most| most.min(i64::MAX / 2)) as u64
 }
 
 #[cfg(test)]
 mod tests {
     use arrow::array::{
-        Int64Array, TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray,
-        TimestampSecondArray,
+        Int64Array, RecordBatch, TimestampMicrosecondArray, TimestampMillisecondArray,
+        TimestampNanosecondArray, TimestampSecondArray,
     };
     use arrow::datatypes::{Field, IntervalMonthDayNano};
     use datafusion_physical_expr::expressions::{BinaryExpr, Column};
 
+    use super::super::{Direct, shifted};
     use super::*;
 
     /// The library's expression and ours, if there is one.
@@ -245,7 +171,7 @@ mod tests {
         let is_short = |months, nanos| {
             let interval = IntervalMonthDayNano::new(months, 0, nanos);
             let (_, _, ours) = both(&times, Operator::Plus, interval);
-            ours.is::<ShiftedTime>()
+            ours.is::<Direct>()
         };
         assert!(is_short(0, 1_000_000));
         assert!(!is_short(0, 1_000_001));
@@ -257,7 +183,7 @@ mod tests {
         let times: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![i64::MAX - 1]));
         let interval = IntervalMonthDayNano::new(0, 0, 1_000);
         let (batch, general, ours) = both(&times, Operator::Plus, interval);
-        assert!(ours.is::<ShiftedTime>());
+        assert!(ours.is::<Direct>());
         let (theirs, ours) = (general.evaluate(&batch), ours.evaluate(&batch));
         assert_eq!(theirs.is_err(), ours.is_err());
         assert!(ours.is_err());
