@@ -291,6 +291,7 @@ impl WorkerState {
             let mut cache = cache.borrow_mut();
             cache.acknowledge();
             cache.end_epoch();
+            cache.learn()?;
         }
         for table in self.tables.values() {
             if let Table::Slices(slices) = table {

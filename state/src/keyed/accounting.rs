@@ -60,6 +60,7 @@ impl Cache {
             + self.cells.capacity() * size_of::<Cell>()
             + self.meta.capacity() * size_of::<Meta>()
             + numbers * 4
+            + self.at_rest.bytes()
             + lists;
         self.charge.set(bytes);
     }

@@ -19,6 +19,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use hashbrown::HashTable;
 use weir_types::{KeyGroup, hash::key_group};
 
+use super::at_rest::AtRest;
 use super::bits::Bits;
 use super::budget::Charge;
 use super::chunk::{CHUNK_SLOTS, Cell, Chunk, ChunkLayout, FIRST_SLOTS, KeyBatch, KeyRef};
@@ -86,6 +87,10 @@ pub(crate) struct Cache {
     pub(crate) pinned: usize,
     /// Every live entry is in memory.
     pub(crate) complete: bool,
+    /// What is not.
+    pub(super) at_rest: AtRest,
+    /// Entries that left memory so far.
+    pub(super) evicted: u64,
     /// Something of it was handed to the database, so a drop has to delete it there.
     pub(crate) reached_database: bool,
     /// Chunks with a pinned slot.
@@ -124,6 +129,8 @@ impl Cache {
             dirty: 0,
             pinned: 0,
             complete,
+            at_rest: AtRest::new(complete),
+            evicted: 0,
             reached_database: !complete,
             touched: Vec::new(),
             idle: Vec::new(),
@@ -186,24 +193,32 @@ impl Cache {
         slots: &mut Vec<u32>,
     ) -> Result<()> {
         self.acknowledge();
-        let unknown = self.known_slots(keys, hashes, slots);
+        let mut unknown = self.known_slots(keys, hashes, slots);
         for slot in slots.iter_mut().filter(|slot| **slot != NO_SLOT) {
             self.touch(*slot);
             *slot = self.answer(*slot, missing);
         }
-        if unknown.is_empty() || (missing == Missing::Skip && self.complete) {
+        if missing == Missing::Skip {
+            unknown.retain(|&row| self.may_be_at_rest(hashes[row as usize]));
+        }
+        if unknown.is_empty() {
             return Ok(());
         }
         self.make_room(unknown.len())?;
         let mut loads = Keys::default();
         let mut load_slots = Vec::new();
-        for &row in &unknown {
+        // In a loop of its own: many reads of the filter are under way at once.
+        let may_be_at_rest: Vec<bool> = unknown
+            .iter()
+            .map(|&row| self.may_be_at_rest(hashes[row as usize]))
+            .collect();
+        for (&row, may_be_at_rest) in unknown.iter().zip(may_be_at_rest) {
             let (hash, key) = (hashes[row as usize], keys.get(row as usize));
             let slot = match self.lookup(hash, key) {
                 Some(slot) => slot,
                 None => {
                     let slot = self.insert(hash, key);
-                    if !self.complete {
+                    if may_be_at_rest {
                         self.put_database_key(hash, key, &mut loads.bytes);
                         loads.end_key();
                         load_slots.push(slot);
@@ -472,8 +487,10 @@ impl Cache {
         if !absent {
             self.live -= 1;
             self.complete = false;
+            self.evicted += 1;
+            self.note_at_rest(hash);
         }
-        if self.free == 0 || meta.occupied.count() == CHUNK_SLOTS - 1 {
+        if self.free == 0 || self.meta[chunk].occupied.count() == CHUNK_SLOTS - 1 {
             self.open.push(chunk as u32);
         }
         self.free += 1;

@@ -47,7 +47,7 @@ impl Cache {
                 .as_ref()
                 .is_some_and(|lists| lists.is_whole(owner))
         };
-        if !self.complete && !owner.is_some_and(whole) {
+        if self.may_have_rows_at_rest(hash) && !owner.is_some_and(whole) {
             return false;
         }
         slots.clear();

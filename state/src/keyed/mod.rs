@@ -5,6 +5,7 @@
 //!        └─▶ Cache      hash table ─▶ slot ─▶ chunk (keys, typed columns, copy-on-write)
 //!              │        bits per slot: dirty, absent, pinned, …
 //!              ├─ room.rs    makes room: evicts clean entries, spills dirty ones
+//!              ├─ at_rest.rs knows what the database cannot have
 //!              └─ budget.rs  what all tables of the process may use
 //! ```
 //!
@@ -12,8 +13,10 @@
 //! 1. An entry that is neither dirty nor frozen is in the database with the same value, or absent in both.
 //! 2. A pinned slot keeps its place until the end of the epoch.
 //! 3. While a cache is complete, a key that it does not hold has no entry anywhere.
+//! 4. Nor has one that the filter of what is at rest (`at_rest.rs`) does not know, once it has seen everything.
 
 mod accounting;
+mod at_rest;
 mod bits;
 mod budget;
 mod cache;

@@ -108,7 +108,13 @@ impl Found {
 /// The hash of a row within its key: the upper half is the key's, so that the key group is the same.
 #[inline]
 pub(super) fn row_hash(key_hash: u64, row: &[u8]) -> u64 {
-    (key_hash & !u64::from(u32::MAX)) | u64::from(mix(key_hash ^ xxh3_64(row)) as u32)
+    row_hash_of(key_hash, xxh3_64(row))
+}
+
+/// The same from the hash of the row's bytes.
+#[inline]
+pub(super) fn row_hash_of(key_hash: u64, row: u64) -> u64 {
+    (key_hash & !u64::from(u32::MAX)) | u64::from(mix(key_hash ^ row) as u32)
 }
 
 #[inline]
@@ -313,7 +319,7 @@ impl Cache {
     pub(super) fn attach(&mut self, slot: u32, hash: u64, entry_key: &[u8]) {
         let mut lists = self.lists.take().expect("a multimap has lists");
         if !lists.is_attached(slot) {
-            let whole = self.complete;
+            let whole = !self.may_have_rows_at_rest(hash);
             lists.attach(slot, upper(hash), entry_key, whole, |slot| {
                 self.entry_bytes(slot)
             });

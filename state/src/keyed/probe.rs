@@ -79,7 +79,7 @@ impl Cache {
                 .as_ref()
                 .is_some_and(|lists| lists.is_whole(owner))
         };
-        self.complete || self.owner(hash, entry_key).is_some_and(whole)
+        !self.may_have_rows_at_rest(hash) || self.owner(hash, entry_key).is_some_and(whole)
     }
 
     /// Adds the rows of a list, but the first `matched`; `false` if the limit came before the end.
@@ -208,6 +208,7 @@ impl Cache {
 
     /// Takes all rows of a key into memory, so that the next probe finds them here.
     fn load_rows(&mut self, hash: u64, entry_key: &[u8], rows: &[(Vec<u8>, i64)]) -> Result<()> {
+        let evicted = self.evicted;
         self.make_room(rows.len())?;
         for (row, count) in rows {
             let mut entry = entry_key.to_vec();
@@ -219,7 +220,7 @@ impl Cache {
         let reloaded = rows.len() as u64;
         self.table.budget.reloaded.fetch_add(reloaded, Relaxed);
         // Making room may have evicted clean rows of this very key: then it is not whole.
-        let complete = rows.is_empty() || !self.lost_rows(hash, entry_key)?;
+        let complete = self.evicted == evicted || !self.lost_rows(hash, entry_key)?;
         if let (Some(owner), Some(lists)) = (self.owner(hash, entry_key), &mut self.lists)
             && complete
         {

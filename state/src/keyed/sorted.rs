@@ -357,7 +357,8 @@ impl Cache {
             let (chunk, i) = self.chunk(slot);
             // A row's hash has its key's upper half.
             let hash = upper(chunk.hashes[i]);
-            ordered.attach(slot, hash, entry_key, self.complete, |slot| {
+            let whole = !self.may_have_rows_at_rest(chunk.hashes[i]);
+            ordered.attach(slot, hash, entry_key, whole, |slot| {
                 entry_bytes(cells, slot)
             });
             if number % SCAN_ROWS == SCAN_ROWS - 1 {
@@ -377,12 +378,13 @@ impl Cache {
 
     /// Puts a slot among the rows of its key, unless it is there.
     fn place(&mut self, slot: u32, hash: u64, entry_key: &[u8]) {
+        let whole = !self.may_have_rows_at_rest(hash);
         let cells = &self.cells;
         let Some(ordered) = &mut self.ordered else {
             return;
         };
         if !ordered.is_attached(slot) {
-            ordered.attach(slot, upper(hash), entry_key, self.complete, |slot| {
+            ordered.attach(slot, upper(hash), entry_key, whole, |slot| {
                 entry_bytes(cells, slot)
             });
         }
@@ -444,7 +446,7 @@ impl Cache {
 
     /// Whether all live rows of the key are in memory.
     fn knows_all(&self, hash: u64, entry_key: &[u8]) -> bool {
-        self.complete
+        !self.may_have_rows_at_rest(hash)
             || self
                 .owner_of_key(hash, entry_key)
                 .is_some_and(|owner| self.ordered().is_whole(owner))
@@ -546,6 +548,7 @@ impl Cache {
             }
             return Ok(false);
         }
+        let evicted = self.evicted;
         self.make_room(rows.len())?;
         for (order_key, count) in &rows {
             let entry = [entry_key, order_key].concat();
@@ -559,7 +562,7 @@ impl Cache {
             .fetch_add(rows.len() as u64, Relaxed);
         self.update_charge();
         // Making room may have evicted clean rows of this very key: then not all are in memory.
-        if !rows.is_empty()
+        if self.evicted != evicted
             && !self
                 .rows_at_rest(hash, entry_key, &everything, 1)?
                 .is_empty()
