@@ -15,7 +15,9 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 use weir_types::{CheckpointId, Generation, KeyGroupRange, OperatorId, WorkerId};
 
-use crate::backend::{LateBackend, MemoryBackend, RocksBackend, StateBackend};
+use crate::backend::{
+    LateBackend, MemoryBackend, RocksBackend, RocksShared, SpillingBackend, StateBackend,
+};
 use crate::error::pass;
 use crate::keyed::{
     Cache, CacheRef, HeldMemory, Keep, MapTable, MultiMapTable, Registry, SliceTable, Slices,
@@ -456,19 +458,36 @@ pub(crate) fn new_backend(
     Ok(match (shared.kind, &shared.rocks) {
         (BackendKind::Rocksdb, Some(rocks)) => {
             let (rocks, folder) = (rocks.clone(), options.scratch.join("db"));
-            let turn = turn_of(options);
+            let (options, spills) = (options.clone(), spills(tables));
             Arc::new(LateBackend::new(move || {
                 let database = RocksBackend::open(&rocks, &folder, names)?;
-                Ok(Box::new(database.with_turn(turn)))
+                Ok(Box::new(spilling(database, &rocks, &options, &spills)?))
             }))
         }
         _ => Arc::new(MemoryBackend::new(names)),
     })
 }
 
-/// When a worker's database merges its files.
-pub(crate) fn turn_of(options: &WorkerOptions) -> u64 {
-    crate::backend::turn_of(options.range.start, options.key_groups)
+/// Which tables are read by single keys alone.
+pub(crate) fn spills(tables: &[TableSpec]) -> Vec<bool> {
+    let tier = std::env::var("SPILL9_TIER").as_deref() != Ok("0");
+    let spills = |table: &TableSpec| tier && table.layout == Layout::Map;
+    tables.iter().map(spills).collect()
+}
+
+/// A worker's database with what was spilled before it.
+pub(crate) fn spilling(
+    database: RocksBackend,
+    rocks: &RocksShared,
+    options: &WorkerOptions,
+    spills: &[bool],
+) -> Result<SpillingBackend> {
+    // When it merges its files.
+    let turn = crate::backend::turn_of(options.range.start, options.key_groups);
+    let groups = options.range.end - options.range.start;
+    let workers = usize::from(options.key_groups) / usize::from(groups).max(1);
+    let folder = options.scratch.join("spilled");
+    SpillingBackend::new(database.with_turn(turn), rocks, &folder, spills, workers)
 }
 
 fn start_output(

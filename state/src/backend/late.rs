@@ -94,6 +94,26 @@ impl StateBackend for LateBackend {
         }
     }
 
+    fn settle(&self, table: TableIndex) -> Result<()> {
+        match self.there() {
+            Some(backend) => backend.settle(table),
+            None => Ok(()),
+        }
+    }
+
+    fn scan_settled(
+        &self,
+        table: TableIndex,
+        from: &[u8],
+        to: &[u8],
+        visit: &mut Visitor<'_>,
+    ) -> Result<()> {
+        match self.there() {
+            Some(backend) => backend.scan_settled(table, from, to, visit),
+            None => Ok(()),
+        }
+    }
+
     fn scan_back(
         &self,
         table: TableIndex,

@@ -11,6 +11,7 @@
 mod late;
 mod memory;
 mod rocksdb;
+mod spill;
 mod table_file;
 
 use std::ops::ControlFlow;
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use late::LateBackend;
 pub(crate) use memory::{MemoryBackend, SnapshotFile, read_snapshot};
 pub(crate) use rocksdb::{RocksBackend, RocksReader, RocksShared, turn_of};
+pub(crate) use spill::SpillingBackend;
 
 use crate::Result;
 
@@ -62,6 +64,23 @@ pub(crate) trait StateBackend: Send + Sync {
         to: &[u8],
         visit: &mut Visitor<'_>,
     ) -> Result<()>;
+
+    /// Brings what waits in front of the store to it: what is spilled from now on may wait again.
+    fn settle(&self, table: TableIndex) -> Result<()> {
+        let _ = table;
+        Ok(())
+    }
+
+    /// The same as `scan`, but what was written since `settle` may be missing, or as it was then.
+    fn scan_settled(
+        &self,
+        table: TableIndex,
+        from: &[u8],
+        to: &[u8],
+        visit: &mut Visitor<'_>,
+    ) -> Result<()> {
+        self.scan(table, from, to, visit)
+    }
 
     /// Visits the entries from `from` (inclusive) to `to` (exclusive) from the last one to the first.
     fn scan_back(

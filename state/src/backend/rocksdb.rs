@@ -31,7 +31,8 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering::Relaxed};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
@@ -67,6 +68,12 @@ pub(crate) struct RocksShared {
     write_buffers: WriteBufferManager,
     /// Size of one memtable of one table.
     write_buffer_bytes: usize,
+    /// What blocks, memtables, and what was spilled, may have together.
+    cache_bytes: usize,
+    /// What of it is for memtables, or for the buffers of what is spilled.
+    pub(super) write_bytes: usize,
+    /// What [`super::spill`] takes.
+    pub(super) spilled_memory: Arc<AtomicUsize>,
 }
 
 impl RocksShared {
@@ -88,6 +95,9 @@ impl RocksShared {
             cache,
             write_buffers,
             write_buffer_bytes,
+            cache_bytes,
+            write_bytes,
+            spilled_memory: Arc::default(),
         }
     }
 
@@ -96,9 +106,25 @@ impl RocksShared {
         self.write_buffer_bytes
     }
 
-    /// Bytes of blocks and memtables in memory.
+    /// Bytes of blocks and memtables in memory, and of what finds spilled entries.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.cache.get_usage()
+        self.cache.get_usage() + self.spilled_memory.load(Relaxed)
+    }
+
+    /// Memory that what finds spilled entries may take: the database, which has fewer of them then, needs the less.
+    pub(super) fn spilled_limit(&self) -> usize {
+        self.cache_bytes - self.write_bytes
+    }
+
+    /// Whether it takes more.
+    pub(super) fn has_too_much_spilled(&self) -> bool {
+        self.spilled_memory.load(Relaxed) > self.spilled_limit()
+    }
+
+    /// Leaves to blocks and memtables what spilled entries do not take.
+    pub(super) fn share_cache(&self) {
+        let spilled = self.spilled_memory.load(Relaxed).min(self.spilled_limit());
+        self.cache.clone().set_capacity(self.cache_bytes - spilled);
     }
 
     fn database_options(&self) -> Options {
@@ -203,6 +229,24 @@ impl RocksBackend {
         }
     }
 
+    /// Whether a table has no entry.
+    pub(super) fn is_empty(&self, table: TableIndex) -> Result<bool> {
+        let mut iterator = self.db.raw_iterator_cf(self.family(table));
+        iterator.seek_to_first();
+        iterator.status().map_err(failed("reading state"))?;
+        Ok(!iterator.valid())
+    }
+
+    /// Files that are made for a table, and taken in.
+    pub(super) fn files(&self, table: TableIndex) -> (&DB, &ColumnFamily, &TableFiles) {
+        (&self.db, self.family(table), &self.files)
+    }
+
+    /// Whether merging lags so far behind that files should wait for it, as a memtable does.
+    pub(super) fn lags_behind(&self, table: TableIndex) -> bool {
+        self.files_on_level_0(table) >= LEVEL_0_FILES as u64 * 2
+    }
+
     fn files_on_level_0(&self, table: TableIndex) -> u64 {
         self.db
             .property_value_cf(self.family(table), "rocksdb.num-files-at-level0")
@@ -225,7 +269,7 @@ impl RocksBackend {
     }
 
     /// Writes through the memtable.
-    fn put(&self, writes: &Writes) -> Result<()> {
+    pub(super) fn put(&self, writes: &Writes) -> Result<()> {
         let handles: HashMap<TableIndex, &ColumnFamily> = (0..self.names.len())
             .map(|table| (table, self.family(table)))
             .collect();
@@ -248,11 +292,7 @@ impl RocksBackend {
 
     /// Takes note of what is written between checkpoints. From the first file that is made of it alone until the checkpoint
     /// after the next one that had none, fewer files are allowed.
-    fn note_spill(&self, writes: &Writes) -> Result<()> {
-        let Some(table) = writes.iter().next().map(|write| write.place().0) else {
-            return Ok(());
-        };
-        let bytes = writes.bytes.len() as u64;
+    pub(super) fn note_spill(&self, table: TableIndex, bytes: u64) -> Result<()> {
         let spilled = bytes + self.spilled[table].fetch_add(bytes, Relaxed);
         let is_more = self.limits[table].load(Relaxed) > LEVEL_0_FILES_SPILLED;
         match spilled >= self.file_bytes && is_more {
@@ -368,16 +408,16 @@ impl StateBackend for RocksBackend {
     }
 
     fn write(&self, writes: &Writes) -> Result<()> {
-        self.note_spill(writes)?;
+        if let Some(write) = writes.iter().next() {
+            self.note_spill(write.place().0, writes.bytes.len() as u64)?;
+        }
         self.put(writes)
     }
 
     fn write_frozen(&self, entries: &dyn FrozenEntries) -> Result<u64> {
         let table = entries.table();
         // Files are taken in however many there are: a memtable waits while merging them lags far behind.
-        if self.files.is_worth_a_file(entries)
-            && self.files_on_level_0(table) < LEVEL_0_FILES as u64 * 2
-        {
+        if self.files.is_worth_a_file(entries) && !self.lags_behind(table) {
             return self.files.add(&self.db, self.family(table), entries);
         }
         let writes = gathered(entries);

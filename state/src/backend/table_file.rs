@@ -11,18 +11,20 @@
 //!
 //! # Invariants
 //! 1. A file that was not taken in is nobody's: it is written over by the next one.
-//! 2. Files are made by one thread.
+//! 2. Files of a freeze are made by one thread, and those of a table's spilled entries by one at a time, under another name.
 
 use std::path::{Path, PathBuf};
 
 use rocksdb::{ColumnFamily, DB, IngestExternalFileOptions, Options, SstFileWriter};
 
 use super::rocksdb::failed;
-use super::{FrozenEntries, HEAD_BYTES, head};
+use super::{FrozenEntries, HEAD_BYTES, RocksBackend, TableIndex, Writes, head};
 use crate::{Error, Result};
 
 /// Batches with fewer bytes go through the memtable, which gathers what several slices of a table write.
 const FILE_BYTES: usize = 256 << 10;
+/// Larger files are not made: what is merged needs room twice.
+const LARGEST_FILE_BYTES: u64 = 64 << 20;
 
 /// Makes table files for one database.
 pub(super) struct TableFiles {
@@ -41,6 +43,15 @@ impl TableFiles {
         entries.memory() >= FILE_BYTES
     }
 
+    /// A file to be written.
+    fn create(&self, path: &Path) -> Result<SstFileWriter<'_>> {
+        let context = || format!("making the folder {}", self.folder.display());
+        std::fs::create_dir_all(&self.folder).map_err(|error| Error::io(context(), error))?;
+        let file = SstFileWriter::create(&self.options);
+        file.open(path).map_err(failed("writing a file of state"))?;
+        Ok(file)
+    }
+
     /// Adds a batch of puts and deletions of one table. Gives the bytes of their keys and rows.
     pub(super) fn add(
         &self,
@@ -48,21 +59,15 @@ impl TableFiles {
         family: &ColumnFamily,
         entries: &dyn FrozenEntries,
     ) -> Result<u64> {
-        let context = || format!("making the folder {}", self.folder.display());
-        std::fs::create_dir_all(&self.folder).map_err(|error| Error::io(context(), error))?;
         let path = self.folder.join("next.sst");
         let bytes = self.write(&path, entries)?;
-        let mut options = IngestExternalFileOptions::default();
-        options.set_move_files(true);
-        db.ingest_external_file_cf_opts(family, &options, vec![&path])
-            .map_err(failed("adding a file of state"))?;
+        take_in(db, family, &path)?;
         Ok(bytes)
     }
 
     fn write(&self, path: &Path, entries: &dyn FrozenEntries) -> Result<u64> {
         let failed = || failed("writing a file of state");
-        let mut file = SstFileWriter::create(&self.options);
-        file.open(path).map_err(failed())?;
+        let mut file = self.create(path)?;
         let (mut key, mut row) = (Vec::new(), Vec::new());
         let mut bytes = 0;
         for place in in_order(entries) {
@@ -78,6 +83,107 @@ impl TableFiles {
         }
         file.finish().map_err(failed())?;
         Ok(bytes)
+    }
+}
+
+fn take_in(db: &DB, family: &ColumnFamily, path: &Path) -> Result<()> {
+    let mut options = IngestExternalFileOptions::default();
+    options.set_move_files(true);
+    db.ingest_external_file_cf_opts(family, &options, vec![path])
+        .map_err(failed("adding a file of state"))
+}
+
+/// Puts and deletions of one table that come in stretches, each in the order of its keys, as table files: one, as long as each stretch
+/// comes behind the one before.
+pub(super) struct SortedFiles<'a> {
+    backend: &'a RocksBackend,
+    table: TableIndex,
+    path: PathBuf,
+    open: Option<SstFileWriter<'a>>,
+    last_key: Vec<u8>,
+    file_bytes: u64,
+    bytes: u64,
+    /// Instead of files, while merging them lags far behind.
+    writes: Option<Writes>,
+}
+
+impl<'a> SortedFiles<'a> {
+    pub(super) fn new(backend: &'a RocksBackend, table: TableIndex) -> Self {
+        let folder = &backend.files(table).2.folder;
+        Self {
+            backend,
+            table,
+            path: folder.join(format!("spilled-{table}.sst")),
+            open: None,
+            last_key: Vec::new(),
+            file_bytes: 0,
+            bytes: 0,
+            writes: backend.lags_behind(table).then(Writes::default),
+        }
+    }
+
+    /// A stretch begins with this key.
+    pub(super) fn begin(&mut self, key: &[u8]) -> Result<()> {
+        if let Some(writes) = &mut self.writes {
+            self.backend.put(writes)?;
+            writes.clear();
+        }
+        if self.file_bytes >= LARGEST_FILE_BYTES || key <= self.last_key.as_slice() {
+            self.close()?;
+        }
+        Ok(())
+    }
+
+    /// The next entry of the stretch; without a row, its deletion.
+    pub(super) fn put(&mut self, key: &[u8], row: Option<&[u8]>) -> Result<()> {
+        let length = (key.len() + row.map_or(0, <[u8]>::len)) as u64;
+        self.bytes += length;
+        if let Some(writes) = &mut self.writes {
+            writes.bytes.extend_from_slice(key);
+            writes.end_key();
+            match row {
+                None => writes.end_delete(self.table),
+                Some(row) => {
+                    writes.bytes.extend_from_slice(row);
+                    writes.end_put(self.table);
+                }
+            }
+            return Ok(());
+        }
+        self.file_bytes += length;
+        self.last_key.clear();
+        self.last_key.extend_from_slice(key);
+        let file = match &mut self.open {
+            Some(file) => file,
+            none => none.insert(self.backend.files(self.table).2.create(&self.path)?),
+        };
+        let put = match row {
+            Some(row) => file.put(key, row),
+            None => file.delete(key),
+        };
+        put.map_err(failed("writing a file of state"))
+    }
+
+    fn close(&mut self) -> Result<()> {
+        let Some(mut file) = self.open.take() else {
+            return Ok(());
+        };
+        file.finish().map_err(failed("writing a file of state"))?;
+        drop(file);
+        let (db, family, _) = self.backend.files(self.table);
+        take_in(db, family, &self.path)?;
+        self.file_bytes = 0;
+        self.last_key.clear();
+        Ok(())
+    }
+
+    /// All stretches are there.
+    pub(super) fn finish(mut self) -> Result<()> {
+        if let Some(writes) = &self.writes {
+            self.backend.put(writes)?;
+        }
+        self.close()?;
+        self.backend.note_spill(self.table, self.bytes)
     }
 }
 

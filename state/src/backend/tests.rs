@@ -9,8 +9,14 @@ fn backends(folder: &Path) -> Vec<Arc<dyn StateBackend>> {
     let shared = RocksShared::new(1 << 20, 256 << 10);
     vec![
         Arc::new(MemoryBackend::new(names.clone())),
-        Arc::new(RocksBackend::open(&shared, &folder.join("db"), names).unwrap()),
+        Arc::new(RocksBackend::open(&shared, &folder.join("db"), names.clone()).unwrap()),
+        Arc::new(spilling(&shared, folder, names)),
     ]
+}
+
+fn spilling(shared: &RocksShared, folder: &Path, names: Vec<String>) -> SpillingBackend {
+    let database = RocksBackend::open(shared, &folder.join("spilling"), names).unwrap();
+    SpillingBackend::new(database, shared, &folder.join("spilled"), &[true, true], 1).unwrap()
 }
 
 fn all(

@@ -223,6 +223,7 @@ impl Cache {
         match &mut self.at_rest.knows {
             Knows::All => Ok(()),
             Knows::Nothing(0) => {
+                self.table.backend.settle(self.table.index)?;
                 let (entries, _) = self.table.backend.size(self.table.index);
                 let items = entries as usize * (1 + usize::from(self.has_rows_of_keys()));
                 let bytes = self.bytes_of_filter();
@@ -251,7 +252,7 @@ impl Cache {
         let mut next = None;
         table
             .backend
-            .scan(table.index, &from, &end, &mut |stored, _| {
+            .scan_settled(table.index, &from, &end, &mut |stored, _| {
                 if rows.len() == ENTRIES_PER_EPOCH {
                     next = Some(stored.to_vec());
                     return Ok(ControlFlow::Break(()));

@@ -9,7 +9,8 @@
 //!   stored              the database may hold an entry of this key
 //!   pinned              touched in this epoch
 //!   fresh               its key was missing when it was touched first in this epoch
-//!   used                touched since the clock hand last came by
+//!   used                touched in another epoch than its first one since the clock hand last came by
+//!   often               touched in two epochs since then: the hand takes this first, and `used` when it comes by again
 //! ```
 
 use std::cell::RefCell;
@@ -55,6 +56,15 @@ pub(crate) struct Meta {
     pub(crate) pinned: Bits,
     pub(crate) fresh: Bits,
     pub(crate) used: Bits,
+    pub(crate) often: Bits,
+}
+
+impl Meta {
+    /// The clock hand comes by: a chance is over. What is pinned keeps its own.
+    pub(super) fn take_a_chance(&mut self) {
+        self.used = self.used.and(&self.often.or(&self.pinned));
+        self.often = self.often.and(&self.pinned);
+    }
 }
 
 /// What `slots` does with a key that has no entry.
@@ -179,6 +189,9 @@ impl Cache {
                 self.touched.push(chunk as u32);
             }
             meta.pinned.set(i);
+            if meta.used.get(i) && *super::room::CLOCK {
+                meta.often.set(i);
+            }
             meta.used.set(i);
             self.pinned += 1;
         }
@@ -290,6 +303,7 @@ impl Cache {
             &mut meta.stored,
             &mut meta.pinned,
             &mut meta.used,
+            &mut meta.often,
         ] {
             bits.clear(i);
         }
@@ -300,6 +314,10 @@ impl Cache {
         });
         self.idle.push(slot);
         self.touch(slot);
+        // Most keys that come for the first time in a while do not come again soon.
+        if *super::room::CLOCK {
+            self.meta[chunk].used.clear(i);
+        }
         slot
     }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   a batch needs n slots ─▶ free ones? ─▶ the budget has a chunk? ─▶ a cold chunk of another table?
-//!        ─▶ evict clean entries (second chance) ─▶ gate open: spill dirty ones and evict them
+//!        ─▶ evict clean entries (those in use have a chance or two) ─▶ gate open: spill dirty ones and evict them
 //!                                                  gate closed: wait for the writer
 //!        ─▶ everything is pinned: take a chunk over budget; the epoch should end
 //! ```
@@ -16,8 +16,11 @@ use crate::Result;
 use crate::backend::Writes;
 use crate::error::pass;
 
-/// Slots that one sweep tries to free, so that not every batch has to sweep.
+/// Slots that one sweep tries to free, so that not every batch has to sweep: a part of all, and not more than so many.
+const PART_PER_SWEEP: usize = 16;
 const SLOTS_PER_SWEEP: usize = 4096;
+pub(super) static CLOCK: std::sync::LazyLock<bool> =
+    std::sync::LazyLock::new(|| std::env::var("SPILL9_CLOCK").as_deref() != Ok("0"));
 /// Chunks of another table that are looked at for one chunk of ours.
 const CHUNKS_ASKED: usize = 16;
 /// Bytes of one batch of spilled rows.
@@ -32,7 +35,8 @@ impl Cache {
                 self.add_chunk();
                 continue;
             }
-            let target = (slots - self.free).max(SLOTS_PER_SWEEP);
+            let at_once = if *CLOCK { (self.index.len() / PART_PER_SWEEP).min(SLOTS_PER_SWEEP) } else { SLOTS_PER_SWEEP };
+            let target = (slots - self.free).max(at_once);
             if self.evict_clean(target) > 0 || self.spill_or_wait(target)? {
                 continue;
             }
@@ -62,7 +66,7 @@ impl Cache {
             let meta = &mut self.meta[chunk];
             let busy = meta.dirty.or(&meta.frozen).or(&meta.pinned).or(&meta.used);
             let cold = meta.occupied.and(&busy).is_empty();
-            meta.used = meta.used.and(&meta.pinned);
+            meta.take_a_chance();
             if cold && !meta.occupied.is_empty() {
                 let occupied = meta.occupied;
                 self.release_all(chunk, occupied);
@@ -76,8 +80,8 @@ impl Cache {
     fn evict_clean(&mut self, target: usize) -> usize {
         self.acknowledge();
         let mut freed = 0;
-        // Two rounds: the first one may only take away second chances.
-        for _ in 0..2 * self.cells.len() {
+        // Three rounds: the first ones may only take chances away.
+        for _ in 0..3 * self.cells.len() {
             if freed >= target {
                 break;
             }
@@ -88,7 +92,7 @@ impl Cache {
             let meta = &mut self.meta[chunk];
             let busy = meta.dirty.or(&meta.frozen).or(&meta.pinned).or(&meta.used);
             let victims = meta.occupied.and_not(&busy);
-            meta.used = meta.used.and(&meta.pinned);
+            meta.take_a_chance();
             freed += victims.count();
             self.release_all(chunk, victims);
         }
@@ -135,7 +139,7 @@ impl Cache {
                 busy = busy.or(&meta.used);
             }
             if keep == Keep::Used {
-                meta.used = meta.used.and(&meta.pinned);
+                meta.take_a_chance();
             }
             let victims = match keep {
                 Keep::Nothing | Keep::Used => meta.occupied.and_not(&busy),

@@ -25,7 +25,7 @@ use crate::backend::{MemoryBackend, RocksBackend, StateBackend, Writes, read_sna
 use crate::encoding::{key, value};
 use crate::error::pass;
 use crate::savepoint::{Batch, Entries, SavedPart};
-use crate::worker::{WorkerOptions, new_backend, turn_of};
+use crate::worker::{WorkerOptions, new_backend, spilling, spills};
 use crate::{BackendKind, Error, Result, SharedState, TableSpec};
 
 /// Bytes of one batch of writes.
@@ -190,7 +190,7 @@ fn link(
     let backend: Arc<dyn StateBackend> = match &shared.rocks {
         Some(rocks) => {
             let database = RocksBackend::open_keeping(rocks, &folder, names.clone(), &kept)?;
-            Arc::new(database.with_turn(turn_of(options)))
+            Arc::new(spilling(database, rocks, options, &spills(tables))?)
         }
         None => Arc::new(MemoryBackend::new(names)),
     };

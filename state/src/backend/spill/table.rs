@@ -1,0 +1,215 @@
+//! What one table has spilled.
+//!
+//! ```text
+//!   put ─▶ buffer ──full──▶ run ──8 of a tier──▶ one run of the next tier ─▶ …
+//!   find ─▶ buffer ─▶ runs, the newest first
+//! ```
+//!
+//! # Invariants
+//! 1. A run of a tier is older than every run of the tiers before it, and in a tier the runs are in the order of their making.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use hashbrown::HashTable;
+
+use super::memory::Held;
+use super::record::{self, Record, damaged};
+use super::run::{Extent, Found, Run, RunWriter, merge};
+use crate::Result;
+
+/// Runs of a tier that become one of the next tier.
+const FAN: usize = 8;
+/// Tiers. More of them would write an entry more often; the runs of the last one stay as they are.
+const TIERS: usize = 3;
+/// Bytes of records after which the table should go to the database: that takes about a second.
+const RECORD_BYTES: u64 = 128 << 20;
+
+/// What one table has spilled; see the module's text.
+pub(super) struct SpilledTable {
+    path: PathBuf,
+    /// Bytes of the buffer.
+    buffer_bytes: usize,
+    buffer: Vec<u8>,
+    /// The youngest record of each key in the buffer.
+    index: HashTable<u32>,
+    tiers: [Vec<Arc<Run>>; TIERS],
+    all: Arc<AtomicUsize>,
+    held: Held,
+    /// For what is read from runs.
+    read: Vec<u8>,
+}
+
+impl SpilledTable {
+    /// `path`: where files are made. `all`: counts the memory.
+    pub(super) fn new(path: PathBuf, buffer_bytes: usize, all: &Arc<AtomicUsize>) -> Self {
+        Self {
+            path,
+            buffer_bytes,
+            buffer: Vec::new(),
+            index: HashTable::new(),
+            tiers: Default::default(),
+            all: all.clone(),
+            held: Held::new(all),
+            read: Vec::new(),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.buffer.is_empty() && self.tiers.iter().all(Vec::is_empty)
+    }
+
+    /// Records, more than one of some keys.
+    pub(super) fn records(&self) -> u64 {
+        let runs = self.tiers.iter().flatten();
+        self.index.len() as u64 + runs.map(|run| run.extent().records).sum::<u64>()
+    }
+
+    /// Memory in use.
+    pub(super) fn memory(&self) -> usize {
+        let runs = self.tiers.iter().flatten();
+        self.held.bytes() + runs.map(|run| run.memory()).sum::<usize>()
+    }
+
+    /// Whether it has as much as may be here.
+    pub(super) fn is_full(&self) -> bool {
+        let runs = self.tiers.iter().flatten();
+        runs.map(|run| run.extent().bytes).sum::<u64>() >= RECORD_BYTES
+            || self.tiers.last().is_some_and(|last| last.len() >= FAN)
+    }
+
+    /// Adds an entry, or the deletion of one.
+    pub(super) fn put(&mut self, key: &[u8], row: Option<&[u8]>) -> Result<()> {
+        let hash = record::hash_of(key);
+        if self.buffer.is_empty() {
+            // To double it again and again would leave up to half of it unused.
+            self.buffer.reserve_exact(self.buffer_bytes);
+        }
+        let at = self.buffer.len() as u32;
+        record::put(hash, key, row, &mut self.buffer);
+        let buffer = &self.buffer;
+        let is_same = |&other: &u32| {
+            let other = Record::first(&buffer[other as usize..]);
+            other.is_some_and(|other| other.key == key)
+        };
+        let hash_at = |&at: &u32| hash_at(buffer, at);
+        match self.index.find_mut(hash, is_same) {
+            Some(older) => *older = at,
+            None => {
+                self.index.insert_unique(hash, at, hash_at);
+            }
+        }
+        if self.buffer.len() >= self.buffer_bytes {
+            self.flush()?;
+            self.merge_full_tiers()?;
+        }
+        Ok(())
+    }
+
+    /// Takes note of the memory of the buffer.
+    pub(super) fn note_memory(&mut self) {
+        let bytes = self.buffer.capacity() + self.index.allocation_size() + self.read.capacity();
+        if bytes != self.held.bytes() {
+            self.held.set(bytes);
+        }
+    }
+
+    /// Makes a run of the buffer.
+    pub(super) fn flush(&mut self) -> Result<()> {
+        if self.index.is_empty() {
+            return Ok(());
+        }
+        self.note_memory();
+        let record = |at: u32| Record::first(&self.buffer[at as usize..]).ok_or_else(damaged);
+        let mut order = Vec::with_capacity(self.index.len());
+        for &at in &self.index {
+            order.push((record(at)?.place(), at));
+        }
+        let key = |at: u32| record(at).map(|record| record.key).unwrap_or_default();
+        order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| key(a.1).cmp(key(b.1))));
+        let extent = Extent {
+            places: order.first().zip(order.last()).map(|(a, b)| (a.0, b.0)),
+            records: order.len() as u64,
+            bytes: self.buffer.len() as u64,
+        };
+        let mut writer = RunWriter::create(&self.path, &extent, Held::new(&self.all))?;
+        for &(_, at) in &order {
+            writer.push(&record(at)?)?;
+        }
+        let run = Arc::new(writer.finish()?);
+        self.tiers[0].push(run);
+        self.buffer.clear();
+        self.index.clear();
+        Ok(())
+    }
+
+    fn merge_full_tiers(&mut self) -> Result<()> {
+        for tier in 0..TIERS - 1 {
+            if self.tiers[tier].len() < FAN {
+                return Ok(());
+            }
+            let runs: Vec<Arc<Run>> = self.tiers[tier].iter().rev().cloned().collect();
+            let extent = runs.iter().map(|run| run.extent());
+            let extent = extent.fold(Extent::default(), Extent::and);
+            let mut writer = RunWriter::create(&self.path, &extent, Held::new(&self.all))?;
+            merge(&runs, &mut |record| writer.push(record))?;
+            let run = Arc::new(writer.finish()?);
+            self.tiers[tier].clear();
+            self.tiers[tier + 1].push(run);
+        }
+        Ok(())
+    }
+
+    /// Looks a key up: `None` if nothing of it was spilled, else its row, or that it was deleted.
+    pub(super) fn find(&mut self, key: &[u8]) -> Result<Option<Option<&[u8]>>> {
+        let hash = record::hash_of(key);
+        let buffer = &self.buffer;
+        let is_same = |&at: &u32| {
+            let record = Record::first(&buffer[at as usize..]);
+            record.is_some_and(|record| record.key == key)
+        };
+        if let Some(&at) = self.index.find(hash, is_same) {
+            let record = Record::first(&buffer[at as usize..]).ok_or_else(damaged)?;
+            return Ok(Some(record.row));
+        }
+        for run in self.tiers.iter().flat_map(|tier| tier.iter().rev()) {
+            match run.find(hash, key, &mut self.read)? {
+                Found::Nothing => {}
+                Found::Deleted => return Ok(Some(None)),
+                Found::Row(range) => return Ok(Some(Some(&self.read[range]))),
+            }
+        }
+        Ok(None)
+    }
+
+    /// All runs, the newest first; the buffer is one of them.
+    pub(super) fn runs(&mut self) -> Result<Vec<Arc<Run>>> {
+        self.flush()?;
+        let runs = self.tiers.iter().flat_map(|tier| tier.iter().rev());
+        Ok(runs.cloned().collect())
+    }
+
+    /// Leaves these runs behind: the database has them. Whatever else came meanwhile stays.
+    pub(super) fn forget(&mut self, runs: &[Arc<Run>]) {
+        let is_gone = |run: &Arc<Run>| runs.iter().any(|gone| Arc::ptr_eq(gone, run));
+        self.tiers
+            .iter_mut()
+            .for_each(|tier| tier.retain(|run| !is_gone(run)));
+        if self.is_empty() {
+            // What is seldom used takes no memory.
+            self.buffer = Vec::new();
+            self.index = HashTable::new();
+            self.read = Vec::new();
+        }
+        self.note_memory();
+    }
+}
+
+/// The hash of the record that begins here.
+fn hash_at(buffer: &[u8], at: u32) -> u64 {
+    let bytes = buffer
+        .get(at as usize..)
+        .and_then(|bytes| bytes.first_chunk());
+    bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
