@@ -470,8 +470,7 @@ pub(crate) fn new_backend(
 
 /// Which tables are read by single keys alone.
 pub(crate) fn spills(tables: &[TableSpec]) -> Vec<bool> {
-    let tier = std::env::var("SPILL9_TIER").as_deref() != Ok("0");
-    let spills = |table: &TableSpec| tier && table.layout == Layout::Map;
+    let spills = |table: &TableSpec| table.layout == Layout::Map;
     tables.iter().map(spills).collect()
 }
 

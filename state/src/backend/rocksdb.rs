@@ -113,7 +113,7 @@ impl RocksShared {
 
     /// Memory that what finds spilled entries may take: the database, which has fewer of them then, needs the less.
     pub(super) fn spilled_limit(&self) -> usize {
-        self.cache_bytes - self.write_bytes
+        self.cache_bytes - self.write_bytes / 2
     }
 
     /// Whether it takes more.

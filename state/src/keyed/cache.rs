@@ -189,7 +189,7 @@ impl Cache {
                 self.touched.push(chunk as u32);
             }
             meta.pinned.set(i);
-            if meta.used.get(i) && *super::room::CLOCK {
+            if meta.used.get(i) {
                 meta.often.set(i);
             }
             meta.used.set(i);
@@ -315,9 +315,7 @@ impl Cache {
         self.idle.push(slot);
         self.touch(slot);
         // Most keys that come for the first time in a while do not come again soon.
-        if *super::room::CLOCK {
-            self.meta[chunk].used.clear(i);
-        }
+        self.meta[chunk].used.clear(i);
         slot
     }
 

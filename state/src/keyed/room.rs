@@ -19,8 +19,6 @@ use crate::error::pass;
 /// Slots that one sweep tries to free, so that not every batch has to sweep: a part of all, and not more than so many.
 const PART_PER_SWEEP: usize = 16;
 const SLOTS_PER_SWEEP: usize = 4096;
-pub(super) static CLOCK: std::sync::LazyLock<bool> =
-    std::sync::LazyLock::new(|| std::env::var("SPILL9_CLOCK").as_deref() != Ok("0"));
 /// Chunks of another table that are looked at for one chunk of ours.
 const CHUNKS_ASKED: usize = 16;
 /// Bytes of one batch of spilled rows.
@@ -35,7 +33,7 @@ impl Cache {
                 self.add_chunk();
                 continue;
             }
-            let at_once = if *CLOCK { (self.index.len() / PART_PER_SWEEP).min(SLOTS_PER_SWEEP) } else { SLOTS_PER_SWEEP };
+            let at_once = (self.index.len() / PART_PER_SWEEP).min(SLOTS_PER_SWEEP);
             let target = (slots - self.free).max(at_once);
             if self.evict_clean(target) > 0 || self.spill_or_wait(target)? {
                 continue;

@@ -82,7 +82,7 @@ impl SpillingBackend {
         }
         let sharing = workers.max(1) * spills.iter().filter(|&&spills| spills).count().max(1);
         let buffer_bytes =
-            (shared.write_bytes / sharing).clamp(*BUFFER_BYTES.start(), *BUFFER_BYTES.end());
+            (shared.write_bytes / sharing / 2).clamp(*BUFFER_BYTES.start(), *BUFFER_BYTES.end());
         let mut tables = Vec::with_capacity(spills.len());
         for (table, &spills) in spills.iter().enumerate() {
             let spilled = || -> Result<Spilled> {
@@ -113,7 +113,6 @@ impl SpillingBackend {
             .settling
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let began = std::time::Instant::now();
         let runs = spilled.lock().runs()?;
         spilled.is_at_rest.store(true, Ordering::Release);
         if runs.is_empty() {
@@ -139,10 +138,6 @@ impl SpillingBackend {
         spilled.lock().forget(&runs);
         drop(held);
         self.shared.share_cache();
-        if std::env::var("SPILL9_SAY").is_ok() {
-            let records: u64 = runs.iter().map(|run| run.extent().records).sum();
-            eprintln!("settled {} runs, {records} records: {:?}", runs.len(), began.elapsed());
-        }
         Ok(())
     }
 

@@ -91,6 +91,11 @@ impl<'a> Record<'a> {
     }
 }
 
+/// The length of the record of an entry.
+pub(super) fn length_of(key: &[u8], row: Option<&[u8]>) -> usize {
+    HEADER + key.len() + row.map_or(0, <[u8]>::len)
+}
+
 /// Appends a record.
 pub(super) fn put(hash: u64, key: &[u8], row: Option<&[u8]>, out: &mut Vec<u8>) {
     out.extend_from_slice(&hash.to_le_bytes());

@@ -82,9 +82,18 @@ impl SpilledTable {
     /// Adds an entry, or the deletion of one.
     pub(super) fn put(&mut self, key: &[u8], row: Option<&[u8]>) -> Result<()> {
         let hash = record::hash_of(key);
+        let length = record::length_of(key, row);
+        if self.buffer.len() + length > self.buffer_bytes {
+            self.flush()?;
+            self.merge_full_tiers()?;
+        }
         if self.buffer.is_empty() {
-            // To double it again and again would leave up to half of it unused.
-            self.buffer.reserve_exact(self.buffer_bytes);
+            // To double it again and again would leave up to half of it unused, and a large row is seldom followed by another.
+            let bytes = self.buffer_bytes.max(length);
+            if self.buffer.capacity() > bytes {
+                self.buffer = Vec::new();
+            }
+            self.buffer.reserve_exact(bytes);
         }
         let at = self.buffer.len() as u32;
         record::put(hash, key, row, &mut self.buffer);
@@ -99,10 +108,6 @@ impl SpilledTable {
             None => {
                 self.index.insert_unique(hash, at, hash_at);
             }
-        }
-        if self.buffer.len() >= self.buffer_bytes {
-            self.flush()?;
-            self.merge_full_tiers()?;
         }
         Ok(())
     }
