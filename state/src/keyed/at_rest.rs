@@ -246,7 +246,11 @@ impl Cache {
         let table = self.table.clone();
         let start = table.range.start.to_be_bytes();
         let end = table.range.end.to_be_bytes();
-        let from = if from.is_empty() { start.to_vec() } else { from };
+        let from = if from.is_empty() {
+            start.to_vec()
+        } else {
+            from
+        };
         let mut keys = Builder::of_columns(&table.spec.key);
         let mut rows = Vec::new();
         let mut next = None;

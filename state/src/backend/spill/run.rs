@@ -17,8 +17,8 @@ use super::memory::Held;
 use super::record::{self, GROUP_SHIFT, Record, damaged, place_of};
 use crate::{Error, Result};
 
-/// Records of a bucket, about: of so many, one in 25 has the byte of another key.
-const BUCKET_RECORDS: u64 = 10;
+/// Records of a bucket, about: of so many, one in 40 has the byte of another key.
+const BUCKET_RECORDS: u64 = 6;
 /// Bytes of a bucket that is not one large record, about.
 const BUCKET_BYTES: u64 = 4096;
 /// Bytes that are written, or read one after the other, at once.
@@ -266,6 +266,12 @@ impl RunReader {
         Record::first(&self.buffer[self.at..])
     }
 
+    #[inline]
+    fn has_record(&self) -> bool {
+        let here = &self.buffer[self.at..];
+        record::length(here).is_some_and(|length| length <= here.len())
+    }
+
     pub(super) fn advance(&mut self) -> Result<()> {
         let length = record::length(&self.buffer[self.at..]);
         self.at += length.unwrap_or_default();
@@ -274,7 +280,7 @@ impl RunReader {
 
     /// Makes sure that a whole record is there, unless all are over.
     fn fill(&mut self) -> Result<()> {
-        while self.record().is_none() {
+        while !self.has_record() {
             let left = self.run.extent.bytes - self.next;
             let here = self.buffer.len() - self.at;
             if left == 0 {
@@ -306,7 +312,21 @@ pub(super) fn merge(
     let mut places: Vec<u64> = readers.iter().map(place).collect();
     let mut same = Vec::new();
     loop {
-        let least = places.iter().copied().min().unwrap_or(u64::MAX);
+        let (mut least, mut at, mut is_alone) = (u64::MAX, 0, false);
+        for (i, &place) in places.iter().enumerate() {
+            if place < least {
+                (least, at, is_alone) = (place, i, true);
+            } else if place == least {
+                is_alone = false;
+            }
+        }
+        if is_alone {
+            let reader = &mut readers[at];
+            visit(&reader.record().ok_or_else(damaged)?)?;
+            reader.advance()?;
+            places[at] = place(reader);
+            continue;
+        }
         if least == u64::MAX && readers.iter().all(|reader| reader.record().is_none()) {
             return Ok(());
         }
