@@ -223,6 +223,7 @@ impl Cache {
         match &mut self.at_rest.knows {
             Knows::All => Ok(()),
             Knows::Nothing(0) => {
+                // What is spilled from now on is put into the filter as it comes: reading need not see it.
                 self.table.backend.settle(self.table.index)?;
                 let (entries, _) = self.table.backend.size(self.table.index);
                 let items = entries as usize * (1 + usize::from(self.has_rows_of_keys()));

@@ -142,7 +142,7 @@ impl SpillingBackend {
     }
 
     fn settle_all(&self) -> Result<()> {
-        (0..self.tables.len()).try_for_each(|table| self.settle(table))
+        (0..self.tables.len()).try_for_each(|table| self.bring_to_database(table))
     }
 
     /// Whether these writes are puts and deletions of entries of tables that spill.
@@ -167,7 +167,11 @@ impl SpillingBackend {
         let settles = content.is_full() || is_large && self.shared.has_too_much_spilled();
         drop(content);
         self.shared.share_cache();
-        if settles { self.settle(table) } else { Ok(()) }
+        if settles {
+            self.bring_to_database(table)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -217,14 +221,14 @@ impl StateBackend for SpillingBackend {
         for write in writes.iter() {
             let table = write.place().0;
             if last.replace(table) != Some(table) {
-                self.settle(table)?;
+                self.bring_to_database(table)?;
             }
         }
         self.database.write(writes)
     }
 
     fn write_frozen(&self, entries: &dyn FrozenEntries) -> Result<u64> {
-        self.settle(entries.table())?;
+        self.bring_to_database(entries.table())?;
         self.database.write_frozen(entries)
     }
 
@@ -235,7 +239,7 @@ impl StateBackend for SpillingBackend {
         to: &[u8],
         visit: &mut Visitor<'_>,
     ) -> Result<()> {
-        self.settle(table)?;
+        self.bring_to_database(table)?;
         self.database.scan(table, from, to, visit)
     }
 
@@ -260,7 +264,7 @@ impl StateBackend for SpillingBackend {
         to: &[u8],
         visit: &mut Visitor<'_>,
     ) -> Result<()> {
-        self.settle(table)?;
+        self.bring_to_database(table)?;
         self.database.scan_back(table, from, to, visit)
     }
 

@@ -70,6 +70,32 @@ fn check(backend: &SpillingBackend, model: &Model, random: &mut SmallRng) {
 }
 
 #[test]
+fn what_is_settled_is_in_the_database_and_what_comes_later_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let backend = open(folder.path());
+    let settled = |backend: &SpillingBackend| {
+        let mut keys = Vec::new();
+        let mut visit = |key: &[u8], _: &[u8]| {
+            keys.push(key.to_vec());
+            Ok(ControlFlow::Continue(()))
+        };
+        backend.scan_settled(0, &[0], &[0xFF], &mut visit).unwrap();
+        keys
+    };
+    let put = |key: &[u8]| {
+        let mut writes = Writes::default();
+        writes.put(0, key, b"row");
+        backend.write(&writes).unwrap();
+    };
+    put(b"\0\x01a");
+    assert!(settled(&backend).is_empty());
+    backend.settle(0).unwrap();
+    put(b"\0\x01b");
+    assert_eq!(settled(&backend), [b"\0\x01a"]);
+    assert_eq!(all(&backend).len(), 2);
+}
+
+#[test]
 fn what_is_spilled_is_read_back_whatever_came_between() {
     for seed in 0..4 {
         let folder = tempfile::tempdir().unwrap();
