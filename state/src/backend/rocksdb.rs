@@ -44,6 +44,7 @@ use super::table_file::TableFiles;
 use super::{
     FrozenEntries, Keys, LinkedFile, StateBackend, TableIndex, Visitor, Write, Writes, gathered,
 };
+use crate::encoding::key;
 use crate::{Error, Result};
 
 /// Keys that one call of RocksDB looks up: bounds the pinned blocks.
@@ -57,6 +58,8 @@ const LEVEL_0_FILES_SPILLED: i32 = 16;
 pub(super) const TURNS: u64 = 22;
 /// A database smaller than this, and none is larger, has one level below level 0.
 const ONE_LEVEL_BYTES: u64 = 1 << 44;
+/// What is read at once of each file where a table is read whole.
+const READAHEAD_BYTES: usize = 256 << 10;
 /// Fewer files of level 0 than this are not worth a merge.
 const WORTH_A_MERGE: u64 = 8;
 
@@ -108,6 +111,10 @@ impl RocksShared {
         options.set_write_buffer_manager(&self.write_buffers);
         options.set_max_background_jobs(2);
         options.set_max_open_files(512);
+        // As many threads as this begin at each open, however few files there are.
+        options.set_max_file_opening_threads(2);
+        // Nothing is decided by what it would read of every file.
+        options.set_skip_stats_update_on_db_open(true);
         options.set_keep_log_file_num(1);
         options.set_max_log_file_size(1 << 20);
         options.set_stats_dump_period_sec(0);
@@ -489,6 +496,11 @@ fn scan(
     }
     let mut options = ReadOptions::default();
     options.set_iterate_upper_bound(to);
+    if to.len() <= key::GROUP_BYTES {
+        // A table, or a part of one, from end to end: its blocks would drive out those in use.
+        options.fill_cache(false);
+        options.set_readahead_size(READAHEAD_BYTES);
+    }
     let mut iterator = db.raw_iterator_cf_opt(family, options);
     iterator.seek(from);
     while let (Some(key), Some(row)) = (iterator.key(), iterator.value()) {

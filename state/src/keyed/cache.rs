@@ -309,6 +309,7 @@ impl Cache {
             return Ok(());
         }
         let table = self.table.clone();
+        self.note_look_ups(slots.len());
         let mut reloaded = 0;
         table
             .backend
