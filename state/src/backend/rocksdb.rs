@@ -58,8 +58,6 @@ const LEVEL_0_FILES_SPILLED: i32 = 16;
 pub(super) const TURNS: u64 = 22;
 /// A database smaller than this, and none is larger, has one level below level 0.
 const ONE_LEVEL_BYTES: u64 = 1 << 44;
-/// What is read at once of each file where a table is read whole.
-const READAHEAD_BYTES: usize = 256 << 10;
 /// Fewer files of level 0 than this are not worth a merge.
 const WORTH_A_MERGE: u64 = 8;
 
@@ -417,7 +415,7 @@ impl StateBackend for RocksBackend {
         options.set_iterate_upper_bound(to);
         let mut iterator = self.db.raw_iterator_cf_opt(self.family(table), options);
         iterator.seek_to_last();
-        while let (Some(key), Some(row)) = (iterator.key(), iterator.value()) {
+        while let Some((key, row)) = iterator.item() {
             if visit(key, row)? == ControlFlow::Break(()) {
                 return Ok(());
             }
@@ -499,11 +497,10 @@ fn scan(
     if to.len() <= key::GROUP_BYTES {
         // A table, or a part of one, from end to end: its blocks would drive out those in use.
         options.fill_cache(false);
-        options.set_readahead_size(READAHEAD_BYTES);
     }
     let mut iterator = db.raw_iterator_cf_opt(family, options);
     iterator.seek(from);
-    while let (Some(key), Some(row)) = (iterator.key(), iterator.value()) {
+    while let Some((key, row)) = iterator.item() {
         if visit(key, row)? == ControlFlow::Break(()) {
             return Ok(());
         }
