@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
-use weir_engine::{Before, ControlClient, Evolution, SAVEPOINTS, savepoints_in};
+use weir_engine::{ControlClient, SAVEPOINTS, savepoints_in};
 use weir_state::StorageSettings;
 
 use crate::exit::{Code, Failure};
+use crate::inexact::{InexactPart, inexact_of_job, print_inexact};
 use crate::remote::ServerFlags;
-use crate::savepoint::inexact;
 
 /// Where jobs have their folders unless they are told otherwise.
 const ROOT: &str = ".weir";
@@ -38,7 +38,7 @@ struct Found {
     checkpoint: Option<u64>,
     savepoints: usize,
     /// What earlier edits of its query left inexact.
-    inexact: Vec<(String, String)>,
+    inexact: Vec<InexactPart>,
 }
 
 /// Runs the command.
@@ -60,7 +60,7 @@ pub(crate) fn jobs(options: &JobsOptions) -> Result<Code, Failure> {
                     "running": job.running,
                     "checkpoint": job.checkpoint,
                     "savepoints": job.savepoints,
-                    "inexact": job.inexact.iter().map(|(id, what)| json!({"id": id, "what": what})).collect::<Vec<_>>(),
+                    "inexact": job.inexact,
                 })
             })
             .collect();
@@ -90,23 +90,10 @@ pub(crate) fn jobs(options: &JobsOptions) -> Result<Code, Failure> {
             job.file.as_deref().unwrap_or("-"),
         );
     }
-    for job in found.iter().filter(|job| !job.inexact.is_empty()) {
-        println!("\n{}: since an edit of its query", job.job);
-        for (id, what) in &job.inexact {
-            println!("  {id}: {what}");
-        }
+    for job in &found {
+        print_inexact(&job.job, &job.inexact);
     }
     Ok(Code::Done)
-}
-
-/// What the newest checkpoint says, if it is on this machine: nobody waits for a store to be told of jobs.
-fn edits(job: &str, folder: &Path) -> Vec<(String, String)> {
-    if !folder.join("checkpoints").is_dir() {
-        return Vec::new();
-    }
-    let before = Before::of_job(job, folder, None).ok();
-    let edits = before.and_then(|before| Evolution::of(&before.manifest).ok());
-    edits.map_or_else(Vec::new, |edits| inexact(&edits))
 }
 
 fn list(root: &Path) -> Result<Vec<Found>, Failure> {
@@ -144,7 +131,7 @@ fn list(root: &Path) -> Result<Vec<Found>, Failure> {
             checkpoint: highest.filter(|number| *number > 0),
             savepoints: savepoints_in(&folder.join(SAVEPOINTS), &StorageSettings::default())
                 .map_or(0, |(found, _)| found.len()),
-            inexact: edits(job, &folder),
+            inexact: inexact_of_job(job, &folder),
         });
     }
     found.sort_by(|a, b| a.job.cmp(&b.job));

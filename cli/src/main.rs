@@ -22,6 +22,7 @@ mod explain;
 mod fmt;
 mod generate;
 mod graph;
+mod inexact;
 mod jobs;
 mod print;
 mod progress;

@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use weir_engine::{
     ControlClient, Evolution, SAVEPOINTS, SavepointOrder, savepoint_of_checkpoint, savepoints_in,
 };
-use weir_planner::compare::Exactness;
 use weir_state::{ColumnRole, Manifest, SavedTable, Savepoint};
 use weir_types::{CheckpointId, EventTime};
 
 use crate::arguments::Format;
 use crate::exit::{Code, Failure};
+use crate::inexact::inexact;
 use crate::remote::ServerFlags;
 use crate::state;
 use crate::target::{State, is_url, job_folder, open, savepoint, scratch, settings};
@@ -381,29 +381,6 @@ fn describe(savepoint: &Savepoint) -> String {
     lines.join("\n")
 }
 
-/// What earlier edits left inexact, each with how far it is.
-pub(crate) fn inexact(edits: &Evolution) -> Vec<(String, String)> {
-    let marks = edits.marks.iter().filter_map(|(id, exact)| {
-        let what = match exact {
-            Exactness::Yes => return None,
-            Exactness::No => "not exact".to_owned(),
-            Exactness::From(time) => format!("exact for windows that start at {time} or later"),
-            Exactness::Open(time) if time.0 == i64::MIN => {
-                "exact for what had not been given yet".to_owned()
-            }
-            Exactness::Open(time) => format!("exact for windows that end after {time}"),
-            Exactness::Columns(columns) => {
-                let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
-                format!("exact in {}", columns.join(", "))
-            }
-        };
-        Some((id.to_string(), what))
-    });
-    let sinks = edits.sinks_with_old_rows.iter();
-    let sinks = sinks.map(|id| (id.to_string(), "holds rows of an earlier query".to_owned()));
-    marks.chain(sinks).collect()
-}
-
 /// What earlier edits left inexact, and what was accepted.
 fn describe_edits(checkpoint: &Manifest, lines: &mut Vec<String>) {
     // What cannot be read is said when it is restored; the rest is worth showing.
@@ -411,8 +388,8 @@ fn describe_edits(checkpoint: &Manifest, lines: &mut Vec<String>) {
         lines.push("edits that this release cannot read".to_owned());
         return;
     };
-    for (id, what) in inexact(&edits) {
-        lines.push(format!("edited {id}: {what}"));
+    for part in inexact(&edits) {
+        lines.push(format!("edited {}: {}", part.id, part.what));
     }
     for accepted in &edits.accepted {
         lines.push(format!(

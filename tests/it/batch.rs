@@ -64,14 +64,31 @@ impl Oracle {
         self.context.register_table(name, Arc::new(table)).unwrap();
     }
 
-    /// Adds a table of rows that are written as SQL; without rows it is there all the same.
+    /// Adds a table of rows that are written as SQL; without rows it is there all the same. A column is a name, and a type where
+    /// nothing but NULL may stand in it.
     pub(crate) fn values(&self, name: &str, columns: &str, rows: &[String]) {
-        let width = columns.split(',').count();
-        let nothing = vec!["NULL"; width].join(", ");
+        let columns: Vec<(&str, Option<&str>)> = columns
+            .split(", ")
+            .map(|column| match column.split_once(' ') {
+                Some((name, data_type)) => (name, Some(data_type)),
+                None => (column, None),
+            })
+            .collect();
+        let selected: Vec<String> = columns
+            .iter()
+            .map(|(name, data_type)| match data_type {
+                Some(data_type) => format!("CAST({name} AS {data_type}) AS {name}"),
+                None => (*name).to_owned(),
+            })
+            .collect();
+        let selected = selected.join(", ");
+        let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
+        let nothing = vec!["NULL"; names.len()].join(", ");
+        let names = names.join(", ");
         let query = match rows {
-            [] => format!("SELECT * FROM (VALUES ({nothing})) AS v ({columns}) WHERE false"),
+            [] => format!("SELECT {selected} FROM (VALUES ({nothing})) AS v ({names}) WHERE false"),
             rows => format!(
-                "SELECT * FROM (VALUES {}) AS v ({columns})",
+                "SELECT {selected} FROM (VALUES {}) AS v ({names})",
                 rows.join(", ")
             ),
         };
@@ -98,6 +115,13 @@ impl Oracle {
             frame.collect().await.map_err(|error| error.to_string())
         })
     }
+}
+
+#[test]
+fn a_column_of_nulls_has_the_type_that_it_is_given() {
+    let oracle = Oracle::default();
+    oracle.values("t", "k BIGINT, x", &["(NULL, 1)".to_owned()]);
+    assert_eq!(oracle.query("SELECT sum(k) FROM t").unwrap().len(), 1);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use super::{Client, ServerFlags, path_of};
 use crate::arguments::key_and_value;
 use crate::evolution::EvolutionFlags;
 use crate::exit::{Code, Failure};
+use crate::inexact::{InexactPart, print_inexact};
 use crate::print::is_closed_pipe;
 use crate::query_file::QueryFile;
 use crate::signals::StopRequest;
@@ -187,7 +188,7 @@ pub(crate) fn jobs(client: &Client, as_json: bool) -> Result<Code, Failure> {
         "{:width$}  state       checkpoint        rows in       rows out",
         "job"
     );
-    for job in jobs {
+    for job in &jobs {
         let figure = |name: &str| {
             job["progress"][name]
                 .as_u64()
@@ -208,6 +209,12 @@ pub(crate) fn jobs(client: &Client, as_json: bool) -> Result<Code, Failure> {
                 text(&job["error"], "code")
             );
         }
+    }
+    for job in jobs {
+        // A server of an earlier release does not say it.
+        let parts = serde_json::from_value(job["inexact"].clone()).unwrap_or_default();
+        let parts: Vec<InexactPart> = parts;
+        print_inexact(&text(job, "id"), &parts);
     }
     Ok(Code::Done)
 }

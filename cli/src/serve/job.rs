@@ -30,6 +30,7 @@ use super::decide::{Ended, LOOK_AT_LOCK, Next, decide};
 use super::log::{LogFormat, now_micros};
 use super::problem::{Place, Problem};
 use super::store::{Edit, JobHome, JobSpec, Wanted, came_up};
+use crate::inexact::{InexactPart, inexact_of_job};
 use crate::telemetry::{ProcessSpan, ServerTelemetry};
 
 /// Between two looks at a process.
@@ -246,6 +247,11 @@ impl Job {
             "progress": progress,
             "error": inner.spec.failure,
         })
+    }
+
+    /// What earlier edits of its query left inexact, as its newest checkpoint has it.
+    pub(crate) fn inexact(&self) -> Vec<InexactPart> {
+        inexact_of_job(&self.name, &self.home.state())
     }
 
     pub(crate) fn restarts(&self) -> u64 {

@@ -282,7 +282,11 @@ fn jobs(server: &Server, _: &Call) -> Result<Reply, ApiError> {
     let all: Vec<Value> = server
         .all_with_progress()
         .into_iter()
-        .map(|(job, progress)| job.describe(progress))
+        .map(|(job, progress)| {
+            let mut described = job.describe(progress);
+            described["inexact"] = json!(job.inexact());
+            described
+        })
         .collect();
     reply(200, &json!({"jobs": all}))
 }
@@ -291,6 +295,7 @@ fn job(server: &Server, call: &Call) -> Result<Reply, ApiError> {
     let job = server.job(&call.id)?;
     let mut described = job.describe(job.progress());
     let spec = job.spec();
+    described["inexact"] = json!(job.inexact());
     described["sql"] = spec.text.sql.into();
     described["settings"] = json!(spec.text.settings);
     // Their values may be passwords.

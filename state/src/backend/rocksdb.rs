@@ -45,6 +45,7 @@ use super::table_file::TableFiles;
 use super::{
     FrozenEntries, Keys, LinkedFile, StateBackend, TableIndex, Visitor, Write, Writes, gathered,
 };
+use crate::encoding::key;
 use crate::{Error, Result};
 
 /// Keys that one call of RocksDB looks up: bounds the pinned blocks.
@@ -134,6 +135,10 @@ impl RocksShared {
         options.set_write_buffer_manager(&self.write_buffers);
         options.set_max_background_jobs(2);
         options.set_max_open_files(512);
+        // As many threads as this begin at each open, however few files there are.
+        options.set_max_file_opening_threads(2);
+        // Nothing is decided by what it would read of every file.
+        options.set_skip_stats_update_on_db_open(true);
         options.set_keep_log_file_num(1);
         options.set_max_log_file_size(1 << 20);
         options.set_stats_dump_period_sec(0);
@@ -450,7 +455,7 @@ impl StateBackend for RocksBackend {
         options.set_iterate_upper_bound(to);
         let mut iterator = self.db.raw_iterator_cf_opt(self.family(table), options);
         iterator.seek_to_last();
-        while let (Some(key), Some(row)) = (iterator.key(), iterator.value()) {
+        while let Some((key, row)) = iterator.item() {
             if visit(key, row)? == ControlFlow::Break(()) {
                 return Ok(());
             }
@@ -529,9 +534,13 @@ fn scan(
     }
     let mut options = ReadOptions::default();
     options.set_iterate_upper_bound(to);
+    if to.len() <= key::GROUP_BYTES {
+        // A table, or a part of one, from end to end: its blocks would drive out those in use.
+        options.fill_cache(false);
+    }
     let mut iterator = db.raw_iterator_cf_opt(family, options);
     iterator.seek(from);
-    while let (Some(key), Some(row)) = (iterator.key(), iterator.value()) {
+    while let Some((key, row)) = iterator.item() {
         if visit(key, row)? == ControlFlow::Break(()) {
             return Ok(());
         }

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!   empty at the start ─────────────▶ knows all ─▶ knows nothing      when it would take too much memory
-//!   restored ─▶ knows nothing ─▶ reading ─▶ knows all                 a piece of the table at the end of each epoch
+//!   restored ─▶ knows nothing ─▶ reading ─▶ knows all                 a piece of the table for each so many look-ups
 //! ```
 //!
 //! Blocks of one cache line: Putze, Sanders and Singler, *Cache-, Hash- and Space-Efficient Bloom Filters*, 2007. Layers that grow,
@@ -37,10 +37,14 @@ const FIRST_BLOCKS: usize = 256;
 const GROWTH: usize = 4;
 /// The filter takes at most this part of a worker's memory.
 const PART_OF_MEMORY: usize = 4;
-/// Entries that are read at the end of an epoch.
-const ENTRIES_PER_EPOCH: usize = 4096;
-/// Epochs after which a table that was too large is looked at again.
-const EPOCHS_BETWEEN: u32 = 4096;
+/// Entries that are read at once, at the end of an epoch.
+const ENTRIES_AT_ONCE: usize = if cfg!(test) { 32 } else { 8192 };
+/// Look-ups in the database that cost as much as reading them.
+const LOOK_UPS_WORTH_IT: u32 = if cfg!(test) { 4 } else { 1024 };
+/// What looking for all rows of a key costs, in look-ups of one.
+pub(super) const SCAN_IN_LOOK_UPS: usize = 4;
+/// Look-ups after which a table that was too large is looked at again.
+const LOOK_UPS_BETWEEN: u32 = 1 << 20;
 
 /// A cache line: one bit of each word for each item.
 #[derive(Clone, Copy, Debug, Default)]
@@ -96,7 +100,7 @@ enum Knows {
     All,
     /// What left memory since the reading began, and what is before this key of the database.
     Reading(Vec<u8>),
-    /// The table is looked at again in so many epochs.
+    /// The table is looked at after so many look-ups.
     Nothing(u32),
 }
 
@@ -104,6 +108,8 @@ enum Knows {
 pub(crate) struct AtRest {
     knows: Knows,
     layers: Vec<Layer>,
+    /// Look-ups in the database since a part of the table was read.
+    look_ups: u32,
 }
 
 /// The item of a key, beside those of its rows.
@@ -118,9 +124,10 @@ impl AtRest {
         Self {
             knows: match empty {
                 true => Knows::All,
-                false => Knows::Nothing(0),
+                false => Knows::Nothing(LOOK_UPS_WORTH_IT),
             },
             layers: Vec::new(),
+            look_ups: 0,
         }
     }
 
@@ -153,7 +160,7 @@ impl AtRest {
             let wanted = last.map_or(FIRST_BLOCKS, |blocks| blocks * GROWTH);
             let blocks = wanted.min(bytes.saturating_sub(self.bytes()) / size_of::<Block>());
             if blocks < FIRST_BLOCKS {
-                self.knows = Knows::Nothing(EPOCHS_BETWEEN);
+                self.knows = Knows::Nothing(LOOK_UPS_BETWEEN);
                 self.layers = Vec::new();
                 return;
             }
@@ -167,7 +174,7 @@ impl AtRest {
     fn begin(&mut self, items: usize, bytes: usize) {
         let blocks = (items + items / 4) * BITS_PER_ITEM / BLOCK_BITS + FIRST_BLOCKS;
         if blocks * size_of::<Block>() > bytes {
-            self.knows = Knows::Nothing(EPOCHS_BETWEEN);
+            self.knows = Knows::Nothing(LOOK_UPS_BETWEEN);
             return;
         }
         self.layers = vec![Layer::of_blocks(blocks)];
@@ -203,6 +210,12 @@ impl Cache {
         }
     }
 
+    /// Whether the filter has all that is at rest; for tests.
+    #[cfg(test)]
+    pub(crate) fn knows_what_is_at_rest(&self) -> bool {
+        matches!(self.at_rest.knows, Knows::All)
+    }
+
     fn has_rows_of_keys(&self) -> bool {
         matches!(self.table.spec.layout, Layout::MultiMap | Layout::Sorted)
     }
@@ -211,7 +224,13 @@ impl Cache {
         self.table.budget.fair_share() / PART_OF_MEMORY
     }
 
-    /// Reads a piece of what the filter does not know of yet. Called between epochs.
+    /// Takes note of keys that are looked for in the database.
+    #[inline]
+    pub(super) fn note_look_ups(&mut self, keys: usize) {
+        self.at_rest.look_ups = self.at_rest.look_ups.saturating_add(keys as u32);
+    }
+
+    /// Reads a piece of what the filter does not know of yet, if it was asked often enough since. Called between epochs.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -220,9 +239,12 @@ impl Cache {
         if self.complete || self.slice.is_some() {
             return Ok(());
         }
+        let look_ups = self.at_rest.look_ups;
         match &mut self.at_rest.knows {
             Knows::All => Ok(()),
-            Knows::Nothing(0) => {
+            Knows::Nothing(wait) if look_ups < *wait => Ok(()),
+            Knows::Nothing(_) => {
+                self.at_rest.look_ups = 0;
                 // What is spilled from now on is put into the filter as it comes: reading need not see it.
                 self.table.backend.settle(self.table.index)?;
                 let (entries, _) = self.table.backend.size(self.table.index);
@@ -232,12 +254,10 @@ impl Cache {
                 self.update_charge();
                 Ok(())
             }
-            Knows::Nothing(epochs) => {
-                *epochs -= 1;
-                Ok(())
-            }
+            Knows::Reading(_) if look_ups < LOOK_UPS_WORTH_IT => Ok(()),
             Knows::Reading(next) => {
                 let from = std::mem::take(next);
+                self.at_rest.look_ups -= LOOK_UPS_WORTH_IT;
                 self.read_at_rest(from)
             }
         }
@@ -258,7 +278,7 @@ impl Cache {
         table
             .backend
             .scan_settled(table.index, &from, &end, &mut |stored, _| {
-                if rows.len() == ENTRIES_PER_EPOCH {
+                if rows.len() == ENTRIES_AT_ONCE {
                     next = Some(stored.to_vec());
                     return Ok(ControlFlow::Break(()));
                 }
@@ -307,7 +327,7 @@ mod tests {
         assert!(filter.may_have(1_000_000));
         assert_eq!(filter.bytes(), 0);
         filter.begin(100_000, 64 << 10);
-        assert!(matches!(filter.knows, Knows::Nothing(EPOCHS_BETWEEN)));
+        assert!(matches!(filter.knows, Knows::Nothing(LOOK_UPS_BETWEEN)));
         filter.begin(1_000, 64 << 10);
         filter.put(7, 64 << 10);
         assert!(filter.may_have(1_000_000), "not everything was read");

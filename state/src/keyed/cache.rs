@@ -325,6 +325,7 @@ impl Cache {
             return Ok(());
         }
         let table = self.table.clone();
+        self.note_look_ups(slots.len());
         let mut reloaded = 0;
         table
             .backend

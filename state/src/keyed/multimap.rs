@@ -29,7 +29,7 @@ use crate::{Error, Result};
 /// key → multiset of rows (the value columns), each with a multiplicity. A handle: clones speak of the same table.
 #[derive(Clone)]
 pub struct MultiMapTable {
-    pub(super) cache: CacheRef,
+    pub(crate) cache: CacheRef,
 }
 
 /// Rows that a probe found.

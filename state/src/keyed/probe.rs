@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::at_rest::SCAN_IN_LOOK_UPS;
 use super::cache::{Cache, NO_SLOT};
 use super::chunk::KeyRef;
 use super::lists::Lists;
@@ -36,6 +37,7 @@ impl Cache {
     ) -> Result<Option<usize>> {
         let mut in_memory = self.is_whole(hash, entry_key);
         if !in_memory && matched == 0 {
+            self.note_look_ups(SCAN_IN_LOOK_UPS);
             let mut rows = Vec::new();
             if !self.read_rows(hash, entry_key, ROWS_LOADED, &mut rows)? {
                 self.load_rows(hash, entry_key, &rows)?;

@@ -25,6 +25,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use weir_types::{DataType, Schema};
 
+use super::at_rest::SCAN_IN_LOOK_UPS;
 use super::cache::{Cache, CacheRef, Missing, entry_bytes};
 use super::chunk::{CHUNK_SLOTS, KeyBatch, KeyRef};
 use super::context::TableContext;
@@ -541,6 +542,7 @@ impl Cache {
             to: None,
             reverse: false,
         };
+        self.note_look_ups(SCAN_IN_LOOK_UPS);
         let rows = self.rows_at_rest(hash, entry_key, &everything, ROWS_LOADED + 1)?;
         if rows.len() > ROWS_LOADED {
             if let (Some(owner), Some(ordered)) = (owner, &mut self.ordered) {

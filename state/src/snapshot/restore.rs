@@ -4,6 +4,7 @@
 //!   Restoring ── sources: checkpoints;  tables: for each table of the start where it comes from
 //!
 //!   one old worker of the same range, rocksdb → rocksdb:   link its files, open; families that are not kept are dropped
+//!                                                          (of several checkpoints the one that has most of what is kept)
 //!   what is not there then:   for each old worker that overlaps, in the order of ranges:
 //!                               Kept      its entries of our key groups, byte for byte ─▶ batches of writes
 //!                               Changed   entries ─▶ columns ─▶ the change ─▶ entries  ─▶ batches of writes
@@ -40,8 +41,8 @@ pub(crate) fn restore(
 ) -> Result<(Arc<dyn StateBackend>, HashMap<String, FileEntry>)> {
     check(options, tables, from)?;
     pass("state.restore.before")?;
-    let (backend, known, done) = match linkable(shared, options, from)? {
-        Some(part) => link(shared, options, tables, from, part)?,
+    let (backend, known, done) = match linkable(shared, options, tables, from)? {
+        Some((source, part)) => link(shared, options, tables, from, source, part)?,
         None => (
             new_backend(shared, options, tables)?,
             HashMap::new(),
@@ -132,23 +133,48 @@ fn check(options: &WorkerOptions, tables: &[TableSpec], from: &Restoring) -> Res
     Ok(())
 }
 
-/// The part of the first source that can be linked: one old worker of the same range, and databases on both sides.
+/// The part of a source that can be linked: one old worker of the same range, and databases on both sides. Of several sources the
+/// one with most of what is kept, by its size and the share of its tables that are.
 fn linkable<'a>(
     shared: &SharedState,
     options: &WorkerOptions,
+    tables: &[TableSpec],
     from: &'a Restoring,
-) -> Result<Option<&'a WorkerSnapshot>> {
-    let Some(source) = from.sources.first() else {
-        return Ok(None);
-    };
-    let parts = overlapping(options.range, &source.workers)?;
-    let [part] = parts.as_slice() else {
-        return Ok(None);
-    };
-    let same = part.range == options.range
-        && part.form == FileForm::Database
-        && (source.backend, shared.kind) == (BackendKind::Rocksdb, BackendKind::Rocksdb);
-    Ok(same.then_some(*part))
+) -> Result<Option<(usize, &'a WorkerSnapshot)>> {
+    let mut best = None;
+    let mut most = 0;
+    for (number, source) in from.sources.iter().enumerate() {
+        let parts = overlapping(options.range, &source.workers)?;
+        let [part] = parts.as_slice() else {
+            continue;
+        };
+        let same = part.range == options.range
+            && part.form == FileForm::Database
+            && (source.backend, shared.kind) == (BackendKind::Rocksdb, BackendKind::Rocksdb);
+        let kept = kept_as_they_are(tables, from, number).count() as u64;
+        let bytes: u64 = part.files.iter().map(|file| file.size).sum();
+        let weight = kept * (1 + bytes / source.tables.len().max(1) as u64);
+        if same && weight > most {
+            best = Some((number, *part));
+            most = weight;
+        }
+    }
+    Ok(best)
+}
+
+/// The tables of a start that are those of a source, byte for byte and under the same name.
+fn kept_as_they_are(
+    tables: &[TableSpec],
+    from: &Restoring,
+    number: usize,
+) -> impl Iterator<Item = usize> {
+    let stored_tables = &from.sources[number].tables;
+    (0..tables.len()).filter(move |&table| match from.tables[table] {
+        TableFrom::Kept { source, stored } if source == number => {
+            stored_tables[stored].family() == tables[table].family()
+        }
+        _ => false,
+    })
 }
 
 type Linked = (
@@ -164,24 +190,19 @@ fn link(
     options: &WorkerOptions,
     tables: &[TableSpec],
     from: &Restoring,
+    number: usize,
     part: &WorkerSnapshot,
 ) -> Result<Linked> {
-    let source = &from.sources[0];
-    let done: HashSet<usize> = (0..tables.len())
-        .filter(|&table| match from.tables[table] {
-            TableFrom::Kept { source: 0, stored } => {
-                source.tables[stored].family() == tables[table].family()
-            }
-            _ => false,
-        })
-        .collect();
-    if done.is_empty() && !tables.is_empty() {
-        return Ok((new_backend(shared, options, tables)?, HashMap::new(), done));
-    }
+    let source = &from.sources[number];
+    let done: HashSet<usize> = kept_as_they_are(tables, from, number).collect();
     let folder = options.scratch.join("db");
     fetch(source, part, &folder)?;
     pass("state.restore.linked")?;
-    let known = part.files.iter().filter(|file| file.name.ends_with(".sst"));
+    // Files of another checkpoint than the job's own are not in its storage.
+    let known = part
+        .files
+        .iter()
+        .filter(|file| number == 0 && file.name.ends_with(".sst"));
     let known = known
         .map(|file| (file.name.clone(), file.clone()))
         .collect();

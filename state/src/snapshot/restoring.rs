@@ -17,7 +17,7 @@ use crate::{Error, Result, TableSpec};
 /// Checkpoints, and for each table of a start which of their tables it takes over.
 #[derive(Clone)]
 pub struct Restoring {
-    /// The first one is the job's own: its files are linked where they can be.
+    /// The first one is the job's own: its files are in the job's storage.
     pub sources: Vec<RestoreFrom>,
     /// One for each table of the start, in their order.
     pub tables: Vec<TableFrom>,

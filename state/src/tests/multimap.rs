@@ -130,3 +130,55 @@ fn a_key_that_is_not_all_in_memory_is_not_forgotten() {
     assert_eq!(forget(&table, &[1]), [0]);
     assert_eq!(probe(&table, 1, 777, || ()).len(), many.len());
 }
+
+#[test]
+fn what_is_at_rest_after_a_restore_is_learned_from_look_ups() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = CheckpointStore::local(folder.path().join("checkpoints")).unwrap();
+    let setup = Setup {
+        kind: BackendKind::Rocksdb,
+        memory: 4 << 20,
+        inline: true,
+    };
+    let (_, states) = setup.open(folder.path(), 1, 1, None);
+    let table = states[0].multi_map_table(&operator(), "rows");
+    for key in 0..300 {
+        apply(
+            &table,
+            key,
+            &[(key, "b".to_owned()), (1000, "c".to_owned())],
+            1,
+        )
+        .unwrap();
+    }
+    states[0].end_epoch().unwrap();
+    let manifest = checkpoint(1, BackendKind::Rocksdb, &states, &store);
+    drop(states);
+
+    let from = manifest.restore_from(&store);
+    let (_, states) = setup.open(folder.path(), 2, 1, Some(&from));
+    let table = states[0].multi_map_table(&operator(), "rows");
+    let knows = || table.cache.borrow().knows_what_is_at_rest();
+    assert!(!knows());
+    // New rows, taken back, some of keys that are there: nothing of what is at rest comes into memory whole.
+    for step in 0..200 {
+        assert_eq!(probe(&table, 1_000_000 + step, 10, || ()), []);
+        apply(&table, step, &[(7, "new".to_owned())], 1).unwrap();
+        if step % 2 == 0 {
+            apply(&table, step, &[(1000, "c".to_owned())], -1).unwrap();
+        }
+        states[0].end_epoch().unwrap();
+        if step == 5 {
+            assert!(!knows(), "a piece after the other");
+        }
+    }
+    assert!(knows());
+    for key in 0..300 {
+        let mut rows = vec![(key, 1)];
+        rows.extend((key < 200).then_some((7, 1)));
+        rows.extend((key >= 200 || key % 2 == 1).then_some((1000, 1)));
+        rows.sort();
+        assert_eq!(probe(&table, key, 10, || ()), rows, "key {key}");
+    }
+    states[0].check();
+}

@@ -34,11 +34,13 @@ struct Came {
 }
 
 /// Cases that once went wrong: a column of a sink that was dropped and came back; a replay up to the watermark of what a union
-/// read before; groups merged by a dropped key of which they count the distinct values.
-const FOUND: [u64; 3] = [
+/// read before; groups merged by a dropped key of which they count the distinct values; a column of nothing but NULL in the batch
+/// engine.
+const FOUND: [u64; 4] = [
     17_732_233_145_095_174_573,
     15_861_619_248_649_486_743,
     10_047_671_246_174_608_553,
+    433_233_748_387_352_678,
 ];
 
 #[test]
@@ -200,7 +202,11 @@ fn write(base: &Path, rows: &Rows) {
 fn oracle(rows: &Rows) -> Oracle {
     let oracle = Oracle::default();
     for (source, values) in &rows.values {
-        oracle.values(source, "id, k, g, x, y, t", values);
+        oracle.values(
+            source,
+            "id BIGINT, k BIGINT, g BIGINT, x BIGINT, y BIGINT, t",
+            values,
+        );
     }
     oracle
 }

@@ -121,6 +121,14 @@ fn an_upgrade_is_judged_first_and_one_that_does_not_come_up_goes_back() {
         let settled = job["upgrading"] == false && job["state"] == "running";
         settled.then(|| assert!(job["sql"].as_str().unwrap().contains("WHERE id > 0")))
     });
+    // The server says what it left inexact, as soon as a checkpoint does.
+    until("the marks of the edit are told", || {
+        let parts = place.get("/v1/jobs/j")["inexact"].clone();
+        (!parts.as_array()?.is_empty()).then(|| {
+            assert_eq!(parts[0]["id"], "seen/aggregate", "{parts}");
+            assert_eq!(place.get("/v1/jobs")["jobs"][0]["inexact"], parts);
+        })
+    });
     // One that fails on its first row.
     let broken = endless(
         "SELECT id % 3 AS bucket, sum(id) / (count(*) - count(*)) AS total FROM clicks WHERE id > 0 GROUP BY id % 3",
