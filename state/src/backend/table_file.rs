@@ -25,6 +25,8 @@ use crate::{Error, Result};
 const FILE_BYTES: usize = 256 << 10;
 /// Larger files are not made: what is merged needs room twice.
 const LARGEST_FILE_BYTES: u64 = 64 << 20;
+/// Files that are written at once: each has a block, an index and a filter in memory until it is complete.
+const FILES_AT_ONCE: usize = 8;
 
 /// Makes table files for one database.
 pub(super) struct TableFiles {
@@ -93,30 +95,38 @@ fn take_in(db: &DB, family: &ColumnFamily, path: &Path) -> Result<()> {
         .map_err(failed("adding a file of state"))
 }
 
-/// Puts and deletions of one table that come in stretches, each in the order of its keys, as table files: one, as long as each stretch
-/// comes behind the one before.
+/// Puts and deletions of one table that come in stretches, each in the order of its keys, as table files: a stretch goes on with
+/// a file that ends before it, so that there are as many files as stretches that overlap each other, and not more.
+///
+/// ```text
+///   stretches   a…f  c…h │ k…p  m…q  n…r │ t…z        files   a…f k…p t…z    c…h m…q    n…r
+/// ```
 pub(super) struct SortedFiles<'a> {
     backend: &'a RocksBackend,
     table: TableIndex,
-    path: PathBuf,
-    open: Option<SstFileWriter<'a>>,
-    last_key: Vec<u8>,
-    file_bytes: u64,
+    /// Each is beside the database under a number of its own: its place here.
+    open: Vec<Option<SortedFile<'a>>>,
+    /// The place of the file that the stretch goes to.
+    at: usize,
     bytes: u64,
     /// Instead of files, while merging them lags far behind.
     writes: Option<Writes>,
 }
 
+struct SortedFile<'a> {
+    writer: SstFileWriter<'a>,
+    path: PathBuf,
+    last_key: Vec<u8>,
+    bytes: u64,
+}
+
 impl<'a> SortedFiles<'a> {
     pub(super) fn new(backend: &'a RocksBackend, table: TableIndex) -> Self {
-        let folder = &backend.files(table).2.folder;
         Self {
             backend,
             table,
-            path: folder.join(format!("spilled-{table}.sst")),
-            open: None,
-            last_key: Vec::new(),
-            file_bytes: 0,
+            open: Vec::new(),
+            at: 0,
             bytes: 0,
             writes: backend.lags_behind(table).then(Writes::default),
         }
@@ -127,9 +137,38 @@ impl<'a> SortedFiles<'a> {
         if let Some(writes) = &mut self.writes {
             self.backend.put(writes)?;
             writes.clear();
+            return Ok(());
         }
-        if self.file_bytes >= LARGEST_FILE_BYTES || key <= self.last_key.as_slice() {
-            self.close()?;
+        for at in 0..self.open.len() {
+            let file = self.open[at].take_if(|file| file.bytes >= LARGEST_FILE_BYTES);
+            self.close(file)?;
+        }
+        let ends_before = |file: &Option<SortedFile<'_>>| {
+            let file = file.as_ref();
+            file.is_none_or(|file| file.last_key.as_slice() < key)
+        };
+        self.at = match self.open.iter().position(ends_before) {
+            Some(at) => at,
+            None if self.open.len() < FILES_AT_ONCE => {
+                self.open.push(None);
+                self.open.len() - 1
+            }
+            None => {
+                let file = self.open[0].take();
+                self.close(file)?;
+                0
+            }
+        };
+        if self.open[self.at].is_none() {
+            let files = self.backend.files(self.table).2;
+            let name = format!("spilled-{}-{}.sst", self.table, self.at);
+            let path = files.folder.join(name);
+            self.open[self.at] = Some(SortedFile {
+                writer: files.create(&path)?,
+                path,
+                last_key: Vec::new(),
+                bytes: 0,
+            });
         }
         Ok(())
     }
@@ -150,31 +189,27 @@ impl<'a> SortedFiles<'a> {
             }
             return Ok(());
         }
-        self.file_bytes += length;
-        self.last_key.clear();
-        self.last_key.extend_from_slice(key);
-        let file = match &mut self.open {
-            Some(file) => file,
-            none => none.insert(self.backend.files(self.table).2.create(&self.path)?),
-        };
+        let file = self.open.get_mut(self.at).and_then(Option::as_mut);
+        let file = file.expect("a stretch has begun");
+        file.bytes += length;
+        file.last_key.clear();
+        file.last_key.extend_from_slice(key);
         let put = match row {
-            Some(row) => file.put(key, row),
-            None => file.delete(key),
+            Some(row) => file.writer.put(key, row),
+            None => file.writer.delete(key),
         };
         put.map_err(failed("writing a file of state"))
     }
 
-    fn close(&mut self) -> Result<()> {
-        let Some(mut file) = self.open.take() else {
+    fn close(&self, file: Option<SortedFile<'_>>) -> Result<()> {
+        let Some(mut file) = file else {
             return Ok(());
         };
-        file.finish().map_err(failed("writing a file of state"))?;
-        drop(file);
+        let finished = file.writer.finish();
+        finished.map_err(failed("writing a file of state"))?;
+        drop(file.writer);
         let (db, family, _) = self.backend.files(self.table);
-        take_in(db, family, &self.path)?;
-        self.file_bytes = 0;
-        self.last_key.clear();
-        Ok(())
+        take_in(db, family, &file.path)
     }
 
     /// All stretches are there.
@@ -182,7 +217,9 @@ impl<'a> SortedFiles<'a> {
         if let Some(writes) = &self.writes {
             self.backend.put(writes)?;
         }
-        self.close()?;
+        for file in std::mem::take(&mut self.open) {
+            self.close(file)?;
+        }
         self.backend.note_spill(self.table, self.bytes)
     }
 }

@@ -153,6 +153,11 @@ impl SpillingBackend {
         })
     }
 
+    fn has_too_much(&self, content: &SpilledTable) -> bool {
+        let is_large = content.memory() >= self.fair_bytes;
+        content.is_full() || is_large && self.shared.has_too_much_spilled()
+    }
+
     fn spill(&self, table: TableIndex, spilled: &Spilled, writes: &[Write<'_>]) -> Result<()> {
         let mut content = spilled.lock();
         for write in writes {
@@ -163,8 +168,10 @@ impl SpillingBackend {
             }
         }
         content.note_memory();
-        let is_large = content.memory() >= self.fair_bytes;
-        let settles = content.is_full() || is_large && self.shared.has_too_much_spilled();
+        if self.has_too_much(&content) && content.may_shrink() {
+            content.merge_all()?;
+        }
+        let settles = self.has_too_much(&content);
         drop(content);
         self.shared.share_cache();
         if settles {

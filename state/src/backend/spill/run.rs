@@ -18,7 +18,7 @@ use super::record::{self, GROUP_SHIFT, Record, damaged, place_of};
 use crate::{Error, Result};
 
 /// Records of a bucket, about: of so many, one in 40 has the byte of another key.
-const BUCKET_RECORDS: u64 = 6;
+const BUCKET_RECORDS: u64 = 8;
 /// Bytes of a bucket that is not one large record, about.
 const BUCKET_BYTES: u64 = 4096;
 /// Bytes that are written, or read one after the other, at once.
@@ -91,11 +91,32 @@ impl Spread {
     }
 }
 
+/// The records of a run, without what finds one of them.
+#[derive(Clone)]
+pub(super) struct Records {
+    file: Arc<File>,
+    extent: Extent,
+}
+
+impl Records {
+    pub(super) fn extent(&self) -> Extent {
+        self.extent
+    }
+
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.file, &other.file)
+    }
+
+    fn read(&self, from: u64, into: &mut [u8]) -> Result<()> {
+        let read = self.file.read_exact_at(into, from);
+        read.map_err(|error| Error::io("reading spilled state", error))
+    }
+}
+
 /// See the module's text.
 pub(super) struct Run {
-    file: File,
+    records: Records,
     spread: Spread,
-    extent: Extent,
     /// Where each bucket begins: its record, its byte. One more than there are buckets.
     begins: Vec<(u32, u32)>,
     /// A byte of each record's hash.
@@ -104,8 +125,8 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn extent(&self) -> Extent {
-        self.extent
+    pub(super) fn records(&self) -> &Records {
+        &self.records
     }
 
     pub(super) fn memory(&self) -> usize {
@@ -136,9 +157,8 @@ impl Run {
         if buffer.len() < length {
             buffer.resize(length, 0);
         }
-        self.file
-            .read_exact_at(&mut buffer[..length], u64::from(range.start))
-            .map_err(|error| Error::io("reading spilled state", error))?;
+        self.records
+            .read(u64::from(range.start), &mut buffer[..length])?;
         let mut at = 0;
         while at < length {
             let record = Record::first(&buffer[at..length]).ok_or_else(damaged)?;
@@ -165,7 +185,7 @@ pub(super) struct RunWriter {
 
 impl RunWriter {
     /// A run in a new file at `path`. Its memory is counted by `held`.
-    pub(super) fn create(path: &Path, expected: &Extent, held: Held) -> Result<Self> {
+    pub(super) fn create(path: &Path, expected: &Extent, mut held: Held) -> Result<Self> {
         let context = || format!("making the file {}", path.display());
         let file = OpenOptions::new()
             .read(true)
@@ -180,11 +200,14 @@ impl RunWriter {
         begins.reserve_exact(spread.buckets as usize + 1);
         let mut marks = Vec::new();
         marks.reserve_exact(expected.records as usize);
+        held.set(bytes_of(&begins, &marks) + PIECE_BYTES);
         Ok(Self {
             run: Run {
-                file,
+                records: Records {
+                    file: Arc::new(file),
+                    extent: Extent::default(),
+                },
                 spread,
-                extent: Extent::default(),
                 begins,
                 marks,
                 held,
@@ -199,15 +222,16 @@ impl RunWriter {
         let run = &mut self.run;
         let bucket = run.spread.bucket(place);
         let bucket = bucket.ok_or_else(|| Error::damaged("a spilled entry is out of place"))?;
-        let begin = (run.marks.len() as u32, run.extent.bytes as u32);
+        let extent = &mut run.records.extent;
+        let begin = (run.marks.len() as u32, extent.bytes as u32);
         while run.begins.len() <= bucket {
             run.begins.push(begin);
         }
         run.marks.push(record.hash as u8);
-        let first = run.extent.places.map_or(place, |places| places.0);
-        run.extent.places = Some((first, place));
-        run.extent.records += 1;
-        run.extent.bytes += record.bytes.len() as u64;
+        let first = extent.places.map_or(place, |places| places.0);
+        extent.places = Some((first, place));
+        extent.records += 1;
+        extent.bytes += record.bytes.len() as u64;
         if self.out.len() + record.bytes.len() > PIECE_BYTES {
             self.write()?;
         }
@@ -216,9 +240,8 @@ impl RunWriter {
     }
 
     fn write(&mut self) -> Result<()> {
-        self.run
-            .file
-            .write_all_at(&self.out, self.written)
+        let file = &self.run.records.file;
+        file.write_all_at(&self.out, self.written)
             .map_err(|error| Error::io("writing spilled state", error))?;
         self.written += self.out.len() as u64;
         self.out.clear();
@@ -228,21 +251,26 @@ impl RunWriter {
     pub(super) fn finish(mut self) -> Result<Run> {
         self.write()?;
         let mut run = self.run;
-        if run.extent.bytes >= u64::from(u32::MAX) {
+        let bytes = run.records.extent.bytes;
+        if bytes >= u64::from(u32::MAX) {
             return Err(Error::io("writing spilled state", "a run has 4 GiB"));
         }
-        let end = (run.marks.len() as u32, run.extent.bytes as u32);
+        let end = (run.marks.len() as u32, bytes as u32);
         run.begins.resize(run.spread.buckets as usize + 1, end);
         run.marks.shrink_to_fit();
-        run.held
-            .set(size_of::<Run>() + run.begins.capacity() * 8 + run.marks.capacity());
+        run.held.set(bytes_of(&run.begins, &run.marks));
         Ok(run)
     }
 }
 
+/// Memory of a run with these.
+fn bytes_of(begins: &Vec<(u32, u32)>, marks: &Vec<u8>) -> usize {
+    size_of::<Run>() + begins.capacity() * size_of::<(u32, u32)>() + marks.capacity()
+}
+
 /// Reads a run from its beginning to its end.
 pub(super) struct RunReader {
-    run: Arc<Run>,
+    records: Records,
     buffer: Vec<u8>,
     at: usize,
     /// What of the file is read next.
@@ -250,9 +278,9 @@ pub(super) struct RunReader {
 }
 
 impl RunReader {
-    pub(super) fn new(run: Arc<Run>) -> Result<Self> {
+    pub(super) fn new(records: Records) -> Result<Self> {
         let mut reader = Self {
-            run,
+            records,
             buffer: Vec::new(),
             at: 0,
             next: 0,
@@ -281,7 +309,7 @@ impl RunReader {
     /// Makes sure that a whole record is there, unless all are over.
     fn fill(&mut self) -> Result<()> {
         while !self.has_record() {
-            let left = self.run.extent.bytes - self.next;
+            let left = self.records.extent.bytes - self.next;
             let here = self.buffer.len() - self.at;
             if left == 0 {
                 return if here == 0 { Ok(()) } else { Err(damaged()) };
@@ -291,10 +319,7 @@ impl RunReader {
             let wanted = record::length(&self.buffer).unwrap_or(0).max(PIECE_BYTES) - here;
             let length = left.min(wanted as u64) as usize;
             self.buffer.resize(here + length, 0);
-            self.run
-                .file
-                .read_exact_at(&mut self.buffer[here..], self.next)
-                .map_err(|error| Error::io("reading spilled state", error))?;
+            self.records.read(self.next, &mut self.buffer[here..])?;
             self.next += length as u64;
         }
         Ok(())
@@ -303,7 +328,7 @@ impl RunReader {
 
 /// Visits the records of some runs in order; of a key that several have, the record of the first of them.
 pub(super) fn merge(
-    newest_first: &[Arc<Run>],
+    newest_first: &[Records],
     visit: &mut dyn FnMut(&Record<'_>) -> Result<()>,
 ) -> Result<()> {
     let readers = newest_first.iter().cloned().map(RunReader::new);

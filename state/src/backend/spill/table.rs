@@ -1,13 +1,14 @@
 //! What one table has spilled.
 //!
 //! ```text
-//!   put ─▶ buffer ──full──▶ run ──8 of a tier──▶ one run of the next tier ─▶ …
+//!   put ─▶ buffer ──full──▶ run ──8 of a tier──▶ one run of the next tier ─▶ …   too much of all: one run of all
 //!   find ─▶ buffer ─▶ runs, the newest first
 //! ```
 //!
 //! # Invariants
 //! 1. A run of a tier is older than every run of the tiers before it, and in a tier the runs are in the order of their making.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -16,8 +17,8 @@ use hashbrown::HashTable;
 
 use super::memory::Held;
 use super::record::{self, Record, damaged};
-use super::run::{Extent, Found, Run, RunWriter, merge};
-use crate::Result;
+use super::run::{Extent, Found, PIECE_BYTES, Records, Run, RunWriter, merge};
+use crate::{Error, Result};
 
 /// Runs of a tier that become one of the next tier.
 const FAN: usize = 8;
@@ -34,7 +35,9 @@ pub(super) struct SpilledTable {
     buffer: Vec<u8>,
     /// The youngest record of each key in the buffer.
     index: HashTable<u32>,
-    tiers: [Vec<Arc<Run>>; TIERS],
+    tiers: [Vec<Run>; TIERS],
+    /// A merge failed: what it had taken is gone.
+    is_lost: bool,
     all: Arc<AtomicUsize>,
     held: Held,
     /// For what is read from runs.
@@ -50,6 +53,7 @@ impl SpilledTable {
             buffer: Vec::new(),
             index: HashTable::new(),
             tiers: Default::default(),
+            is_lost: false,
             all: all.clone(),
             held: Held::new(all),
             read: Vec::new(),
@@ -62,8 +66,7 @@ impl SpilledTable {
 
     /// Records, more than one of some keys.
     pub(super) fn records(&self) -> u64 {
-        let runs = self.tiers.iter().flatten();
-        self.index.len() as u64 + runs.map(|run| run.extent().records).sum::<u64>()
+        self.index.len() as u64 + self.extent().records
     }
 
     /// Memory in use.
@@ -74,9 +77,22 @@ impl SpilledTable {
 
     /// Whether it has as much as may be here.
     pub(super) fn is_full(&self) -> bool {
-        let runs = self.tiers.iter().flatten();
-        runs.map(|run| run.extent().bytes).sum::<u64>() >= RECORD_BYTES
+        self.extent().bytes >= RECORD_BYTES
             || self.tiers.last().is_some_and(|last| last.len() >= FAN)
+    }
+
+    /// What all runs have.
+    fn extent(&self) -> Extent {
+        let runs = self.tiers.iter().flatten();
+        let extents = runs.map(|run| run.records().extent());
+        extents.fold(Extent::default(), Extent::and)
+    }
+
+    /// Whether several records of a key may be half of all: one run with all of them has one of each.
+    pub(super) fn may_shrink(&self) -> bool {
+        let runs = self.tiers.iter().flatten();
+        let largest = runs.map(|run| run.records().extent().records).max();
+        largest.is_some_and(|largest| largest <= self.extent().records / 4 * 3)
     }
 
     /// Adds an entry, or the deletion of one.
@@ -142,8 +158,7 @@ impl SpilledTable {
         for &(_, at) in &order {
             writer.push(&record(at)?)?;
         }
-        let run = Arc::new(writer.finish()?);
-        self.tiers[0].push(run);
+        self.tiers[0].push(writer.finish()?);
         self.buffer.clear();
         self.index.clear();
         Ok(())
@@ -154,20 +169,38 @@ impl SpilledTable {
             if self.tiers[tier].len() < FAN {
                 return Ok(());
             }
-            let runs: Vec<Arc<Run>> = self.tiers[tier].iter().rev().cloned().collect();
-            let extent = runs.iter().map(|run| run.extent());
-            let extent = extent.fold(Extent::default(), Extent::and);
-            let mut writer = RunWriter::create(&self.path, &extent, Held::new(&self.all))?;
-            merge(&runs, &mut |record| writer.push(record))?;
-            let run = Arc::new(writer.finish()?);
-            self.tiers[tier].clear();
-            self.tiers[tier + 1].push(run);
+            self.merge_tiers(tier..=tier, tier + 1)?;
         }
+        Ok(())
+    }
+
+    /// Makes one run of all.
+    pub(super) fn merge_all(&mut self) -> Result<()> {
+        self.merge_tiers(0..=TIERS - 1, TIERS - 1)
+    }
+
+    /// Makes one run of those of some tiers. What finds their records goes first, so that there is never twice the memory.
+    fn merge_tiers(&mut self, tiers: RangeInclusive<usize>, into: usize) -> Result<()> {
+        self.is_lost = true;
+        let runs = self.tiers[tiers].iter_mut().flat_map(|tier| {
+            let newest_first = tier.drain(..).rev();
+            newest_first.map(|run| run.records().clone())
+        });
+        let runs: Vec<Records> = runs.collect();
+        let extents = runs.iter().map(Records::extent);
+        let extent = extents.fold(Extent::default(), Extent::and);
+        let mut held = Held::new(&self.all);
+        held.set(runs.len() * PIECE_BYTES);
+        let mut writer = RunWriter::create(&self.path, &extent, Held::new(&self.all))?;
+        merge(&runs, &mut |record| writer.push(record))?;
+        self.tiers[into].push(writer.finish()?);
+        self.is_lost = false;
         Ok(())
     }
 
     /// Looks a key up: `None` if nothing of it was spilled, else its row, or that it was deleted.
     pub(super) fn find(&mut self, key: &[u8]) -> Result<Option<Option<&[u8]>>> {
+        self.check()?;
         let hash = record::hash_of(key);
         let buffer = &self.buffer;
         let is_same = |&at: &u32| {
@@ -189,15 +222,23 @@ impl SpilledTable {
     }
 
     /// All runs, the newest first; the buffer is one of them.
-    pub(super) fn runs(&mut self) -> Result<Vec<Arc<Run>>> {
+    pub(super) fn runs(&mut self) -> Result<Vec<Records>> {
+        self.check()?;
         self.flush()?;
         let runs = self.tiers.iter().flat_map(|tier| tier.iter().rev());
-        Ok(runs.cloned().collect())
+        Ok(runs.map(|run| run.records().clone()).collect())
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.is_lost {
+            return Err(Error::io("reading spilled state", "it was lost before"));
+        }
+        Ok(())
     }
 
     /// Leaves these runs behind: the database has them. Whatever else came meanwhile stays.
-    pub(super) fn forget(&mut self, runs: &[Arc<Run>]) {
-        let is_gone = |run: &Arc<Run>| runs.iter().any(|gone| Arc::ptr_eq(gone, run));
+    pub(super) fn forget(&mut self, runs: &[Records]) {
+        let is_gone = |run: &Run| runs.iter().any(|gone| gone.is_same(run.records()));
         self.tiers
             .iter_mut()
             .for_each(|tier| tier.retain(|run| !is_gone(run)));

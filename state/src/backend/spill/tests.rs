@@ -10,7 +10,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::record::{Record, put};
-use super::run::{Extent, Run, RunWriter};
+use super::run::{Extent, Records, RunWriter};
 use super::*;
 use crate::backend::tests::Puts;
 
@@ -199,7 +199,7 @@ fn a_table_that_is_settled_meanwhile_is_read_without_a_gap() {
 }
 
 /// A run of records with these hashes.
-fn run(path: PathBuf, records: &[(u64, &str, Option<&str>)]) -> Arc<Run> {
+fn run(path: PathBuf, records: &[(u64, &str, Option<&str>)]) -> Records {
     let mut bytes = Vec::new();
     let mut ends = vec![0];
     for (hash, key, row) in records {
@@ -218,7 +218,7 @@ fn run(path: PathBuf, records: &[(u64, &str, Option<&str>)]) -> Arc<Run> {
     let held = Held::new(&Arc::new(AtomicUsize::new(0)));
     let mut writer = RunWriter::create(&path, &extent, held).unwrap();
     all.iter().for_each(|record| writer.push(record).unwrap());
-    Arc::new(writer.finish().unwrap())
+    writer.finish().unwrap().records().clone()
 }
 
 #[test]
