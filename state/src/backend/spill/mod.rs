@@ -20,6 +20,7 @@
 mod memory;
 mod record;
 mod run;
+mod space;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -31,7 +32,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use self::memory::Held;
 use self::record::place_of;
 use self::run::{PIECE_BYTES, merge};
-use self::table::SpilledTable;
+use self::table::{SpilledTable, Wanted};
 use super::table_file::SortedFiles;
 use super::{
     FrozenEntries, Keys, LinkedFile, RocksBackend, RocksShared, StateBackend, TableIndex, Visitor,
@@ -295,6 +296,7 @@ impl StateBackend for SpillingBackend {
 /// What a look-up of many keys has found among what was spilled.
 #[derive(Default)]
 struct LookedUp {
+    wanted: Vec<Wanted>,
     rows: Vec<u8>,
     /// The number of each key that has a row, and where the row ends.
     found: Vec<(usize, usize)>,
@@ -305,6 +307,7 @@ struct LookedUp {
 
 impl LookedUp {
     fn clear(&mut self) {
+        self.wanted.clear();
         self.rows.clear();
         self.found.clear();
         self.rest.bytes.clear();
@@ -320,20 +323,20 @@ impl LookedUp {
     ) -> Result<()> {
         let mut content = spilled.lock();
         let is_at_rest = spilled.is_at_rest.load(Ordering::Acquire);
-        for number in numbers {
-            let key = keys.get(number);
-            match content.find(key)? {
-                Some(Some(row)) => {
-                    self.rows.extend_from_slice(row);
-                    self.found.push((number, self.rows.len()));
-                }
-                Some(None) => {}
-                None if is_at_rest => {
-                    self.rest.bytes.extend_from_slice(key);
-                    self.rest.end_key();
-                    self.rest_numbers.push(number);
-                }
-                None => {}
+        self.wanted
+            .extend(numbers.map(|number| Wanted::of(keys, number)));
+        content.find(keys, &mut self.wanted, &mut |number, row| {
+            if let Some(row) = row {
+                self.rows.extend_from_slice(row);
+                self.found.push((number, self.rows.len()));
+            }
+        })?;
+        drop(content);
+        if is_at_rest {
+            for wanted in &self.wanted {
+                self.rest.bytes.extend_from_slice(keys.get(wanted.number));
+                self.rest.end_key();
+                self.rest_numbers.push(wanted.number);
             }
         }
         Ok(())

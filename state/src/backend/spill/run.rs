@@ -1,24 +1,22 @@
-//! A run: records of one table in order, in a file that has no name any more, so that it goes with the process.
+//! A run: records of one table in order, in a stretch of its file.
 //!
 //! ```text
-//!   file      record, record, … │ record, … │ …      a bucket is what one read fetches
+//!   stretch   record, record, … │ record, … │ …      a bucket is what one read fetches
 //!   memory    of each bucket, where it begins; of each record, a byte of its hash
 //! ```
 //!
 //! Hashes are spread evenly, so that a bucket is found by a multiplication; the bytes say nearly always whether the key is in it.
 
-use std::fs::{File, OpenOptions};
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::sync::Arc;
 
 use super::memory::Held;
-use super::record::{self, GROUP_SHIFT, Record, damaged, place_of};
+use super::record::{self, GROUP_SHIFT, Record, damaged};
+use super::space::{Space, Stretch};
 use crate::{Error, Result};
 
 /// Records of a bucket, about: of so many, one in 40 has the byte of another key.
-const BUCKET_RECORDS: u64 = 8;
+const BUCKET_RECORDS: u64 = 10;
 /// Bytes of a bucket that is not one large record, about.
 const BUCKET_BYTES: u64 = 4096;
 /// Bytes that are written, or read one after the other, at once.
@@ -94,7 +92,7 @@ impl Spread {
 /// The records of a run, without what finds one of them.
 #[derive(Clone)]
 pub(super) struct Records {
-    file: Arc<File>,
+    stretch: Arc<Stretch>,
     extent: Extent,
 }
 
@@ -104,12 +102,7 @@ impl Records {
     }
 
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.file, &other.file)
-    }
-
-    fn read(&self, from: u64, into: &mut [u8]) -> Result<()> {
-        let read = self.file.read_exact_at(into, from);
-        read.map_err(|error| Error::io("reading spilled state", error))
+        Arc::ptr_eq(&self.stretch, &other.stretch)
     }
 }
 
@@ -133,20 +126,17 @@ impl Run {
         self.held.bytes()
     }
 
-    /// Looks a key up. What is read is in `buffer`, which only grows.
+    /// The bytes among which the record of a key is, if it has one.
     #[inline]
-    pub(super) fn find(&self, hash: u64, key: &[u8], buffer: &mut Vec<u8>) -> Result<Found> {
-        let Some(bucket) = self.spread.bucket(place_of(hash, key)) else {
-            return Ok(Found::Nothing);
-        };
+    pub(super) fn may_have(&self, place: u64, hash: u64) -> Option<Range<u32>> {
+        let bucket = self.spread.bucket(place)?;
         let ((first, from), (last, to)) = (self.begins[bucket], self.begins[bucket + 1]);
-        if !self.marks[first as usize..last as usize].contains(&(hash as u8)) {
-            return Ok(Found::Nothing);
-        }
-        self.read(hash, key, from..to, buffer)
+        let marks = &self.marks[first as usize..last as usize];
+        marks.contains(&(hash as u8)).then_some(from..to)
     }
 
-    fn read(
+    /// Looks for a key among bytes of [`Run::may_have`]. What is read is in `buffer`, which only grows.
+    pub(super) fn read(
         &self,
         hash: u64,
         key: &[u8],
@@ -157,8 +147,8 @@ impl Run {
         if buffer.len() < length {
             buffer.resize(length, 0);
         }
-        self.records
-            .read(u64::from(range.start), &mut buffer[..length])?;
+        let stretch = &self.records.stretch;
+        stretch.read(u64::from(range.start), &mut buffer[..length])?;
         let mut at = 0;
         while at < length {
             let record = Record::first(&buffer[at..length]).ok_or_else(damaged)?;
@@ -178,56 +168,47 @@ impl Run {
 
 /// Writes a run; records come in order.
 pub(super) struct RunWriter {
-    run: Run,
+    stretch: Stretch,
+    spread: Spread,
+    extent: Extent,
+    begins: Vec<(u32, u32)>,
+    marks: Vec<u8>,
+    held: Held,
     out: Vec<u8>,
     written: u64,
 }
 
 impl RunWriter {
-    /// A run in a new file at `path`. Its memory is counted by `held`.
-    pub(super) fn create(path: &Path, expected: &Extent, mut held: Held) -> Result<Self> {
-        let context = || format!("making the file {}", path.display());
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(path)
-            .map_err(|error| Error::io(context(), error))?;
-        std::fs::remove_file(path).map_err(|error| Error::io(context(), error))?;
+    /// A run of not more than what is expected. Its memory is counted by `held`.
+    pub(super) fn new(space: &Arc<Space>, expected: &Extent, mut held: Held) -> Self {
         let spread = Spread::of(expected);
         let mut begins = Vec::new();
         begins.reserve_exact(spread.buckets as usize + 1);
         let mut marks = Vec::new();
         marks.reserve_exact(expected.records as usize);
         held.set(bytes_of(&begins, &marks) + PIECE_BYTES);
-        Ok(Self {
-            run: Run {
-                records: Records {
-                    file: Arc::new(file),
-                    extent: Extent::default(),
-                },
-                spread,
-                begins,
-                marks,
-                held,
-            },
+        Self {
+            stretch: space.take(expected.bytes),
+            spread,
+            extent: Extent::default(),
+            begins,
+            marks,
+            held,
             out: Vec::with_capacity(PIECE_BYTES),
             written: 0,
-        })
+        }
     }
 
     pub(super) fn push(&mut self, record: &Record<'_>) -> Result<()> {
         let place = record.place();
-        let run = &mut self.run;
-        let bucket = run.spread.bucket(place);
+        let bucket = self.spread.bucket(place);
         let bucket = bucket.ok_or_else(|| Error::damaged("a spilled entry is out of place"))?;
-        let extent = &mut run.records.extent;
-        let begin = (run.marks.len() as u32, extent.bytes as u32);
-        while run.begins.len() <= bucket {
-            run.begins.push(begin);
+        let extent = &mut self.extent;
+        let begin = (self.marks.len() as u32, extent.bytes as u32);
+        while self.begins.len() <= bucket {
+            self.begins.push(begin);
         }
-        run.marks.push(record.hash as u8);
+        self.marks.push(record.hash as u8);
         let first = extent.places.map_or(place, |places| places.0);
         extent.places = Some((first, place));
         extent.records += 1;
@@ -240,9 +221,7 @@ impl RunWriter {
     }
 
     fn write(&mut self) -> Result<()> {
-        let file = &self.run.records.file;
-        file.write_all_at(&self.out, self.written)
-            .map_err(|error| Error::io("writing spilled state", error))?;
+        self.stretch.write(self.written, &self.out)?;
         self.written += self.out.len() as u64;
         self.out.clear();
         Ok(())
@@ -250,16 +229,25 @@ impl RunWriter {
 
     pub(super) fn finish(mut self) -> Result<Run> {
         self.write()?;
-        let mut run = self.run;
-        let bytes = run.records.extent.bytes;
+        let bytes = self.extent.bytes;
         if bytes >= u64::from(u32::MAX) {
             return Err(Error::io("writing spilled state", "a run has 4 GiB"));
         }
-        let end = (run.marks.len() as u32, bytes as u32);
-        run.begins.resize(run.spread.buckets as usize + 1, end);
-        run.marks.shrink_to_fit();
-        run.held.set(bytes_of(&run.begins, &run.marks));
-        Ok(run)
+        self.stretch.shrink(bytes);
+        let end = (self.marks.len() as u32, bytes as u32);
+        self.begins.resize(self.spread.buckets as usize + 1, end);
+        self.marks.shrink_to_fit();
+        self.held.set(bytes_of(&self.begins, &self.marks));
+        Ok(Run {
+            records: Records {
+                stretch: Arc::new(self.stretch),
+                extent: self.extent,
+            },
+            spread: self.spread,
+            begins: self.begins,
+            marks: self.marks,
+            held: self.held,
+        })
     }
 }
 
@@ -319,7 +307,8 @@ impl RunReader {
             let wanted = record::length(&self.buffer).unwrap_or(0).max(PIECE_BYTES) - here;
             let length = left.min(wanted as u64) as usize;
             self.buffer.resize(here + length, 0);
-            self.records.read(self.next, &mut self.buffer[here..])?;
+            let into = &mut self.buffer[here..];
+            self.records.stretch.read(self.next, into)?;
             self.next += length as u64;
         }
         Ok(())

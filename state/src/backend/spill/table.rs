@@ -8,7 +8,7 @@
 //! # Invariants
 //! 1. A run of a tier is older than every run of the tiers before it, and in a tier the runs are in the order of their making.
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -18,6 +18,8 @@ use hashbrown::HashTable;
 use super::memory::Held;
 use super::record::{self, Record, damaged};
 use super::run::{Extent, Found, PIECE_BYTES, Records, Run, RunWriter, merge};
+use super::space::Space;
+use crate::backend::Keys;
 use crate::{Error, Result};
 
 /// Runs of a tier that become one of the next tier.
@@ -27,9 +29,31 @@ const TIERS: usize = 3;
 /// Bytes of records after which the table should go to the database: that takes about a second.
 const RECORD_BYTES: u64 = 128 << 20;
 
+/// A key that is looked up: which one it is, and where its record would be.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted {
+    pub(super) number: usize,
+    hash: u64,
+    place: u64,
+}
+
+impl Wanted {
+    pub(super) fn of(keys: &Keys, number: usize) -> Self {
+        let key = keys.get(number);
+        let hash = record::hash_of(key);
+        Self {
+            number,
+            hash,
+            place: record::place_of(hash, key),
+        }
+    }
+}
+
 /// What one table has spilled; see the module's text.
 pub(super) struct SpilledTable {
     path: PathBuf,
+    /// Of the runs, as soon as there was one.
+    space: Option<Arc<Space>>,
     /// Bytes of the buffer.
     buffer_bytes: usize,
     buffer: Vec<u8>,
@@ -45,10 +69,11 @@ pub(super) struct SpilledTable {
 }
 
 impl SpilledTable {
-    /// `path`: where files are made. `all`: counts the memory.
+    /// `path`: where its file is made. `all`: counts the memory.
     pub(super) fn new(path: PathBuf, buffer_bytes: usize, all: &Arc<AtomicUsize>) -> Self {
         Self {
             path,
+            space: None,
             buffer_bytes,
             buffer: Vec::new(),
             index: HashTable::new(),
@@ -142,6 +167,7 @@ impl SpilledTable {
             return Ok(());
         }
         self.note_memory();
+        let space = self.space()?;
         let record = |at: u32| Record::first(&self.buffer[at as usize..]).ok_or_else(damaged);
         let mut order = Vec::with_capacity(self.index.len());
         for &at in &self.index {
@@ -154,7 +180,7 @@ impl SpilledTable {
             records: order.len() as u64,
             bytes: self.buffer.len() as u64,
         };
-        let mut writer = RunWriter::create(&self.path, &extent, Held::new(&self.all))?;
+        let mut writer = RunWriter::new(&space, &extent, Held::new(&self.all));
         for &(_, at) in &order {
             writer.push(&record(at)?)?;
         }
@@ -162,6 +188,13 @@ impl SpilledTable {
         self.buffer.clear();
         self.index.clear();
         Ok(())
+    }
+
+    fn space(&mut self) -> Result<Arc<Space>> {
+        Ok(match &self.space {
+            Some(space) => space.clone(),
+            None => self.space.insert(Space::create(&self.path)?).clone(),
+        })
     }
 
     fn merge_full_tiers(&mut self) -> Result<()> {
@@ -181,6 +214,7 @@ impl SpilledTable {
 
     /// Makes one run of those of some tiers. What finds their records goes first, so that there is never twice the memory.
     fn merge_tiers(&mut self, tiers: RangeInclusive<usize>, into: usize) -> Result<()> {
+        let space = self.space()?;
         self.is_lost = true;
         let runs = self.tiers[tiers].iter_mut().flat_map(|tier| {
             let newest_first = tier.drain(..).rev();
@@ -191,34 +225,65 @@ impl SpilledTable {
         let extent = extents.fold(Extent::default(), Extent::and);
         let mut held = Held::new(&self.all);
         held.set(runs.len() * PIECE_BYTES);
-        let mut writer = RunWriter::create(&self.path, &extent, Held::new(&self.all))?;
+        let mut writer = RunWriter::new(&space, &extent, Held::new(&self.all));
         merge(&runs, &mut |record| writer.push(record))?;
         self.tiers[into].push(writer.finish()?);
         self.is_lost = false;
         Ok(())
     }
 
-    /// Looks a key up: `None` if nothing of it was spilled, else its row, or that it was deleted.
-    pub(super) fn find(&mut self, key: &[u8]) -> Result<Option<Option<&[u8]>>> {
+    /// Looks keys up. `found` gets the number of each of which something was spilled, and its row, or that it was deleted; the
+    /// others are left in `wanted`.
+    pub(super) fn find(
+        &mut self,
+        keys: &Keys,
+        wanted: &mut Vec<Wanted>,
+        found: &mut dyn FnMut(usize, Option<&[u8]>),
+    ) -> Result<()> {
         self.check()?;
-        let hash = record::hash_of(key);
-        let buffer = &self.buffer;
-        let is_same = |&at: &u32| {
-            let record = Record::first(&buffer[at as usize..]);
-            record.is_some_and(|record| record.key == key)
-        };
-        if let Some(&at) = self.index.find(hash, is_same) {
-            let record = Record::first(&buffer[at as usize..]).ok_or_else(damaged)?;
-            return Ok(Some(record.row));
-        }
+        self.find_in_buffer(keys, wanted, found)?;
+        let mut marked: Vec<(usize, Range<u32>)> = Vec::new();
         for run in self.tiers.iter().flat_map(|tier| tier.iter().rev()) {
-            match run.find(hash, key, &mut self.read)? {
-                Found::Nothing => {}
-                Found::Deleted => return Ok(Some(None)),
-                Found::Row(range) => return Ok(Some(Some(&self.read[range]))),
+            // In a loop of its own: what finds records is far apart in memory, and many reads of it are under way at once.
+            marked.clear();
+            let ranges = wanted.iter().map(|key| run.may_have(key.place, key.hash));
+            let ranges = ranges.enumerate();
+            marked.extend(ranges.filter_map(|(i, range)| Some((i, range?))));
+            for (i, range) in marked.drain(..).rev() {
+                let Wanted { hash, number, .. } = wanted[i];
+                match run.read(hash, keys.get(number), range, &mut self.read)? {
+                    Found::Nothing => continue,
+                    Found::Deleted => found(number, None),
+                    Found::Row(range) => found(number, Some(&self.read[range])),
+                }
+                // What comes in its place was looked for already.
+                wanted.swap_remove(i);
             }
         }
-        Ok(None)
+        Ok(())
+    }
+
+    fn find_in_buffer(
+        &self,
+        keys: &Keys,
+        wanted: &mut Vec<Wanted>,
+        found: &mut dyn FnMut(usize, Option<&[u8]>),
+    ) -> Result<()> {
+        let record = |at: u32| Record::first(&self.buffer[at as usize..]);
+        let mut result = Ok(());
+        wanted.retain(|wanted| {
+            let key = keys.get(wanted.number);
+            let is_same = |&at: &u32| record(at).is_some_and(|record| record.key == key);
+            let Some(&at) = self.index.find(wanted.hash, is_same) else {
+                return true;
+            };
+            match record(at) {
+                Some(record) => found(wanted.number, record.row),
+                None => result = Err(damaged()),
+            }
+            false
+        });
+        result
     }
 
     /// All runs, the newest first; the buffer is one of them.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -11,6 +10,7 @@ use rand::{Rng, SeedableRng};
 
 use super::record::{Record, put};
 use super::run::{Extent, Records, RunWriter};
+use super::space::Space;
 use super::*;
 use crate::backend::tests::Puts;
 
@@ -199,7 +199,7 @@ fn a_table_that_is_settled_meanwhile_is_read_without_a_gap() {
 }
 
 /// A run of records with these hashes.
-fn run(path: PathBuf, records: &[(u64, &str, Option<&str>)]) -> Records {
+fn run(space: &Arc<Space>, records: &[(u64, &str, Option<&str>)]) -> Records {
     let mut bytes = Vec::new();
     let mut ends = vec![0];
     for (hash, key, row) in records {
@@ -216,7 +216,7 @@ fn run(path: PathBuf, records: &[(u64, &str, Option<&str>)]) -> Records {
         bytes: bytes.len() as u64,
     };
     let held = Held::new(&Arc::new(AtomicUsize::new(0)));
-    let mut writer = RunWriter::create(&path, &extent, held).unwrap();
+    let mut writer = RunWriter::new(space, &extent, held);
     all.iter().for_each(|record| writer.push(record).unwrap());
     writer.finish().unwrap().records().clone()
 }
@@ -224,7 +224,7 @@ fn run(path: PathBuf, records: &[(u64, &str, Option<&str>)]) -> Records {
 #[test]
 fn keys_in_the_same_place_are_told_apart_and_the_newest_record_counts() {
     let folder = tempfile::tempdir().unwrap();
-    let path = || folder.path().join("run");
+    let space = Space::create(&folder.path().join("run")).unwrap();
     let new = [
         (1 << 20, "gga", Some("new a")),
         (1 << 20, "ggc", None),
@@ -236,7 +236,7 @@ fn keys_in_the_same_place_are_told_apart_and_the_newest_record_counts() {
         (1 << 20, "ggc", Some("old c")),
         (u64::MAX, "ggy", Some("old y")),
     ];
-    let runs = [run(path(), &new), run(path(), &old)];
+    let runs = [run(&space, &new), run(&space, &old)];
     let mut merged = Vec::new();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     merge(&runs, &mut |record| {
