@@ -146,7 +146,9 @@ impl AtRest {
     #[inline]
     fn has(&self, hash: u64) -> bool {
         let bits = Block::bits(hash);
-        self.layers.iter().any(|layer| layer.has(hash, &bits))
+        // The later ones have most of what there is.
+        let mut layers = self.layers.iter().rev();
+        layers.any(|layer| layer.has(hash, &bits))
     }
 
     /// Takes note of an item; `bytes` is what the filter may take.

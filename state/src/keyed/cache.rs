@@ -11,6 +11,7 @@
 //!   fresh               its key was missing when it was touched first in this epoch
 //!   used                touched in another epoch than its first one since the clock hand last came by
 //!   often               touched in two epochs since then: the hand takes this first, and `used` when it comes by again
+//!   loaded              came from the database, which has had an entry of this key ever since: the filter of what is at rest knows it
 //! ```
 
 use std::cell::RefCell;
@@ -57,6 +58,7 @@ pub(crate) struct Meta {
     pub(crate) fresh: Bits,
     pub(crate) used: Bits,
     pub(crate) often: Bits,
+    pub(crate) loaded: Bits,
 }
 
 impl Meta {
@@ -304,6 +306,7 @@ impl Cache {
             &mut meta.pinned,
             &mut meta.used,
             &mut meta.often,
+            &mut meta.loaded,
         ] {
             bits.clear(i);
         }
@@ -345,6 +348,7 @@ impl Cache {
         meta.absent.clear(i);
         meta.fresh.clear(i);
         meta.stored.set(i);
+        meta.loaded.set(i);
         self.live += 1;
         Ok(())
     }
@@ -440,6 +444,7 @@ impl Cache {
         }
         // Whoever asks for the key again gets a slot that is new.
         meta.fresh.clear(i);
+        meta.loaded.clear(i);
         match (meta.stored.get(i), meta.dirty.get(i)) {
             (true, false) => {
                 meta.dirty.set(i);
@@ -505,7 +510,9 @@ impl Cache {
             self.live -= 1;
             self.complete = false;
             self.evicted += 1;
-            self.note_at_rest(hash);
+            if !self.meta[chunk].loaded.get(i) {
+                self.note_at_rest(hash);
+            }
         }
         if self.free == 0 || self.meta[chunk].occupied.count() == CHUNK_SLOTS - 1 {
             self.open.push(chunk as u32);

@@ -159,10 +159,15 @@ impl SpillingBackend {
         content.is_full() || is_large && self.shared.has_too_much_spilled()
     }
 
-    fn spill(&self, table: TableIndex, spilled: &Spilled, writes: &[Write<'_>]) -> Result<()> {
+    fn spill<'a>(
+        &self,
+        table: TableIndex,
+        spilled: &Spilled,
+        writes: impl Iterator<Item = Write<'a>>,
+    ) -> Result<()> {
         let mut content = spilled.lock();
         for write in writes {
-            match *write {
+            match write {
                 Write::Put { key, row, .. } => content.put(key, Some(row))?,
                 Write::Delete { key, .. } => content.put(key, None)?,
                 Write::DeleteRange { .. } => unreachable!("ranges go to the database"),
@@ -215,12 +220,13 @@ impl StateBackend for SpillingBackend {
 
     fn write(&self, writes: &Writes) -> Result<()> {
         if self.are_spilled(writes) {
-            let all: Vec<Write<'_>> = writes.iter().collect();
-            let same_table = all.chunk_by(|a, b| a.place().0 == b.place().0);
-            for writes in same_table {
-                let table = writes[0].place().0;
-                if let Some(spilled) = &self.tables[table] {
-                    self.spill(table, spilled, writes)?;
+            let mut writes = writes.iter().peekable();
+            while let Some(table) = writes.peek().map(|write| write.place().0) {
+                let is_same = |write: &Write<'_>| write.place().0 == table;
+                let same_table = std::iter::from_fn(|| writes.next_if(is_same));
+                match &self.tables[table] {
+                    Some(spilled) => self.spill(table, spilled, same_table)?,
+                    None => unreachable!("the table spills"),
                 }
             }
             return Ok(());
