@@ -364,7 +364,7 @@ impl IntervalJoin {
         let rows = taken(matches.rows.columns(), &UInt32Array::from(found.clone()))?;
         let rows = self.stored(side, rows)?;
         let mut seen = HashSet::new();
-        let bytes = here.rows.row_bytes(&rows)?.into_iter();
+        let bytes = here.rows.order_keys(&rows)?.into_iter();
         let first: Vec<u32> = bytes
             .zip(0_u32..)
             .filter_map(|(bytes, place)| seen.insert(bytes).then_some(place))

@@ -111,7 +111,7 @@ impl SortedTable {
         Ok(encoded.iter().map(Box::from).collect())
     }
 
-    /// Where rows stand in the table's order: bytes that sort like them.
+    /// Rows (value columns) in the table's own form: bytes that sort like the rows, and are equal for equal rows.
     ///
     /// # Errors
     /// When the columns are not those of the rows.

@@ -15,11 +15,13 @@ use super::record::{self, GROUP_SHIFT, Record, damaged};
 use super::space::{Space, Stretch};
 use crate::{Error, Result};
 
-/// Records of a bucket, about: of so many, one in 40 has the byte of another key.
+/// Records of a bucket, about: of so many, one in 25 has the byte of another key.
 const BUCKET_RECORDS: u64 = 10;
 /// Bytes of a bucket that is not one large record, about.
 const BUCKET_BYTES: u64 = 4096;
-/// Bytes that are written, or read one after the other, at once.
+/// Bytes that are written at once: of larger pieces the kernel's cache has fewer and larger pages to find.
+const WRITTEN_BYTES: usize = 128 << 10;
+/// Bytes that are read at once, one after the other.
 pub(super) const PIECE_BYTES: usize = 16 << 10;
 
 /// What a look-up has found.
@@ -186,7 +188,7 @@ impl RunWriter {
         begins.reserve_exact(spread.buckets as usize + 1);
         let mut marks = Vec::new();
         marks.reserve_exact(expected.records as usize);
-        held.set(bytes_of(&begins, &marks) + PIECE_BYTES);
+        held.set(bytes_of(&begins, &marks) + WRITTEN_BYTES);
         Self {
             stretch: space.take(expected.bytes),
             spread,
@@ -194,7 +196,7 @@ impl RunWriter {
             begins,
             marks,
             held,
-            out: Vec::with_capacity(PIECE_BYTES),
+            out: Vec::with_capacity(WRITTEN_BYTES),
             written: 0,
         }
     }
@@ -213,7 +215,7 @@ impl RunWriter {
         extent.places = Some((first, place));
         extent.records += 1;
         extent.bytes += record.bytes.len() as u64;
-        if self.out.len() + record.bytes.len() > PIECE_BYTES {
+        if self.out.len() + record.bytes.len() > WRITTEN_BYTES {
             self.write()?;
         }
         self.out.extend_from_slice(record.bytes);

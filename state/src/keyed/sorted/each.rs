@@ -5,12 +5,11 @@
 //!   ranges    [t0 … t5]     [t3 … t9]       [t8 … t9]      ends by the first columns of the order, both inclusive
 //! ```
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::ArrayRef;
 
 use super::{Found, SortedTable, Stretch};
 use crate::Result;
 use crate::backend::after_prefix;
-use crate::encoding::{Reader, canonical};
 use crate::keyed::multimap::Matches;
 
 /// For each key of a probe the range of its rows, ends included: values of the columns that come first in the table's
@@ -90,31 +89,5 @@ impl SortedTable {
             row += 1;
         }
         Ok((found.finish()?, None))
-    }
-
-    /// Rows (value columns) in the table's own form, in which equal rows are equal bytes: for sets of rows.
-    ///
-    /// # Errors
-    /// When the columns are not those of the table.
-    pub fn row_bytes(&self, rows: &RecordBatch) -> Result<Vec<Box<[u8]>>> {
-        let table = self.cache.borrow().table.clone();
-        let schema = &table.spec.value;
-        let columns: Vec<ArrayRef> = rows
-            .columns()
-            .iter()
-            .zip(schema)
-            .map(|(array, column)| canonical(array, &column.data_type))
-            .collect::<Result<_>>()?;
-        let readers: Vec<Reader<'_>> = columns
-            .iter()
-            .zip(schema)
-            .map(|(array, column)| Reader::new(array, &column.data_type))
-            .collect();
-        let bytes = |row: usize| {
-            let mut bytes = Vec::new();
-            self.order.put_row(&readers, row, &mut bytes);
-            bytes.into_boxed_slice()
-        };
-        Ok((0..rows.num_rows()).map(bytes).collect())
     }
 }
