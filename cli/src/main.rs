@@ -51,8 +51,8 @@ use clap::Parser;
 
 use crate::arguments::{Arguments, Command};
 
-/// Many small allocations on many threads: the system's allocator is markedly slower at that. Without huge pages (a feature of
-/// the crate): where memory is written to bit by bit they cost time to clear, and more of it.
+/// Many small allocations on many threads: the system's allocator is markedly slower at that. It does not ask for huge
+/// pages (a feature of the crate): where memory is written to bit by bit they cost time to clear, and more of it.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

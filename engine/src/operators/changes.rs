@@ -6,6 +6,7 @@
 
 use arrow::array::{BooleanArray, BooleanBufferBuilder, RecordBatch};
 use arrow::buffer::BooleanBuffer;
+use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, Rows, SortField};
 use weir_types::ChangeBatch;
@@ -57,9 +58,10 @@ fn cancelled(all: &ChangeBatch) -> Result<Option<BooleanBuffer>, ArrowError> {
 /// and hashes tell so without comparing rows.
 fn candidates(all: &ChangeBatch) -> BooleanBuffer {
     let columns = all.rows.columns().iter();
-    // Equal rows are equal in some of their columns, too; what is in nested ones is dear to hash.
+    // Equal rows are equal in some of their columns, too; nested ones and intervals are dear to hash.
+    let is_dear = |t: &DataType| t.is_nested() || matches!(t, DataType::Interval(_));
     let flat: Vec<_> = columns
-        .filter(|column| !column.data_type().is_nested())
+        .filter(|column| !is_dear(column.data_type()))
         .cloned()
         .collect();
     let hashes = hash_columns(&flat, all.num_rows());

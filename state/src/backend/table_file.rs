@@ -24,9 +24,9 @@ use crate::{Error, Result};
 /// Batches with fewer bytes go through the memtable, which gathers what several slices of a table write.
 const FILE_BYTES: usize = 256 << 10;
 /// Larger files are not made: what is merged needs room twice.
-const LARGEST_FILE_BYTES: u64 = 64 << 20;
-/// Files that are written at once: each has a block, an index and a filter in memory until it is complete.
-const FILES_AT_ONCE: usize = 8;
+const LARGEST_FILE_BYTES: u64 = if cfg!(test) { 64 << 10 } else { 64 << 20 };
+/// Files that are written at once: each has a buffer of a megabyte, an index and a filter in memory until it is complete.
+const FILES_AT_ONCE: usize = if cfg!(test) { 2 } else { 4 };
 
 /// Makes table files for one database.
 pub(super) struct TableFiles {
@@ -49,6 +49,14 @@ impl TableFiles {
     fn create(&self, path: &Path) -> Result<SstFileWriter<'_>> {
         let context = || format!("making the folder {}", self.folder.display());
         std::fs::create_dir_all(&self.folder).map_err(|error| Error::io(context(), error))?;
+        // Under the name that it had before it was taken in the last one may still be there, and is the database's.
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                let context = format!("removing {}", path.display());
+                return Err(Error::io(context, error));
+            }
+            _ => {}
+        }
         let file = SstFileWriter::create(&self.options);
         file.open(path).map_err(failed("writing a file of state"))?;
         Ok(file)

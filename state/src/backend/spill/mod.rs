@@ -1,7 +1,7 @@
 //! Entries that left memory, on their way to the database.
 //!
 //! ```text
-//!   worker ── write ──▶ spilled entries ──settle──▶ RocksDB: one table file, in its order
+//!   worker ── write ──▶ spilled entries ──settle──▶ RocksDB: table files, in its order
 //!          ◀─ get_many ─┘ (what is not there: RocksDB)
 //! ```
 //!
@@ -43,7 +43,11 @@ use crate::Result;
 /// Keys that are looked up at once.
 const KEYS_PER_LOOKUP: usize = 1024;
 /// Bytes of a buffer.
-const BUFFER_BYTES: std::ops::RangeInclusive<usize> = 64 << 10..=1 << 20;
+const BUFFER_BYTES: std::ops::RangeInclusive<usize> = if cfg!(test) {
+    4 << 10..=8 << 10
+} else {
+    64 << 10..=1 << 20
+};
 
 /// RocksDB, and before it what was spilled.
 pub(crate) struct SpillingBackend {

@@ -7,12 +7,14 @@
 //! Records are in the order of their places: first the key group, which is the first two bytes of a key, then the hash. So what goes
 //! to the database comes out of a run key group by key group.
 
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::{Error, Result};
 
 /// Bytes before the key.
 const HEADER: usize = 20;
+/// Bytes before the sum.
+const BEFORE_SUM: usize = 16;
 /// In place of the length of a row.
 const DELETED: u32 = u32::MAX;
 /// Bits of a place behind the key group.
@@ -78,12 +80,8 @@ impl<'a> Record<'a> {
 
     /// Compares the content with its sum.
     pub(super) fn check(&self) -> Result<()> {
-        let stored = self
-            .bytes
-            .get(16..)
-            .and_then(|bytes| bytes.first_chunk::<4>());
-        let content = self.bytes.get(HEADER..).unwrap_or_default();
-        if stored == Some(&sum(content).to_le_bytes()) {
+        let stored = self.bytes.get(BEFORE_SUM..HEADER);
+        if stored == Some(&sum(self.bytes).to_le_bytes()) {
             Ok(())
         } else {
             Err(damaged())
@@ -98,20 +96,25 @@ pub(super) fn length_of(key: &[u8], row: Option<&[u8]>) -> usize {
 
 /// Appends a record.
 pub(super) fn put(hash: u64, key: &[u8], row: Option<&[u8]>, out: &mut Vec<u8>) {
+    let start = out.len();
     out.extend_from_slice(&hash.to_le_bytes());
     out.extend_from_slice(&(key.len() as u32).to_le_bytes());
     let length = row.map_or(DELETED, |row| row.len() as u32);
     out.extend_from_slice(&length.to_le_bytes());
-    let at = out.len();
-    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&[0; HEADER - BEFORE_SUM]);
     out.extend_from_slice(key);
     out.extend_from_slice(row.unwrap_or_default());
-    let sum = sum(&out[at + 4..]);
-    out[at..at + 4].copy_from_slice(&sum.to_le_bytes());
+    let sum = sum(&out[start..]);
+    out[start + BEFORE_SUM..start + HEADER].copy_from_slice(&sum.to_le_bytes());
 }
 
-fn sum(content: &[u8]) -> u32 {
-    xxh3_64(content) as u32
+/// The sum of all of a record but itself.
+fn sum(record: &[u8]) -> u32 {
+    let (before, after) = record.split_at(HEADER.min(record.len()));
+    let before = before.first_chunk::<BEFORE_SUM>().map_or(0, |bytes| {
+        u128::from_le_bytes(*bytes)
+    });
+    xxh3_64_with_seed(after, (before >> 64) as u64 ^ before as u64) as u32
 }
 
 pub(super) fn damaged() -> Error {

@@ -164,6 +164,13 @@ impl Run {
             }
             at += record.bytes.len();
         }
+        // It is seldom that a mark is that of another key. If it is not, the record is there, and damaged.
+        let mut at = 0;
+        while at < length {
+            let record = Record::first(&buffer[at..length]).ok_or_else(damaged)?;
+            record.check()?;
+            at += record.bytes.len();
+        }
         Ok(Found::Nothing)
     }
 }

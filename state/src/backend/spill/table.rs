@@ -23,11 +23,11 @@ use crate::backend::Keys;
 use crate::{Error, Result};
 
 /// Runs of a tier that become one of the next tier.
-const FAN: usize = 8;
+const FAN: usize = if cfg!(test) { 2 } else { 8 };
 /// Tiers. More of them would write an entry more often; the runs of the last one stay as they are.
 const TIERS: usize = 3;
 /// Bytes of records after which the table should go to the database: that takes about a second.
-const RECORD_BYTES: u64 = 128 << 20;
+const RECORD_BYTES: u64 = if cfg!(test) { 128 << 10 } else { 128 << 20 };
 
 /// A key that is looked up: which one it is, and where its record would be.
 #[derive(Clone, Copy)]
@@ -62,6 +62,8 @@ pub(super) struct SpilledTable {
     tiers: [Vec<Run>; TIERS],
     /// A merge failed: what it had taken is gone.
     is_lost: bool,
+    /// To make one run of all was hardly worth it the last time.
+    is_vain: bool,
     all: Arc<AtomicUsize>,
     held: Held,
     /// For what is read from runs.
@@ -79,6 +81,7 @@ impl SpilledTable {
             index: HashTable::new(),
             tiers: Default::default(),
             is_lost: false,
+            is_vain: false,
             all: all.clone(),
             held: Held::new(all),
             read: Vec::new(),
@@ -113,15 +116,17 @@ impl SpilledTable {
         extents.fold(Extent::default(), Extent::and)
     }
 
-    /// Whether several records of a key may be half of all: one run with all of them has one of each.
+    /// Whether one run of all may be smaller by a quarter, because it has one record of each key: what the largest run has it keeps.
     pub(super) fn may_shrink(&self) -> bool {
         let runs = self.tiers.iter().flatten();
         let largest = runs.map(|run| run.records().extent().records).max();
-        largest.is_some_and(|largest| largest <= self.extent().records / 4 * 3)
+        let is_small = largest.is_some_and(|largest| largest <= self.extent().records / 4 * 3);
+        is_small && !self.is_vain
     }
 
     /// Adds an entry, or the deletion of one.
     pub(super) fn put(&mut self, key: &[u8], row: Option<&[u8]>) -> Result<()> {
+        self.check()?;
         let hash = record::hash_of(key);
         let length = record::length_of(key, row);
         if self.buffer.len() + length > self.buffer_bytes {
@@ -209,7 +214,10 @@ impl SpilledTable {
 
     /// Makes one run of all.
     pub(super) fn merge_all(&mut self) -> Result<()> {
-        self.merge_tiers(0..=TIERS - 1, TIERS - 1)
+        let before = self.extent().records;
+        self.merge_tiers(0..=TIERS - 1, TIERS - 1)?;
+        self.is_vain = self.extent().records > before / 4 * 3;
+        Ok(())
     }
 
     /// Makes one run of those of some tiers. What finds their records goes first, so that there is never twice the memory.
@@ -307,6 +315,7 @@ impl SpilledTable {
         self.tiers
             .iter_mut()
             .for_each(|tier| tier.retain(|run| !is_gone(run)));
+        self.is_vain = false;
         if self.is_empty() {
             // What is seldom used takes no memory.
             self.buffer = Vec::new();

@@ -260,10 +260,10 @@ fn a_record_that_is_not_what_was_written_is_an_error() {
     let mut bytes = Vec::new();
     put(7, b"key", Some(b"row"), &mut bytes);
     Record::first(&bytes).unwrap().check().unwrap();
-    for at in 16..bytes.len() {
+    for at in 0..bytes.len() {
         let mut damaged = bytes.clone();
         damaged[at] ^= 4;
-        assert!(Record::first(&damaged).unwrap().check().is_err());
+        assert!(Record::first(&damaged).is_none_or(|record| record.check().is_err()));
     }
     for length in 0..bytes.len() {
         assert!(Record::first(&bytes[..length]).is_none());
