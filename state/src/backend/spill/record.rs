@@ -111,9 +111,9 @@ pub(super) fn put(hash: u64, key: &[u8], row: Option<&[u8]>, out: &mut Vec<u8>) 
 /// The sum of all of a record but itself.
 fn sum(record: &[u8]) -> u32 {
     let (before, after) = record.split_at(HEADER.min(record.len()));
-    let before = before.first_chunk::<BEFORE_SUM>().map_or(0, |bytes| {
-        u128::from_le_bytes(*bytes)
-    });
+    let before = before
+        .first_chunk::<BEFORE_SUM>()
+        .map_or(0, |bytes| u128::from_le_bytes(*bytes));
     xxh3_64_with_seed(after, (before >> 64) as u64 ^ before as u64) as u32
 }
 
