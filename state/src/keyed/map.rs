@@ -20,7 +20,7 @@ pub(crate) const SCAN_ROWS: usize = 8192;
 /// key → one value of typed columns. A handle: clones speak of the same table.
 #[derive(Clone)]
 pub struct MapTable {
-    pub(super) cache: CacheRef,
+    pub(crate) cache: CacheRef,
 }
 
 impl MapTable {

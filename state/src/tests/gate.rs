@@ -203,3 +203,50 @@ fn slices_that_open_and_close_between_checkpoints_never_reach_the_database() {
         snapshot.files
     );
 }
+
+#[test]
+fn an_entry_that_was_deleted_and_came_back_is_found_after_it_left_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = CheckpointStore::local(folder.path().join("c")).unwrap();
+    let setup = Setup {
+        kind: BackendKind::Rocksdb,
+        memory: 256 << 10,
+        inline: true,
+    };
+    let (_, states) = setup.open(folder.path(), 1, 1, None);
+    let table = states[0].map_table(&operator(), "ints");
+    (0..100).for_each(|key| put_int(&table, key, key));
+    states[0].end_epoch().unwrap();
+    let manifest = checkpoint(1, setup.kind, &states, &store);
+    let from = manifest.restore_from(&store);
+    let (shared, states) = setup.open(folder.path(), 2, 1, Some(&from));
+    let state = &states[0];
+    let table = state.map_table(&operator(), "ints");
+    // Half of them come from the database, and are deleted; the database deletes them while somebody looks for them.
+    (0..50).for_each(|key| remove_int(&table, key));
+    state.end_epoch().unwrap();
+    (0..50).for_each(|key| assert_eq!(get_int(&table, key), None));
+    let mut pending = state.freeze(CheckpointId(2), &store).unwrap();
+    while pending.try_result().is_none() {
+        std::thread::yield_now();
+    }
+    (0..50).for_each(|key| put_int(&table, key, -key));
+    state.end_epoch().unwrap();
+    // What is at rest is learned, and they are not among it.
+    let knows = || table.cache.borrow().knows_what_is_at_rest();
+    assert!(!knows());
+    for key in 1000..1200 {
+        assert_eq!(get_int(&table, key), None);
+        state.end_epoch().unwrap();
+    }
+    assert!(knows());
+    for key in 10_000..14_000 {
+        put_int(&table, key, key);
+        if key % 50 == 0 {
+            state.end_epoch().unwrap();
+        }
+    }
+    assert!(shared.statistics().entries_spilled > 0);
+    (0..50).for_each(|key| assert_eq!(get_int(&table, key), Some(-key)));
+    (50..100).for_each(|key| assert_eq!(get_int(&table, key), Some(key)));
+}

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use rand::rngs::SmallRng;
+use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
 use super::record::{Record, put};
@@ -195,6 +196,40 @@ fn a_table_that_is_settled_meanwhile_is_read_without_a_gap() {
             }
             linked.join().unwrap().unwrap();
         });
+    }
+}
+
+#[test]
+fn stretches_that_overlap_are_all_in_the_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let backend = open(folder.path());
+    let mut random = SmallRng::seed_from_u64(3);
+    let mut model = Model::new();
+    for round in 0_u32..6 {
+        let mut keys: Vec<u32> = (0..3000).collect();
+        keys.shuffle(&mut random);
+        let mut files = SortedFiles::new(&backend.database, 0);
+        let mut rest = keys.as_mut_slice();
+        while !rest.is_empty() {
+            let length = random.random_range(1..=rest.len().min(400));
+            let (stretch, behind) = rest.split_at_mut(length);
+            stretch.sort_unstable();
+            let key = |number: u32| [&[0, 7][..], &number.to_be_bytes()].concat();
+            files.begin(&key(stretch[0])).unwrap();
+            for &number in stretch.iter() {
+                let row = random
+                    .random_bool(0.8)
+                    .then(|| vec![round as u8; number as usize % 150]);
+                files.put(&key(number), row.as_deref()).unwrap();
+                match row {
+                    Some(row) => model.insert(key(number), row),
+                    None => model.remove(&key(number)),
+                };
+            }
+            rest = behind;
+        }
+        files.finish().unwrap();
+        assert_eq!(all(&backend), model);
     }
 }
 
